@@ -1,0 +1,103 @@
+package tokens
+
+import (
+	"slices"
+	"strings"
+)
+
+// What a body may hold at most, so that looking for a token can't be made
+// expensive. A body that exceeds either isn't searched.
+const (
+	MaxFields = 100 // arguments of a form, members of a JSON object, parts of a multipart body
+	MaxDepth  = 32  // nesting of JSON; the outermost object is the first level
+)
+
+// Body is a parsed request body. It refers to the bytes it was parsed from,
+// which must not change while it is in use.
+type Body struct {
+	raw    []byte
+	fields []field // in the order of the body
+}
+
+// field is one named thing in a body. Whatever lies between the end of one
+// field and the start of the next separates them.
+type field struct {
+	name       string // empty for what can't be a token, such as a file
+	value      string // empty for what has no value or none that can be read
+	start, end int
+}
+
+// Parse reads a body in this format. maxBytes is the plugin's max_body_bytes.
+//
+// A form is read like a query string (see [FindQuery]). In JSON, only the
+// members of the outermost object are fields, and only strings are values. In
+// a multipart body, a part with a filename is a file and no field, and a part
+// with a Content-Transfer-Encoding that would have to be decoded has no value.
+//
+// The error is a [Reason]: [ReasonSize], [ReasonFields], [ReasonDepth] or
+// [ReasonMalformed].
+func (f Format) Parse(body []byte, maxBytes int) (*Body, error) {
+	if len(body) > maxBytes {
+		return nil, ReasonSize
+	}
+	var fields []field
+	var err error
+	switch f.kind {
+	case kindForm:
+		fields, err = formFields(string(body))
+	case kindJSON:
+		fields, err = jsonFields(body)
+	case kindMultipart:
+		fields, err = multipartFields(body, f.boundary)
+	default:
+		err = ReasonContentType
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Body{raw: body, fields: fields}, nil
+}
+
+// Find looks for the field name. The value is a copy: keeping it doesn't keep
+// the body in memory.
+func (b *Body) Find(name string) Found {
+	var found Found
+	for _, f := range b.fields {
+		if f.isNamed(name) {
+			found.Add(f.value)
+		}
+	}
+	found.Value = strings.Clone(found.Value)
+	return found
+}
+
+// Strip returns the body without the fields of the given names, whether or not
+// their values are tokens. All other bytes stay as they are, but for one
+// separator per field. The result is shorter than the body exactly when
+// something was stripped; otherwise it is the body itself.
+//
+// A multipart body that loses its only part becomes its closing delimiter
+// alone, which is what browsers send for a form without fields.
+func (b *Body) Strip(names ...string) []byte {
+	named := func(f field) bool { return slices.ContainsFunc(names, f.isNamed) }
+	if !slices.ContainsFunc(b.fields, named) {
+		return b.raw
+	}
+	first, last := b.fields[0], b.fields[len(b.fields)-1]
+	stripped := make([]byte, 0, len(b.raw))
+	stripped = append(stripped, b.raw[:first.start]...)
+	var separator []byte
+	for i, f := range b.fields {
+		if named(f) {
+			continue
+		}
+		stripped = append(stripped, separator...)
+		stripped = append(stripped, b.raw[f.start:f.end]...)
+		if i+1 < len(b.fields) {
+			separator = b.raw[f.end:b.fields[i+1].start]
+		}
+	}
+	return append(stripped, b.raw[last.end:]...)
+}
+
+func (f field) isNamed(name string) bool { return f.name != "" && f.name == name }

@@ -1,0 +1,53 @@
+package tokens
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestFormatComesFromContentType(t *testing.T) {
+	for _, test := range []struct {
+		contentType string
+		want        Format
+	}{
+		{"application/x-www-form-urlencoded", Format{kind: kindForm}},
+		{"Application/X-WWW-Form-Urlencoded; charset=utf-8", Format{kind: kindForm}},
+		{"application/json", Format{kind: kindJSON}},
+		{" application/JSON ;charset", Format{kind: kindJSON}},
+		{"multipart/form-data; boundary=b", Format{kindMultipart, "b"}},
+		{`Multipart/Form-Data; charset=utf-8; BOUNDARY="a b:c"`, Format{kindMultipart, "a b:c"}},
+		{"multipart/form-data; boundary=" + strings.Repeat("b", 70), Format{kindMultipart, strings.Repeat("b", 70)}},
+	} {
+		for _, encoding := range []string{"", "identity", " Identity "} {
+			if got, err := FormatOf(test.contentType, encoding); err != nil || got != test.want {
+				t.Errorf("FormatOf(%q, %q) = %v, %v, want %v", test.contentType, encoding, got, err, test.want)
+			}
+		}
+	}
+}
+
+func TestWhatCannotBeReadIsNotSearched(t *testing.T) {
+	for _, test := range []struct {
+		contentType, encoding string
+		want                  Reason
+	}{
+		{"", "", ReasonContentType},
+		{"text/plain", "gzip", ReasonContentType},
+		{"application/json-patch+json", "", ReasonContentType},
+		{"multipart/mixed; boundary=b", "", ReasonContentType},
+		{"application/json", "gzip", ReasonContentEncoding},
+		{"application/json", "identity, br", ReasonContentEncoding},
+		{"multipart/form-data", "", ReasonBoundary},
+		{"multipart/form-data; boundary=", "", ReasonBoundary},
+		{`multipart/form-data; boundary="b "`, "", ReasonBoundary},
+		{`multipart/form-data; boundary="b*"`, "", ReasonBoundary},
+		{"multipart/form-data; boundary=b; boundary=c", "", ReasonBoundary},
+		{"multipart/form-data; boundary=" + strings.Repeat("b", 71), "", ReasonBoundary},
+	} {
+		_, err := FormatOf(test.contentType, test.encoding)
+		if !errors.Is(err, test.want) {
+			t.Errorf("FormatOf(%q, %q): %v, want %v", test.contentType, test.encoding, err, test.want)
+		}
+	}
+}
