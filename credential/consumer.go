@@ -1,0 +1,70 @@
+package credential
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// consumer reads whom a record stands for: an object with id or username, a
+// bare id or username, or either of these as JSON in a string.
+func (o object) consumer() (Consumer, error) {
+	raw, found := o["consumer"]
+	if !found {
+		return Consumer{}, &UnusableError{"consumer", "it is missing"}
+	}
+	s, isText := asText(raw)
+	if !isText {
+		return consumerObject(raw)
+	}
+	switch inner := json.RawMessage(strings.TrimSpace(s)); {
+	case strings.HasPrefix(string(inner), "{"):
+		return consumerObject(inner)
+	case strings.HasPrefix(string(inner), `"`):
+		if s, isText = asText(inner); !isText {
+			return Consumer{}, &UnusableError{"consumer", "it is not valid JSON"}
+		}
+	}
+	return bareConsumer(s)
+}
+
+func consumerObject(raw json.RawMessage) (Consumer, error) {
+	o, err := parseObject(raw)
+	if err != nil {
+		return Consumer{}, &UnusableError{"consumer", err.(*UnusableError).Detail}
+	}
+	id, idOK := o.text("id")
+	username, usernameOK := o.text("username")
+	switch {
+	case !idOK || id != "" && !isUUID(id):
+		return Consumer{}, &UnusableError{"consumer", "its id is not a UUID"}
+	case id != "":
+		return withID(id), nil
+	case !usernameOK:
+		return Consumer{}, &UnusableError{"consumer", "its username is not a string"}
+	}
+	return withUsername(username)
+}
+
+func bareConsumer(s string) (Consumer, error) {
+	if isUUID(s) {
+		return withID(s), nil
+	}
+	return withUsername(s)
+}
+
+// withID folds the id's case: Kong knows consumers by ids in lower case, and
+// without a database compares them as they are.
+func withID(id string) Consumer { return Consumer{ID: strings.ToLower(id)} }
+
+func withUsername(s string) (Consumer, error) {
+	if s == "" {
+		return Consumer{}, &UnusableError{"consumer", "it has neither id nor username"}
+	}
+	return Consumer{Username: s}, nil
+}
+
+// isUUID accepts the one form that Kong takes for a UUID; uuid.Validate alone
+// would accept braces and URNs too.
+func isUUID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }

@@ -1,0 +1,291 @@
+package credential
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const consumerID = "2ba4ba8a-4b3c-4c4f-9a0e-0d2a1e6c9a11"
+
+// plain gives go-cmp the fields without the methods that hide them.
+type plain Record
+
+func diffRecords(want, got *Record) string { return cmp.Diff((*plain)(want), (*plain)(got)) }
+
+// with is a valid record with more members, given as JSON without braces.
+func with(members string) string {
+	return `{"access_token":"ac-1","secret_token":"right","consumer":"alice",` + members + `}`
+}
+
+func TestParseReadsWhatKongEnterpriseWrites(t *testing.T) {
+	got, err := Parse([]byte(`{"access_token": "ac-1", "secret_token": "right", "created_at": 1550538920,
+		"updated_at": 1550538930, "ttl": 86400, "consumer": {"id": "` + consumerID + `"}, "tags": [{"a": [1]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Record{
+		AccessToken: "ac-1",
+		SecretToken: "right",
+		TTL:         24 * time.Hour,
+		Consumer:    Consumer{ID: consumerID},
+		CreatedAt:   time.Unix(1550538920, 0),
+		UpdatedAt:   time.Unix(1550538930, 0),
+	}
+	if diff := diffRecords(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// vault kv put writes every value as a string.
+func TestParseReadsWhatTheVaultCLIWrites(t *testing.T) {
+	got, err := Parse([]byte(`{"access_token":"ac-1","secret_token":"right","ttl":"90","created_at":"1550538920",
+		"expires_at":"1850538920.5","previous_secret_token":"old","previous_expires_at":"1750000000",
+		"consumer":"{\"username\":\"alice\"}"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Record{
+		AccessToken:         "ac-1",
+		SecretToken:         "right",
+		PreviousSecretToken: "old",
+		PreviousExpiresAt:   time.Unix(1750000000, 0),
+		ExpiresAt:           time.Unix(1850538920, 5e8),
+		TTL:                 90 * time.Second,
+		Consumer:            Consumer{Username: "alice"},
+		CreatedAt:           time.Unix(1550538920, 0),
+	}
+	if diff := diffRecords(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseConsumer(t *testing.T) {
+	byID, byName := Consumer{ID: consumerID}, Consumer{Username: "alice"}
+	tests := []struct {
+		consumer string // JSON
+		want     Consumer
+	}{
+		{`{"id":"` + consumerID + `"}`, byID},
+		{`{"id":"` + strings.ToUpper(consumerID) + `"}`, byID},
+		{`{"id":"` + consumerID + `","username":"alice"}`, byID},
+		{`{"id":null,"username":"alice","custom_id":7}`, byName},
+		{`{"id":"","username":"alice"}`, byName},
+		{`"` + consumerID + `"`, byID},
+		{`"alice"`, byName},
+		{`"\"alice\""`, byName},
+		{`"{\"id\":\"` + consumerID + `\"}"`, byID},
+		{`" {\"username\":\"alice\"}\n"`, byName},
+		{`" alice"`, Consumer{Username: " alice"}},
+		{`"{"`, Consumer{}},
+		{`"\""`, Consumer{}},
+		{`"\"\""`, Consumer{}},
+		{`""`, Consumer{}},
+		{`null`, Consumer{}},
+		{`7`, Consumer{}},
+		{`["alice"]`, Consumer{}},
+		{`{}`, Consumer{}},
+		{`{"ID":"` + consumerID + `"}`, Consumer{}},
+		{`{"id":"alice","username":"alice"}`, Consumer{}},
+		{`{"id":7}`, Consumer{}},
+		{`{"id":"{` + consumerID[1:35] + `}"}`, Consumer{}},
+		{`{"username":7}`, Consumer{}},
+		{`{"username":"alice","username":"bob"}`, Consumer{}},
+	}
+	for _, tt := range tests {
+		r, err := Parse([]byte(`{"access_token":"ac-1","secret_token":"right","consumer":` + tt.consumer + `}`))
+		var got Consumer
+		if err == nil {
+			got = r.Consumer
+		} else if reason := reasonOf(err); reason != "consumer" {
+			t.Errorf("consumer %s: %v", tt.consumer, err)
+		}
+		if got != tt.want {
+			t.Errorf("consumer %s = %+v, want %+v", tt.consumer, got, tt.want)
+		}
+	}
+}
+
+func TestParseTTL(t *testing.T) {
+	const most = 1e8 * time.Second
+	tests := map[string]time.Duration{
+		`86400`: 24 * time.Hour, `1.5`: 1500 * time.Millisecond, `1e3`: 1000 * time.Second,
+		`"86400"`: 24 * time.Hour, `" 60 "`: time.Minute, `"060"`: time.Minute, `"30m"`: 30 * time.Minute,
+		`"1h30m"`: 90 * time.Minute, `"2d"`: 48 * time.Hour, `"500ms"`: 500 * time.Millisecond,
+		`1e18`: most, `1e300`: most, `"99999999999"`: most, `"4000000000d"`: most, `"2540400h"`: most,
+		`null`: 0, `""`: 0, `" "`: 0, `0`: 0, `"0"`: 0, `-1`: 0, `"-30m"`: 0, `-1e300`: 0, `1e-12`: 0, `1e999`: 0,
+		`"NaN"`: 0, `"nan"`: 0, `"Inf"`: 0, `"-Infinity"`: 0, `"0x10"`: 0, `"1_000"`: 0, `"1e"`: 0, `"."`: 0,
+		`"soon"`: 0, `"d"`: 0, `"-2d"`: 0, `"1.5d"`: 0, `"1d12h"`: 0, `"9999999999h"`: 0,
+		`true`: 0, `[60]`: 0, `{"seconds":60}`: 0,
+	}
+	for ttl, want := range tests {
+		r, err := Parse([]byte(with(`"ttl":` + ttl)))
+		if err != nil {
+			t.Errorf("ttl %s: %v", ttl, err)
+		} else if r.TTL != want {
+			t.Errorf("ttl %s = %v, want %v", ttl, r.TTL, want)
+		}
+	}
+}
+
+// A pair that was meant to end must not live on because its end is misspelt.
+func TestParseExpiresAt(t *testing.T) {
+	unusable := time.Unix(-1, 0)
+	tests := map[string]time.Time{
+		`1750000000`: time.Unix(1750000000, 0), `"1750000000"`: time.Unix(1750000000, 0),
+		`null`: {}, `""`: {},
+		`0`: time.Unix(0, 0), `-5`: time.Unix(0, 0), `-1e300`: time.Unix(0, 0),
+		`1750000000000`: unusable, `1e300`: unusable, `1e999`: unusable, `"NaN"`: unusable, `"+Inf"`: unusable,
+		`"2030-01-01T00:00:00Z"`: unusable, `"never"`: unusable, `" "`: unusable,
+		`false`: unusable, `{}`: unusable, `[]`: unusable,
+	}
+	for expires, want := range tests {
+		r, err := Parse([]byte(with(`"expires_at":` + expires)))
+		got := unusable
+		if err == nil {
+			got = r.ExpiresAt
+		} else if reason := reasonOf(err); reason != "expires_at" {
+			t.Errorf("expires_at %s: %v", expires, err)
+		}
+		if !got.Equal(want) {
+			t.Errorf("expires_at %s = %v, want %v", expires, got, want)
+		}
+	}
+}
+
+func TestPreviousSecretWithoutAClearEndIsIgnored(t *testing.T) {
+	for _, members := range []string{
+		`"previous_secret_token":"old"`,
+		`"previous_secret_token":"old","previous_expires_at":null`,
+		`"previous_secret_token":"old","previous_expires_at":""`,
+		`"previous_secret_token":"old","previous_expires_at":"soon"`,
+		`"previous_secret_token":"old","previous_expires_at":1750000000000`,
+		`"previous_secret_token":"","previous_expires_at":1750000000`,
+		`"previous_secret_token":7,"previous_expires_at":1750000000`,
+		`"previous_secret_token":"` + strings.Repeat("s", 4097) + `","previous_expires_at":1750000000`,
+		`"previous_expires_at":1750000000`,
+	} {
+		r, err := Parse([]byte(with(members)))
+		if err != nil {
+			t.Errorf("%.80s: %v", members, err)
+		} else if r.PreviousSecretToken != "" || !r.PreviousExpiresAt.IsZero() {
+			t.Errorf("%.80s: %q until %v", members, r.PreviousSecretToken, r.PreviousExpiresAt)
+		}
+	}
+}
+
+func TestUnreadableTimesOfWritingAreNone(t *testing.T) {
+	r, err := Parse([]byte(with(`"created_at":"yesterday","updated_at":{}`)))
+	if err != nil || !r.CreatedAt.IsZero() || !r.UpdatedAt.IsZero() {
+		t.Errorf("Parse = %v, %v", (*plain)(r), err)
+	}
+}
+
+func TestUnusableRecords(t *testing.T) {
+	deep := strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000)
+	tests := []struct {
+		name, reason, record string
+	}{
+		{"empty", "json", ""},
+		{"not JSON", "json", "s3cr3t"},
+		{"not an object", "json", `["s3cr3t"]`},
+		{"null", "json", `null`},
+		{"cut off", "json", `{"access_token":"ac-1","secret_token":"s3cr3t`},
+		{"something after it", "json", with(`"ttl":1`) + `{"secret_token":"s3cr3t"}`},
+		{"not UTF-8", "json", with(`"note":"s3cr3t` + "\xff" + `"`)},
+		{"nested too deep", "json", with(`"note":` + deep)},
+		{"secret given twice", "json", with(`"secret_token":"s3cr3t"`)},
+		{"secret given twice, once escaped", "json", with(`"secret\u005ftoken":"s3cr3t"`)},
+		{"secret given twice, once as null", "json", with(`"secret_token":null`)},
+		{"too large", "size", with(`"note":"` + strings.Repeat("s3cr3t", 11_000) + `"`)},
+		{"no access token", "access_token", `{"secret_token":"s3cr3t","consumer":"alice"}`},
+		{"empty access token", "access_token", `{"access_token":"","secret_token":"s3cr3t","consumer":"alice"}`},
+		{"access token no string", "access_token", `{"access_token":1,"secret_token":"s3cr3t","consumer":"alice"}`},
+		{"access token malformed", "access_token", `{"access_token":"s3cr3t/..","secret_token":"s3cr3t","consumer":"alice"}`},
+		{"no secret token", "secret_token", `{"access_token":"ac-1","consumer":"alice"}`},
+		{"other case", "secret_token", `{"access_token":"ac-1","Secret_Token":"s3cr3t","consumer":"alice"}`},
+		{"null secret token", "secret_token", `{"access_token":"ac-1","secret_token":null,"consumer":"alice"}`},
+		{"empty secret token", "secret_token", `{"access_token":"ac-1","secret_token":"","consumer":"alice"}`},
+		{"secret token no string", "secret_token", `{"access_token":"ac-1","secret_token":12345,"consumer":"alice"}`},
+		{"secret token too long", "secret_token", `{"access_token":"ac-1","secret_token":"` + strings.Repeat("s3cr3t", 700) + `","consumer":"alice"}`},
+		{"secret token with half a surrogate pair", "secret_token", `{"access_token":"ac-1","secret_token":"\ud800","consumer":"alice"}`},
+		{"no consumer", "consumer", `{"access_token":"ac-1","secret_token":"s3cr3t"}`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r, err := Parse([]byte(tt.record))
+			if r != nil || reasonOf(err) != tt.reason {
+				t.Fatalf("Parse = %v, %v; want an UnusableError of %s", r, err, tt.reason)
+			}
+			if strings.Contains(err.Error(), "s3cr3t") {
+				t.Errorf("the error holds the secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestSecretTokensAreNeverTrimmed(t *testing.T) {
+	for _, secret := range []string{" ", " s ", "s\n", "\u00a0s", strings.Repeat("s", 4096)} {
+		r, err := Parse(fmt.Appendf(nil, `{"access_token":"ac-1","secret_token":%q,"consumer":"alice"}`, secret))
+		if err != nil || r.SecretToken != secret {
+			t.Errorf("secret %.20q: %v", secret, err)
+		}
+	}
+}
+
+func TestLargestRecord(t *testing.T) {
+	record := []byte(with(`"note":""`))
+	record = bytes.Replace(record, []byte(`""`), []byte(`"`+strings.Repeat("x", MaxRecord-len(record))+`"`), 1)
+	if _, err := Parse(record); len(record) != MaxRecord || err != nil {
+		t.Errorf("a record of %d bytes: %v", len(record), err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(with(`"ttl":"30m","expires_at":1750000000`)))
+	f.Add([]byte(with(`"previous_secret_token":"old","previous_expires_at":"1750000000"`)))
+	f.Add([]byte(`{"access_token":"ac-1","secret_token":"s","consumer":"{\"id\":\"` + consumerID + `\"}"}`))
+	f.Add([]byte(`{"access_token":"ac-1","secret_token":"s","consumer":"\"\\\"\""}`))
+	f.Add([]byte(`{"access_token":"\ud800","a":{"a":[1e999,-0.0]},"a":null}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := Parse(b)
+		if err != nil {
+			if reasonOf(err) == "" || r != nil {
+				t.Errorf("Parse = %v, %v", r, err)
+			}
+			return
+		}
+		if CheckAccessToken(r.AccessToken) != nil {
+			t.Errorf("access token %q", r.AccessToken)
+		}
+		for _, secret := range []string{r.SecretToken, r.PreviousSecretToken} {
+			if len(secret) > MaxSecretToken || !utf8.ValidString(secret) {
+				t.Errorf("secret token %q", secret)
+			}
+		}
+		if r.SecretToken == "" || (r.PreviousSecretToken == "") != r.PreviousExpiresAt.IsZero() {
+			t.Errorf("secrets of %#v", (*plain)(r))
+		}
+		if (r.Consumer.ID == "") == (r.Consumer.Username == "") {
+			t.Errorf("consumer %+v", r.Consumer)
+		}
+		if r.TTL < 0 || r.TTL > maxTTL || r.ExpiresAt.Year() > 9999 {
+			t.Errorf("ttl %v, expires %v", r.TTL, r.ExpiresAt)
+		}
+	})
+}
+
+func reasonOf(err error) string {
+	var unusable *UnusableError
+	errors.As(err, &unusable)
+	if unusable == nil {
+		return ""
+	}
+	return unusable.Reason
+}

@@ -1,0 +1,37 @@
+package credential
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+func TestRecordNeverShowsItself(t *testing.T) {
+	r := Record{
+		AccessToken:         "hunter-access",
+		SecretToken:         "hunter-secret",
+		PreviousSecretToken: "hunter-previous",
+		Consumer:            Consumer{Username: "hunter-consumer"},
+	}
+	var out bytes.Buffer
+	for _, v := range []any{r, &r, []Record{r}, map[string]*Record{"r": &r}, struct{ R Record }{r}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%t", "%f", "%T"} {
+			fmt.Fprintf(&out, verb+"\n", v)
+		}
+		if err := json.NewEncoder(&out).Encode(v); err != nil {
+			t.Error(err)
+		}
+		slog.New(slog.NewTextHandler(&out, nil)).Error("text", "record", v)
+		slog.New(slog.NewJSONHandler(&out, nil)).Error("json", "record", v)
+	}
+	out.WriteString(r.String() + r.GoString() + r.LogValue().String())
+	hex := fmt.Sprintf("%x", "hunter")
+	for line := range strings.Lines(out.String()) {
+		if strings.Contains(line, "hunter") || strings.Contains(line, hex) {
+			t.Errorf("shown: %s", line)
+		}
+	}
+}

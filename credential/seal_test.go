@@ -1,0 +1,123 @@
+package credential
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var now = time.Unix(1_750_000_000, 0)
+
+func record(change func(*Record)) *Record {
+	r := &Record{AccessToken: "ac-1", SecretToken: "right", Consumer: Consumer{Username: "alice"}}
+	if change != nil {
+		change(r)
+	}
+	return r
+}
+
+func TestSealKeepsWhatIsNoSecret(t *testing.T) {
+	c := NewSealer().Seal("store", record(func(r *Record) {
+		r.TTL, r.ExpiresAt = time.Minute, now
+		r.PreviousSecretToken, r.PreviousExpiresAt = "old", now
+	}))
+	want := &Credential{
+		ID:        ID("store", "ac-1"),
+		Consumer:  Consumer{Username: "alice"},
+		TTL:       time.Minute,
+		ExpiresAt: now,
+	}
+	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(Credential{})); diff != "" {
+		t.Error(diff)
+	}
+	if got := c.Fingerprint(); got != Fingerprint(c.ID) {
+		t.Errorf("Fingerprint() = %s", got)
+	}
+	if s := fmt.Sprintf("%+v %+v", c, c.previous); strings.Contains(s, "right") || strings.Contains(s, "old") {
+		t.Errorf("a secret is in %s", s)
+	}
+}
+
+func TestVerify(t *testing.T) {
+	rotated := func(until time.Time) func(*Record) {
+		return func(r *Record) { r.PreviousSecretToken, r.PreviousExpiresAt = "old", until }
+	}
+	expires := func(at time.Time) func(*Record) { return func(r *Record) { r.ExpiresAt = at } }
+	tests := []struct {
+		name   string
+		change func(*Record)
+		secret string
+		want   bool
+	}{
+		{"right", nil, "right", true},
+		{"wrong", nil, "wrong", false},
+		{"empty", nil, "", false},
+		{"prefix", nil, "righ", false},
+		{"longer", nil, "right ", false},
+		{"other case", nil, "Right", false},
+		{"longest", func(r *Record) { r.SecretToken = strings.Repeat("s", 4096) }, strings.Repeat("s", 4096), true},
+		{"too long", func(r *Record) { r.SecretToken = strings.Repeat("s", 4097) }, strings.Repeat("s", 4097), false},
+		{"expiring", expires(now.Add(1)), "right", true},
+		{"expired now", expires(now), "right", false},
+		{"expired long ago", expires(time.Unix(0, 0)), "right", false},
+		{"previous in grace", rotated(now.Add(time.Hour)), "old", true},
+		{"current in grace", rotated(now.Add(time.Hour)), "right", true},
+		{"wrong in grace", rotated(now.Add(time.Hour)), "wrong", false},
+		{"empty in grace", rotated(now.Add(time.Hour)), "", false},
+		{"previous at its end", rotated(now), "old", false},
+		{"current after the grace", rotated(now), "right", true},
+		{"previous with seven days left", rotated(now.Add(7 * 24 * time.Hour)), "old", true},
+		{"previous with more than seven days left", rotated(now.Add(7*24*time.Hour + 1)), "old", false},
+		{"previous without an end", rotated(time.Time{}), "old", false},
+		{"empty previous", func(r *Record) { r.PreviousExpiresAt = now.Add(time.Hour) }, "", false},
+		{"previous of an expired pair", func(r *Record) { rotated(now.Add(time.Hour))(r); r.ExpiresAt = now }, "old", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := NewSealer()
+			if got := s.Verify(s.Seal("store", record(tt.change)), "ac-1", tt.secret, now); got != tt.want {
+				t.Errorf("Verify = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// Names of secrets may ignore case, and a client must not choose where its
+// access token ends and its secret token begins.
+func TestVerifyComparesTheAccessTokenExactly(t *testing.T) {
+	s := NewSealer()
+	c := s.Seal("store", record(nil))
+	for _, pair := range [][2]string{{"AC-1", "right"}, {"ac-", "1right"}, {"ac-1r", "ight"}, {"", "ac-1right"}, {"ac-1\x00", "right"}} {
+		if s.Verify(c, pair[0], pair[1], now) {
+			t.Errorf("%q was accepted", pair)
+		}
+	}
+}
+
+func TestCredentialsOfAnotherSealerAreWorthless(t *testing.T) {
+	c := NewSealer().Seal("store", record(nil))
+	if NewSealer().Verify(c, "ac-1", "right", now) {
+		t.Error("another key verified it")
+	}
+}
+
+func TestEqualSecretsOfDifferentCredentialsHaveDifferentDigests(t *testing.T) {
+	s := NewSealer()
+	a := s.Seal("store", record(nil))
+	b := s.Seal("store", record(func(r *Record) { r.AccessToken = "ac-2" }))
+	if a.pair == b.pair {
+		t.Error("the digests tell that the secrets are equal")
+	}
+}
+
+// A million credentials must fit in 512 MiB with what the cache adds to each.
+func TestCredentialIsCompact(t *testing.T) {
+	if size := unsafe.Sizeof(Credential{}); size > 128 {
+		t.Errorf("a Credential takes %d bytes beside its strings", size)
+	}
+}

@@ -1,0 +1,80 @@
+package credential
+
+import (
+	"errors"
+	"net/url"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestCheckAccessToken(t *testing.T) {
+	accepted := []string{
+		"a", "-", "...", ".a", "~_.-", "azAZ09",
+		"9f0f2f4e-8b8f-4c41-a2a1-0a6b9bd3c1f2",
+		strings.Repeat("x", 255),
+	}
+	for _, s := range accepted {
+		if err := CheckAccessToken(s); err != nil {
+			t.Errorf("CheckAccessToken(%q) = %v, want nil", s, err)
+		}
+	}
+	refused := []string{
+		"", ".", "..", "../a", "a/b", `a\b`, "a b", " a", "a\n", "a\x00", "a%2e", "a?b", "a#b", "a+b", "a:b",
+		"caf\u00e9", "\xff", "\u202e",
+		strings.Repeat("x", 256),
+	}
+	for _, s := range refused {
+		err := CheckAccessToken(s)
+		if !errors.Is(err, ErrMalformed) {
+			t.Errorf("CheckAccessToken(%q) = %v, want ErrMalformed", s, err)
+		}
+		if len(s) > 3 && strings.Contains(err.Error(), s) {
+			t.Errorf("the error about %q holds it: %v", s, err)
+		}
+	}
+}
+
+func FuzzCheckAccessToken(f *testing.F) {
+	for _, s := range []string{"", ".", "..", "a", "a/../b", "%2e%2e", "~x", strings.Repeat("x", 256)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if CheckAccessToken(s) != nil {
+			return
+		}
+		if len(s) > MaxAccessToken {
+			t.Errorf("accepted %d bytes", len(s))
+		}
+		if got := path.Join("/secret/data/kong-auth", s); got != "/secret/data/kong-auth/"+s {
+			t.Errorf("%q moves in a path: %s", s, got)
+		}
+		if got := url.PathEscape(s); got != s {
+			t.Errorf("%q is %q in a URL", s, got)
+		}
+		if got := url.QueryEscape(s); got != s {
+			t.Errorf("%q is %q in a query", s, got)
+		}
+	})
+}
+
+func TestGeneratedPairsSuitEveryStore(t *testing.T) {
+	azureName := regexp.MustCompile(`^[0-9a-z-]{1,100}$`) // of one case, with room for name_prefix
+	seen := map[string]bool{}
+	for range 100 {
+		access, secret := Generate()
+		if err := CheckAccessToken(access); err != nil {
+			t.Errorf("CheckAccessToken(%q) = %v", access, err)
+		}
+		for _, token := range []string{access, secret} {
+			if !azureName.MatchString(token) {
+				t.Errorf("%q does not suit Azure", token)
+			}
+			if seen[token] {
+				t.Errorf("%q came twice", token)
+			}
+			seen[token] = true
+		}
+	}
+}
