@@ -1,0 +1,208 @@
+package kongtest
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
+	"google.golang.org/protobuf/proto"
+)
+
+// Client calls a plugin server as one Kong worker does. It keeps connections
+// that were left in good order for further calls, and is safe for concurrent
+// use. Its fields may be set before the first call.
+type Client struct {
+	Socket  string        // path of the plugin server's unix socket
+	Timeout time.Duration // of each connect, read and write; 60 s as nginx's
+	MaxIdle int           // connections kept, 256 as in Kong
+
+	sequence atomic.Int64
+	mu       sync.Mutex
+	idle     []*connection // the last one is used first
+	busy     map[*connection]bool
+	closed   bool
+}
+
+// NewClient returns a client for the plugin server at a unix socket. It
+// doesn't connect yet.
+func NewClient(socket string) *Client {
+	return &Client{Socket: socket, Timeout: time.Minute, MaxIdle: 256}
+}
+
+// Close closes the connections that no event uses.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for _, conn := range c.idle {
+		conn.Close()
+	}
+	c.idle = nil
+}
+
+// abort closes all connections, those in use too, as a worker that dies.
+func (c *Client) abort() {
+	c.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.busy {
+		conn.Close()
+	}
+}
+
+// StartInstance starts an instance of the plugin with a configuration in JSON
+// and returns its id. A plugin that won't have the configuration can only
+// close the connection: a *CallError saying "closed".
+func (c *Client) StartInstance(plugin string, config []byte) (id int, err error) {
+	ret, err := c.call(&pb.RpcCall{Call: &pb.RpcCall_CmdStartInstance{
+		CmdStartInstance: &pb.CmdStartInstance{Name: plugin, Config: config},
+	}}, nil)
+	if err != nil {
+		return 0, err
+	}
+	status := ret.GetInstanceStatus()
+	if status == nil {
+		return 0, raise("attempt to index field 'instance_status' (a nil value)")
+	}
+	return int(status.InstanceId), nil
+}
+
+// CloseInstance tells the plugin server that an instance isn't used any more.
+func (c *Client) CloseInstance(id int) error {
+	_, err := c.call(&pb.RpcCall{Call: &pb.RpcCall_CmdCloseInstance{
+		CmdCloseInstance: &pb.CmdCloseInstance{InstanceId: int32(id)},
+	}}, nil)
+	return err
+}
+
+// HandleEvent runs one event of an instance on a request and returns what the
+// plugin made of it. The error is a *CallError or a *LuaError; with one, Kong
+// would not proxy the request, and the Outcome tells what was done until then.
+func (c *Client) HandleEvent(id int, phase string, r *Request) (Outcome, error) {
+	x := newExchange(r)
+	defer x.body.remove()
+	err := c.handleEvent(id, phase, x)
+	return x.outcome(), err
+}
+
+func (c *Client) handleEvent(id int, phase string, x *exchange) error {
+	_, err := c.call(&pb.RpcCall{Call: &pb.RpcCall_CmdHandleEvent{
+		CmdHandleEvent: &pb.CmdHandleEvent{InstanceId: int32(id), EventName: phase},
+	}}, x)
+	return err
+}
+
+// call sends one RpcCall, serves the PDK calls of an event, and reads the
+// RpcReturn. It returns nil without an error when the plugin has exited.
+func (c *Client) call(m *pb.RpcCall, x *exchange) (*pb.RpcReturn, error) {
+	m.Sequence = c.sequence.Add(1)
+	request, err := proto.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a call: %w", err)
+	}
+	conn, err := c.get()
+	if err != nil {
+		return nil, err
+	}
+	reusable := false
+	defer func() {
+		switch {
+		case reusable:
+			c.put(conn)
+		case x != nil && x.exit != nil && x.req.Done != nil:
+			go func() {
+				<-x.req.Done
+				c.drop(conn)
+			}()
+		default:
+			c.drop(conn)
+		}
+	}()
+	if err := conn.writeFrame(request); err != nil {
+		return nil, err
+	}
+	if x != nil {
+		conn.waits = 0
+		err := x.serve(conn)
+		x.waits += conn.waits
+		if err != nil || x.exit != nil {
+			return nil, err
+		}
+		conn.waits = 0
+	}
+	reply, err := conn.readFrame()
+	if x != nil {
+		x.waits += conn.waits
+	}
+	if err != nil {
+		return nil, err
+	}
+	ret := new(pb.RpcReturn)
+	if err := proto.Unmarshal(reply, ret); err != nil {
+		return nil, raise("decoding the return of sequence %d: %v", m.Sequence, err)
+	}
+	if ret.Sequence != m.Sequence {
+		return nil, raise("assertion failed! (sequence %d returned, %d called)", ret.Sequence, m.Sequence)
+	}
+	reusable = true
+	return ret, nil
+}
+
+// get takes a pooled connection that is still open, or dials.
+func (c *Client) get() (*connection, error) {
+	for {
+		c.mu.Lock()
+		n := len(c.idle)
+		if n == 0 {
+			c.mu.Unlock()
+			conn, err := dial(c.Socket, c.Timeout)
+			if err == nil {
+				c.hold(conn)
+			}
+			return conn, err
+		}
+		conn := c.idle[n-1]
+		c.idle = c.idle[:n-1]
+		c.mu.Unlock()
+		if time.Since(conn.idle) < time.Minute && conn.alive() {
+			c.hold(conn)
+			return conn, nil
+		}
+		conn.Close()
+	}
+}
+
+func (c *Client) hold(conn *connection) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy == nil {
+		c.busy = map[*connection]bool{}
+	}
+	c.busy[conn] = true
+}
+
+func (c *Client) drop(conn *connection) {
+	c.mu.Lock()
+	delete(c.busy, conn)
+	c.mu.Unlock()
+	conn.Close()
+}
+
+// put gives a connection back, at the expense of the one unused for longest.
+func (c *Client) put(conn *connection) {
+	conn.idle = time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.busy, conn)
+	if c.closed || c.MaxIdle == 0 {
+		conn.Close()
+		return
+	}
+	if len(c.idle) == c.MaxIdle {
+		c.idle[0].Close()
+		c.idle = append(c.idle[:0], c.idle[1:]...)
+	}
+	c.idle = append(c.idle, conn)
+}

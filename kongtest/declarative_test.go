@@ -1,0 +1,239 @@
+package kongtest
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// sample is a schema with what an external plugin's can hold.
+const sample = `{"name":"sample","fields":[
+	{"protocols":{"type":"set","default":["http","https"],"elements":{"type":"string","one_of":["http","https"]}}},
+	{"config":{"type":"record","fields":[
+		{"name":{"type":"string","match":"^[%w_-]+$","default":"token","description":"A name of ten characters."}},
+		{"bytes":{"type":"integer","between":[0,100],"default":10}},
+		{"rate":{"type":"number","gt":0}},
+		{"on":{"type":"boolean","default":true}},
+		{"list":{"type":"array","elements":{"type":"string","referenceable":true}}},
+		{"vault":{"type":"string"}},
+		{"plain":{"type":"string"}},
+		{"labels":{"type":"map","keys":{"type":"string"},"values":{"type":"integer"}}},
+		{"hcv":{"type":"record","fields":[
+			{"kv":{"type":"string","one_of":["v1","v2"],"default":"v2"}},
+			{"token":{"type":"string","referenceable":true,"encrypted":true}},
+			{"method":{"type":"string","default":"token"}},
+			{"role":{"type":"string"}}],
+			"entity_checks":[{"conditional":{"if_field":"method","if_match":{"eq":"approle"},"then_field":"role","then_match":{"required":true}}}]}},
+		{"azure":{"type":"record","fields":[{"uri":{"type":"string","required":true,"starts_with":"https://"}}]}}],
+		"entity_checks":[{"only_one_of":["vault","hcv","azure"]}]}}]}`
+
+func samplePlugin(t *testing.T) map[string]*plugin {
+	t.Helper()
+	s, err := parsePluginSchema([]byte(sample))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]*plugin{"sample": {name: "sample", schema: s}}
+}
+
+func loadText(t *testing.T, text string) (*configuration, []string, error) {
+	t.Helper()
+	var notices []string
+	env := map[string]string{"MY_TOKEN": "s3cret", "P_X": "prefixed", "OBJECT": `{"key":"inner"}`}
+	c, err := load([]byte(text), samplePlugin(t), func(k string) (string, bool) {
+		v, ok := env[k]
+		return v, ok
+	}, func(s string) { notices = append(notices, s) })
+	return c, notices, err
+}
+
+func TestBadConfigurationsAreRefusedAsKongWould(t *testing.T) {
+	tests := map[string]struct{ config, want string }{
+		"unknown field":       {`{vault: v, bogus: 1}`, "in 'bogus': unknown field"},
+		"unknown nested":      {`{hcv: {bogus: 1}}`, "in 'hcv':\n        in 'bogus': unknown field"},
+		"not a string":        {`{vault: 5}`, "in 'vault': expected a string"},
+		"not an integer":      {`{vault: v, bytes: 1.5}`, "in 'bytes': expected an integer"},
+		"not a boolean":       {`{vault: v, on: "yes"}`, "in 'on': expected a boolean"},
+		"not a number":        {`{vault: v, rate: fast}`, "in 'rate': expected a number"},
+		"not a record":        {`{hcv: v}`, "in 'hcv': expected a record"},
+		"not an array":        {`{vault: v, list: a}`, "in 'list': expected an array"},
+		"not a map of ints":   {`{vault: v, labels: {a: b}}`, "in 'labels': expected an integer"},
+		"one of":              {`{hcv: {kv: v3}}`, "in 'kv': expected one of: v1, v2"},
+		"between":             {`{vault: v, bytes: 101}`, "in 'bytes': value should be between 0 and 100"},
+		"gt":                  {`{vault: v, rate: 0}`, "in 'rate': value must be greater than 0"},
+		"match":               {`{vault: v, name: a b}`, "in 'name': invalid value: a b"},
+		"empty string":        {`{hcv: {token: ""}}`, "in 'token': length must be at least 1"},
+		"required":            {`{azure: {}}`, "in 'uri': required field missing"},
+		"starts with":         {`{azure: {uri: http://x}}`, "in 'uri': should start with: https://"},
+		"none of three":       {`{name: a}`, "in '@entity':\n        - in entry 1 of '@entity': exactly one of these fields must be non-empty: 'vault', 'hcv', 'azure'"},
+		"two of three":        {`{vault: v, hcv: {}}`, "exactly one of these fields must be non-empty: 'vault', 'hcv', 'azure'"},
+		"conditional":         {`{hcv: {method: approle}}`, "failed conditional validation given value of field 'method'"},
+		"literal in an array": {`{vault: v, list: [1]}`, "in 'list':\n        - in entry 1 of 'list': expected a string"},
+	}
+	for name, test := range tests {
+		_, _, err := loadText(t, "_format_version: '3.0'\nplugins: [{name: sample, config: "+test.config+"}]")
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got\n%v\nwant\n%s", name, err, test.want)
+		}
+	}
+}
+
+func TestBadFilesAreRefused(t *testing.T) {
+	tests := map[string]string{
+		"plugins: []":                                   "in '_format_version': required field missing",
+		"_format_version: '3.0'\nbogus: []":             "in 'bogus': unknown field",
+		"_format_version: '3.0'\nservices: [{name: a}]": "in 'host': required field missing",
+		"_format_version: '3.0'\nservices: [{url: 'http://x'}, {url: 'http://x', port: a}]":                         "",
+		"_format_version: '3.0'\nservices: [{name: a, url: 'http://x', routes: [{name: r}]}]":                       "at least one of these fields must be non-empty: 'methods', 'hosts', 'headers', 'paths'",
+		"_format_version: '3.0'\nservices: [{name: a, url: 'http://x', routes: [{paths: [x]}]}]":                    "should start with: /",
+		"_format_version: '3.0'\nplugins: [{name: nope}]":                                                           "plugin 'nope' not enabled",
+		"_format_version: '3.0'\nplugins: [{name: sample, service: no, config: {vault: v}}]":                        "invalid reference 'service: no' (no such entity in 'services')",
+		"_format_version: '3.0'\nconsumers: [{username: a}, {username: a}]":                                         "uniqueness violation",
+		"_format_version: '3.0'\nplugins: [{name: sample, config: {vault: v}}, {name: sample, config: {vault: v}}]": "uniqueness violation",
+		"_format_version: '3.0'\nvaults: [{name: hcv, prefix: my-hcv}]":                                             "vault 'hcv' is not installed",
+		"{": "failed parsing declarative configuration",
+	}
+	for text, want := range tests {
+		if _, _, err := loadText(t, text); want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestConfigIsHandedOverWithDefaultsAndReferencesAndWithoutNulls(t *testing.T) {
+	c, notices, err := loadText(t, `
+_format_version: "3.0"
+vaults: [{name: env, prefix: pre, config: {prefix: P_}}]
+plugins:
+- name: sample
+  config:
+    hcv: {token: "{vault://env/my-token}", role: ~}
+    plain: "{vault://env/my-token}"
+    list: ["{vault://env/object/key}", literal, "{vault://pre/x}"]
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"name": "token", "bytes": 10.0, "on": true,
+		"plain": "{vault://env/my-token}",
+		"hcv":   map[string]any{"kv": "v2", "method": "token", "token": "s3cret", "$refs": map[string]any{"token": "{vault://env/my-token}"}},
+		"list":  []any{"inner", "literal", "prefixed"},
+		"$refs": map[string]any{"list": map[string]any{"1": "{vault://env/object/key}", "3": "{vault://pre/x}"}},
+	}
+	if diff := cmp.Diff(want, c.plugins[0].config); diff != "" {
+		t.Error(diff)
+	}
+	if notices != nil {
+		t.Errorf("notices %q", notices)
+	}
+}
+
+func TestUnresolvableReferenceIsAnEmptyStringAndANotice(t *testing.T) {
+	c, notices, err := loadText(t, `{_format_version: "3.0", plugins: [{name: sample, config: {hcv: {token: "{vault://env/gone}"}}}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hcv := c.plugins[0].config["hcv"].(map[string]any)
+	if hcv["token"] != "" || len(notices) != 1 || !strings.Contains(notices[0], "unable to resolve reference {vault://env/gone}") {
+		t.Errorf("token %q, notices %q", hcv["token"], notices)
+	}
+}
+
+func TestSchemasThatKongRefuses(t *testing.T) {
+	field := func(attributes string) string {
+		return `{"name":"p","fields":[{"config":{"type":"record","fields":[{"f":{` + attributes + `}}]}}]}`
+	}
+	for schema, want := range map[string]string{
+		field(`"type":"string","description":"short"`):                               "description: length must be at least 10",
+		field(`"type":"string","description":"` + strings.Repeat("long", 126) + `"`): "description: length must be at most 500",
+		field(`"type":"string","pattern":"x"`):                                       "pattern: unknown field",
+		field(`"type":"duration"`):                                                   "invalid type: duration",
+		field(`"default":1`):                                                         "type: required field missing",
+		field(`"type":"array"`):                                                      "missing attribute elements",
+		field(`"type":"boolean","between":[0,1]`):                                    "between: not valid for type 'boolean'",
+		field(`"type":"string","match":"[a"`):                                        "malformed pattern",
+		`{"name":"p","fields":[{"other":{"type":"string"}}]}`:                        "a record named config is missing",
+		`{"fields":[{"config":{"type":"record","fields":[]}}]}`:                      "name: required field missing",
+		`{"name":"p"}`: "no 'fields' table",
+		`{"name":"p","fields":[{"config":{"type":"record","fields":[],"entity_checks":[{"every_one_of":[]}]}}]}`: "every_one_of: unknown field",
+	} {
+		if _, err := parsePluginSchema([]byte(schema)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", schema, err, want)
+		}
+	}
+}
+
+func TestRouting(t *testing.T) {
+	c, _, err := loadText(t, `
+_format_version: "3.0"
+services:
+- {name: s, url: "http://up:81/base/"}
+routes:
+- {name: short, paths: [/a], service: s}
+- {name: long, paths: [/a/b], service: s}
+- {name: host, hosts: [x.example], service: s}
+- {name: wildcard, hosts: ["*.example"], service: s}
+- {name: host-and-path, hosts: [x.example], paths: [/a], service: s, strip_path: false}
+- {name: post, methods: [POST], paths: [/a], service: s}
+- {name: regex, paths: ['~/r/\d+'], service: s}
+- {name: header, headers: {x-v: ["2"]}, paths: [/a], service: s}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for request, want := range map[string]string{
+		"GET h /a/c":             "short /base/c",
+		"GET h /a":               "short /base",
+		"GET h /a/":              "short /base/",
+		"GET h /a/b?q":           "long /base",
+		"GET h /%61/x":           "short /base/x",
+		"GET x.example /":        "host /base/",
+		"GET y.example /":        "wildcard /base/",
+		"GET x.example /a/b":     "host-and-path /base/a/b",
+		"POST h /a/b":            "post /base/b",
+		"GET h /r/12/x":          "regex /base/x",
+		"GET h /none":            "",
+		"GET h /a/b x-v:2":       "header /base/b",
+		"OPTIONS y.example /a/b": "long /base",
+	} {
+		words := strings.Fields(request)
+		req := &Request{Method: words[0], Host: words[1], URI: words[2]}
+		if len(words) > 3 {
+			name, value, _ := strings.Cut(words[3], ":")
+			req.Header = []Header{{name, value}}
+		}
+		got := ""
+		if m := c.route(req.withDefaults()); m != nil {
+			path, _ := req.split()
+			got = m.Name + " " + m.upstreamPath(normalizePath(path))
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", request, got, want)
+		}
+	}
+}
+
+// Whatever a schema and a configuration hold, they are refused or accepted.
+func FuzzConfig(f *testing.F) {
+	f.Add(sample, `{"hcv":{"token":"x"}}`)
+	f.Add(`{"name":"p","fields":[{"config":{"type":"record","fields":[{"a":{"type":"map","keys":{"type":"string"},"values":{"type":"any"}}}]}}]}`, `{"a":{"b":null}}`)
+	f.Fuzz(func(t *testing.T, schema, config string) {
+		s, err := parsePluginSchema([]byte(schema))
+		if err != nil || len(schema) > 1<<12 {
+			return
+		}
+		var c map[string]any
+		if json.Unmarshal([]byte(config), &c) != nil {
+			return
+		}
+		record := s.field("config").record
+		filled := record.fill(c)
+		if record.validate(filled) == nil {
+			record.dereference(filled, func(string) (string, error) { return "", os.ErrNotExist }, func(string) {})
+		}
+	})
+}

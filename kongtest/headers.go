@@ -1,0 +1,108 @@
+package kongtest
+
+import "strings"
+
+// headerTable is ngx.req.get_headers(limit): lower-case names, an array for a
+// repeated one, and silently nothing beyond the first limit lines.
+func headerTable(lines []Header, limit int) map[string]any {
+	t := make(map[string]any, min(limit, len(lines)))
+	for _, h := range lines[:min(limit, len(lines))] {
+		addValue(t, strings.ToLower(h.Name), h.Value)
+	}
+	return t
+}
+
+func addValue(t map[string]any, key string, value any) {
+	switch old := t[key].(type) {
+	case nil:
+		t[key] = value
+	case []any:
+		t[key] = append(old, value)
+	default:
+		t[key] = []any{old, value}
+	}
+}
+
+// header is kong.request.get_header: the first value, with "-" and "_" alike.
+// A value with a comma in it makes Kong look among the first 100 lines only.
+func (x *exchange) header(name string) any {
+	v, ok := x.headerVar(strings.ReplaceAll(name, "-", "_")).(string)
+	if !ok {
+		return nil
+	}
+	if !strings.Contains(v, ", ") {
+		return v
+	}
+	name = strings.ToLower(name)
+	t := headerTable(x.up.Header, 100)
+	found := t[name]
+	if found == nil {
+		found = t[strings.ReplaceAll(name, "_", "-")]
+	}
+	if list, ok := found.([]any); ok {
+		return list[0]
+	}
+	return found
+}
+
+// headerVar is nginx's $http_name: all lines that spell the name, joined.
+func (x *exchange) headerVar(name string) any {
+	var found []string
+	for _, h := range x.up.Header {
+		if strings.EqualFold(strings.ReplaceAll(h.Name, "-", "_"), name) {
+			found = append(found, h.Value)
+		}
+	}
+	if found == nil {
+		return nil
+	}
+	return strings.Join(found, ", ")
+}
+
+// setHeader is ngx.req.set_header: the values replace every line of that very
+// name, "_" and "-" told apart, case not.
+func setHeader(lines []Header, name string, values ...string) []Header {
+	out := make([]Header, 0, len(lines)+len(values))
+	replaced := false
+	for _, h := range lines {
+		if !strings.EqualFold(h.Name, name) {
+			out = append(out, h)
+		} else if len(values) == 1 && !replaced {
+			out, replaced = append(out, Header{h.Name, values[0]}), true
+		}
+	}
+	if replaced {
+		return out
+	}
+	for _, v := range values {
+		out = append(out, Header{name, v})
+	}
+	return out
+}
+
+// headerValues checks a header's value as the PDK does, and turns the empty
+// string into the single space that Kong sends.
+func headerValues(name string, v any) ([]string, error) {
+	list, ok := v.([]any)
+	if t, isTable := v.(map[string]any); isTable && len(t) == 0 {
+		ok = true
+	}
+	if !ok {
+		if t := luaType(v); t == "nil" || t == "table" {
+			return nil, raise("invalid header value for %q: got %s, expected array of string, string, number or boolean", name, t)
+		}
+		list = []any{v}
+	}
+	out := make([]string, 0, len(list))
+	for _, e := range list {
+		if _, isString := e.(string); ok && !isString {
+			return nil, raise("invalid header value in array %q: got %s, expected string", name, luaType(e))
+		}
+		s := tostring(e)
+		if s == "" {
+			s = " "
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
