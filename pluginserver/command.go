@@ -1,0 +1,120 @@
+package pluginserver
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// Command is the command line that Kong starts a plugin server with.
+type Command struct {
+	Name        string      // the plugin's name: the executable's base name
+	KongPrefix  string      // -kong-prefix
+	Dump        bool        // -dump
+	Version     bool        // -version
+	EnvFile     string      // -env-file, "" for none
+	SocketPath  string      // -socket, or <prefix>/<name>.socket
+	SocketMode  fs.FileMode // -socket-mode
+	SocketGroup int         // -socket-group as a group id, -1 for none
+}
+
+// ParseCommand reads the arguments after the executable's name. It returns
+// flag.ErrHelp after having written usage for -help, and for anything it can't
+// take an error that says what to change, which it has written too.
+func ParseCommand(executable string, args []string, stderr io.Writer) (*Command, error) {
+	c := &Command{Name: filepath.Base(executable), SocketGroup: -1}
+	f := flag.NewFlagSet(c.Name, flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&c.KongPrefix, "kong-prefix", "/usr/local/kong", "Kong's `prefix` directory, in which the socket is made")
+	f.BoolVar(&c.Dump, "dump", false, "print what Kong's query command must know, and exit")
+	f.BoolVar(&c.Version, "version", false, "print the version, and exit")
+	f.StringVar(&c.EnvFile, "env-file", "", "`file` of NAME=VALUE lines to add to the environment, which is empty for plugin servers that Kong starts")
+	f.StringVar(&c.SocketPath, "socket", "", "`path` of the socket, for a plugin server beside Kong (default <prefix>/<name>.socket)")
+	mode := f.String("socket-mode", "0600", "file `mode` of the socket, octal")
+	group := f.String("socket-group", "", "`group` whose members may connect too, by name or id")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	err := c.check(f, *mode, *group)
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", c.Name, err)
+	}
+	return c, err
+}
+
+func (c *Command) check(f *flag.FlagSet, mode, group string) error {
+	if f.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q: see -help", f.Arg(0))
+	}
+	if c.SocketPath == "" {
+		c.SocketPath = filepath.Join(c.KongPrefix, c.Name+".socket")
+	}
+	m, err := strconv.ParseUint(mode, 8, 32)
+	if err != nil || m > 0o777 {
+		return fmt.Errorf("-socket-mode %q is not an octal file mode such as 0600", mode)
+	}
+	c.SocketMode = fs.FileMode(m)
+	if group == "" {
+		return nil
+	}
+	if g, err := user.LookupGroup(group); err == nil {
+		group = g.Gid
+	}
+	if c.SocketGroup, err = strconv.Atoi(group); err != nil {
+		return fmt.Errorf("-socket-group %q is not a group of this machine", group)
+	}
+	return nil
+}
+
+// takeoverEvery is how often a server looks whether its path is another's.
+const takeoverEvery = 3 * time.Second
+
+// ListenAndServe serves a plugin on the command's socket until ctx ends or
+// another server has taken the path over. It returns nil after either.
+func (c *Command) ListenAndServe(ctx context.Context, p Plugin, log *Log) error {
+	socket, err := ListenSocket(c.SocketPath, c.SocketMode, c.SocketGroup)
+	if err != nil {
+		return err
+	}
+	s := NewServer(p, Options{Name: c.Name, Log: log, Allow: PeerCheck(os.Getuid(), c.SocketGroup, groupsOf)})
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		if socket.WatchTakeover(ctx, takeoverEvery, s.idle) {
+			s.logger.Info("another plugin server has taken over the socket, leaving", "reason", "takeover")
+			stop()
+		}
+	}()
+	if err := s.Serve(ctx, socket); err != nil && !errors.Is(err, fs.ErrClosed) {
+		return fmt.Errorf("socket %s: %w", c.SocketPath, err)
+	}
+	return nil
+}
+
+func groupsOf(uid uint32) ([]int, error) {
+	u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
+	if err != nil {
+		return nil, err
+	}
+	ids, err := u.GroupIds()
+	if err != nil {
+		return nil, err
+	}
+	groups := make([]int, 0, len(ids))
+	for _, id := range ids {
+		g, err := strconv.Atoi(id)
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, g)
+	}
+	return groups, nil
+}

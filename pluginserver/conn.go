@@ -1,0 +1,240 @@
+package pluginserver
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/Kong/go-pdk"
+	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
+	"google.golang.org/protobuf/proto"
+)
+
+// conn is one of Kong's pooled connections. It carries one call at a time.
+type conn struct {
+	server   *Server
+	nc       net.Conn
+	r        *bufio.Reader
+	event    Event
+	rpc      kong_plugin_protocol.RpcCall // the last call, to be decoded into again
+	deadline *time.Timer
+	exits    sync.WaitGroup // exits made by the deadline
+
+	mu   sync.Mutex // guards busy
+	busy bool       // a call has begun and not been answered
+}
+
+// errClosing ends a connection without a word in the log: this side means it.
+var errClosing = errors.New("closing")
+
+func newConn(s *Server, nc net.Conn) *conn {
+	c := &conn{server: s, nc: nc, r: bufio.NewReaderSize(nc, 8<<10)}
+	c.event.c = c
+	c.event.Kong = pdk.Init(&bridge{e: &c.event})
+	c.deadline = time.AfterFunc(time.Hour, c.expire)
+	c.deadline.Stop()
+	return c
+}
+
+// serve answers Kong's calls until the connection ends.
+func (c *conn) serve() {
+	defer c.nc.Close()
+	defer c.exits.Wait()
+	var buf []byte
+	for {
+		var err error
+		if buf, err = readFrame(c.r, buf[:0]); err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+				c.server.logger.Debug("connection from Kong ended", "err", err)
+			}
+			return
+		}
+		if !c.setBusy() {
+			return
+		}
+		err = c.call(buf)
+		if err == nil {
+			// What was told with an event's end is answered before Kong reads
+			// that end. Closing before that would fail the request.
+			err = c.event.drain()
+		}
+		c.setIdle()
+		if err != nil {
+			if !errors.Is(err, errClosing) {
+				c.server.logger.Debug("connection closed", "err", err)
+			}
+			return
+		}
+	}
+}
+
+// setBusy marks the beginning of a call. It fails once the server stops: Kong,
+// which has found the connection closed, sends the call again over another.
+func (c *conn) setBusy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.server.stopping() {
+		return false
+	}
+	c.busy = true
+	c.server.calls.Add(1)
+	return true
+}
+
+// setIdle marks the end of a call.
+func (c *conn) setIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = false
+	c.server.calls.Done()
+	if c.server.stopping() {
+		c.halfClose()
+	}
+}
+
+// closeIdle ends the connection if no call is running.
+func (c *conn) closeIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.busy {
+		c.halfClose()
+	}
+}
+
+// halfClose tells Kong that nothing more will come, and goes on reading. A
+// connection that is closed whole resets a call that Kong is just sending, and
+// Kong answers that request 500; one that merely has ended makes Kong send the
+// call again.
+func (c *conn) halfClose() {
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		c.nc.Close()
+	}
+}
+
+func (c *conn) call(frame []byte) error {
+	m := &c.rpc
+	if err := proto.Unmarshal(frame, m); err != nil {
+		return fmt.Errorf("RpcCall can't be decoded: %w", err)
+	}
+	switch call := m.Call.(type) {
+	case *kong_plugin_protocol.RpcCall_CmdHandleEvent:
+		return c.handleEvent(m.Sequence, call.CmdHandleEvent)
+	case *kong_plugin_protocol.RpcCall_CmdStartInstance:
+		in := c.server.start(call.CmdStartInstance.Config)
+		return c.answer(m.Sequence, c.status(in))
+	case *kong_plugin_protocol.RpcCall_CmdCloseInstance:
+		in, _ := c.server.instances.close(call.CmdCloseInstance.InstanceId)
+		return c.answer(m.Sequence, c.status(in))
+	case *kong_plugin_protocol.RpcCall_CmdGetInstanceStatus:
+		in, ok := c.server.instances.use(call.CmdGetInstanceStatus.InstanceId)
+		if ok {
+			defer in.done(time.Now())
+		}
+		return c.answer(m.Sequence, c.status(in))
+	default:
+		return fmt.Errorf("RpcCall of unknown kind %T", call)
+	}
+}
+
+func (c *conn) status(in *instance) *kong_plugin_protocol.RpcReturn {
+	status := &kong_plugin_protocol.InstanceStatus{Name: c.server.name}
+	if in != nil {
+		status.InstanceId, status.StartedAt = in.id, in.started.Unix()
+	}
+	return &kong_plugin_protocol.RpcReturn{Return: &kong_plugin_protocol.RpcReturn_InstanceStatus{InstanceStatus: status}}
+}
+
+func (c *conn) answer(sequence int64, ret *kong_plugin_protocol.RpcReturn) error {
+	ret.Sequence = sequence
+	data, err := proto.Marshal(ret)
+	if err != nil {
+		return err
+	}
+	_, err = c.nc.Write(appendFrame(nil, data))
+	return err
+}
+
+// handleEvent runs one event. An unknown instance is the one case for closing
+// without an answer: Kong then starts the instance anew and asks again.
+func (c *conn) handleEvent(sequence int64, cmd *kong_plugin_protocol.CmdHandleEvent) error {
+	in, ok := c.server.instances.use(cmd.InstanceId)
+	if !ok {
+		return errClosing
+	}
+	e := &c.event
+	e.begin()
+	v := c.decide(in, cmd.EventName)
+	in.done(e.resumed)
+	if !e.finish() {
+		return errClosing // the deadline has answered, and closes
+	}
+	if e.fault != nil {
+		v = faultVerdict(e.fault)
+		c.server.logger.Error("request refused: Kong's reply to a PDK call could not be used", "reason", e.fault.Error())
+	}
+	switch v.kind {
+	case verdictPass:
+		return e.pass(sequence)
+	case verdictNone:
+		c.server.logger.Error("request refused: the plugin reached no verdict", "reason", "no verdict")
+		v = Fault()
+	}
+	if err := e.exit(v); err != nil {
+		return err
+	}
+	return errClosing
+}
+
+// decide runs the handler. Whatever it does, there is a verdict.
+func (c *conn) decide(in *instance, phase string) (v Verdict) {
+	if phase != phaseAccess {
+		c.server.logger.Error("Kong asked for a phase that this plugin does not have", "reason", "phase")
+		return Fault()
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			c.server.logger.Error("request refused: the plugin panicked", "reason", panicReason(r))
+			c.server.logger.Debug("panic", "stack", string(debug.Stack()))
+			v = Fault()
+		}
+	}()
+	return in.handler.Access(&c.event)
+}
+
+// panicReason names a panic by its type. Only the runtime's own texts are
+// shown: any other value may hold what a client sent.
+func panicReason(r any) string {
+	if err, ok := r.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("%T", r)
+}
+
+// expire answers for a handler that has used up its time. The handler's own
+// calls fail from here on, and its verdict is ignored.
+func (c *conn) expire() {
+	e := &c.event
+	e.mu.Lock()
+	if e.state != stateRunning || time.Since(e.resumed) < e.left {
+		e.mu.Unlock()
+		return // the timer was stopped too late
+	}
+	e.end(context.DeadlineExceeded)
+	c.exits.Add(1)
+	e.mu.Unlock()
+	defer c.exits.Done()
+	c.server.logger.Error("request refused: the plugin took too long", "reason", "deadline")
+	if err := e.exit(Fault()); err != nil {
+		c.server.logger.Debug("connection closed", "err", err)
+	}
+}
+
+const phaseAccess = "access"

@@ -1,0 +1,58 @@
+package pluginserver
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"reflect"
+
+	"kong-vault-auth/kongschema"
+)
+
+// description is what Kong's query command prints.
+type description struct {
+	Protocol   string
+	SocketPath string
+	Plugins    []pluginDescription
+}
+
+type pluginDescription struct {
+	Name     string
+	Phases   []string
+	Version  string
+	Priority int
+	Schema   any
+}
+
+// Dump writes the description of a plugin that Kong reads at its start: one
+// JSON object, which must be all there is on standard output. It fails when
+// the configuration's struct can't be put into Kong's schema language.
+func Dump(w io.Writer, p Plugin, name, socket string) error {
+	config, err := kongschema.Schema(reflect.TypeOf(p.Config))
+	if err != nil {
+		return fmt.Errorf("schema of plugin %s: %w", name, err)
+	}
+	protocols := []string{"grpc", "grpcs", "http", "https"}
+	return json.NewEncoder(w).Encode(description{
+		Protocol:   "ProtoBuf:1",
+		SocketPath: socket,
+		Plugins: []pluginDescription{{
+			Name:     name,
+			Phases:   []string{phaseAccess},
+			Version:  p.Version,
+			Priority: p.Priority,
+			Schema: map[string]any{
+				"name": name,
+				"fields": []any{
+					map[string]any{"protocols": map[string]any{
+						"type":     "set",
+						"required": true,
+						"default":  protocols,
+						"elements": map[string]any{"type": "string", "one_of": protocols},
+					}},
+					map[string]any{"config": config},
+				},
+			},
+		}},
+	})
+}

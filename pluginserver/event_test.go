@@ -1,0 +1,390 @@
+package pluginserver_test
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Kong/go-pdk/client"
+	"github.com/Kong/go-pdk/entities"
+	"github.com/google/go-cmp/cmp"
+
+	"kong-vault-auth/kongtest"
+	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/pluginserver/servertest"
+)
+
+// access is a handler that is one function.
+type access func(*pluginserver.Event) pluginserver.Verdict
+
+func (f access) Access(e *pluginserver.Event) pluginserver.Verdict { return f(e) }
+func (access) Close()                                              {}
+
+func serve(t *testing.T, h access, o pluginserver.Options) *servertest.Instance {
+	t.Helper()
+	return serveStart(t, func([]byte) (pluginserver.Handler, error) { return h, nil }, o)
+}
+
+func serveStart(t *testing.T, start func([]byte) (pluginserver.Handler, error), o pluginserver.Options) *servertest.Instance {
+	t.Helper()
+	s := servertest.Serve(t, func(*slog.Logger) pluginserver.Plugin { return pluginserver.Plugin{Start: start} }, o)
+	return s.Start(t, "{}")
+}
+
+func TestEventEndsOnlyOnAVerdict(t *testing.T) {
+	block := make(chan struct{})
+	t.Cleanup(func() { close(block) })
+	const internal = `{"message":"An unexpected error occurred","request_id":"` + servertest.RequestID + `"}`
+	for name, tc := range map[string]struct {
+		handler access
+		status  int // 0: passed
+		body    string
+		log     string
+	}{
+		"pass":       {handler: func(*pluginserver.Event) pluginserver.Verdict { return pluginserver.Pass() }},
+		"exit":       {handler: func(*pluginserver.Event) pluginserver.Verdict { return pluginserver.Exit(401, "no", nil) }, status: 401, body: `{"message":"no","request_id":"` + servertest.RequestID + `"}`},
+		"no verdict": {handler: func(*pluginserver.Event) pluginserver.Verdict { return pluginserver.Verdict{} }, status: 500, body: internal, log: "no verdict"},
+		"panic":      {handler: func(*pluginserver.Event) pluginserver.Verdict { panic("secret") }, status: 500, body: internal, log: "panicked reason=string"},
+		"panic after calls": {handler: func(e *pluginserver.Event) pluginserver.Verdict {
+			e.Tell("kong.service.request.clear_header", pluginserver.AppendText(nil, "x"))
+			method, err := e.Kong.Request.GetMethod()
+			if err != nil {
+				t.Error(err)
+			}
+			e.Tell("kong.service.request.clear_header", pluginserver.AppendText(nil, "y"))
+			return pluginserver.Exit([]int{401}[len(method)], "", nil)
+		}, status: 500, body: internal, log: "out of range"},
+		"deadline": {handler: func(*pluginserver.Event) pluginserver.Verdict {
+			<-block
+			return pluginserver.Pass()
+		}, status: 500, body: internal, log: "took too long"},
+		"deadline seen by the handler": {handler: func(e *pluginserver.Event) pluginserver.Verdict {
+			<-e.Context().Done()
+			e.Ask("kong.request.get_method", nil)
+			if _, err := e.Answer(); !errors.Is(err, pluginserver.ErrEventOver) {
+				t.Errorf("Answer after the deadline: %v", err)
+			}
+			return pluginserver.Pass()
+		}, status: 500, body: internal, log: "took too long"},
+		"exit through the PDK": {handler: func(e *pluginserver.Event) pluginserver.Verdict {
+			e.Kong.Response.ExitStatus(200)
+			return pluginserver.Verdict{}
+		}, status: 500, body: internal},
+		"answer without a question": {handler: func(e *pluginserver.Event) pluginserver.Verdict {
+			if _, err := e.Answer(); err == nil {
+				t.Error("an answer came from nowhere")
+			}
+			return pluginserver.Pass()
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, tc.handler, pluginserver.Options{EventTimeout: 100 * time.Millisecond, Grace: 100 * time.Millisecond})
+			out := s.Access(t, &kongtest.Request{})
+			status, body := 0, ""
+			if out.Exit != nil {
+				status, body = out.Exit.Status, string(out.Exit.Body)
+			}
+			if status != tc.status || body != tc.body {
+				t.Errorf("got %d %s, want %d %s", status, body, tc.status, tc.body)
+			}
+			if !strings.Contains(s.Server.Stderr.String(), tc.log) || strings.Contains(s.Server.Stderr.String(), "panicked reason=secret") {
+				t.Errorf("log: %s", s.Server.Stderr)
+			}
+		})
+	}
+}
+
+func TestExitForGRPCHasNoContentType(t *testing.T) {
+	s := serve(t, func(*pluginserver.Event) pluginserver.Verdict {
+		return pluginserver.Exit(401, "Unauthorized", pluginserver.Header{"WWW-Authenticate": "VaultAuth"})
+	}, pluginserver.Options{})
+	out := s.Access(t, &kongtest.Request{Header: []kongtest.Header{{Name: "Content-Type", Value: "application/grpc+proto"}}, HTTPVersion: 2})
+	if got := out.Exit.Values("Content-Type"); got != nil {
+		t.Errorf("Content-Type %q", got)
+	}
+	if got := out.Exit.Values("grpc-message"); !slices.Equal(got, []string{"Unauthorized"}) {
+		t.Errorf("grpc-message %q", got)
+	}
+	if got := out.Exit.Values("WWW-Authenticate"); !slices.Equal(got, []string{"VaultAuth"}) {
+		t.Errorf("WWW-Authenticate %q", got)
+	}
+}
+
+func TestCallsWithoutAResultAreNotWaitedFor(t *testing.T) {
+	s := serve(t, func(e *pluginserver.Event) pluginserver.Verdict {
+		e.Ask("kong.request.get_headers", []byte{0x08, 0xe8, 0x07})
+		e.Ask("kong.request.get_raw_query", nil)
+		for range 2 {
+			if _, err := e.Answer(); err != nil {
+				t.Error(err)
+			}
+		}
+		consumer := &entities.Consumer{Id: "c", Username: "alice"}
+		if err := e.Kong.Client.Authenticate(consumer, &client.AuthenticatedCredential{Id: "x"}); err != nil {
+			t.Error(err)
+		}
+		if err := e.Kong.ServiceRequest.SetHeaders(map[string][]string{"X-A": {"1"}, "X-B": {}}); err != nil {
+			t.Error(err)
+		}
+		return pluginserver.Pass()
+	}, pluginserver.Options{})
+	for range 3 { // the connection is used again
+		out := s.Access(t, &kongtest.Request{Header: []kongtest.Header{{Name: "X-B", Value: "b"}}})
+		want := []string{"kong.request.get_headers", "kong.request.get_raw_query", "kong.client.authenticate", "kong.service.request.set_headers"}
+		if diff := cmp.Diff(want, out.Calls); diff != "" {
+			t.Error(diff)
+		}
+		if out.Waits != 2 {
+			t.Errorf("%d waits, want 2", out.Waits)
+		}
+		if out.Consumer == nil || out.Consumer.Username != "alice" {
+			t.Errorf("consumer %v", out.Consumer)
+		}
+		if diff := cmp.Diff([]kongtest.Header{{Name: "X-A", Value: "1"}}, out.Upstream.Header); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestThePDKWorksOverAnEvent(t *testing.T) {
+	s := serve(t, func(e *pluginserver.Event) pluginserver.Verdict {
+		method, err := e.Kong.Request.GetMethod()
+		if err != nil || method != "PATCH" {
+			t.Errorf("GetMethod: %q, %v", method, err)
+		}
+		if err := e.Kong.Log.Warn("hello ", 7); err != nil {
+			t.Error(err)
+		}
+		consumer, err := e.Kong.Client.LoadConsumer("bob", true)
+		if err != nil || consumer.CustomId != "b-1" {
+			t.Errorf("LoadConsumer: %v, %v", consumer, err)
+		}
+		return pluginserver.Pass()
+	}, pluginserver.Options{})
+	out := s.Access(t, &kongtest.Request{Method: "PATCH", Consumers: kongtest.ConsumerList{{ID: "8d9c1b26-5f45-4a86-9f1b-0d5b2f2b6b8a", Username: "bob", CustomID: "b-1"}}})
+	if diff := cmp.Diff([]kongtest.LogLine{{Level: "warn", Text: "hello 7"}}, out.Log); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAskLaterIsReadBehindTheAnswer(t *testing.T) {
+	heard := make(chan string, 1)
+	s := serve(t, func(e *pluginserver.Event) pluginserver.Verdict {
+		e.AskLater("kong.request.get_method", nil, func(reply []byte) {
+			text, err := pluginserver.Text(reply)
+			if err != nil {
+				t.Error(err)
+			}
+			heard <- string(text)
+		})
+		return pluginserver.Pass()
+	}, pluginserver.Options{})
+	if out := s.Access(t, &kongtest.Request{Method: "PUT"}); out.Waits != 1 {
+		t.Errorf("%d waits, want 1", out.Waits)
+	}
+	if got := <-heard; got != "PUT" {
+		t.Errorf("heard %q", got)
+	}
+}
+
+func TestReplyOverTheLimitIs413(t *testing.T) {
+	s := serve(t, func(e *pluginserver.Event) pluginserver.Verdict {
+		e.Ask("kong.request.get_raw_body", nil)
+		if _, err := e.Answer(); err == nil {
+			t.Error("a reply of 9 MiB was taken")
+		}
+		return pluginserver.Pass()
+	}, pluginserver.Options{})
+	out := s.Access(t, &kongtest.Request{Body: io.LimitReader(zeros{}, 9<<20), BodyBuffer: 10 << 20})
+	if out.Exit == nil || out.Exit.Status != 413 {
+		t.Errorf("exit %+v, want 413", out.Exit)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+func TestKongsTimeIsNotTheHandlers(t *testing.T) {
+	s := serve(t, func(e *pluginserver.Event) pluginserver.Verdict {
+		e.Ask("kong.request.get_raw_body", nil)
+		if _, err := e.Answer(); err != nil {
+			t.Error(err)
+		}
+		return pluginserver.Pass()
+	}, pluginserver.Options{EventTimeout: 50 * time.Millisecond})
+	body, upload := io.Pipe()
+	// A client that takes three times the handler's time.
+	time.AfterFunc(150*time.Millisecond, func() { upload.Close() })
+	if out := s.Access(t, &kongtest.Request{Method: "POST", Body: body}); out.Exit != nil {
+		t.Errorf("exit %d", out.Exit.Status)
+	}
+}
+
+func TestLogLinesRideOnTheNextEvent(t *testing.T) {
+	for name, verdict := range map[string]pluginserver.Verdict{"pass": pluginserver.Pass(), "exit": pluginserver.Exit(401, "no", nil)} {
+		t.Run(name, func(t *testing.T) {
+			var log *slog.Logger
+			s := serve(t, func(*pluginserver.Event) pluginserver.Verdict {
+				log.Warn("first\nline", "reason", "r")
+				log.Error("second")
+				return verdict
+			}, pluginserver.Options{})
+			log = slog.New(s.Server.Log)
+			out := s.Access(t, &kongtest.Request{})
+			want := []kongtest.LogLine{{Level: "warn", Text: `first\nline reason=r`}, {Level: "error", Text: "second"}}
+			if diff := cmp.Diff(want, out.Log); diff != "" {
+				t.Error(diff)
+			}
+			if (out.Exit != nil) != (name == "exit") {
+				t.Errorf("exit: %+v", out.Exit)
+			}
+		})
+	}
+}
+
+func TestInvalidConfigurationIsAnswered500AndLogged(t *testing.T) {
+	s := serveStart(t, func([]byte) (pluginserver.Handler, error) {
+		return nil, errors.New("config.vault: no such vault object")
+	}, pluginserver.Options{})
+	out := s.Access(t, &kongtest.Request{})
+	if out.Exit == nil || out.Exit.Status != 500 {
+		t.Fatalf("exit %+v, want 500", out.Exit)
+	}
+	if len(out.Log) != 1 || out.Log[0].Level != "error" || !strings.Contains(out.Log[0].Text, "config.vault: no such vault object") {
+		t.Errorf("log %v", out.Log)
+	}
+}
+
+func TestUnknownInstanceClosesSoThatKongStartsItAnew(t *testing.T) {
+	s := serve(t, func(*pluginserver.Event) pluginserver.Verdict { return pluginserver.Pass() }, pluginserver.Options{})
+	_, err := s.Server.HandleEvent(s.ID^1, "access", &kongtest.Request{})
+	var call *kongtest.CallError
+	if !errors.As(err, &call) || !call.Retried() {
+		t.Errorf("got %v, want an error on which Kong starts the instance anew", err)
+	}
+}
+
+func TestOtherPhasesAreRefused(t *testing.T) {
+	s := serve(t, func(*pluginserver.Event) pluginserver.Verdict { return pluginserver.Pass() }, pluginserver.Options{})
+	out, err := s.Server.HandleEvent(s.ID, "log", &kongtest.Request{})
+	if err != nil || out.Exit == nil || out.Exit.Status != 500 {
+		t.Errorf("%+v, %v", out.Exit, err)
+	}
+}
+
+func TestInstanceIDsAreNotCounted(t *testing.T) {
+	s := serve(t, func(*pluginserver.Event) pluginserver.Verdict { return pluginserver.Pass() }, pluginserver.Options{})
+	seen := map[int]bool{}
+	for range 20 {
+		id, err := s.Server.StartInstance("p", []byte(`{"__seq__": 1}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[id] || id == 1 || seen[id-1] || seen[id+1] {
+			t.Errorf("id %d after %v", id, seen)
+		}
+		seen[id] = true
+	}
+}
+
+func TestClosedInstanceServesRequestsThatHaveItsID(t *testing.T) {
+	s := serve(t, func(*pluginserver.Event) pluginserver.Verdict { return pluginserver.Pass() }, pluginserver.Options{})
+	if err := s.Server.CloseInstance(s.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.Access(t, &kongtest.Request{})
+	if err := s.Server.CloseInstance(12345); err != nil {
+		t.Errorf("closing an unknown instance: %v", err)
+	}
+}
+
+func TestStopFinishesWhatIsInFlight(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	s := serve(t, func(*pluginserver.Event) pluginserver.Verdict {
+		close(entered)
+		<-leave
+		return pluginserver.Pass()
+	}, pluginserver.Options{})
+	result := make(chan error, 1)
+	go func() {
+		out, err := s.Server.HandleEvent(s.ID, "access", &kongtest.Request{})
+		if err == nil && out.Exit != nil {
+			err = errors.New("the request was answered, not passed")
+		}
+		result <- err
+	}()
+	<-entered
+	stopped := make(chan struct{})
+	go func() { s.Server.Stop(t); close(stopped) }()
+	close(leave)
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+	<-stopped
+	if _, err := net.Dial("unix", s.Server.Socket); err == nil {
+		t.Error("the socket is still listened on")
+	}
+}
+
+func TestRpcCallThatCannotBeDecodedClosesTheConnection(t *testing.T) {
+	s := serve(t, func(*pluginserver.Event) pluginserver.Verdict { return pluginserver.Pass() }, pluginserver.Options{})
+	for name, frame := range map[string]string{"garbage": "\x03\x00\x00\x00\xff\xff\xff", "empty": "\x00\x00\x00\x00", "huge": "\xff\xff\xff\xff"} {
+		t.Run(name, func(t *testing.T) {
+			c, err := net.Dial("unix", s.Server.Socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := io.WriteString(c, frame); err != nil {
+				t.Fatal(err)
+			}
+			if name == "huge" {
+				c.(*net.UnixConn).CloseWrite()
+			}
+			if b, err := io.ReadAll(c); err != nil || len(b) > 0 {
+				t.Errorf("got %q, %v; want nothing and the end", b, err)
+			}
+		})
+	}
+}
+
+// A worker of Kong's that is older than the server's stop may send a call over a
+// pooled connection at any moment. It must find the connection ended, not reset:
+// Kong then sends the call again, and answers 500 otherwise.
+func TestACallSentWhileTheServerStopsFindsTheConnectionEnded(t *testing.T) {
+	s := serve(t, func(*pluginserver.Event) pluginserver.Verdict { return pluginserver.Pass() }, pluginserver.Options{})
+	c, err := net.Dial("unix", s.Server.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	// A first call, so that the connection is surely accepted.
+	if _, err := io.WriteString(c, "\x07\x00\x00\x00\x08\x01\x9a\x02\x02\x08\x01"); err != nil { // cmd_close_instance, 1
+		t.Fatal(err)
+	}
+	head := make([]byte, 4)
+	if _, err := io.ReadFull(c, head); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, c, int64(head[0])); err != nil {
+		t.Fatal(err)
+	}
+	stopped := make(chan struct{})
+	go func() { s.Server.Stop(t); close(stopped) }()
+	if b, err := io.ReadAll(c); err != nil || len(b) > 0 { // the server's half is closed
+		t.Fatalf("%q, %v", b, err)
+	}
+	if _, err := io.WriteString(c, "\x04\x00\x00\x00call"); err != nil {
+		t.Errorf("the call could not be sent: %v", err)
+	}
+	if b, err := io.ReadAll(c); err != nil || len(b) > 0 {
+		t.Errorf("got %q, %v; want the end", b, err)
+	}
+	<-stopped
+}

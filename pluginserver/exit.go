@@ -1,0 +1,111 @@
+package pluginserver
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
+	"google.golang.org/protobuf/proto"
+)
+
+// exitPatience is how long Kong may take to answer what is asked on the way
+// out, before the connection is given up.
+const exitPatience = 5 * time.Second
+
+// exit ends the event with an answer to the client, and the connection with
+// it: whatever comes from Kong after kong.response.exit has nobody to read it.
+// Every reply still to come is read first. Kong writes replies to a socket
+// that must be open, or the client's answer becomes a 500.
+func (e *Event) exit(v Verdict) error {
+	defer e.c.nc.Close()
+	e.dropQueued()
+	if err := e.c.nc.SetReadDeadline(time.Now().Add(exitPatience)); err != nil {
+		return err
+	}
+	if err := e.drain(); err != nil {
+		return err
+	}
+	e.tellLog()
+	id, contentType, err := e.askForExit()
+	if err != nil {
+		return err
+	}
+	arg, err := proto.Marshal(exitArgs(v, id, contentType))
+	if err != nil {
+		return err
+	}
+	e.out = appendFrame(e.out[:0], methodExit)
+	e.out = appendFrame(e.out, arg)
+	return e.flush()
+}
+
+// dropQueued takes back the calls that have not been written.
+func (e *Event) dropQueued() {
+	e.out = e.out[:0]
+	e.calls = e.calls[:e.sent]
+}
+
+// askForExit asks for what an answer to the client is made of.
+func (e *Event) askForExit() (id, contentType string, err error) {
+	for _, q := range []struct{ method, arg string }{{methodGetVar, "kong_request_id"}, {methodGetHeader, "content-type"}} {
+		arg, err := proto.Marshal(&kong_plugin_protocol.String{V: q.arg})
+		if err != nil {
+			return "", "", err
+		}
+		e.out = appendFrame(e.out, q.method)
+		e.out = appendFrame(e.out, arg)
+		e.calls = append(e.calls, call{kind: callAsked})
+	}
+	for _, into := range []*string{&id, &contentType} {
+		reply, err := e.read(callAsked)
+		if err != nil {
+			return "", "", err
+		}
+		*into = lenientString(reply)
+	}
+	return id, contentType, nil
+}
+
+func exitArgs(v Verdict, id, contentType string) *kong_plugin_protocol.ExitArgs {
+	header := map[string]string{}
+	for name, value := range v.header {
+		header[name] = value
+	}
+	args := &kong_plugin_protocol.ExitArgs{Status: int32(v.status)}
+	if isGRPC(contentType) {
+		// Without a Content-Type Kong makes grpc-status and grpc-message of it.
+		args.Body = []byte(v.message)
+	} else {
+		header["Content-Type"] = "application/json; charset=utf-8"
+		body := struct {
+			Message   string `json:"message"`
+			RequestID string `json:"request_id,omitempty"`
+		}{v.message, id}
+		args.Body, _ = json.Marshal(body) // two strings: it can't fail
+	}
+	args.Headers = structOf(header)
+	return args
+}
+
+func isGRPC(contentType string) bool {
+	return strings.HasPrefix(strings.ToLower(contentType), "application/grpc")
+}
+
+// faultVerdict is the answer to a reply that couldn't be taken.
+func faultVerdict(err error) Verdict {
+	if errors.Is(err, errFrameTooLarge) {
+		return Exit(http.StatusRequestEntityTooLarge, "Request body too large", nil)
+	}
+	return Fault()
+}
+
+// RetryAfter is the header of an answer that asks to come back after d, in
+// whole seconds, at least one.
+func RetryAfter(d time.Duration) Header {
+	seconds := max(1, int64((d+time.Second-1)/time.Second))
+	return Header{"Retry-After": strconv.FormatInt(seconds, 10)}
+}

@@ -1,0 +1,44 @@
+package pluginserver
+
+import (
+	"context"
+	"log/slog"
+)
+
+// Plugin is what is served to Kong.
+type Plugin struct {
+	Version  string
+	Priority int // order among plugins, highest first
+	// Config is a pointer to the zero value of the configuration's struct; its
+	// tags are what Kong's schema is made of (see package kongschema).
+	Config any
+	// Start makes an instance of a configuration, as JSON. It is called while
+	// requests wait, so it must not do any I/O. An error means that every
+	// request of this configuration is answered 500 and the error logged; it
+	// must not hold a secret.
+	Start func(config []byte) (Handler, error)
+}
+
+// Handler is one instance of a plugin: one configuration in one of Kong's
+// workers. Many live side by side, and Kong drops and starts them at will:
+// what is worth keeping belongs elsewhere.
+type Handler interface {
+	// Access decides about one request. It is called concurrently. A panic,
+	// or a time longer than the event's deadline, is answered with status 500.
+	Access(*Event) Verdict
+	// Close tells that no event will come any more.
+	Close()
+}
+
+// misconfigured answers for an instance whose configuration can't be used.
+type misconfigured struct {
+	err error
+	log *slog.Logger
+}
+
+func (m misconfigured) Access(*Event) Verdict {
+	m.log.LogAttrs(context.Background(), slog.LevelError, "plugin configuration is invalid, requests are answered 500", slog.String("reason", m.err.Error()))
+	return Fault()
+}
+
+func (misconfigured) Close() {}

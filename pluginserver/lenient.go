@@ -1,0 +1,224 @@
+package pluginserver
+
+import (
+	"errors"
+	"iter"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// Kong puts bytes of the client's into protobuf strings. Go's decoder rejects
+// a whole message for one byte that isn't UTF-8, and its encoder refuses to
+// send one back: a single odd header would make every request of a client
+// unreadable. So what a client can fill is read and written here, field by
+// field, as bytes.
+
+// Field is one header of a request: its name as Kong gives it (lower case) and
+// one of its values. Both point into the reply that they were decoded from.
+type Field struct{ Name, Value []byte }
+
+var errUndecodable = errors.New("reply can't be decoded")
+
+// Fields goes through the headers in a reply to kong.request.get_headers, one
+// Field a value. Values that aren't strings are left out. It ends with an
+// error where the reply can't be decoded.
+func Fields(reply []byte) iter.Seq2[Field, error] {
+	return func(yield func(Field, error) bool) {
+		for entry, err := range parts(reply, 1) { // Struct.fields
+			if err != nil {
+				yield(Field{}, err)
+				return
+			}
+			if !entryFields(entry, yield) {
+				return
+			}
+		}
+	}
+}
+
+// entryFields yields the values of one entry of a Struct's map. It reports
+// whether to go on.
+func entryFields(entry []byte, yield func(Field, error) bool) bool {
+	var f Field
+	for name, err := range parts(entry, 1) {
+		if err != nil {
+			return yieldError(yield, err)
+		}
+		f.Name = name
+	}
+	for value, err := range parts(entry, 2) {
+		if err != nil {
+			return yieldError(yield, err)
+		}
+		if !valueFields(f, value, yield) {
+			return false
+		}
+	}
+	return true
+}
+
+// valueFields yields what is in a Value: a string, or a list of them.
+func valueFields(f Field, value []byte, yield func(Field, error) bool) bool {
+	for text, err := range parts(value, 3) { // Value.string_value
+		if err != nil {
+			return yieldError(yield, err)
+		}
+		f.Value = text
+		if !yield(f, nil) {
+			return false
+		}
+	}
+	for list, err := range parts(value, 6) { // Value.list_value
+		if err != nil {
+			return yieldError(yield, err)
+		}
+		for element, err := range parts(list, 1) { // ListValue.values
+			if err != nil {
+				return yieldError(yield, err)
+			}
+			for text, err := range parts(element, 3) {
+				if err != nil {
+					return yieldError(yield, err)
+				}
+				f.Value = text
+				if !yield(f, nil) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+func yieldError(yield func(Field, error) bool, err error) bool {
+	yield(Field{}, err)
+	return false
+}
+
+// parts goes through the length-delimited fields of a number in a message.
+func parts(b []byte, number protowire.Number) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for len(b) > 0 {
+			n, t, size := protowire.ConsumeTag(b)
+			if size < 0 {
+				yield(nil, errUndecodable)
+				return
+			}
+			b = b[size:]
+			if n != number || t != protowire.BytesType {
+				if size = protowire.ConsumeFieldValue(n, t, b); size < 0 {
+					yield(nil, errUndecodable)
+					return
+				}
+				b = b[size:]
+				continue
+			}
+			v, size := protowire.ConsumeBytes(b)
+			if size < 0 {
+				yield(nil, errUndecodable)
+				return
+			}
+			b = b[size:]
+			if !yield(v, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Part returns the last length-delimited field of a number in a message, nil
+// if there is none: a string or a message inside it.
+func Part(message []byte, number protowire.Number) ([]byte, error) {
+	var last []byte
+	for p, err := range parts(message, number) {
+		if err != nil {
+			return nil, err
+		}
+		last = p
+	}
+	return last, nil
+}
+
+// Text returns what is in a reply of type String or ByteString, or the first
+// field of another that is text.
+func Text(reply []byte) ([]byte, error) { return Part(reply, 1) }
+
+// lenientString is Text for where an unreadable answer is as good as none.
+func lenientString(reply []byte) string {
+	text, err := Text(reply)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// AppendPart appends a length-delimited field to a message: a string or a
+// message inside it. An empty one is sent too, as inside a oneof it must be.
+func AppendPart[T string | []byte](buf []byte, number protowire.Number, part T) []byte {
+	buf = protowire.AppendTag(buf, number, protowire.BytesType)
+	return appendBytes(buf, part)
+}
+
+// AppendText appends an argument of type String or ByteString.
+func AppendText[T string | []byte](buf []byte, text T) []byte { return AppendPart(buf, 1, text) }
+
+// AppendField appends one header to the argument of
+// kong.service.request.set_headers. No value removes the header; Kong makes a
+// space of an empty one.
+func AppendField(buf []byte, name string, values ...string) []byte {
+	value := 0 // size of the Value message
+	switch len(values) {
+	case 0:
+		value = sizeOf(0)
+	case 1:
+		value = sizeOf(len(values[0]))
+	default:
+		value = sizeOf(listSize(values))
+	}
+	buf = protowire.AppendTag(buf, 1, protowire.BytesType) // Struct.fields
+	buf = protowire.AppendVarint(buf, uint64(sizeOf(len(name))+sizeOf(value)))
+	buf = protowire.AppendTag(buf, 1, protowire.BytesType) // key
+	buf = appendBytes(buf, name)
+	buf = protowire.AppendTag(buf, 2, protowire.BytesType) // value
+	buf = protowire.AppendVarint(buf, uint64(value))
+	if len(values) == 1 {
+		buf = protowire.AppendTag(buf, 3, protowire.BytesType) // Value.string_value
+		return appendBytes(buf, values[0])
+	}
+	buf = protowire.AppendTag(buf, 6, protowire.BytesType) // Value.list_value
+	buf = protowire.AppendVarint(buf, uint64(listSize(values)))
+	for _, v := range values {
+		buf = protowire.AppendTag(buf, 1, protowire.BytesType) // ListValue.values
+		buf = protowire.AppendVarint(buf, uint64(sizeOf(len(v))))
+		buf = protowire.AppendTag(buf, 3, protowire.BytesType)
+		buf = appendBytes(buf, v)
+	}
+	return buf
+}
+
+// sizeOf is the size of a length-delimited field of n bytes, with a tag of one
+// byte.
+func sizeOf(n int) int { return 1 + protowire.SizeBytes(n) }
+
+func listSize(values []string) int {
+	size := 0
+	for _, v := range values {
+		size += sizeOf(sizeOf(len(v)))
+	}
+	return size
+}
+
+func appendBytes[T string | []byte](buf []byte, text T) []byte {
+	buf = protowire.AppendVarint(buf, uint64(len(text)))
+	return append(buf, text...)
+}
+
+// structOf makes a Struct of strings.
+func structOf(m map[string]string) *structpb.Struct {
+	s := &structpb.Struct{Fields: make(map[string]*structpb.Value, len(m))}
+	for k, v := range m {
+		s.Fields[k] = structpb.NewStringValue(v)
+	}
+	return s
+}

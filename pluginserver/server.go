@@ -1,0 +1,219 @@
+package pluginserver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Defaults of Options.
+const (
+	DefaultEventTimeout = 5 * time.Second
+	DefaultGrace        = 5 * time.Second
+)
+
+// Options are what a Server may be told. The zero value of each field means
+// its default.
+type Options struct {
+	Name         string        // the plugin's name, as Kong knows it
+	EventTimeout time.Duration // an event's time outside Kong's own calls; DefaultEventTimeout
+	Grace        time.Duration // for events in flight when the server stops; DefaultGrace
+	Log          *Log          // where lines for Kong's error log wait; none
+	// Allow says whether a peer may speak to the server; nil allows all.
+	Allow func(*net.UnixConn) error
+}
+
+// Server serves one plugin on a listener. It is safe for concurrent use.
+type Server struct {
+	plugin    Plugin
+	name      string
+	timeout   time.Duration
+	grace     time.Duration
+	allow     func(*net.UnixConn) error
+	log       *Log
+	logger    *slog.Logger
+	instances instances
+
+	ctx    context.Context // ends when the server has stopped
+	cancel context.CancelFunc
+	stop   atomic.Bool
+
+	mu    sync.Mutex // guards conns
+	conns map[*conn]struct{}
+	wg    sync.WaitGroup // connections
+	calls sync.WaitGroup // that are running
+}
+
+// NewServer returns a server that Serve starts.
+func NewServer(p Plugin, o Options) *Server {
+	s := &Server{
+		plugin: p, name: o.Name, timeout: o.EventTimeout, grace: o.Grace, allow: o.Allow, log: o.Log,
+		logger: slog.New(slog.DiscardHandler), conns: map[*conn]struct{}{},
+	}
+	if s.timeout == 0 {
+		s.timeout = DefaultEventTimeout
+	}
+	if s.grace == 0 {
+		s.grace = DefaultGrace
+	}
+	if s.log != nil {
+		s.logger = slog.New(s.log)
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// Serve answers Kong's connections until ctx ends. It then stops accepting,
+// lets events in flight finish for the grace time, and closes every instance.
+// It returns nil after such a stop, else what Accept returned. It closes the
+// listener.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	defer context.AfterFunc(ctx, func() { s.stop.Store(true); l.Close() })()
+	go s.sweep(ctx)
+	err := s.accept(ctx, l)
+	s.shutdown()
+	return err
+}
+
+func (s *Server) accept(ctx context.Context, l net.Listener) error {
+	for pause := time.Duration(0); ; {
+		nc, err := l.Accept()
+		if ctx.Err() != nil {
+			if err == nil {
+				nc.Close()
+			}
+			return nil
+		}
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			// Out of file descriptors, most likely: it passes.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.logger.Error("connection from Kong could not be accepted", "reason", "accept", "err", err)
+			wait(ctx, pause)
+			continue
+		}
+		pause = 0
+		if uc, ok := nc.(*net.UnixConn); ok && s.allow != nil {
+			if err := s.allow(uc); err != nil {
+				s.logger.Error("connection refused", "reason", "peer", "err", err)
+				nc.Close()
+				continue
+			}
+		}
+		s.add(newConn(s, nc))
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+func (s *Server) add(c *conn) {
+	s.mu.Lock()
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	s.wg.Go(func() {
+		c.serve()
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+	})
+}
+
+// idle reports whether no event is running and nothing else is being answered.
+func (s *Server) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.mu.Lock()
+		busy := c.busy
+		c.mu.Unlock()
+		if busy {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Server) stopping() bool { return s.stop.Load() }
+
+// linger is how long Kong may take to let go of connections that have ended.
+const linger = 250 * time.Millisecond
+
+// shutdown waits for the calls that are running, then for Kong to close the
+// connections. A handler that is stuck must not keep the process, so both
+// waits end.
+func (s *Server) shutdown() {
+	s.stop.Store(true)
+	s.each((*conn).closeIdle)
+	within(s.grace, s.calls.Wait)
+	within(linger, s.wg.Wait)
+	s.cancel()
+	s.each(func(c *conn) { c.nc.Close() })
+	s.instances.dropAll()
+}
+
+// within waits for what wait waits for, and no longer than d.
+func within(d time.Duration, wait func()) {
+	done := make(chan struct{})
+	go func() { wait(); close(done) }()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	}
+}
+
+func (s *Server) each(f func(*conn)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		f(c)
+	}
+}
+
+// start makes an instance. It always does: what is wrong with a configuration
+// is for the log and for every request's answer, since Kong's log would say
+// only "closed".
+func (s *Server) start(config []byte) *instance {
+	h, err := s.startHandler(config)
+	if err != nil {
+		s.logger.Error("plugin configuration is invalid, requests are answered 500", "reason", err.Error())
+		h = misconfigured{err, s.logger}
+	}
+	return s.instances.add(h)
+}
+
+func (s *Server) startHandler(config []byte) (h Handler, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			h, err = nil, errors.New("panic: "+panicReason(r))
+		}
+	}()
+	return s.plugin.Start(config)
+}
+
+func (s *Server) sweep(ctx context.Context) {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			s.instances.sweep(now)
+		}
+	}
+}

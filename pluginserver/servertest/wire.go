@@ -1,0 +1,130 @@
+package servertest
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
+	"google.golang.org/protobuf/proto"
+)
+
+// Wire is the barest of Kong's sides, for benchmarks: it has its answers ready
+// and does nothing that would be counted to the plugin server. Like Kong it
+// writes a frame's length and content one by one, and reads through a buffer.
+type Wire struct {
+	Calls int // PDK calls of the last event
+	Waits int // reads of the last event that found nothing buffered
+
+	c       net.Conn
+	r       *bufio.Reader
+	call    []byte
+	replies map[string][]byte
+	frame   []byte
+}
+
+// NewWire connects to a plugin server and starts an instance. replies are the
+// answers to PDK calls by method, or else by the argument's encoding; a call
+// without one is answered with an empty frame.
+func NewWire(t testing.TB, socket, config string, replies map[string][]byte) *Wire {
+	t.Helper()
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	w := &Wire{c: c, r: bufio.NewReader(c), replies: replies}
+	start := &kong_plugin_protocol.RpcCall{Sequence: 1, Call: &kong_plugin_protocol.RpcCall_CmdStartInstance{
+		CmdStartInstance: &kong_plugin_protocol.CmdStartInstance{Name: "plugin", Config: []byte(config)},
+	}}
+	if err := w.write(marshal(t, start)); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := w.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ret kong_plugin_protocol.RpcReturn
+	if err := proto.Unmarshal(answer, &ret); err != nil {
+		t.Fatal(err)
+	}
+	w.call = marshal(t, &kong_plugin_protocol.RpcCall{Sequence: 2, Call: &kong_plugin_protocol.RpcCall_CmdHandleEvent{
+		CmdHandleEvent: &kong_plugin_protocol.CmdHandleEvent{InstanceId: ret.GetInstanceStatus().GetInstanceId(), EventName: "access"},
+	}})
+	return w
+}
+
+func marshal(t testing.TB, m proto.Message) []byte {
+	t.Helper()
+	b, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Event runs one event, which must end in a request that is proxied.
+func (w *Wire) Event() error {
+	w.Calls, w.Waits = 0, 0
+	if err := w.write(w.call); err != nil {
+		return err
+	}
+	for {
+		method, err := w.read()
+		if err != nil {
+			return err
+		}
+		if len(method) == 0 {
+			_, err := w.read() // RpcReturn
+			return err
+		}
+		if string(method) == "kong.response.exit" {
+			args, _ := w.read()
+			return fmt.Errorf("the plugin answered the request itself: %q", args)
+		}
+		w.Calls++
+		reply, known := w.replies[string(method)]
+		arg, err := w.read()
+		if err != nil {
+			return err
+		}
+		if !known && len(arg) > 0 {
+			reply = w.replies[string(arg)]
+		}
+		if err := w.write(reply); err != nil {
+			return err
+		}
+	}
+}
+
+func (w *Wire) read() ([]byte, error) {
+	var head [4]byte
+	if w.r.Buffered() == 0 {
+		w.Waits++
+	}
+	if _, err := io.ReadFull(w.r, head[:]); err != nil {
+		return nil, err
+	}
+	n := int(binary.LittleEndian.Uint32(head[:]))
+	if cap(w.frame) < n {
+		w.frame = make([]byte, n)
+	}
+	_, err := io.ReadFull(w.r, w.frame[:n])
+	return w.frame[:n], err
+}
+
+func (w *Wire) write(frame []byte) error {
+	var head [4]byte
+	binary.LittleEndian.PutUint32(head[:], uint32(len(frame)))
+	if _, err := w.c.Write(head[:]); err != nil {
+		return err
+	}
+	if len(frame) == 0 {
+		return nil
+	}
+	_, err := w.c.Write(frame)
+	return err
+}

@@ -1,0 +1,39 @@
+package pluginserver
+
+// Verdict is how an event ends. Its zero value is no verdict, which is
+// answered like any other fault in a plugin: status 500, not proxied.
+type Verdict struct {
+	kind    verdictKind
+	status  int
+	message string
+	header  Header
+}
+
+type verdictKind uint8
+
+const (
+	verdictNone verdictKind = iota
+	verdictPass
+	verdictExit
+)
+
+// Header holds fields of a response.
+type Header map[string]string
+
+// Pass lets the request go on to the next plugin and to the upstream. Calls
+// that were told and not yet sent go with it.
+func Pass() Verdict { return Verdict{kind: verdictPass} }
+
+// Exit answers the client itself, as Kong's kong.response.error does: a JSON
+// body with message and request_id, or for gRPC the plain message. Calls that
+// were told and not yet sent are dropped.
+func Exit(status int, message string, header Header) Verdict {
+	return Verdict{kind: verdictExit, status: status, message: message, header: header}
+}
+
+// unexpectedError is what Kong itself says for a fault of its own.
+const unexpectedError = "An unexpected error occurred"
+
+// Fault is the answer to whatever should not have happened. What did belongs
+// into the log, not to the client.
+func Fault() Verdict { return Exit(500, unexpectedError, nil) }
