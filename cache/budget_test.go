@@ -1,0 +1,235 @@
+package cache
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestOnlyMissesCost(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.p.LookupsPerSecond = 10
+		for i := range 1000 { // a restart is no attack
+			k := fmt.Sprint(i)
+			r.put(k, "s")
+			r.want(r.get(k, "s"), answer{"s loaded", 0})
+		}
+		for i := range 10 {
+			r.want(r.get(fmt.Sprint("guess", i), "s"), answer{"absent", 0})
+		}
+		r.want(r.get("one more", "s"), answer{"absent", 100 * time.Millisecond})
+	})
+}
+
+func TestWithoutAPlaceAGetIsLimitedAtTheLookupDeadline(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.p.LookupsPerSecond = 1
+		got := map[answer]int{}
+		for _, a := range r.all(5, func(i int) answer { return r.get(fmt.Sprint(i), "s") }) {
+			got[a]++
+		}
+		// The fourth gets its place just when its Get gives up.
+		limited := got[answer{"limited for 1s", 2 * time.Second}] + got[answer{"limited for 2s", 2 * time.Second}] + got[answer{"limited for 3s", 2 * time.Second}]
+		if got[answer{"absent", 0}] != 1 || got[answer{"absent", time.Second}] != 1 || limited < 2 {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+func TestPlacesGoByTheOrder(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.p.LookupsPerSecond, r.p.LookupTimeout = 2, 3*time.Second
+		for _, k := range []string{"refresh", "expired", "reread"} {
+			r.put(k, "s")
+		}
+		r.get("expired", "s")
+		time.Sleep(20 * time.Second)
+		r.get("refresh", "s")
+		time.Sleep(50 * time.Second)
+		r.get("reread", "s")
+		time.Sleep(30 * time.Second)
+		r.get("guess", "s")
+		r.get("another guess", "s") // no place is left
+		r.looked()
+		for _, k := range []string{"never seen", "reread", "expired", "refresh"} {
+			r.del(k)
+			secret := "s"
+			if k == "reread" {
+				secret = "wrong"
+			}
+			go r.get(k, secret)
+			synctest.Wait()
+		}
+		time.Sleep(3 * time.Second)
+		var got []string
+		for _, l := range r.looked() {
+			got = append(got, l.Key)
+		}
+		if diff := cmp.Diff([]string{"refresh", "expired", "reread", "never seen"}, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestLookupsAreBounded(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.p.LookupsPerSecond = 100_000
+		r.take(100 * time.Millisecond)
+		got := map[string]int{}
+		for _, a := range r.all(2000, func(i int) answer { return r.get(fmt.Sprint(i), "s") }) {
+			got[a.Got]++
+		}
+		if diff := cmp.Diff(map[string]int{"absent": maxInFlight + maxWaiting, "limited for 1s": 2000 - maxInFlight - maxWaiting}, got); diff != "" {
+			t.Error(diff)
+		}
+		if r.most != maxInFlight {
+			t.Errorf("%d lookups at a time, want %d", r.most, maxInFlight)
+		}
+	})
+}
+
+func TestKnownKeysFindRoomAmongGuesses(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.put("k", "s")
+		r.p.ResurrectTTL = 0 // so that the expired record has to wait
+		r.get("k", "s")
+		time.Sleep(100 * time.Second)
+		r.take(500 * time.Millisecond)
+		for i := range 2000 {
+			go r.get(fmt.Sprint(i), "s")
+		}
+		synctest.Wait()
+		r.want(r.get("k", "s"), answer{"s loaded", time.Second})
+	})
+}
+
+func TestStaleRecordIsGoodEnoughWithoutAPlace(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.p.LookupsPerSecond = 1
+		r.put("k", "s")
+		r.get("k", "s")
+		time.Sleep(100 * time.Second)
+		r.get("guess", "s")
+		r.want(r.get("k", "s"), answer{"s resurrected", 250 * time.Millisecond})
+		time.Sleep(750 * time.Millisecond)
+		synctest.Wait()
+		r.want(r.get("k", "s"), answer{"s fresh", 0}) // the lookup went on
+	})
+}
+
+func TestNobodyWaitsForALookupThatNobodyWants(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.p.LookupsPerSecond = 1
+		r.p.LookupTimeout = 100 * time.Millisecond
+		r.all(20, func(i int) answer { return r.get(fmt.Sprint(i), "s") })
+		time.Sleep(time.Minute)
+		r.wantLookups(1)
+	})
+}
+
+// flood makes n claims of unknown keys a second for the given time.
+func (r *rig) flood(n int, d time.Duration, source func(i int) string) *sync.WaitGroup {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range int(d.Seconds() * float64(n)) {
+			wg.Go(func() {
+				claim := claimOf("s")
+				claim.Source = func() string { return source(i) }
+				r.claim(r.p, fmt.Sprint("guess", i), claim)
+			})
+			time.Sleep(time.Second / time.Duration(n))
+		}
+	})
+	return &wg
+}
+
+func TestOneSourceGetsATenthOfTheBudget(t *testing.T) {
+	bubble(t, func(r *rig) {
+		flood := r.flood(1000, 10*time.Second, func(int) string { return "attacker" })
+		time.Sleep(9950 * time.Millisecond)
+		if s := r.Stats(); s.Waiting > maxWaiting/10 {
+			t.Errorf("%d lookups wait, want a tenth of %d at most", s.Waiting, maxWaiting)
+		}
+		r.wantLookups(10 + 99) // what was saved up, then ten a second
+		flood.Wait()
+	})
+}
+
+func TestFloodFromOneSourceHarmsNoOther(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.take(time.Millisecond)
+		flood := r.flood(10_000, 5*time.Second, func(int) string { return "attacker" })
+		for i := range 1000 { // new clients, of a few addresses
+			k := fmt.Sprint(i)
+			r.put(k, "s")
+			claim := claimOf("s")
+			claim.Source = func() string { return fmt.Sprint("client", i%5) }
+			r.want(r.claim(r.p, k, claim), answer{"s loaded", time.Millisecond})
+		}
+		flood.Wait()
+	})
+}
+
+func TestSourcesTakeTurnsAndTheFullestGivesRoom(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.p.LookupsPerSecond = 10
+		flood := r.flood(2000, 4*time.Second, func(i int) string { return fmt.Sprint("attacker", i%30) })
+		time.Sleep(1550 * time.Millisecond)
+		if got := r.Stats().Waiting; got != maxWaiting {
+			t.Fatalf("%d lookups wait, want a full room", got)
+		}
+		r.put("k", "s")
+		claim := claimOf("s")
+		claim.Source = func() string { return "client" }
+		if got := r.claim(r.p, "k", claim); got.Got != "s loaded" || got.Took > 700*time.Millisecond {
+			t.Errorf("got %+v, want a place right after the five who had none yet", got)
+		}
+		flood.Wait()
+	})
+}
+
+func TestSourcesAreForgotten(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.flood(5000, time.Second, func(i int) string { return fmt.Sprint(i) }).Wait()
+		time.Sleep(10 * time.Second)
+		r.get("k", "s")
+		if got := len(r.budget.sources.byName); got != 1 {
+			t.Errorf("%d sources remembered, want one", got)
+		}
+	})
+}
+
+func TestSourceIsAskedForOnlyIfStrangersCanCauseTheLookup(t *testing.T) {
+	bubble(t, func(r *rig) {
+		asked := 0
+		get := func(secret string) {
+			claim := claimOf(secret)
+			claim.Source = func() string { asked++; return "client" }
+			r.claim(r.p, "k", claim)
+		}
+		r.put("k", "s")
+		for _, step := range []struct {
+			secret string
+			after  time.Duration
+			want   int
+		}{
+			{"s", 0, 1},                      // never seen
+			{"s", 10 * time.Second, 1},       // fresh
+			{"wrong", 0, 2},                  // to be read again
+			{"wrong", time.Second, 2},        // refused already
+			{"s", 100 * time.Second, 2},      // expired
+			{"wrong", 100 * time.Second, 2},  // expired
+			{"unknown", 10 * time.Second, 3}, // to be read again
+		} {
+			time.Sleep(step.after)
+			get(step.secret)
+			if asked != step.want {
+				t.Errorf("%+v: asked %d times", step, asked)
+			}
+		}
+	})
+}

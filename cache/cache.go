@@ -1,0 +1,189 @@
+package cache
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"github.com/maypok86/otter/v2/stats"
+)
+
+// Sizes that Options' zero fields stand for.
+const (
+	DefaultMaxEntries = 100_000
+	DefaultMaxAbsent  = 10_000
+)
+
+// housekeeping is how coarse otter's own clock is. Otter only frees memory of
+// what nobody can use any more; every decision is made on Cache.clock.
+const housekeeping = time.Second
+
+// LookupFunc reads one record of the store. key is the cache's, name what the
+// lookup is for. It returns what it found, an error that matches ErrAbsent for
+// a definite no, or any other error for a failure, which may have the methods
+//
+//	RetryAfter() time.Duration    // how long the store asked to be left alone
+//	ResurrectFor() time.Duration  // caps the policy's ResurrectTTL if not 0
+//
+// It must return when ctx ends. Lookups of different keys run concurrently.
+type LookupFunc[V any] func(ctx context.Context, key, name string) (Found[V], error)
+
+// Options are the settings of a cache that don't depend on who asks.
+type Options struct {
+	MaxEntries int            // records kept; 0 means DefaultMaxEntries
+	MaxAbsent  int            // definite nos kept, and as many refused claims; 0 means DefaultMaxAbsent
+	Observer   Observer       // told of what operators should know
+	Jitter     func() float64 // random numbers in [0,1), for concurrent use; nil means math/rand
+}
+
+// Cache answers from memory and from a store. All methods are safe for
+// concurrent use. Make one with New.
+type Cache[V any] struct {
+	lookup   LookupFunc[V]
+	observer Observer
+	jitter   func() float64
+	clock    func() instant
+	stats    counters
+
+	// What is remembered. Otter bounds it and is safe without mu, but what a
+	// lookup found is written under mu, so that no older answer comes after an
+	// invalidation.
+	entries    *otter.Cache[string, *entry[V]]
+	absent     *absences
+	refused    *refusals
+	coarse     *otter.CoarseClock
+	entriesFor atomic.Int64 // how long an entry is kept: the longest of all policies seen
+
+	// What is going on. mu guards the rest and all that is reached from it,
+	// except where a comment says otherwise.
+	mu      sync.Mutex
+	flights map[string]*flight[V] // the lookup in the air for each key
+	budget  budget[V]
+	outage  outage
+	guard   guard
+	events  []func() // calls of Observer's functions, due at the next unlock
+	closed  bool
+
+	ctx    context.Context // of all lookups
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // lookups, and the guard's verification
+}
+
+// New makes a cache in front of lookup. Close it to end its goroutines.
+func New[V any](lookup LookupFunc[V], o Options) *Cache[V] {
+	c := &Cache[V]{
+		lookup:   lookup,
+		observer: o.Observer,
+		jitter:   o.Jitter,
+		clock:    systemClock(),
+		coarse:   otter.NewCoarseClock(housekeeping),
+		flights:  map[string]*flight[V]{},
+	}
+	if c.jitter == nil {
+		c.jitter = rand.Float64
+	}
+	if o.MaxEntries <= 0 {
+		o.MaxEntries = DefaultMaxEntries
+	}
+	if o.MaxAbsent <= 0 {
+		o.MaxAbsent = DefaultMaxAbsent
+	}
+	c.stats.hits = stats.NewCounter()
+	c.entries = otter.Must(&otter.Options[string, *entry[V]]{
+		MaximumSize: o.MaxEntries,
+		Clock:       c.coarse,
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(otter.Entry[string, *entry[V]]) time.Duration {
+			return time.Duration(c.entriesFor.Load()) + 2*housekeeping
+		}),
+		OnAtomicDeletion: func(d otter.DeletionEvent[string, *entry[V]]) {
+			if d.Cause == otter.CauseOverflow {
+				c.stats.evicted.Add(1)
+			}
+		},
+	})
+	c.absent = newAbsences(o.MaxAbsent, c.coarse)
+	c.refused = newRefusals(o.MaxAbsent, c.coarse)
+	c.budget.init(c)
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// Invalidate forgets the record of key, and that there is none, and outruns
+// lookups of it: the next Get asks the store.
+func (c *Cache[V]) Invalidate(key string) {
+	c.mu.Lock()
+	defer c.unlock()
+	c.supersede(key)
+	c.drop(key)
+}
+
+// Refresh reads the cached record of key again, in the background, because
+// something newer is known to be in the store. It outruns lookups that began
+// before. Until the store has answered, the record is treated as one past its
+// ttl. Keys that aren't cached are only invalidated.
+func (c *Cache[V]) Refresh(key string, p Policy) {
+	c.mu.Lock()
+	defer c.unlock()
+	c.supersede(key)
+	c.absent.forget(key)
+	if e, ok := c.entries.GetIfPresent(key); ok {
+		e.outdated.Store(true)
+		c.launchInBackground(key, e.name, p.withDefaults())
+	}
+}
+
+// Close ends all background work, waits for the lookups in the air, whose
+// contexts it cancels, and gives who waits for them an UnavailableError of
+// ErrClosed. Get still answers from memory.
+func (c *Cache[V]) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.cancel()
+	for _, f := range c.flights {
+		if !f.running {
+			c.abandon(f, outcomeFailed, errClosed)
+		}
+	}
+	c.budget.stop()
+	c.unlock()
+
+	c.wg.Wait()
+	c.entries.StopAllGoroutines()
+	c.absent.stop()
+	c.refused.stop()
+	c.coarse.Stop()
+}
+
+// cached is the entry of key, in whatever state.
+func (c *Cache[V]) cached(key string) *entry[V] {
+	e, _ := c.entries.GetIfPresent(key)
+	return e
+}
+
+// drop forgets key. mu is held.
+func (c *Cache[V]) drop(key string) {
+	c.entries.Invalidate(key)
+	c.absent.forget(key)
+}
+
+// unlock releases mu and then tells Observer what happened under it.
+func (c *Cache[V]) unlock() {
+	events := c.events
+	c.events = nil
+	c.mu.Unlock()
+	for _, tell := range events {
+		tell()
+	}
+}
+
+// raise makes n at least d.
+func raise(n *atomic.Int64, d time.Duration) {
+	for old := n.Load(); int64(d) > old; old = n.Load() {
+		if n.CompareAndSwap(old, int64(d)) {
+			return
+		}
+	}
+}

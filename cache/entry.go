@@ -1,0 +1,89 @@
+package cache
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// Found is a record as a lookup found it.
+type Found[V any] struct {
+	Value   V
+	TTL     time.Duration // what the record asks for; 0: the policy's
+	Expires time.Time     // when the record ends, cached or not; zero: never
+}
+
+const forever = time.Duration(math.MaxInt64)
+
+// entry is a record in memory. Only its atomics change after it was stored; a
+// new answer of the store makes a new entry.
+type entry[V any] struct {
+	value  V
+	name   string        // what it was looked up by
+	began  instant       // when the lookup that read it began: from then its age counts
+	ttl    time.Duration // the record's own; 0: the policy's
+	life   time.Duration // the age at which Found.Expires ends it
+	jitter float32       // 0 to 1: how much earlier than others it is refreshed
+
+	// outdated entries are never fresh: they came from a snapshot, or the store
+	// is known to have something newer.
+	outdated atomic.Bool
+	// suspect entries got a definite no that the guard holds back, unlisted ones
+	// were missing in a listing that it doesn't believe.
+	suspect, unlisted atomic.Bool
+	// refreshAt is the clock.mono before which no hit starts a refresh.
+	refreshAt atomic.Int64
+}
+
+func newEntry[V any](name string, found Found[V], began instant, jitter float64) *entry[V] {
+	e := &entry[V]{
+		value:  found.Value,
+		name:   name,
+		began:  began,
+		ttl:    found.TTL,
+		life:   forever,
+		jitter: float32(jitter),
+	}
+	if !found.Expires.IsZero() {
+		e.life = found.Expires.Sub(time.Unix(0, began.wall))
+	}
+	return e
+}
+
+// expiry is the age at which e stops being fresh under p.
+func (e *entry[V]) expiry(p *Policy) time.Duration {
+	return min(p.ttl(e.ttl), e.life)
+}
+
+// refreshPoint is the age from which a hit refreshes e: 80 % of ttl, less up to
+// 10 % so that many nodes don't fall into step.
+func (e *entry[V]) refreshPoint(ttl time.Duration) time.Duration {
+	return ttl/10*8 - time.Duration(e.jitter*float32(ttl/10))
+}
+
+// fresh reports whether e may be answered with at age, no questions asked.
+func (e *entry[V]) fresh(age time.Duration, p *Policy) bool {
+	return age < e.expiry(p) && !e.outdated.Load()
+}
+
+// usable reports whether e may be answered with at age while the store can't
+// say, resurrect past its ttl.
+func (e *entry[V]) usable(age time.Duration, p *Policy, resurrect time.Duration) bool {
+	return age < p.ttl(e.ttl)+resurrect && age < e.life
+}
+
+// claimRefresh reports whether the caller is the one to refresh e now: nobody
+// else was within the last second.
+func (e *entry[V]) claimRefresh(now instant) bool {
+	at := e.refreshAt.Load()
+	return int64(now.mono) >= at && e.refreshAt.CompareAndSwap(at, int64(now.mono+time.Second))
+}
+
+// inDoubt reports whether e is still in the doubt that a held definite no, or
+// else a listing, has put it in. The former takes the place of the latter.
+func (e *entry[V]) inDoubt(held bool) bool {
+	if held {
+		return e.suspect.Load()
+	}
+	return e.unlisted.Load() && !e.suspect.Load()
+}

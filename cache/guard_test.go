@@ -1,0 +1,180 @@
+package cache
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var sorted = cmpopts.SortSlices(func(a, b string) bool { return a < b })
+
+// fill caches n records.
+func (r *rig) fill(n int) {
+	for i := range n {
+		r.put(fmt.Sprint(i), "s")
+		r.get(fmt.Sprint(i), "s")
+	}
+	r.looked()
+}
+
+func (r *rig) wantAnswers(n int, want map[string]int) {
+	r.t.Helper()
+	got := map[string]int{}
+	for i := range n {
+		a, _, _ := strings.Cut(r.get(fmt.Sprint(i), "s").Got, " for ")
+		got[a]++
+	}
+	synctest.Wait()
+	if diff := cmp.Diff(want, got); diff != "" {
+		r.t.Errorf("answers (-want +got):\n%s", diff)
+	}
+}
+
+func TestListingThatLostEverythingIsNotBelieved(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.fill(100)
+		time.Sleep(time.Second)
+		r.take(10 * time.Millisecond)
+		r.del("7")
+		for range 3 { // as often as it comes
+			if dropped := r.Retain(r.p, time.Now(), func(string) bool { return false }); dropped != 0 {
+				t.Errorf("dropped %d, want none", dropped)
+			}
+		}
+		r.wantEvents("held 100 of 100", "held 100 of 100", "held 100 of 100")
+		time.Sleep(1001 * time.Millisecond)
+		r.wantLookups(100)
+		if r.most != 1 {
+			t.Errorf("%d lookups at a time, want them one by one", r.most)
+		}
+		r.wantEvents("resolved")
+		r.wantAnswers(100, map[string]int{"s fresh": 99, "absent": 1})
+	})
+}
+
+func TestFewDropsAreBelieved(t *testing.T) {
+	t.Run("ten of ten", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			r.fill(10)
+			time.Sleep(time.Second)
+			if dropped := r.Retain(r.p, time.Now(), func(string) bool { return false }); dropped != 10 {
+				t.Errorf("dropped %d, want 10", dropped)
+			}
+			r.wantEvents()
+		})
+	})
+	t.Run("half of a hundred", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			r.fill(100)
+			time.Sleep(time.Second)
+			if dropped := r.Retain(r.p, time.Now(), func(key string) bool { return key[len(key)-1] < '5' }); dropped != 50 {
+				t.Errorf("dropped %d, want 50", dropped)
+			}
+			r.wantEvents()
+		})
+	})
+	t.Run("a hundred, spread out", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			r.fill(100)
+			time.Sleep(100 * time.Second)
+			for i := range 100 {
+				r.del(fmt.Sprint(i))
+				r.want(r.get(fmt.Sprint(i), "s"), answer{"absent", 0})
+				time.Sleep(time.Second)
+			}
+			r.wantEvents()
+		})
+	})
+}
+
+// losing has n records of an age, of which the store has none any more, and
+// every one of them claimed.
+func losing(r *rig, n int, age time.Duration) {
+	r.fill(n)
+	time.Sleep(age)
+	r.set(func() { clear(r.secrets) })
+	for i := range n {
+		r.get(fmt.Sprint(i), "s")
+		synctest.Wait()
+	}
+	r.looked()
+}
+
+func TestStoreThatLostEverythingIsNotBelieved(t *testing.T) {
+	bubble(t, func(r *rig) {
+		losing(r, 100, 80*time.Second)
+		r.wantEvents("held 51 of 100")
+		r.wantAnswers(100, map[string]int{"s fresh": 50, "absent": 50})
+		time.Sleep(9 * time.Second)
+		r.wantLookups(0) // not verified yet
+		for i := range 100 {
+			r.put(fmt.Sprint(i), "s")
+		}
+		time.Sleep(time.Second)
+		r.wantLookups(50)
+		r.wantEvents("resolved")
+		time.Sleep(10 * time.Second)
+		r.wantAnswers(100, map[string]int{"s fresh": 50, "s loaded": 50})
+	})
+}
+
+func TestWhatTheStoreDeniesTwiceIsGone(t *testing.T) {
+	bubble(t, func(r *rig) {
+		losing(r, 100, 80*time.Second)
+		time.Sleep(11 * time.Second)
+		r.wantEvents("held 51 of 100", "resolved")
+		r.wantAnswers(100, map[string]int{"absent": 100})
+	})
+}
+
+func TestSuspectsEndWithTheirResurrectTTL(t *testing.T) {
+	bubble(t, func(r *rig) {
+		losing(r, 100, 80*time.Second)
+		r.fail(errDown)
+		time.Sleep(1019 * time.Second)
+		r.wantAnswers(100, map[string]int{"s resurrected": 50, "unavailable": 50})
+		time.Sleep(time.Second)
+		r.wantAnswers(100, map[string]int{"unavailable": 100})
+	})
+}
+
+func TestSuspectIsNotLookedUpByItsClaims(t *testing.T) {
+	for age, want := range map[time.Duration]string{80 * time.Second: "s fresh", 100 * time.Second: "s resurrected"} {
+		t.Run(want, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				losing(r, 100, age)
+				time.Sleep(time.Second)
+				for range 10 {
+					r.want(r.get("99", "s"), answer{want, 0})
+					r.want(r.get("99", "wrong"), answer{"refused", 0})
+				}
+				r.wantLookups(0)
+			})
+		})
+	}
+}
+
+func TestNothingIsDroppedWhileSuspectsAreVerifiedAndThenAsEver(t *testing.T) {
+	bubble(t, func(r *rig) {
+		losing(r, 100, 80*time.Second)
+		drop := func(key string) answer {
+			r.put(key, "s")
+			r.get(key, "s")
+			r.del(key)
+			time.Sleep(2 * time.Second)
+			r.get(key, "wrong") // has it read again
+			return r.get(key, "s")
+		}
+		r.take(900 * time.Millisecond)
+		time.Sleep(12 * time.Second) // verification has begun
+		r.want(drop("other"), answer{"s fresh", 0})
+		time.Sleep(100 * time.Second) // and is done
+		r.wantEvents("held 51 of 100", "resolved")
+		r.want(drop("other"), answer{"absent", 0})
+	})
+}

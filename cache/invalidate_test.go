@@ -1,0 +1,137 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// overtakes are the ways to tell a cache that something has changed in the store.
+var overtakes = map[string]func(r *rig){
+	"Invalidate": func(r *rig) { r.Invalidate("k") },
+	"Refresh":    func(r *rig) { r.Refresh("k", r.p) },
+	"Retain":     func(r *rig) { r.Retain(r.p, time.Now(), func(string) bool { return false }) },
+}
+
+func TestLookupHeldAcrossARevocationChangesNothing(t *testing.T) {
+	for name, overtake := range overtakes {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				r.put("k", "s")
+				r.take(time.Second)
+				var wg sync.WaitGroup
+				wg.Go(func() { r.want(r.get("k", "s"), answer{"absent", 1500 * time.Millisecond}) })
+				time.Sleep(500 * time.Millisecond)
+				r.del("k")
+				overtake(r)
+				wg.Wait()
+				r.want(r.get("k", "s"), answer{"absent", 0})
+				r.wantLookups(2)
+			})
+		})
+	}
+}
+
+func TestInvalidateForgetsARecord(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.put("k", "s")
+		r.get("k", "s")
+		r.del("k")
+		r.Invalidate("k")
+		r.want(r.get("k", "s"), answer{"absent", 0})
+	})
+}
+
+func TestInvalidateForgetsAnAbsence(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.get("k", "s")
+		r.put("k", "s")
+		r.Invalidate("k")
+		r.want(r.get("k", "s"), answer{"s loaded", 0})
+	})
+}
+
+func TestRefreshReadsInTheBackground(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.put("k", "old")
+		r.get("k", "old")
+		r.put("k", "new")
+		r.take(time.Second)
+		r.Refresh("k", r.p)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		r.want(r.get("k", "new"), answer{"new fresh", 0})
+		r.wantLookups(2)
+	})
+}
+
+func TestRefreshHurriesALookupThatWaits(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.put("k", "s")
+		r.get("k", "s")
+		time.Sleep(100 * time.Millisecond)
+		var claim sync.WaitGroup
+		claim.Go(func() { r.want(r.get("k", "wrong"), answer{"refused", 0}) }) // would wait 900 ms
+		synctest.Wait()
+		r.Refresh("k", r.p)
+		claim.Wait()
+		r.wantLookups(2)
+	})
+}
+
+func TestRefreshIsWantedThoughNobodyWaits(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.p.LookupsPerSecond = 1
+		r.put("k", "old")
+		r.get("k", "old")
+		time.Sleep(time.Second)
+		r.get("guess", "s") // takes the place
+		r.put("k", "new")
+		r.Refresh("k", r.p)
+		ctx, cancel := context.WithTimeout(r.t.Context(), 100*time.Millisecond)
+		defer cancel()
+		r.Get(ctx, "k", "k", r.p, claimOf("new")) // joins it, and goes away
+		time.Sleep(900 * time.Millisecond)
+		synctest.Wait()
+		r.want(r.get("k", "new"), answer{"new fresh", 0})
+	})
+}
+
+func TestRefreshedRecordIsNotFreshBeforeTheStoreHasAnswered(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.put("k", "s")
+		r.get("k", "s")
+		r.fail(errDown)
+		time.Sleep(time.Second)
+		r.Refresh("k", r.p)
+		synctest.Wait()
+		r.want(r.get("k", "s"), answer{"s resurrected", 0})
+	})
+}
+
+func TestRetainDropsWhatAListingDoesNotHave(t *testing.T) {
+	bubble(t, func(r *rig) {
+		for i := range 10 {
+			r.put(fmt.Sprint(i), "s")
+			r.get(fmt.Sprint(i), "s")
+		}
+		time.Sleep(time.Second)
+		listing := time.Now()
+		time.Sleep(time.Second)
+		r.put("read since", "s")
+		r.get("read since", "s")
+		dropped := r.Retain(r.p, listing, func(key string) bool { return key < "5" })
+		var left []string
+		for item := range r.All() {
+			left = append(left, item.Key)
+		}
+		if diff := cmp.Diff([]string{"0", "1", "2", "3", "4", "read since"}, left, sorted); diff != "" || dropped != 5 {
+			t.Errorf("dropped %d, want 5 (-want +left):\n%s", dropped, diff)
+		}
+	})
+}

@@ -1,0 +1,67 @@
+package cache
+
+import "time"
+
+// Retain drops the records that a listing of the store does not have: those
+// that were read before the listing began, and for whose key listed is false.
+// It outruns lookups of such keys. It reports how many records it dropped. If
+// they are too many to be credible, it drops none and has them verified one by
+// one, which Observer.DropsHeld is told.
+//
+// listed is called without a lock. A listing must be complete: nothing is known
+// from half of one.
+func (c *Cache[V]) Retain(p Policy, began time.Time, listed func(key string) bool) (dropped int) {
+	missing, cached := map[string]*entry[V]{}, 0
+	for key, e := range c.entries.All() {
+		cached++
+		if e.began.wall < began.UnixNano() && !listed(key) {
+			missing[key] = e
+		}
+	}
+	flights := c.overtaken(began, listed)
+
+	c.mu.Lock()
+	defer c.unlock()
+	if massive(len(missing), cached) {
+		c.tellDropsHeld(len(missing), cached)
+		for key, e := range missing {
+			if e.unlisted.CompareAndSwap(false, true) {
+				c.doubt(doubt{key: key}, p.withDefaults())
+			}
+		}
+		return 0
+	}
+	for key, e := range missing {
+		if c.cached(key) == e {
+			c.supersede(key)
+			c.drop(key)
+			dropped++
+		}
+	}
+	for _, f := range flights {
+		if c.flights[f.key] == f {
+			c.supersede(f.key)
+		}
+	}
+	return dropped
+}
+
+// overtaken are the lookups that began before a listing did, and whose key it
+// does not have.
+func (c *Cache[V]) overtaken(listing time.Time, listed func(key string) bool) []*flight[V] {
+	c.mu.Lock()
+	var fs []*flight[V]
+	for _, f := range c.flights {
+		if f.running && f.began.wall < listing.UnixNano() {
+			fs = append(fs, f)
+		}
+	}
+	c.mu.Unlock()
+	var out []*flight[V]
+	for _, f := range fs {
+		if !listed(f.key) {
+			out = append(out, f)
+		}
+	}
+	return out
+}

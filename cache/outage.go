@@ -1,0 +1,161 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// The store is failing from the first lookup that fails to the next one that
+// does not. Meanwhile there is at most one lookup at a time, a probe, and a
+// pause after each.
+
+const (
+	firstPause = 250 * time.Millisecond // doubled by each probe that fails
+	maxPause   = 5 * time.Second        // of our own accord
+	// maxRetryAfter bounds what the store may ask for. A load balancer's
+	// maintenance page that asks for an hour must not make an hour of it.
+	maxRetryAfter = time.Minute
+)
+
+// outage is guarded by Cache.mu, except that pause may be read without.
+type outage struct {
+	pause      atomic.Pointer[pause] // nil while the store answers
+	since      instant
+	probes     int       // that have failed
+	lastAnswer time.Time // zero: none yet
+}
+
+// pause is what a failing store has to be spared, and why.
+type pause struct {
+	until        time.Duration // the clock.mono from which it may be probed; forever while it is
+	err          error
+	resurrectFor time.Duration
+}
+
+// paused reports whether the store is failing and must not be asked now.
+func (o *outage) paused(now instant) bool {
+	p := o.pause.Load()
+	return p != nil && now.mono < p.until
+}
+
+// resurrect is how long past its ttl a record may be answered with.
+func (o *outage) resurrect(p *Policy) time.Duration {
+	if pause := o.pause.Load(); pause != nil && pause.resurrectFor > 0 {
+		return min(p.ResurrectTTL, pause.resurrectFor)
+	}
+	return p.ResurrectTTL
+}
+
+// admit says whether a lookup may begin, and if so, whether it is a probe.
+func (o *outage) admit(now instant) (probe bool, err error) {
+	p := o.pause.Load()
+	if p == nil {
+		return false, nil
+	}
+	if now.mono < p.until {
+		return false, o.unavailable(p.err, now)
+	}
+	o.setPause(forever, p.err)
+	return true, nil
+}
+
+func (o *outage) setPause(until time.Duration, err error) {
+	o.pause.Store(&pause{until: until, err: err, resurrectFor: resurrectForOf(err)})
+}
+
+// unavailable is what a failure means for a Get with nothing at hand.
+func (o *outage) unavailable(err error, now instant) error {
+	retry := time.Second
+	if p := o.pause.Load(); p != nil && p.until != forever {
+		retry = max(retry, p.until-now.mono)
+	}
+	return &UnavailableError{Err: err, RetryAfter: retry}
+}
+
+// learn takes from the outcome of f's lookup whether the store is failing. mu
+// is held.
+func (c *Cache[V]) learn(f *flight[V], err error, now instant) {
+	var panicked *PanicError
+	switch {
+	case err == nil:
+		c.stats.found.Add(1)
+		c.recovered(now)
+	case errors.Is(err, ErrAbsent):
+		c.stats.notFound.Add(1)
+		c.recovered(now)
+	case errors.As(err, &panicked):
+		c.stats.panicked.Add(1)
+		if tell := c.observer.Panicked; tell != nil {
+			c.tell(func() { tell(panicked) })
+		}
+		if f.probe && c.outage.pause.Load() != nil {
+			c.pauseFor(firstPause, c.outage.pause.Load().err, now)
+		}
+	case c.closed:
+	default:
+		c.stats.failed.Add(1)
+		c.failed(f, err, now)
+	}
+}
+
+func (c *Cache[V]) recovered(now instant) {
+	o := &c.outage
+	o.lastAnswer = time.Unix(0, now.wall)
+	if o.pause.Swap(nil) == nil {
+		return
+	}
+	if tell := c.observer.OutageEnded; tell != nil {
+		lasted := now.since(o.since)
+		c.tell(func() { tell(lasted) })
+	}
+}
+
+func (c *Cache[V]) failed(f *flight[V], err error, now instant) {
+	o := &c.outage
+	p := o.pause.Load()
+	switch {
+	case p == nil:
+		o.since, o.probes = now, 0
+		c.pauseFor(firstPause, err, now)
+		if tell := c.observer.OutageBegan; tell != nil {
+			last, until := o.lastAnswer, time.Unix(0, now.wall).Add(o.resurrect(&f.policy))
+			c.tell(func() { tell(err, last, until) })
+		}
+		// Who waits for a place would not get an answer either.
+		for _, waiting := range c.flights {
+			if !waiting.running {
+				c.abandon(waiting, outcomeFailed, o.unavailable(err, now))
+			}
+		}
+	case f.probe:
+		o.probes++
+		c.pauseFor(min(firstPause<<min(o.probes, 10), maxPause), err, now)
+	case p.until != forever:
+		// It began before the outage did, so it tells nothing new, unless the
+		// store asks to be left alone for longer.
+		if until := now.mono + min(retryAfterOf(err), maxRetryAfter); until > p.until {
+			o.setPause(until, err)
+		}
+	}
+}
+
+// pauseFor leaves the store alone for d, less up to a quarter so that many
+// nodes don't fall into step, or for as long as it asks.
+func (c *Cache[V]) pauseFor(d time.Duration, err error, now instant) {
+	d -= time.Duration(c.jitter() * float64(d/4))
+	d = max(d, min(retryAfterOf(err), maxRetryAfter))
+	c.outage.setPause(now.mono+d, err)
+}
+
+// lateError is what a Get gets that has waited for f as long as it may.
+func (c *Cache[V]) lateError(f *flight[V]) error {
+	c.mu.Lock()
+	defer c.unlock()
+	if !f.running {
+		return c.budget.limitError()
+	}
+	return c.outage.unavailable(fmt.Errorf("no answer within the lookup deadline: %w", context.DeadlineExceeded), c.clock())
+}

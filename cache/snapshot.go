@@ -1,0 +1,54 @@
+package cache
+
+import (
+	"iter"
+	"time"
+)
+
+// Item is a cached record, as it can be kept outside of the process.
+type Item[V any] struct {
+	Key, Name string
+	Found[V]
+	ReadAt time.Time // when the lookup that read it began
+}
+
+// All yields what is cached, in no order, for a snapshot.
+func (c *Cache[V]) All() iter.Seq[Item[V]] {
+	return func(yield func(Item[V]) bool) {
+		for key, e := range c.entries.All() {
+			item := Item[V]{
+				Key:    key,
+				Name:   e.name,
+				Found:  Found[V]{Value: e.value, TTL: e.ttl},
+				ReadAt: time.Unix(0, e.began.wall),
+			}
+			if e.life != forever {
+				item.Expires = item.ReadAt.Add(e.life)
+			}
+			if !yield(item) {
+				return
+			}
+		}
+	}
+}
+
+// Restore puts a record of an earlier process into the cache, for the time in
+// which the store can't answer: it is not fresh, and good until its
+// resurrect_ttl ends, counted from ReadAt. It reports whether the record could
+// be of use. It is not if it was read in the future, if it is too old under p,
+// or if the cache has one that was read since.
+func (c *Cache[V]) Restore(item Item[V], p Policy) bool {
+	c.mu.Lock()
+	defer c.unlock()
+	now := c.clock()
+	age := time.Duration(now.wall - item.ReadAt.UnixNano())
+	began := instant{mono: now.mono - age, wall: item.ReadAt.UnixNano()}
+	e := newEntry(item.Name, item.Found, began, c.jitter())
+	e.outdated.Store(true)
+	if age < 0 || !e.usable(age, &p, p.ResurrectTTL) || c.cached(item.Key) != nil {
+		return false
+	}
+	raise(&c.entriesFor, p.longest())
+	c.entries.Set(item.Key, e)
+	return true
+}

@@ -1,0 +1,116 @@
+package cache
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2/stats"
+)
+
+// Stats is what the cache counts. Counters only grow.
+type Stats struct {
+	// Now.
+	Entries    int       // records in memory
+	Absent     int       // definite nos in memory
+	Refused    int       // refused claims in memory
+	InFlight   int       // lookups that run
+	Waiting    int       // lookups that wait for a place
+	InDoubt    int       // records that the guard verifies
+	Failing    bool      // the store's last outcome was a failure
+	LastAnswer time.Time // of the store, found or definite no; zero: none yet
+
+	// How Gets were answered.
+	Hits        uint64 // from a fresh record
+	Loads       uint64 // from a lookup that the Get waited for
+	Resurrected uint64 // from a record past its ttl
+	Absences    uint64 // by ErrAbsent
+	Refusals    uint64 // by ErrRefused
+	Limited     uint64 // by LimitError
+	Unavailable uint64 // by UnavailableError
+	Errors      uint64 // by others: the caller went away, a lookup panicked
+
+	// Lookups that began, by what they were for.
+	Refresh, Expired, Reread, NeverSeen uint64
+	// How they ended.
+	Found, NotFound, Failed, Panicked uint64
+
+	Superseded uint64 // lookups that an invalidation has outrun
+	Evicted    uint64 // records that had to make room
+	Held       uint64 // definite nos that the guard did not believe
+}
+
+type counters struct {
+	hits *stats.Counter // striped: all cores count here
+
+	loads, resurrected, absences, refusals, limited, unavailable, errors atomic.Uint64
+
+	lookups                           [orders]atomic.Uint64
+	found, notFound, failed, panicked atomic.Uint64
+	superseded, evicted, held         atomic.Uint64
+}
+
+// count counts what ask has answered.
+func (n *counters) count(s State, err error) {
+	var limit *LimitError
+	var unavailable *UnavailableError
+	switch {
+	case err == nil && s == Fresh:
+		n.hits.RecordHits(1)
+	case err == nil && s == Loaded:
+		n.loads.Add(1)
+	case err == nil:
+		n.resurrected.Add(1)
+	case errors.Is(err, ErrAbsent):
+		n.absences.Add(1)
+	case errors.Is(err, ErrRefused):
+		n.refusals.Add(1)
+	case errors.As(err, &limit):
+		n.limited.Add(1)
+	case errors.As(err, &unavailable):
+		n.unavailable.Add(1)
+	default:
+		n.errors.Add(1)
+	}
+}
+
+// Stats returns a snapshot of all counts, for metrics.
+func (c *Cache[V]) Stats() Stats {
+	n := &c.stats
+	s := Stats{
+		Entries: c.entries.EstimatedSize(),
+		Absent:  c.absent.len(),
+		Refused: c.refused.len(),
+		Failing: c.outage.pause.Load() != nil,
+
+		Hits:        n.hits.Snapshot().Hits,
+		Loads:       n.loads.Load(),
+		Resurrected: n.resurrected.Load(),
+		Absences:    n.absences.Load(),
+		Refusals:    n.refusals.Load(),
+		Limited:     n.limited.Load(),
+		Unavailable: n.unavailable.Load(),
+		Errors:      n.errors.Load(),
+
+		Refresh:   n.lookups[orderRefresh].Load(),
+		Expired:   n.lookups[orderExpired].Load(),
+		Reread:    n.lookups[orderReread].Load(),
+		NeverSeen: n.lookups[orderNeverSeen].Load(),
+
+		Found:    n.found.Load(),
+		NotFound: n.notFound.Load(),
+		Failed:   n.failed.Load(),
+		Panicked: n.panicked.Load(),
+
+		Superseded: n.superseded.Load(),
+		Evicted:    n.evicted.Load(),
+		Held:       n.held.Load(),
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.InFlight = c.budget.inFlight
+	s.Waiting = c.budget.len()
+	s.InDoubt = len(c.guard.doubts)
+	s.LastAnswer = c.outage.lastAnswer
+	return s
+}
