@@ -1,0 +1,140 @@
+package vault
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"kong-vault-auth/kongschema"
+)
+
+// Credential ids are made of identities and are in logs and rate limits of
+// running systems: this pins them.
+func TestIdentityIsTheSameForEver(t *testing.T) {
+	tests := map[string]Config{
+		`["hcv","http://127.0.0.1:8200","","secret","kong-auth","","token"]`: inlineHCV(t, nil),
+		`["hcv","https://[::1]:443","team/a","kv/sub","","v2","approle","approle","4b168d88dc872a7753c2bc35b36a2d4249487af55baf78f247f38cae2fe962da"]`: inlineHCV(t, func(c *HCV) {
+			c.Protocol, c.Host, c.Port, c.Namespace, c.Mount, c.Path, c.KV = "https", "::1", 443, "team/a/", "/kv/sub/", "/", "v2"
+			c.AuthMethod, c.AppRoleRoleID = "approle", "role"
+		}),
+		`["hcv","unix:///run/agent.sock","","secret","kong-auth","","kubernetes","kubernetes","kong"]`: inlineHCV(t, func(c *HCV) {
+			c.UnixSocket, c.AuthMethod, c.KubeRole = "/run/agent.sock", "kubernetes", "kong"
+		}),
+		`["hcv","http://vault:8200","","secret","kong-auth","","cert","cert","kong"]`: inlineHCV(t, func(c *HCV) {
+			c.Host, c.AuthMethod, c.CertAuthRoleName = "Vault", "cert", "kong"
+		}),
+		`["hcv","http://127.0.0.1:8200","","secret","kong-auth","","jwt","jwt","kong"]`: inlineHCV(t, func(c *HCV) {
+			c.AuthMethod, c.JWTRole = "jwt", "kong"
+		}),
+		`["azure","https://contoso.vault.azure.net","kong-auth-","client_secret","contoso.com","ab"]`: inlineAzure(t, func(c *Azure) {
+			c.VaultURI, c.NamePrefix, c.AuthMethod, c.TenantID, c.ClientID = "https://Contoso.vault.azure.net/", "Kong-Auth-", "client_secret", "Contoso.com", "AB"
+		}),
+	}
+	for want, c := range tests {
+		d := Definition{HCV: c.HCV, Azure: c.Azure}
+		if got := d.identity(); got != want {
+			t.Errorf("identity %s, want %s", got, want)
+		}
+	}
+}
+
+// Whatever differs but the limits must not share a store. Going through every
+// field keeps the next one from being forgotten.
+func TestDigestCoversEveryFieldButTheLimits(t *testing.T) {
+	shared := map[string]bool{"ttl": true, "max_ttl": true, "neg_ttl": true, "resurrect_ttl": true, "max_lookups_per_second": true}
+	for _, make := range []func() Definition{
+		func() Definition { return Definition{HCV: &HCV{}} },
+		func() Definition { return Definition{Azure: &Azure{}} },
+	} {
+		plain := make()
+		key := []byte("key")
+		for i, f := range schemaOf(kindOf(plain)) {
+			changed := make()
+			leaf(reflect.ValueOf(config(changed)).Elem(), i).Set(reflect.ValueOf(nonZero(f.Kind)).Convert(
+				leaf(reflect.ValueOf(config(changed)).Elem(), i).Type()))
+			if same := changed.digest(key) == plain.digest(key); same != shared[f.Name] {
+				t.Errorf("%s %s: the digest is the same: %v", kindOf(plain), f.Name, same)
+			}
+		}
+		if plain.digest(key) == plain.digest([]byte("other")) {
+			t.Error("the digest does not depend on its key")
+		}
+	}
+}
+
+func config(d Definition) any {
+	if d.Azure != nil {
+		return d.Azure
+	}
+	return d.HCV
+}
+
+func kindOf(d Definition) string {
+	if d.Azure != nil {
+		return kindAzure
+	}
+	return kindHCV
+}
+
+// leaf is the i-th field of a struct, those of embedded structs counted.
+func leaf(v reflect.Value, i int) reflect.Value {
+	fields := reflect.VisibleFields(v.Type())
+	for _, f := range fields {
+		if f.Anonymous {
+			continue
+		}
+		if i == 0 {
+			return v.FieldByIndex(f.Index)
+		}
+		i--
+	}
+	panic("no such field")
+}
+
+func nonZero(k kongschema.Kind) any {
+	switch k {
+	case kongschema.Boolean:
+		return true
+	case kongschema.Integer:
+		return 7
+	case kongschema.Number:
+		return 7.5
+	}
+	return "changed"
+}
+
+func TestPlaceShowsNoPassword(t *testing.T) {
+	for _, c := range []Config{
+		inlineHCV(t, func(c *HCV) { c.Host = "user:s3cr3t@vault" }),
+		inlineAzure(t, func(c *Azure) { c.VaultURI = "https://user:s3cr3t@contoso.vault.azure.net" }),
+	} {
+		d := Definition{HCV: c.HCV, Azure: c.Azure}
+		d.Name = d.place()
+		if _, err := Validate(d); err == nil || strings.Contains(err.Error(), "s3cr3t") {
+			t.Errorf("Validate = %v", err)
+		}
+	}
+}
+
+// Everything in this package that reads the structs' tags relies on this, and so
+// does Kong at its start.
+func TestConfigurationsHaveASchema(t *testing.T) {
+	for _, typ := range []reflect.Type{reflect.TypeFor[HCV](), reflect.TypeFor[Azure]()} {
+		schema, err := kongschema.Schema(typ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := map[string]bool{}
+		fields, _ := kongschema.Fields(typ)
+		for _, f := range fields {
+			names[f.Name] = true
+		}
+		checks, _ := schema["entity_checks"].([]any)
+		for _, check := range checks {
+			c := check.(map[string]any)["conditional"].(map[string]any)
+			if !names[c["if_field"].(string)] || !names[c["then_field"].(string)] {
+				t.Errorf("%v checks a field that there isn't: %v", typ, c)
+			}
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrConfig is matched by every error about a vault object's configuration.
+var ErrConfig = errors.New("vault object configuration")
+
+// ErrRefused is matched by every *RefusedError.
+var ErrRefused = errors.New("pair refused")
+
+// The reasons of a RefusedError beside those of an Absent.
+const (
+	ReasonMalformed   AbsentReason = "malformed"    // no store could hold such a token; none was asked
+	ReasonWrongSecret AbsentReason = "wrong_secret" // the secret token is not the record's
+	ReasonExpired     AbsentReason = "expired"      // past the record's expires_at
+)
+
+// RefusedError is a pair that is not accepted: a definite no, and the only
+// failure of a lookup that is the client's. It matches ErrRefused.
+type RefusedError struct {
+	Reason AbsentReason // for counters and logs; clients must not learn it
+}
+
+// Error says why.
+func (e *RefusedError) Error() string { return fmt.Sprintf("%v: %s", ErrRefused, e.Reason) }
+
+// Is reports that every RefusedError is an ErrRefused.
+func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
+
+// LimitError is a lookup that was not made because there were too many that
+// found nothing.
+type LimitError struct {
+	Object     string        // the vault object's name
+	RetryAfter time.Duration // when to try again, at least a second
+}
+
+// Error names the object and its limit.
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("vault object %q: max_lookups_per_second is used up", e.Object)
+}
+
+// UnavailableError is a store that can't answer for a pair of which nothing is
+// cached.
+type UnavailableError struct {
+	Object     string        // the vault object's name
+	Reason     string        // a Failure's reason, or "unavailable"
+	RetryAfter time.Duration // when to try again, at least a second
+	Err        error         // what was tried, the cause and the remedy, as a Failure says them
+}
+
+// Error names the object and says what its store last failed with.
+func (e *UnavailableError) Error() string {
+	s := fmt.Sprintf("vault object %q: %v", e.Object, e.Err)
+	if f := (*Failure)(nil); !errors.As(e.Err, &f) || f.Remedy == "" {
+		s += " (check that the store is up and that this node reaches it)"
+	}
+	return s
+}
+
+// Unwrap returns the failure.
+func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// configError is an error about one setting of an object, or of none if object
+// is empty.
+func configError(object, setting string, err error) error {
+	if object == "" {
+		return fmt.Errorf("%w: %s: %w", ErrConfig, setting, err)
+	}
+	return fmt.Errorf("%w of %q: %s: %w", ErrConfig, object, setting, err)
+}

@@ -1,0 +1,179 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"kong-vault-auth/kongschema"
+)
+
+// vaultsFile is what a vaults file says.
+type vaultsFile struct {
+	defined map[string]Definition
+	secrets bool // a secret stands in it, rather than a reference to one
+}
+
+// What a vaults file may hold beside what is used: other fields of Kong's
+// declarative form.
+var (
+	fileFields  = []string{"_format_version", "_transform", "vaults"}
+	vaultFields = []string{"name", "prefix", "config", "id", "description", "tags", "created_at", "updated_at"}
+)
+
+// parseFile reads a vaults file: vault objects in Kong's declarative form,
+//
+//	_format_version: "3.0"
+//	vaults:
+//	- name: hcv            # or azure
+//	  prefix: kong-auth    # the object's name
+//	  config: {host: vault.example.com, token: "{vault://env/MY_TOKEN}"}
+//
+// in YAML, and so in JSON too. Anything unknown is an error, with its line.
+func parseFile(data []byte, getenv func(string) string) (*vaultsFile, error) {
+	var document yaml.Node
+	if err := yaml.Unmarshal(data, &document); err != nil {
+		// What is in quotes may be a value, and so a secret.
+		return nil, fmt.Errorf("it is not valid YAML: %s", quoted.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "…"))
+	}
+	if len(document.Content) == 0 {
+		return nil, errors.New("it is empty; it should hold vaults: [{name: hcv, prefix: kong-auth, config: {…}}]")
+	}
+	top, err := mapping(document.Content[0], "the file", fileFields)
+	if err != nil {
+		return nil, err
+	}
+	f := &vaultsFile{defined: map[string]Definition{}}
+	vaults := top["vaults"]
+	if vaults == nil || vaults.Kind != yaml.SequenceNode {
+		return nil, errors.New("it must hold a list named vaults")
+	}
+	for _, n := range vaults.Content {
+		if err := f.add(n, getenv); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+var quoted = regexp.MustCompile("'[^']*'|\"[^\"]*\"|`[^`]*`")
+
+// kongPrefix is what Kong allows as a vault's prefix.
+var kongPrefix = regexp.MustCompile(`^[a-z][a-z0-9-]*[a-z0-9]$`)
+
+// add reads one vault object.
+func (f *vaultsFile) add(n *yaml.Node, getenv func(string) string) error {
+	entry, err := mapping(n, "a vault", vaultFields)
+	if err != nil {
+		return err
+	}
+	kind, prefix := text(entry["name"]), text(entry["prefix"])
+	switch {
+	case kind != kindHCV && kind != kindAzure:
+		return at(n, "name must be hcv or azure, the kind of vault")
+	case !kongPrefix.MatchString(prefix):
+		return at(n, "prefix must be the object's name: letters in lower case, digits and -, as in kong-auth")
+	case slices.Contains([]string{"env", kindHCV, kindAzure}, prefix):
+		return at(n, "prefix must not be %s: objects of that name are those of the environment", prefix)
+	case f.defined[prefix].Name != "":
+		return at(n, "prefix %s is taken by another vault", prefix)
+	}
+	texts, err := f.config(entry["config"], kind, getenv)
+	if err != nil {
+		return err
+	}
+	d, err := decode(kind, prefix, texts, getenv)
+	if err != nil {
+		return at(n, "config of %s: %v", prefix, err)
+	}
+	f.defined[prefix] = d
+	return nil
+}
+
+// config reads a vault's fields as text, references resolved.
+func (f *vaultsFile) config(n *yaml.Node, kind string, getenv func(string) string) (map[string]string, error) {
+	texts := map[string]string{}
+	if n == nil || n.Tag == "!!null" {
+		return texts, nil
+	}
+	fields := schemaOf(kind)
+	names := make([]string, len(fields))
+	for i := range fields {
+		names[i] = fields[i].Name
+	}
+	config, err := mapping(n, "config", names)
+	if err != nil {
+		return nil, err
+	}
+	for _, field := range fields {
+		n, set := config[field.Name]
+		if !set || n.Tag == "!!null" {
+			continue
+		}
+		if n.Kind != yaml.ScalarNode {
+			return nil, at(n, "%s must be a single value", field.Name)
+		}
+		value := n.Value
+		switch {
+		case value == "" && !mayBeEmpty(field):
+			continue
+		case strings.Contains(value, "${{"):
+			return nil, at(n, "%s is a reference of decK's, which is not resolved here; write {vault://env/NAME}", field.Name)
+		case isReference(value):
+			if value, err = resolve(value, getenv); err != nil {
+				return nil, at(n, "%s: %v", field.Name, err)
+			}
+		case field.Encrypted:
+			f.secrets = true
+		}
+		texts[field.Name] = value
+	}
+	return texts, nil
+}
+
+// mayBeEmpty reports whether an empty string is a value like others, as for a
+// prefix, and not a value left out.
+func mayBeEmpty(f kongschema.Field) bool { return f.LenMin != nil && *f.LenMin == 0 }
+
+// mapping is the members of a YAML mapping, all of which must be known.
+func mapping(n *yaml.Node, what string, known []string) (map[string]*yaml.Node, error) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n.Kind != yaml.MappingNode {
+		return nil, at(n, "%s must be a mapping of names to values", what)
+	}
+	members := map[string]*yaml.Node{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if value.Kind == yaml.AliasNode {
+			value = value.Alias
+		}
+		switch {
+		case !slices.Contains(known, key.Value):
+			if meant := nearest(key.Value, known); meant != "" {
+				return nil, at(key, "%s has no field %q. Did you mean %s?", what, key.Value, meant)
+			}
+			return nil, at(key, "%s has no field %q. Its fields are %s", what, key.Value, strings.Join(known, ", "))
+		case members[key.Value] != nil:
+			return nil, at(key, "%s is given twice", key.Value)
+		}
+		members[key.Value] = value
+	}
+	return members, nil
+}
+
+func text(n *yaml.Node) string {
+	if n == nil || n.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return n.Value
+}
+
+func at(n *yaml.Node, format string, args ...any) error {
+	return fmt.Errorf("line %d: %s", n.Line, fmt.Sprintf(format, args...))
+}

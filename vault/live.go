@@ -1,0 +1,132 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kong-vault-auth/cache"
+	"kong-vault-auth/credential"
+)
+
+// live is a store that is open and the cache in front of it. Objects that are
+// the same store share one.
+type live struct {
+	identity string
+	sealer   *credential.Sealer
+	log      *slog.Logger // with the name of the object it was opened for
+	store    atomic.Pointer[openStore]
+	cache    *cache.Cache[*credential.Credential]
+	unusable unusable
+
+	// Who uses it: see use. Guarded by Registry.mu.
+	key    liveKey
+	owners map[string]int // how often each owner has it open
+	last   string         // the owner that had it open last, when none has
+	idle   time.Time      // since when none has
+	linger time.Duration  // how long it stays when none has
+}
+
+// openStore is a store and the reads that are using it.
+type openStore struct {
+	Store
+	reads sync.WaitGroup
+
+	mu      sync.Mutex
+	retired bool // no new reads
+}
+
+// begin starts a read, unless the store is retired. It ends with reads.Done.
+func (s *openStore) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.retired {
+		s.reads.Add(1)
+	}
+	return !s.retired
+}
+
+// retire closes the store after its last read.
+func (s *openStore) retire() error {
+	s.mu.Lock()
+	s.retired = true
+	s.mu.Unlock()
+	s.reads.Wait()
+	return s.Close()
+}
+
+func newLive(identity string, s Store, sealer *credential.Sealer, log *slog.Logger, maxEntries int) *live {
+	l := &live{identity: identity, sealer: sealer, log: log, owners: map[string]int{}}
+	l.store.Store(&openStore{Store: s})
+	l.cache = cache.New(l.read, cache.Options{MaxEntries: maxEntries, Observer: l.observer()})
+	return l
+}
+
+// get is a lookup through the cache. The pair has been checked.
+func (l *live) get(ctx context.Context, accessToken, secretToken string, p cache.Policy) (*credential.Credential, error) {
+	claim := cache.Claim[*credential.Credential]{
+		// The key may be a folded name, and the record then of another token; Verify
+		// compares the access token too.
+		Accept: func(c *credential.Credential) bool { return l.sealer.Verify(c, accessToken, secretToken, time.Now()) },
+		Digest: func() [32]byte { return l.sealer.Digest(accessToken, secretToken) },
+	}
+	r, err := l.cache.Get(ctx, l.store.Load().Key(accessToken), accessToken, p, claim)
+	return r.Value, err
+}
+
+// read is the cache's lookup.
+func (l *live) read(ctx context.Context, key, accessToken string) (cache.Found[*credential.Credential], error) {
+	var found cache.Found[*credential.Credential]
+	s := l.begin()
+	defer s.reads.Done()
+
+	r, err := s.Read(ctx, accessToken)
+	if err == nil && s.Key(r.AccessToken) != key {
+		err = &Absent{Reason: ReasonUnusable, Err: &credential.UnusableError{
+			Reason: "access_token",
+			Detail: "it is not the token that the secret is named for",
+		}}
+	}
+	if err != nil {
+		l.report(accessToken, err)
+		return found, err
+	}
+	l.unusable.forget(credential.ID(l.identity, accessToken))
+	c := l.sealer.Seal(l.identity, r)
+	found.Value, found.TTL, found.Expires = c, c.TTL, c.ExpiresAt
+	return found, nil
+}
+
+// report tells of a record that can't be used, once.
+func (l *live) report(accessToken string, err error) {
+	var absent *Absent
+	if !errors.As(err, &absent) || absent.Reason != ReasonUnusable {
+		return
+	}
+	id := credential.ID(l.identity, accessToken)
+	if l.unusable.first(id) {
+		l.log.Error("a credential's record can't be used, it is refused until the record is mended",
+			"reason", string(ReasonUnusable), "credential", credential.Fingerprint(id), "err", absent.Err)
+	}
+}
+
+// begin starts a read of the store, whichever it is now.
+func (l *live) begin() *openStore {
+	for {
+		if s := l.store.Load(); s.begin() {
+			return s
+		}
+	}
+}
+
+// swap puts s in the place of the store and returns that one, to be retired.
+func (l *live) swap(s Store) *openStore { return l.store.Swap(&openStore{Store: s}) }
+
+// close ends the cache, then the store.
+func (l *live) close() error {
+	l.cache.Close()
+	return l.store.Load().Close()
+}

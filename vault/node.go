@@ -1,0 +1,229 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// nodeObjects are the vault objects that the node defines: in its environment
+// and in its vaults file.
+type nodeObjects struct {
+	registry *Registry
+	path     string // of the vaults file; empty: there is none
+
+	// Guarded by Registry.mu.
+	environment map[string]Definition
+	file        map[string]Definition
+	problems    map[string]error // by object of the environment
+	fileProblem error            // of the newest version of the file
+	inUse       map[string]*nodeObject
+
+	watcher *fsnotify.Watcher
+	done    sync.WaitGroup
+}
+
+// nodeObject is an object of the node that plugin instances have open. All of
+// them share it, and see at once when its definition changes.
+type nodeObject struct {
+	Object
+	users      int
+	definition Definition // what it is bound to
+	release    func()     // nil: it is bound to an error
+}
+
+func (n *nodeObjects) init(r *Registry) {
+	n.registry = r
+	n.path = r.options.Getenv("VAULT_AUTH_VAULTS_FILE")
+	n.inUse = map[string]*nodeObject{}
+	n.environment, n.problems = fromEnvironment(r.options.Getenv)
+	for _, name := range slices.Sorted(maps.Keys(n.environment)) {
+		warnings, err := Validate(n.environment[name])
+		r.warn(name, warnings)
+		if err != nil {
+			delete(n.environment, name)
+			n.problems[name] = err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(n.problems)) {
+		r.options.Logger.Error("the environment's vault object can't be used", "vault", name, "reason", "config", "err", n.problems[name])
+	}
+	if n.path != "" {
+		n.reload()
+		n.watch() // reads it once more, so that no version is missed
+	}
+}
+
+// open returns the object of that name, whether or not there is one. r.mu is
+// held.
+func (n *nodeObjects) open(name string) (*Object, func()) {
+	o := n.inUse[name]
+	if o == nil {
+		o = &nodeObject{Object: Object{name: name}}
+		n.inUse[name] = o
+		n.bind(o)
+	}
+	o.users++
+	return &o.Object, sync.OnceFunc(func() {
+		n.registry.mu.Lock()
+		o.users--
+		if o.users > 0 {
+			n.registry.mu.Unlock()
+			return
+		}
+		delete(n.inUse, name)
+		release := o.release
+		n.registry.mu.Unlock()
+		if release != nil {
+			release()
+		}
+	})
+}
+
+// bind gives an object what its name stands for now. A store that can't be
+// opened leaves it what it had. r.mu is held.
+func (n *nodeObjects) bind(o *nodeObject) (releaseOld func()) {
+	d, defined := n.file[o.name]
+	if !defined {
+		d, defined = n.environment[o.name]
+	}
+	if defined && o.release != nil && reflect.DeepEqual(d, o.definition) {
+		return nil
+	}
+	if !defined {
+		o.bound.Store(&binding{err: n.undefined(o.name)})
+		releaseOld, o.release = o.release, nil
+		return releaseOld
+	}
+	l, release, err := n.registry.use("the node's "+o.name, d)
+	if err != nil {
+		n.registry.options.Logger.Error("vault object can't be opened", "vault", o.name, "reason", "config", "err", err)
+		if o.release == nil {
+			o.bound.Store(&binding{err: err})
+		}
+		return nil
+	}
+	o.bound.Store(n.registry.bind(l, d))
+	releaseOld, o.release, o.definition = o.release, release, d
+	return releaseOld
+}
+
+// undefined says why there is no object of that name.
+func (n *nodeObjects) undefined(name string) error {
+	if err := n.problems[name]; err != nil {
+		return err
+	}
+	if n.fileProblem != nil {
+		return fmt.Errorf("no vault object %q: %w", name, n.fileProblem)
+	}
+	names := slices.Sorted(maps.Keys(n.file))
+	names = append(names, slices.Sorted(maps.Keys(n.environment))...)
+	known := "knows none; define it in VAULT_AUTH_VAULTS_FILE, or hcv and azure by KONG_VAULT_ variables. " +
+		"Kong starts plugin servers with an empty environment: name the variables in nginx_main_env, or start with -env-file"
+	if len(names) > 0 {
+		known = "knows " + strings.Join(names, ", ")
+	}
+	return fmt.Errorf("%w: config.vault: there is no vault object %q; this node %s", ErrConfig, name, known)
+}
+
+// reload reads the vaults file. A version that is not right is refused as a
+// whole, and the one before it stays.
+func (n *nodeObjects) reload() {
+	f, warnings, err := readVaultsFile(n.path, n.registry.options.Getenv)
+	log := n.registry.options.Logger
+
+	n.registry.mu.Lock()
+	if n.registry.closed {
+		n.registry.mu.Unlock()
+		return
+	}
+	before := n.fileProblem
+	n.fileProblem = err
+	changed := err != nil && (before == nil || before.Error() != err.Error())
+	if err == nil {
+		changed = before != nil || !reflect.DeepEqual(n.file, f.defined)
+		n.file = f.defined
+	}
+	var released []func()
+	for _, name := range slices.Sorted(maps.Keys(n.inUse)) {
+		if release := n.bind(n.inUse[name]); release != nil {
+			released = append(released, release)
+		}
+	}
+	n.registry.mu.Unlock()
+
+	for _, release := range released {
+		release()
+	}
+	switch {
+	case !changed: // somebody touched another file of the folder
+	case err != nil:
+		log.Error("the vaults file can't be used; objects stay as they were", "reason", "config", "err", err)
+	default:
+		log.Info("the vaults file was read", "count", len(f.defined))
+		for _, name := range slices.Sorted(maps.Keys(warnings)) {
+			n.registry.warn(name, warnings[name])
+		}
+	}
+}
+
+// watch reloads the file whenever something happens in its folder: Kubernetes
+// changes a mounted file by swapping a symbolic link beside it.
+func (n *nodeObjects) watch() {
+	watcher, err := fsnotify.NewWatcher()
+	if err == nil {
+		if err = watcher.Add(filepath.Dir(n.path)); err != nil {
+			err = errors.Join(err, watcher.Close())
+		}
+	}
+	if err != nil {
+		n.registry.options.Logger.Error("the vaults file can't be watched; run kong reload after changing it", "reason", "config", "err", err)
+		return
+	}
+	n.watcher = watcher
+	n.done.Go(n.follow)
+}
+
+// settle is how long after something happened the file is read: who writes a
+// file in place empties it first.
+const settle = 100 * time.Millisecond
+
+func (n *nodeObjects) follow() {
+	due := time.NewTimer(0)
+	defer due.Stop()
+	pending := true
+	for {
+		var ok bool
+		select {
+		case _, ok = <-n.watcher.Events:
+		case _, ok = <-n.watcher.Errors: // the queue of events ran over
+		case <-due.C:
+			pending = false
+			n.reload()
+			continue
+		}
+		if !ok {
+			return
+		}
+		if !pending {
+			pending = true
+			due.Reset(settle)
+		}
+	}
+}
+
+// stop ends the watching.
+func (n *nodeObjects) stop() {
+	if n.watcher != nil {
+		_ = n.watcher.Close() // its files are gone whatever it says
+		n.done.Wait()
+	}
+}

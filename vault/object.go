@@ -1,0 +1,111 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"kong-vault-auth/cache"
+	"kong-vault-auth/credential"
+)
+
+// Object is a vault object as plugin configurations use it: a store, the cache
+// in front of it, and the limits of this object. Registry.Open returns it. It
+// is safe for concurrent use.
+type Object struct {
+	name  string
+	bound atomic.Pointer[binding]
+}
+
+// binding is what an object stands for at present. That of a named object
+// changes with the vaults file.
+type binding struct {
+	live   *live
+	policy cache.Policy
+	err    error // instead of the other two: why there is no store to ask
+}
+
+// Name is the object's name, for messages: that of the node's definition, or
+// what an inline object connects to.
+func (o *Object) Name() string { return o.name }
+
+// Lookup returns the credential that the pair proves. Its errors are
+//
+//   - *RefusedError, which matches ErrRefused: there is no such pair;
+//   - *LimitError: too many lookups that find nothing;
+//   - *UnavailableError: the store can't say, and nothing is cached;
+//   - one that matches ErrConfig: the node has no usable object of this name;
+//   - ctx's own, if the caller has gone away;
+//   - anything else is a fault of this program's.
+//
+// It ends within the lookup deadline and never waits where the pair is cached
+// and fresh.
+func (o *Object) Lookup(ctx context.Context, accessToken, secretToken string) (*credential.Credential, error) {
+	if credential.CheckAccessToken(accessToken) != nil || len(secretToken) == 0 || len(secretToken) > credential.MaxSecretToken {
+		return nil, &RefusedError{ReasonMalformed}
+	}
+	b := o.bound.Load()
+	if b.err != nil {
+		return nil, b.err
+	}
+	c, err := b.live.get(ctx, accessToken, secretToken, b.policy)
+	if err != nil {
+		return nil, o.explain(err)
+	}
+	return c, nil
+}
+
+// explain turns an error of the cache into one of ours.
+func (o *Object) explain(err error) error {
+	var absent *Absent
+	var limit *cache.LimitError
+	var unavailable *cache.UnavailableError
+	switch {
+	case errors.As(err, &absent):
+		return &RefusedError{absent.Reason}
+	case errors.Is(err, cache.ErrExpired):
+		return &RefusedError{ReasonExpired}
+	case errors.Is(err, cache.ErrAbsent):
+		return &RefusedError{ReasonNotFound}
+	case errors.Is(err, cache.ErrRefused):
+		return &RefusedError{ReasonWrongSecret}
+	case errors.As(err, &limit):
+		return &LimitError{Object: o.name, RetryAfter: limit.RetryAfter}
+	case errors.As(err, &unavailable):
+		return &UnavailableError{
+			Object:     o.name,
+			Reason:     reasonOf(unavailable.Err),
+			RetryAfter: unavailable.RetryAfter,
+			Err:        unavailable.Err,
+		}
+	}
+	return fmt.Errorf("vault object %q: %w", o.name, err)
+}
+
+// reasonOf is the short word for a failure.
+func reasonOf(err error) string {
+	var f *Failure
+	switch {
+	case errors.As(err, &f) && f.Reason != "":
+		return f.Reason
+	case errors.Is(err, context.DeadlineExceeded):
+		return "timeout"
+	}
+	return "unavailable"
+}
+
+// policy is what an object's limits mean to the cache.
+func (l *Limits) policy(lookupTimeout time.Duration) cache.Policy {
+	return cache.Policy{
+		TTL:              l.TTL.duration(),
+		MaxTTL:           l.MaxTTL.duration(),
+		NegTTL:           l.NegTTL.duration(),
+		ResurrectTTL:     l.ResurrectTTL.duration(),
+		LookupsPerSecond: l.MaxLookupsPerSecond,
+		LookupTimeout:    lookupTimeout,
+	}
+}
+
+func (s Seconds) duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }

@@ -1,0 +1,280 @@
+package vault
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"kong-vault-auth/credential"
+)
+
+// minLinger is how long at least a store without a user stays open. Kong closes
+// instances and starts them anew whenever it likes.
+const minLinger = 10 * time.Minute
+
+// Openers open stores. They do no network I/O before they return.
+type Openers struct {
+	HCV   func(HCV, OpenOptions) (Store, error)
+	Azure func(Azure, OpenOptions) (Store, error)
+}
+
+// Options are what a registry needs beside the stores. The zero value is usable.
+type Options struct {
+	Logger         *slog.Logger            // nil: nothing is logged
+	UserAgent      string                  // sent by stores, kong-vault-auth/VERSION
+	Getenv         func(key string) string // the environment; nil: os.Getenv
+	LookupTimeout  time.Duration           // the lookup deadline; 0: 2 s
+	MaxCredentials int                     // cached per store; 0: 100,000
+}
+
+// Registry is where vault objects live. Kong starts and drops plugin instances
+// at will, so clients, logins and caches belong to the process: a registry keeps
+// one of each per store, whoever asks for it. It is safe for concurrent use.
+type Registry struct {
+	open    Openers
+	options Options
+	sealer  *credential.Sealer
+	key     []byte // of digests of login secrets
+	inline  inlinePolicy
+
+	mu     sync.Mutex
+	lives  map[liveKey]*live
+	node   nodeObjects
+	closed bool
+
+	closing sync.WaitGroup // of stores that were replaced or that nobody uses
+}
+
+// liveKey is what two objects must agree on to share a store.
+type liveKey struct {
+	identity string
+	node     bool              // the node defined it: its environment and files are in it
+	settings [sha256.Size]byte // see Definition.digest
+}
+
+// NewRegistry makes a registry and reads the vault objects that the node
+// defines, from the file VAULT_AUTH_VAULTS_FILE and the environment. What is
+// wrong with those is logged, and told to whoever opens the objects concerned,
+// so a plugin can always start; the file is watched until Close, and mending it
+// is enough.
+func NewRegistry(open Openers, o Options) *Registry {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Getenv == nil {
+		o.Getenv = os.Getenv
+	}
+	r := &Registry{
+		open:    open,
+		options: o,
+		sealer:  credential.NewSealer(),
+		key:     make([]byte, sha256.Size),
+		inline:  inlinePolicy(o.Getenv("VAULT_AUTH_INLINE")),
+		lives:   map[liveKey]*live{},
+	}
+	rand.Read(r.key)
+	r.node.init(r)
+	return r
+}
+
+// Config says which vault object a plugin's configuration uses: exactly one of
+// Vault, HCV and Azure.
+type Config struct {
+	Vault string // the name of an object that the node defines
+	HCV   *HCV   // an inline object
+	Azure *Azure // an inline object
+
+	// Refs are the references in the inline object's fields, by field: $refs of
+	// the record that Kong handed over. They are for messages only.
+	Refs map[string]string
+}
+
+// Open returns the object that c asks for. It does no network I/O. release must
+// be called once when the object is no longer used; calling it again does
+// nothing.
+//
+// owner is the plugin's id. When the owner of an inline object opens it again
+// with another secret (its configuration was edited), and nobody else has it
+// open, the cache stays and only the login changes. Nobody else gets at that
+// cache with another secret. An empty owner is like no other.
+//
+// Errors match ErrConfig. A name that the node does not define, or not well, is
+// none: the returned object's Lookup says so, until the definition is mended.
+func (r *Registry) Open(owner string, c Config) (object *Object, release func(), err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, nil, fmt.Errorf("%w: the registry is closed", ErrConfig)
+	}
+	if c.Vault != "" {
+		if c.HCV != nil || c.Azure != nil {
+			return nil, nil, fmt.Errorf("%w: exactly one of vault, hcv and azure must be set", ErrConfig)
+		}
+		object, release = r.node.open(c.Vault)
+		return object, release, nil
+	}
+	d, err := r.inline.definition(c, r.options.Getenv)
+	if err != nil {
+		return nil, nil, err
+	}
+	warnings, err := Validate(d)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, release, err := r.use(owner, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.warn(d.Name, warnings)
+	object = &Object{name: d.Name}
+	object.bound.Store(r.bind(l, d))
+	return object, release, nil
+}
+
+func (r *Registry) bind(l *live, d Definition) *binding {
+	return &binding{live: l, policy: d.limits().policy(r.options.LookupTimeout)}
+}
+
+func (r *Registry) warn(object string, warnings []string) {
+	for _, w := range warnings {
+		r.options.Logger.Warn("vault object: "+w, "vault", object, "reason", "config")
+	}
+}
+
+// use makes owner a user of d's store, which is opened if it isn't. d is valid.
+// r.mu is held.
+func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
+	key := liveKey{identity: d.identity(), node: d.Node, settings: d.digest(r.key)}
+	l := r.lives[key]
+	if l == nil {
+		s, err := r.openStore(d, key.identity)
+		if err != nil {
+			return nil, nil, err
+		}
+		if l = r.successor(owner, key); l != nil {
+			r.replace(l, key, s)
+		} else {
+			l = newLive(key.identity, s, r.sealer, r.options.Logger.With("vault", d.Name), r.options.MaxCredentials)
+			l.key = key
+			r.lives[key] = l
+		}
+	}
+	l.owners[owner]++
+	limits := d.limits()
+	ttl := limits.TTL
+	if ttl == 0 {
+		ttl = limits.MaxTTL
+	}
+	l.linger = max(l.linger, minLinger, (ttl + limits.ResurrectTTL).duration())
+	return l, sync.OnceFunc(func() { r.leave(owner, l) }), nil
+}
+
+func (r *Registry) openStore(d Definition, identity string) (Store, error) {
+	o := OpenOptions{
+		Name:      d.Name,
+		Identity:  identity,
+		UserAgent: r.options.UserAgent,
+		TrustNode: d.Node,
+		Getenv:    r.options.Getenv,
+		Logger:    r.options.Logger,
+	}
+	if d.Azure != nil {
+		return r.open.Azure(*d.Azure, o)
+	}
+	return r.open.HCV(*d.HCV, o)
+}
+
+// successor is the store that owner has been the only one to use, and that key
+// is to take over because only its settings differ. nil: there is none.
+func (r *Registry) successor(owner string, key liveKey) *live {
+	if owner == "" {
+		return nil
+	}
+	for k, l := range r.lives {
+		if k.identity == key.identity && k.node == key.node && l.onlyUser() == owner {
+			return l
+		}
+	}
+	return nil
+}
+
+// onlyUser is who has l open, or had it last, if that is only one.
+func (l *live) onlyUser() string {
+	if len(l.owners) == 0 {
+		return l.last
+	}
+	if len(l.owners) == 1 {
+		for owner := range l.owners {
+			return owner
+		}
+	}
+	return ""
+}
+
+// replace gives l another store, known by key, and closes the old one.
+func (r *Registry) replace(l *live, key liveKey, s Store) {
+	delete(r.lives, l.key)
+	l.key = key
+	r.lives[key] = l
+	old := l.swap(s)
+	r.closing.Go(func() { r.told(l, old.retire()) })
+}
+
+// leave ends one use of l by owner.
+func (r *Registry) leave(owner string, l *live) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l.owners[owner]--; l.owners[owner] > 0 {
+		return
+	}
+	delete(l.owners, owner)
+	l.last = owner
+	if len(l.owners) == 0 && !r.closed {
+		l.idle = time.Now()
+		time.AfterFunc(l.linger, func() { r.closeIdle(l) })
+	}
+}
+
+// closeIdle closes l unless somebody has used it since the timer was set.
+func (r *Registry) closeIdle(l *live) {
+	r.mu.Lock()
+	if r.closed || len(l.owners) > 0 || time.Since(l.idle) < l.linger {
+		r.mu.Unlock()
+		return
+	}
+	delete(r.lives, l.key)
+	r.closing.Add(1)
+	r.mu.Unlock()
+	defer r.closing.Done()
+	r.told(l, l.close())
+}
+
+// told logs what a store says when it is closed: not more than that the token it
+// logged in for lives on for a while.
+func (r *Registry) told(l *live, err error) {
+	if err != nil {
+		l.log.Warn("the secret store was closed, and complained", "reason", "close", "err", err)
+	}
+}
+
+// Close closes all stores and caches and waits for them to give up what they
+// have logged in for. Lookups fail from then on, except of what is cached.
+func (r *Registry) Close() {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return
+	}
+	r.closed = true
+	for key, l := range r.lives {
+		delete(r.lives, key)
+		r.closing.Go(func() { r.told(l, l.close()) })
+	}
+	r.mu.Unlock()
+	r.node.stop()
+	r.closing.Wait()
+}

@@ -1,0 +1,388 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func withToken(token string) func(*HCV) { return func(c *HCV) { c.Token = token } }
+
+func TestStoresAreOpenedWithWhatTheyNeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stores := &fakeStores{}
+		r := newRegistry(t, stores, &logbook{}, "VAULT_TOKEN", "hvs.node")
+		hcv := inlineHCV(t, nil)
+		azure := inlineAzure(t, nil)
+		mustOpen(t, r, "a", hcv)
+		mustOpen(t, r, "b", azure)
+		for i, want := range []struct {
+			config any
+			name   string
+		}{
+			{*hcv.HCV, "hcv at http://127.0.0.1:8200/secret/kong-auth"},
+			{*azure.Azure, "azure at https://contoso.vault.azure.net"},
+		} {
+			got := stores.all()[i]
+			if diff := cmp.Diff(want.config, got.config); diff != "" {
+				t.Error(diff)
+			}
+			o := got.options
+			if o.Name != want.name || o.UserAgent != "kong-vault-auth/test" || o.TrustNode || o.Identity == "" || o.Logger == nil || o.Getenv == nil {
+				t.Errorf("opened with %+v", o)
+			}
+		}
+	})
+}
+
+func TestObjectsOfOneStoreShareItAndItsCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stores := &fakeStores{records: someRecords()}
+		r := newRegistry(t, stores, &logbook{})
+		a, _ := mustOpen(t, r, "a", inlineHCV(t, nil))
+		b, _ := mustOpen(t, r, "b", inlineHCV(t, func(c *HCV) {
+			c.TTL, c.MaxTTL, c.NegTTL, c.ResurrectTTL, c.MaxLookupsPerSecond = 1, 2, 3, 4, 5
+		}))
+		wantAccepted(t, a, "ac-alice", "right")
+		wantAccepted(t, b, "ac-alice", "right")
+		if len(stores.all()) != 1 || stores.all()[0].readCount() != 1 {
+			t.Errorf("%d stores, %d reads", len(stores.all()), stores.all()[0].readCount())
+		}
+		time.Sleep(30 * time.Second) // past the ttl of b, not of a
+		wantAccepted(t, a, "ac-alice", "right")
+		if n := stores.all()[0].readCount(); n != 1 {
+			t.Errorf("%d reads within a's ttl", n)
+		}
+		wantAccepted(t, b, "ac-alice", "right")
+		if n := stores.all()[0].readCount(); n != 2 {
+			t.Errorf("%d reads after b's ttl, want 2", n)
+		}
+	})
+}
+
+// Whoever may write a plugin's configuration must not get at what somebody
+// else's login has cached.
+func TestObjectsThatMustNotShareAnything(t *testing.T) {
+	tests := map[string]Config{
+		"another token":     inlineHCV(t, withToken("hvs.two")),
+		"another namespace": inlineHCV(t, func(c *HCV) { c.Namespace = "team" }),
+		"another mount":     inlineHCV(t, func(c *HCV) { c.Mount = "kv" }),
+		"another path":      inlineHCV(t, func(c *HCV) { c.Path = "other" }),
+		"another kv":        inlineHCV(t, func(c *HCV) { c.KV = "v2" }),
+		"another host":      inlineHCV(t, func(c *HCV) { c.Host = "::1" }),
+		"another port":      inlineHCV(t, func(c *HCV) { c.Port = 8201 }),
+		"another protocol":  inlineHCV(t, func(c *HCV) { c.Protocol = "https" }),
+		"no verification":   inlineHCV(t, func(c *HCV) { c.SSLVerify = false }),
+		"another decoding":  inlineHCV(t, func(c *HCV) { c.Base64Decode = true }),
+		"another login": inlineHCV(t, func(c *HCV) {
+			c.AuthMethod, c.AppRoleRoleID, c.AppRoleSecretID = "approle", "role", "secret"
+		}),
+		"azure": inlineAzure(t, nil),
+	}
+	for name, config := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stores := &fakeStores{records: someRecords()}
+				r := newRegistry(t, stores, &logbook{})
+				a, _ := mustOpen(t, r, "a", inlineHCV(t, nil))
+				b, _ := mustOpen(t, r, "b", config)
+				wantAccepted(t, a, "ac-alice", "right")
+				stores.all()[1].fail(errors.New("down"))
+				if _, err := b.Lookup(t.Context(), "ac-alice", "right"); err == nil {
+					t.Error("answered from the cache of another login")
+				}
+			})
+		})
+	}
+}
+
+// A rotated token reaches the plugin as a new configuration: first one worker
+// starts it, the old instances of all of them are closed later.
+func TestEditingTheTokenKeepsTheCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stores := &fakeStores{records: someRecords()}
+		r := newRegistry(t, stores, &logbook{})
+		old1, release1 := mustOpen(t, r, "plugin", inlineHCV(t, nil))
+		_, release2 := mustOpen(t, r, "plugin", inlineHCV(t, nil))
+		wantAccepted(t, old1, "ac-alice", "right")
+
+		new1, _ := mustOpen(t, r, "plugin", inlineHCV(t, withToken("hvs.two")))
+		new2, _ := mustOpen(t, r, "plugin", inlineHCV(t, withToken("hvs.two")))
+		release1()
+		release2()
+		synctest.Wait()
+		if len(stores.all()) != 2 {
+			t.Fatalf("%d stores opened, want 2", len(stores.all()))
+		}
+		first, second := stores.all()[0], stores.all()[1]
+		if !first.isClosed() || second.isClosed() {
+			t.Error("not the first store was closed")
+		}
+		second.fail(errors.New("down"))
+		for _, o := range []*Object{old1, new1, new2} {
+			wantAccepted(t, o, "ac-alice", "right")
+		}
+		second.fail(nil)
+		time.Sleep(6 * time.Second)
+		wantAccepted(t, new1, "ac-bob", "right")
+		if first.readCount() != 1 || second.readCount() == 0 {
+			t.Error("the new token is not used")
+		}
+	})
+}
+
+func TestEditingTheTokenAfterEverybodyLeftKeepsTheCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stores := &fakeStores{records: someRecords()}
+		r := newRegistry(t, stores, &logbook{})
+		o, release := mustOpen(t, r, "plugin", inlineHCV(t, nil))
+		wantAccepted(t, o, "ac-alice", "right")
+		release()
+		o, _ = mustOpen(t, r, "plugin", inlineHCV(t, withToken("hvs.two")))
+		stores.all()[1].fail(errors.New("down"))
+		wantAccepted(t, o, "ac-alice", "right")
+	})
+}
+
+func TestNobodyElseInheritsACache(t *testing.T) {
+	tests := map[string]struct {
+		owners []string // who has it open
+		leave  bool
+		next   string // who comes with another token
+	}{
+		"another plugin":                    {[]string{"a"}, false, "b"},
+		"another plugin, later":             {[]string{"a"}, true, "b"},
+		"one of two plugins":                {[]string{"a", "b"}, false, "a"},
+		"a plugin without an id":            {[]string{""}, false, ""},
+		"a plugin that was the last to use": {[]string{"a", "b"}, true, "a"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stores := &fakeStores{records: someRecords()}
+				r := newRegistry(t, stores, &logbook{})
+				for _, owner := range tt.owners {
+					o, release := mustOpen(t, r, owner, inlineHCV(t, nil))
+					wantAccepted(t, o, "ac-alice", "right")
+					if tt.leave {
+						defer release()
+						release()
+					}
+				}
+				o, _ := mustOpen(t, r, tt.next, inlineHCV(t, withToken("hvs.two")))
+				stores.all()[1].fail(errors.New("down"))
+				if _, err := o.Lookup(t.Context(), "ac-alice", "right"); err == nil {
+					t.Error("answered from a cache that another token filled")
+				}
+			})
+		})
+	}
+}
+
+func TestReadsInTheAirOutliveTheirStoreBeingReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stores := &fakeStores{records: someRecords()}
+		r := newRegistry(t, stores, &logbook{})
+		o, _ := mustOpen(t, r, "plugin", inlineHCV(t, nil))
+		first := stores.all()[0]
+		first.held = make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() { wantAccepted(t, o, "ac-alice", "right") })
+		synctest.Wait()
+		mustOpen(t, r, "plugin", inlineHCV(t, withToken("hvs.two")))
+		synctest.Wait()
+		if first.isClosed() {
+			t.Error("the store was closed under a read")
+		}
+		wantAccepted(t, o, "ac-bob", "right") // does not wait for the old store
+		close(first.held)
+		wg.Wait()
+		synctest.Wait()
+		if !first.isClosed() {
+			t.Error("the store was not closed after its last read")
+		}
+	})
+}
+
+func TestStoreThatCannotBeOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stores := &fakeStores{records: someRecords()}
+		r := newRegistry(t, stores, &logbook{})
+		o, _ := mustOpen(t, r, "plugin", inlineHCV(t, nil))
+		stores.err = fmt.Errorf("%w: ca_cert holds no certificate", ErrConfig)
+		if _, _, err := r.Open("plugin", inlineHCV(t, withToken("hvs.two"))); !errors.Is(err, ErrConfig) {
+			t.Errorf("Open = %v", err)
+		}
+		wantAccepted(t, o, "ac-alice", "right") // the one before it is unharmed
+	})
+}
+
+func TestUnusedStoreIsKeptAWhile(t *testing.T) {
+	tests := map[string]struct {
+		change func(*HCV)
+		want   time.Duration
+	}{
+		"ten minutes at least":   {func(c *HCV) { c.TTL, c.ResurrectTTL = 1, 1 }, 10 * time.Minute},
+		"ttl and resurrect_ttl":  {nil, 61 * time.Minute},
+		"max_ttl in place of 0":  {func(c *HCV) { c.TTL = 0 }, 2 * time.Hour},
+		"the longest of objects": {func(c *HCV) { c.ResurrectTTL = 7200 }, 2*time.Hour + time.Minute},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stores := &fakeStores{}
+				r := newRegistry(t, stores, &logbook{})
+				_, release1 := mustOpen(t, r, "a", inlineHCV(t, tt.change))
+				_, release2 := mustOpen(t, r, "b", inlineHCV(t, func(c *HCV) { c.TTL, c.ResurrectTTL = 1, 1 }))
+				release1()
+				time.Sleep(15 * time.Minute)
+				release2()
+				release2() // does nothing
+				store := stores.all()[0]
+				time.Sleep(tt.want - time.Second)
+				if store.isClosed() {
+					t.Fatal("closed too early")
+				}
+				time.Sleep(2 * time.Second)
+				if !store.isClosed() {
+					t.Fatal("not closed")
+				}
+				mustOpen(t, r, "a", inlineHCV(t, tt.change))
+				if len(stores.all()) != 2 {
+					t.Error("not opened anew")
+				}
+			})
+		})
+	}
+}
+
+func TestStoreThatIsUsedAgainStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stores := &fakeStores{records: someRecords()}
+		r := newRegistry(t, stores, &logbook{})
+		_, release := mustOpen(t, r, "a", inlineHCV(t, nil))
+		release()
+		time.Sleep(time.Hour)
+		_, release = mustOpen(t, r, "a", inlineHCV(t, nil))
+		release()
+		time.Sleep(time.Hour) // the first timer has fired
+		o, _ := mustOpen(t, r, "a", inlineHCV(t, nil))
+		time.Sleep(2 * time.Hour)
+		wantAccepted(t, o, "ac-alice", "right")
+		if len(stores.all()) != 1 {
+			t.Errorf("%d stores", len(stores.all()))
+		}
+	})
+}
+
+func TestClosedRegistry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stores := &fakeStores{records: someRecords()}
+		r := newRegistry(t, stores, &logbook{})
+		o, release := mustOpen(t, r, "a", inlineHCV(t, nil))
+		_, releaseNamed := mustOpen(t, r, "b", Config{Vault: "hcv"})
+		r.Close()
+		r.Close()
+		if !stores.all()[0].isClosed() {
+			t.Error("the store is open")
+		}
+		if _, err := o.Lookup(t.Context(), "ac-alice", "right"); err == nil {
+			t.Error("a closed store answered")
+		}
+		if _, _, err := r.Open("a", inlineHCV(t, nil)); err == nil {
+			t.Error("a closed registry opens")
+		}
+		release()
+		releaseNamed()
+	})
+}
+
+func TestInlineObjects(t *testing.T) {
+	file := func(c *HCV) { c.Token, c.TokenFile = "", "/run/token" }
+	tests := []struct {
+		name   string
+		inline string // VAULT_AUTH_INLINE
+		config Config
+		want   string // part of the error; empty: it opens
+	}{
+		{"literals by default", "", inlineHCV(t, nil), ""},
+		{"literals", "literals", inlineHCV(t, nil), ""},
+		{"a file", "literals", inlineHCV(t, file), "token_file: it names a file, and a plugin's configuration may use nothing of the node's. Define the vault object in VAULT_AUTH_VAULTS_FILE"},
+		{"a file, trusted", "trusted", inlineHCV(t, file), ""},
+		{"the node's token", "", inlineHCV(t, withToken("")), "token: it is empty"},
+		{"the node's token, trusted", "trusted", inlineHCV(t, withToken("")), ""},
+		{"off", "off", inlineHCV(t, nil), "VAULT_AUTH_INLINE=off"},
+		{"azure off", "off", inlineAzure(t, nil), "VAULT_AUTH_INLINE=off"},
+		{"a named object although off", "off", Config{Vault: "hcv"}, ""},
+		{"nonsense fails closed", "yes", inlineHCV(t, nil), "VAULT_AUTH_INLINE must be literals, trusted or off"},
+		{"nothing", "", Config{}, "exactly one"},
+		{"two", "", Config{HCV: inlineHCV(t, nil).HCV, Azure: inlineAzure(t, nil).Azure}, "exactly one"},
+		{"inline and by name", "", Config{Vault: "hcv", HCV: inlineHCV(t, nil).HCV}, "exactly one"},
+		{"invalid", "", inlineHCV(t, func(c *HCV) { c.Host = "https://vault:8200" }), "host: it is a URL"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRegistry(t, &fakeStores{}, &logbook{}, "VAULT_AUTH_INLINE", tt.inline, "VAULT_TOKEN", "hvs.node")
+				_, _, err := r.Open("plugin", tt.config)
+				switch {
+				case tt.want == "" && err != nil:
+					t.Errorf("Open = %v", err)
+				case tt.want != "" && (!errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), tt.want)):
+					t.Errorf("Open = %v, want an ErrConfig with %q", err, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestTrustedInlineObjectGetsTheNodesTokenWithoutChangingTheConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stores := &fakeStores{}
+		r := newRegistry(t, stores, &logbook{}, "VAULT_AUTH_INLINE", "trusted", "VAULT_TOKEN", "hvs.node")
+		c := inlineHCV(t, withToken(""))
+		mustOpen(t, r, "plugin", c)
+		s := stores.all()[0]
+		if got := s.config.(HCV).Token; got != "hvs.node" || !s.options.TrustNode || c.HCV.Token != "" {
+			t.Errorf("token %q, trusted %v, configured %q", got, s.options.TrustNode, c.HCV.Token)
+		}
+	})
+}
+
+func TestWarningsAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &logbook{}
+		r := newRegistry(t, &fakeStores{}, log)
+		mustOpen(t, r, "plugin", inlineAzure(t, func(c *Azure) { c.Location = "westeurope" }))
+		if log.count("level=WARN", "location", "not used", "vault=\"azure at https://contoso.vault.azure.net\"") != 1 {
+			t.Errorf("log: %s", log)
+		}
+	})
+}
+
+func TestRegistryIsSafeForConcurrentUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegistry(t, &fakeStores{records: someRecords()}, &logbook{}, "KONG_VAULT_HCV_TOKEN", "hvs.node")
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				for j := range 50 {
+					c := Config{Vault: "hcv"}
+					if j%2 == 0 {
+						c = inlineHCV(t, withToken(fmt.Sprint("hvs.", i%2+j%3)))
+					}
+					o, release := mustOpen(t, r, fmt.Sprint("plugin", i%2), c)
+					wantAccepted(t, o, "ac-alice", "right")
+					release()
+				}
+			})
+		}
+		wg.Wait()
+	})
+}

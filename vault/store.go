@@ -1,0 +1,116 @@
+// Package vault holds vault objects: named connections to one secret store
+// each, where token pairs are looked up.
+package vault
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"kong-vault-auth/cache"
+	"kong-vault-auth/credential"
+)
+
+// Store is one secret store as one login sees it. A Store does no caching and
+// no rate limiting of its own; an Object does both in front of it. All methods
+// are safe for concurrent use.
+type Store interface {
+	// Read reads the record of one access token, which
+	// credential.CheckAccessToken has accepted. It ends when ctx does and
+	// answers with one of three outcomes, strictly told apart:
+	//
+	//   - a record and a nil error: found;
+	//   - an *Absent: the store has said that it has no usable record of that
+	//     name (cached as a negative answer, never resurrected);
+	//   - any other error, preferably a *Failure: the store could not say.
+	Read(ctx context.Context, accessToken string) (*credential.Record, error)
+
+	// Key is the name under which the record of an access token is cached.
+	// Tokens for which the store reads the same secret have the same key:
+	// Azure's names ignore case.
+	Key(accessToken string) string
+
+	// Close ends background work (token renewal) and gives up what the store
+	// itself obtained (it revokes a Vault token it logged in for). Reads
+	// after Close fail.
+	Close() error
+}
+
+// AbsentReason says why a definite no is a no. It is a metric label and a word
+// in log lines, so it never holds anything a client sent.
+type AbsentReason string
+
+// The reasons of an Absent.
+const (
+	ReasonNotFound AbsentReason = "not_found" // no secret of that name
+	ReasonDeleted  AbsentReason = "deleted"   // a deleted or destroyed version
+	ReasonDisabled AbsentReason = "disabled"  // Azure: enabled is false
+	ReasonOutside  AbsentReason = "outside"   // outside exp and nbf
+	ReasonUnusable AbsentReason = "unusable"  // the record can't be used; Err says why
+	ReasonDenied   AbsentReason = "denied"    // refused for this one name while others can be read
+)
+
+// Absent is a store's definite no. It matches cache.ErrAbsent.
+type Absent struct {
+	Reason AbsentReason
+	Err    error // what is wrong with an unusable record, else nil; never holds a secret or a token
+}
+
+// Error names the reason.
+func (e *Absent) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("%s: %v", e.Reason, e.Err)
+	}
+	return string(e.Reason)
+}
+
+// Unwrap returns what is wrong with an unusable record.
+func (e *Absent) Unwrap() error { return e.Err }
+
+// Is reports that every Absent is a cache.ErrAbsent.
+func (e *Absent) Is(target error) bool { return target == cache.ErrAbsent }
+
+// Failure is a store that could not say whether it has a record.
+type Failure struct {
+	Op     string        // what was tried: "read kong-auth/<fingerprint>", "login with approle"
+	Reason string        // a short word for metrics and for throttling log lines: Denied, "sealed", "tls", "timeout", …
+	Remedy string        // what an operator should do, a sentence without a final stop
+	Wait   time.Duration // how long the store asked us to wait (Retry-After), 0 if it did not say
+	Err    error         // the cause, without secrets, tokens or URLs that end in one
+}
+
+// Error is one line: what was tried, why it failed, and what to do about it.
+func (e *Failure) Error() string {
+	s := e.Op + ": " + e.Reason
+	if e.Err != nil {
+		s = e.Op + ": " + e.Err.Error()
+	}
+	if e.Remedy != "" {
+		s += " (" + e.Remedy + ")"
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *Failure) Unwrap() error { return e.Err }
+
+// Denied is the Reason of a Failure where the store refuses this login every
+// name: a policy or role that was taken away, by mistake or on purpose.
+const Denied = "denied"
+
+// resurrectDenied is how long credentials outlive their ttl after that. It may
+// be a mistake, as any outage; it must not be a way around a withdrawal.
+const resurrectDenied = 5 * time.Minute
+
+// ResurrectFor caps how long credentials outlive their ttl while the store
+// fails like this; 0 leaves it at the object's resurrect_ttl.
+func (e *Failure) ResurrectFor() time.Duration {
+	if e.Reason == Denied {
+		return resurrectDenied
+	}
+	return 0
+}
+
+// RetryAfter is how long the store asked to be left alone; the cache's pause
+// respects it.
+func (e *Failure) RetryAfter() time.Duration { return e.Wait }

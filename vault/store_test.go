@@ -1,0 +1,137 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+
+	"kong-vault-auth/credential"
+)
+
+// fakeStore is a Store in memory whose names ignore case, as Azure's do.
+type fakeStore struct {
+	mu      sync.Mutex
+	records map[string]credential.Record // by key
+	err     error                        // of every read, if set
+	reads   int
+	closed  bool
+	held    chan struct{} // reads wait until it is closed, if set
+
+	config  any         // what it was opened with
+	options OpenOptions // the same
+}
+
+func (s *fakeStore) Key(accessToken string) string { return strings.ToLower(accessToken) }
+
+func (s *fakeStore) Read(ctx context.Context, accessToken string) (*credential.Record, error) {
+	s.mu.Lock()
+	s.reads++
+	held := s.held
+	s.mu.Unlock()
+	if held != nil {
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errors.New("read after Close")
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	r, ok := s.records[s.Key(accessToken)]
+	if !ok {
+		return nil, &Absent{Reason: ReasonNotFound}
+	}
+	return &r, nil
+}
+
+func (s *fakeStore) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return nil
+}
+
+// put stores a record by its own access token.
+func (s *fakeStore) put(r credential.Record) { s.putAs(r.AccessToken, r) }
+
+func (s *fakeStore) putAs(name string, r credential.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.records[s.Key(name)] = r
+}
+
+// fail makes every read end with err, or none if it is nil.
+func (s *fakeStore) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+// readCount is how many reads there were.
+func (s *fakeStore) readCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reads
+}
+
+func (s *fakeStore) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// alice is the record of the pair ac-alice, right.
+func alice() credential.Record {
+	return credential.Record{AccessToken: "ac-alice", SecretToken: "right", Consumer: credential.Consumer{Username: "alice"}}
+}
+
+// fakeStores opens fakeStores, each with a copy of records in it.
+type fakeStores struct {
+	records []credential.Record
+
+	mu     sync.Mutex
+	opened []*fakeStore
+	err    error // of every opening, if set
+}
+
+func (f *fakeStores) openers() Openers {
+	return Openers{
+		HCV:   func(c HCV, o OpenOptions) (Store, error) { return f.open(c, o) },
+		Azure: func(c Azure, o OpenOptions) (Store, error) { return f.open(c, o) },
+	}
+}
+
+func (f *fakeStores) open(config any, o OpenOptions) (Store, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return nil, f.err
+	}
+	s := &fakeStore{records: map[string]credential.Record{}, config: config, options: o}
+	for _, r := range f.records {
+		s.put(r)
+	}
+	f.opened = append(f.opened, s)
+	return s, nil
+}
+
+// all are the stores opened so far.
+func (f *fakeStores) all() []*fakeStore {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.opened[:len(f.opened):len(f.opened)]
+}
+
+// someRecords are those of ac-alice and ac-bob, whose secret is right.
+func someRecords() []credential.Record {
+	bob := alice()
+	bob.AccessToken, bob.Consumer.Username = "ac-bob", "bob"
+	return []credential.Record{alice(), bob}
+}
