@@ -1,0 +1,142 @@
+package hashivault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/hashicorp/vault/api/auth/approle"
+
+	"kong-vault-auth/securefile"
+	"kong-vault-auth/vault"
+)
+
+func (c *checker) appRole() method {
+	roleID := c.required("approle_role_id", c.secret("approle_role_id", c.cfg.AppRoleRoleID))
+	secretID := c.secret("approle_secret_id", c.cfg.AppRoleSecretID)
+	file := c.cfg.AppRoleSecretFile
+	switch {
+	case secretID == "" && file == "":
+		c.refuse("approle_secret_id", "it or approle_secret_id_file is needed; if it is a reference, the vault it names holds nothing there")
+	case secretID != "" && file != "":
+		c.refuse("approle_secret_id", "it and approle_secret_id_file exclude each other")
+	}
+	if c.cfg.AppRoleWrapped && c.cfg.TokenSinkFile == "" {
+		c.refuse("approle_response_wrapping", "a wrapped secret id can be unwrapped only once, and Kong starts a fresh plugin server at every reload: "+
+			"set token_sink_file (on a vault object that the node defines), which keeps the Vault token between them")
+	}
+	mount := c.loginPath("approle_auth_path", c.cfg.AppRoleAuthPath, "approle")
+	source := &secretIDSource{literal: secretID, file: file, mount: mount}
+	l := &login{
+		mount:  mount,
+		hint:   "check the role id, and that the secret id hasn't expired or been used up (secret_id_ttl, secret_id_num_uses)",
+		secret: source.read,
+		with: func(secretID string) (api.AuthMethod, error) {
+			return approle.NewAppRoleAuth(roleID, &approle.SecretID{FromString: secretID}, approle.WithMountPath(mount))
+		},
+	}
+	if file != "" {
+		l.watch = []string{file}
+	}
+	if c.cfg.AppRoleWrapped {
+		l.secret = (&wrappedSecretID{source: source}).read
+	}
+	return l
+}
+
+// secretIDSource is where AppRole's secret id, or the token that wraps it, comes
+// from.
+type secretIDSource struct {
+	literal string
+	file    string
+	mount   string // of the AppRole auth method, below auth/
+}
+
+func (s *secretIDSource) read(context.Context, *conn) (string, error) {
+	if s.file == "" {
+		return s.literal, nil
+	}
+	id, err := readSecret(s.file, securefile.Group)
+	if err != nil {
+		return "", fileFailure("read approle_secret_id_file", err)
+	}
+	return id, nil
+}
+
+// wrappedSecretID is a secret id that Vault holds until it is unwrapped, which
+// works once: so it is remembered, and asked for again only when the source
+// holds another wrapping token.
+type wrappedSecretID struct {
+	source   *secretIDSource
+	wrapping string
+	secretID string
+}
+
+const wrappedOp = "unwrap the secret id"
+
+func (w *wrappedSecretID) read(ctx context.Context, c *conn) (string, error) {
+	wrapping, err := w.source.read(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	if wrapping == w.wrapping {
+		return w.secretID, nil
+	}
+	if err := w.checkOrigin(ctx, c, wrapping); err != nil {
+		return "", err
+	}
+	var unwrapped struct {
+		SecretID string `json:"secret_id"`
+	}
+	if err := unwrapStep(ctx, c, http.MethodPut, "sys/wrapping/unwrap", wrapping, &unwrapped); err != nil {
+		return "", err
+	}
+	if unwrapped.SecretID == "" {
+		return "", &vault.Failure{Op: wrappedOp, Reason: "login", Err: errors.New("what was wrapped is not a secret id"), Remedy: remedyWrapping}
+	}
+	w.wrapping, w.secretID = wrapping, unwrapped.SecretID
+	return w.secretID, nil
+}
+
+// checkOrigin makes sure that the wrapping token is of AppRole's own making.
+// Whoever caught it on its way could have unwrapped the secret id and wrapped
+// another in its place, but not in a token that names this path as its origin.
+func (w *wrappedSecretID) checkOrigin(ctx context.Context, c *conn, wrapping string) error {
+	var info struct {
+		CreationPath string `json:"creation_path"`
+	}
+	if err := unwrapStep(ctx, c, http.MethodGet, "sys/wrapping/lookup", wrapping, &info); err != nil {
+		return err
+	}
+	if !strings.Contains("/"+info.CreationPath, "/auth/"+w.source.mount+"/role/") || !strings.HasSuffix(info.CreationPath, "/secret-id") {
+		return &vault.Failure{
+			Op: wrappedOp, Reason: "login",
+			Err:    fmt.Errorf("the wrapping token was made by %q, not by a role of auth/%s: somebody may have exchanged it", info.CreationPath, w.source.mount),
+			Remedy: "find out who did, and have a new secret id wrapped",
+		}
+	}
+	return nil
+}
+
+const remedyWrapping = "have a new secret id wrapped (vault write -wrap-ttl=… -f auth/…/role/…/secret-id) and put its token in place of the old one; " +
+	"if nobody here has unwrapped the old one, somebody else has"
+
+// unwrapStep sends a request on the wrapping token's own authority.
+func unwrapStep(ctx context.Context, c *conn, method, path, wrapping string, data any) error {
+	a, err := c.send(ctx, method, wrapping, path)
+	if err != nil {
+		return transportFailure(wrappedOp, err)
+	}
+	r, isVault := a.decode()
+	switch {
+	case a.status == http.StatusOK && isVault && json.Unmarshal(r.Data, data) == nil:
+		return nil
+	case a.status == http.StatusBadRequest && isVault:
+		return &vault.Failure{Op: wrappedOp, Reason: "login", Err: errors.New("the wrapping token has been used already or has expired"), Remedy: remedyWrapping}
+	}
+	return a.failure(wrappedOp, unsaid)
+}

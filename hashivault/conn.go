@@ -1,0 +1,151 @@
+package hashivault
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"kong-vault-auth/vault"
+)
+
+// loginTimeout bounds one login, and one renewal.
+const loginTimeout = 10 * time.Second
+
+// errRedirect is a redirect that no Vault server sends.
+var errRedirect = errors.New("redirected to something that isn't the same path on Vault's active node")
+
+// conn is one way to one Vault: plain requests for what is read on behalf of
+// clients, vault/api for logging in and renewing, over the same connections.
+type conn struct {
+	base   url.URL
+	mount  string      // of the KV engine
+	header http.Header // of every request
+	http   *http.Client
+	api    *api.Client
+	reload func() error // see roundTripper
+}
+
+// answer is what came back, whole.
+type answer struct {
+	status    int
+	header    http.Header
+	body      []byte
+	truncated bool // it was larger than maxBody; body is its beginning
+}
+
+func newConn(s settings, userAgent string, t roundTripper) (*conn, error) {
+	c := &conn{
+		base:  s.base,
+		mount: s.mount,
+		// X-Vault-Request is what a Vault Agent asks for as proof that nobody
+		// was tricked into sending the request.
+		header: http.Header{api.RequestHeaderName: {"true"}},
+		http:   &http.Client{Transport: t, CheckRedirect: checkRedirect},
+		reload: t.reload,
+	}
+	if userAgent != "" {
+		c.header.Set("User-Agent", userAgent)
+	}
+	if s.namespace != "" {
+		c.header.Set(api.NamespaceHeaderName, s.namespace)
+	}
+	var err error
+	c.api, err = newAPIClient(c)
+	return c, err
+}
+
+// newAPIClient makes a client of vault/api that owes nothing to the environment.
+// vault/api has no constructor that leaves VAULT_* unread, so what it has taken
+// from there is put back.
+func newAPIClient(c *conn) (*api.Client, error) {
+	client, err := api.NewClient(&api.Config{
+		Address:    c.base.String(),
+		HttpClient: c.http,
+		Timeout:    loginTimeout,
+		// A store's own pauses are both shorter and longer than vault/api's.
+		MaxRetries: 0,
+		CheckRetry: func(context.Context, *http.Response, error) (bool, error) { return false, nil },
+		// checkRedirect has decided before vault/api could.
+		DisableRedirects: true,
+	})
+	if err != nil {
+		// With the rest given above, only a variable can be at fault.
+		return nil, fmt.Errorf("%w: a VAULT_* variable of the environment can't be read, although it would not be used (unset it): %w", vault.ErrConfig, err)
+	}
+	client.SetHeaders(c.header.Clone())
+	client.ClearToken()
+	client.SetWrappingLookupFunc(func(string, string) string { return "" })
+	return client, nil
+}
+
+// checkRedirect follows what a standby says: ask the active node, the same
+// question, once. Anything else would carry the Vault token to a stranger.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	from := via[0]
+	downgrade := from.URL.Scheme == "https" && req.URL.Scheme != "https"
+	if len(via) > 1 || downgrade || req.URL.Path != from.URL.Path || req.Method != from.Method {
+		return errRedirect
+	}
+	return nil
+}
+
+func (c *conn) close() { c.http.CloseIdleConnections() }
+
+// get asks for a path, written without escapes and without /v1/. An error is one
+// of the connection; it never holds the path.
+func (c *conn) get(ctx context.Context, token, path string) (*answer, error) {
+	return c.send(ctx, http.MethodGet, token, path)
+}
+
+func (c *conn) send(ctx context.Context, method, token, path string) (*answer, error) {
+	// The URL is put together by hand: vault/api's NewRequest would join the
+	// path's segments, and .. would climb out of the mount.
+	u := c.base
+	u.Path = "/v1/" + path
+	req := (&http.Request{Method: method, URL: &u, Host: u.Host, Header: c.header.Clone()}).WithContext(ctx)
+	if token != "" {
+		req.Header.Set(api.AuthHeaderName, token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, withoutURL(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	truncated := errors.Is(err, errBodyTooLarge)
+	if err != nil && !truncated {
+		return nil, withoutURL(err)
+	}
+	return &answer{resp.StatusCode, resp.Header, body, truncated}, nil
+}
+
+// withoutURL takes away what net/http wraps its errors in: the URL, and so the
+// access token at its end.
+func withoutURL(err error) error {
+	var u *url.Error
+	for errors.As(err, &u) {
+		err = u.Err
+	}
+	return err
+}
+
+// reply is the JSON that Vault answers with, as far as it matters here.
+type reply struct {
+	Data     json.RawMessage `json:"data"`
+	Errors   []string        `json:"errors"`
+	Warnings []string        `json:"warnings"`
+}
+
+// decode reads the answer as Vault's, and reports whether it can be.
+func (a *answer) decode() (r reply, ok bool) {
+	ok = !a.truncated && json.Unmarshal(a.body, &r) == nil
+	return r, ok && bytes.HasPrefix(bytes.TrimSpace(a.body), []byte("{"))
+}

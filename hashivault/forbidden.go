@@ -1,0 +1,70 @@
+package hashivault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"kong-vault-auth/vault"
+)
+
+// refusal is the failure of a read whose token Vault no longer accepts.
+func (s *store) refusal(name secretName, renewed bool) *vault.Failure {
+	f := &vault.Failure{Op: "read " + name.shown, Reason: "token", Remedy: s.settings.method.remedy()}
+	f.Err = errors.New("the Vault token is refused: it has expired or was revoked")
+	if s.settings.namespace != "" {
+		f.Remedy += fmt.Sprintf("; and check that the token is one of the namespace %s", s.settings.namespace)
+	}
+	if renewed {
+		f.Err = errors.New("even a Vault token that has just been obtained is refused")
+		f.Remedy = "check that its role grants a policy that reads below " + s.settings.mount + "/"
+	}
+	return f
+}
+
+// denied is a 403 although the token is accepted. If the same login has lately
+// read another name, it is about this name, and a definite no; else about the
+// policy or the mount, and a failure.
+func (s *store) denied(ctx context.Context, name secretName, current *session, token tokenInfo) error {
+	if current.recent.anotherThan(name.accessToken, time.Now()) {
+		return &vault.Absent{Reason: vault.ReasonDenied}
+	}
+	f := &vault.Failure{Op: "read " + name.shown, Reason: "denied"}
+	f.Err = fmt.Errorf("status 403: the token%s lacks the capability read on it", described(token))
+	f.Remedy = "add to one of its policies: " + s.policy(current.kv)
+	info, a, err := s.conn.lookupMount(ctx, current.token)
+	switch {
+	case err != nil:
+	case a.status == http.StatusForbidden:
+		f.Err = fmt.Errorf("status 403: the token%s has no right at all below %s/, or nothing is mounted there", described(token), s.settings.mount)
+		f.Remedy = "compare mount and namespace with vault secrets list; if they are right, add to one of its policies: " + s.policy(current.kv)
+	case a.status == http.StatusOK && info.Type != "kv" && info.Type != "generic":
+		f.Err = fmt.Errorf("status 403, and the secrets engine at %s/ is not a KV engine but of type %.100q", s.settings.mount, info.Type)
+		f.Remedy = "set mount to that of a KV engine: vault secrets list"
+	case a.status == http.StatusOK && info.kv() != current.kv:
+		f.Err = fmt.Errorf("status 403, and the secrets engine at %s/ is KV %s, read as %s", s.settings.mount, info.kv(), current.kv)
+		f.Remedy = fmt.Sprintf("set kv to %s; the token needs the policy %s", info.kv(), s.policy(info.kv()))
+	case a.status == http.StatusOK && info.Path != s.settings.mount+"/":
+		f.Err = fmt.Errorf("status 403, and the secrets engine is mounted at %.100q, not at %s/", info.Path, s.settings.mount)
+		f.Remedy = "set mount to that, and path to the rest"
+	}
+	return f
+}
+
+// described is what helps to recognize a token.
+func described(t tokenInfo) string {
+	var parts []string
+	if p := t.policies(); len(p) > 0 {
+		parts = append(parts, fmt.Sprintf("policies %.200s", strings.Join(p, ", ")))
+	}
+	if t.TTL > 0 {
+		parts = append(parts, "expires in "+(time.Duration(t.TTL)*time.Second).String())
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, "; ") + ")"
+}

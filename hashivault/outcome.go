@@ -1,0 +1,154 @@
+package hashivault
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"kong-vault-auth/credential"
+	"kong-vault-auth/vault"
+)
+
+// outcome judges the answer to the read of one record. A definite no takes
+// Vault's explicit word:
+//
+//   - 404 with exactly {"errors":[]}: there is no such secret;
+//   - KV v2, 404 with the metadata of a version that was deleted or destroyed;
+//   - a secret that isn't a usable record.
+//
+// Much else looks like absence and is none: a mount that has moved (404 "no
+// handler for route"), the path of the other KV version (404 with a warning and
+// null data), an empty or HTML answer of something between us and Vault.
+func (s *store) outcome(a *answer, name secretName, kv string) (*credential.Record, error) {
+	op := "read " + name.shown
+	r, isVault := a.decode()
+	switch a.status {
+	case http.StatusOK:
+		if a.truncated && a.startsLikeVaults() {
+			return nil, unusable(&credential.UnusableError{Reason: "size", Detail: fmt.Sprintf("the secret is larger than %d bytes", credential.MaxRecord)})
+		}
+		record, metadata := secretData(r.Data, kv)
+		if isVault && isObject(record) {
+			return s.parse(record, name)
+		}
+		if metadata.gone() {
+			return nil, &vault.Absent{Reason: vault.ReasonDeleted}
+		}
+		return nil, &vault.Failure{Op: op, Reason: "unexpected", Remedy: remedyNotVault,
+			Err: fmt.Errorf("%w: status 200 without a secret's data, content type %.60q", errNotVault, a.header.Get("Content-Type"))}
+	case http.StatusNotFound:
+		if isPlainNotFound(a.body) {
+			return nil, &vault.Absent{Reason: vault.ReasonNotFound}
+		}
+		if record, metadata := secretData(r.Data, kv); isVault && !isObject(record) && metadata.gone() {
+			return nil, &vault.Absent{Reason: vault.ReasonDeleted}
+		}
+		return nil, s.misplaced(a, r, name, kv)
+	}
+	return nil, a.failure(op, name.redact)
+}
+
+// isPlainNotFound is the only 404 that says no secret has that name.
+func isPlainNotFound(body []byte) bool {
+	var compact bytes.Buffer
+	return json.Compact(&compact, body) == nil && compact.String() == `{"errors":[]}`
+}
+
+// misplaced is a 404 that doesn't speak of the secret but of where it was looked
+// for.
+func (s *store) misplaced(a *answer, r reply, name secretName, kv string) *vault.Failure {
+	f := a.failure("read "+name.shown, name.redact)
+	said := strings.Join(append(r.Errors, r.Warnings...), "; ")
+	switch {
+	case strings.Contains(said, "no handler for route"):
+		f.Reason = "mount"
+		f.Err = fmt.Errorf("nothing is mounted at %s/", s.settings.mount)
+		f.Remedy = "check mount and namespace against: vault secrets list"
+	case kv == kv1 && strings.Contains(said, "versioned K/V"):
+		f.Reason = "kv_version"
+		f.Err = fmt.Errorf("the secrets engine at %s/ is KV v2, read as v1", s.settings.mount)
+		f.Remedy = "set kv to v2, or leave it out and let Vault be asked"
+	}
+	return f
+}
+
+// versionMetadata is what KV v2 tells about a version beside its data.
+type versionMetadata struct {
+	DeletionTime string `json:"deletion_time"`
+	Destroyed    bool   `json:"destroyed"`
+}
+
+func (m versionMetadata) gone() bool { return m.DeletionTime != "" || m.Destroyed }
+
+// secretData takes the secret's own fields out of an answer's data.
+func secretData(data json.RawMessage, kv string) (fields json.RawMessage, metadata versionMetadata) {
+	if kv == kv1 {
+		return data, versionMetadata{}
+	}
+	var v2 struct {
+		Data     json.RawMessage `json:"data"`
+		Metadata versionMetadata `json:"metadata"`
+	}
+	if json.Unmarshal(data, &v2) != nil {
+		return nil, versionMetadata{}
+	}
+	return v2.Data, v2.Metadata
+}
+
+func isObject(b json.RawMessage) bool { return bytes.HasPrefix(bytes.TrimSpace(b), []byte("{")) }
+
+// startsLikeVaults tells the beginning of a secret from that of any other page.
+func (a *answer) startsLikeVaults() bool {
+	return bytes.HasPrefix(bytes.TrimSpace(a.body), []byte(`{"request_id":`))
+}
+
+func unusable(err error) *vault.Absent {
+	return &vault.Absent{Reason: vault.ReasonUnusable, Err: err}
+}
+
+// parse reads a secret's fields as a record.
+func (s *store) parse(fields json.RawMessage, name secretName) (*credential.Record, error) {
+	r, err := credential.Parse(fields)
+	if err != nil {
+		return nil, unusable(err)
+	}
+	// Vault's paths are exact; this guards against an engine or proxy that isn't.
+	if r.AccessToken != name.accessToken {
+		return nil, unusable(&credential.UnusableError{Reason: "access_token", Detail: "it is not the name the record is stored under"})
+	}
+	if s.settings.base64 {
+		if err := decodeSecrets(r); err != nil {
+			return nil, unusable(err)
+		}
+	}
+	return r, nil
+}
+
+// decodeSecrets replaces the secret tokens by what they are base64 of.
+func decodeSecrets(r *credential.Record) error {
+	var err error
+	if r.SecretToken, err = decodeBase64("secret_token", r.SecretToken); err != nil || r.PreviousSecretToken == "" {
+		return err
+	}
+	if r.PreviousSecretToken, err = decodeBase64("previous_secret_token", r.PreviousSecretToken); err != nil {
+		// As for any other flaw of the previous secret: there is none.
+		r.PreviousSecretToken = ""
+	}
+	return nil
+}
+
+var errNotBase64 = errors.New("not base64")
+
+func decodeBase64(field, value string) (string, error) {
+	// base64(1) breaks lines, and not everything pads.
+	value = strings.TrimRight(strings.Join(strings.Fields(value), ""), "=")
+	b, err := base64.RawStdEncoding.DecodeString(value)
+	if err != nil || len(b) == 0 {
+		return "", &credential.UnusableError{Reason: field, Detail: errNotBase64.Error() + ", which base64_decode asks for"}
+	}
+	return string(b), nil
+}

@@ -1,0 +1,79 @@
+package hashivault
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"kong-vault-auth/credential"
+	"kong-vault-auth/vault"
+)
+
+// Read reads one record. See vault.Store for its outcomes.
+//
+// A 403 is looked into before it is believed: if Vault no longer accepts the
+// token, another one is obtained and the read repeated, once.
+func (s *store) Read(ctx context.Context, accessToken string) (*credential.Record, error) {
+	if s.closed.Load() {
+		return nil, closedFailure()
+	}
+	if credential.CheckAccessToken(accessToken) != nil {
+		return nil, &vault.Absent{Reason: vault.ReasonNotFound} // no record can have that name
+	}
+	current, err := s.sessions.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for renewed := false; ; renewed = true {
+		name := s.name(accessToken, current.kv)
+		a, err := s.fetch(ctx, current.token, name.path)
+		if err != nil {
+			return nil, transportFailure("read "+name.shown, err)
+		}
+		if a.status != http.StatusForbidden || !a.isRefusal() {
+			return s.settle(a, name, current)
+		}
+		stands, err := s.standing(ctx, current)
+		if err != nil {
+			return nil, err
+		}
+		if stands.accepted {
+			return nil, s.denied(ctx, name, current, stands.token)
+		}
+		refusal := s.refusal(name, renewed)
+		if renewed {
+			return nil, refusal
+		}
+		if current, err = s.sessions.replace(ctx, current, refusal); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// settle draws the consequences of an answer that isn't a 403.
+func (s *store) settle(a *answer, name secretName, current *session) (*credential.Record, error) {
+	r, err := s.outcome(a, name, current.kv)
+	var f *vault.Failure
+	if !errors.As(err, &f) {
+		current.recent.note(name.accessToken, time.Now())
+		s.sessions.prove(current)
+	} else if f.Reason == "kv_version" {
+		s.sessions.doubtKV()
+	}
+	return r, err
+}
+
+// standing asks whether Vault still accepts a session's token.
+func (s *store) standing(ctx context.Context, current *session) (standing, error) {
+	stands, err := current.inquiry.ask(ctx, func(ctx context.Context) (standing, error) {
+		if current.refused.Load() {
+			return standing{}, nil
+		}
+		return s.conn.askStanding(ctx, current.token)
+	})
+	if err == nil && stands.accepted {
+		s.sessions.prove(current)
+	}
+	return stands, err
+}

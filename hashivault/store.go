@@ -1,0 +1,98 @@
+package hashivault
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+
+	"kong-vault-auth/credential"
+	"kong-vault-auth/vault"
+)
+
+// store is a vault.Store on one path of one KV mount.
+type store struct {
+	settings settings
+	identity string
+	conn     *conn
+	sessions *sessions
+	closed   atomic.Bool
+}
+
+// Open returns a store for a vault object. It does no network I/O and waits for
+// nothing: the login starts in the background, and until it is through, reads
+// wait for it within their own deadline. So a Vault that is down, or a file that
+// isn't there yet, never keeps a plugin from starting.
+//
+// An error matches vault.ErrConfig: the configuration contradicts itself, lacks
+// something, or asks for what an object may not have that the node didn't define
+// (o.TrustNode false): files, the environment, the node's service account.
+//
+// cfg is complete, as package vault makes it: what an object of the node's takes
+// from the environment is in it already, and ssl_verify is on only if it is true.
+// Other fields that are empty have the defaults that their tags say.
+func Open(cfg vault.HCV, o vault.OpenOptions) (vault.Store, error) {
+	s, err := newSettings(cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	return open(s, o, newTransport(s.dialing))
+}
+
+// open is Open with the settings checked and the transport chosen.
+func open(s settings, o vault.OpenOptions, t roundTripper) (*store, error) {
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	log = log.With("vault", o.Name)
+	c, err := newConn(s, o.UserAgent, t)
+	if err != nil {
+		return nil, err
+	}
+	return &store{settings: s, identity: o.Identity, conn: c, sessions: startSessions(s, c, log)}, nil
+}
+
+// Key is the access token itself: Vault's paths know upper from lower case.
+func (s *store) Key(accessToken string) string { return accessToken }
+
+// Close stops the renewal of the Vault token, and revokes the token if the store
+// logged in for it and no file keeps it for the next process. Reads after Close
+// fail. The error says that the token could not be revoked; it then lives until
+// its ttl has passed. Closing again does nothing.
+func (s *store) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	err := s.sessions.close()
+	s.conn.close()
+	return err
+}
+
+// secretName is the place of one record, as Vault has it and as it may be shown.
+type secretName struct {
+	accessToken string
+	path        string // what Vault is asked for
+	shown       string // the same, ending in the fingerprint
+}
+
+func (s *store) name(accessToken, kv string) secretName {
+	folder := s.settings.folder(kv)
+	fingerprint := credential.Fingerprint(credential.ID(s.identity, accessToken))
+	return secretName{accessToken, folder + "/" + accessToken, folder + "/" + fingerprint}
+}
+
+// redact makes a text of Vault's fit to be shown: with the fingerprint in place
+// of the access token, or not at all where the token could still be in it.
+func (n secretName) redact(text string) string {
+	text = strings.ReplaceAll(text, n.path, n.shown)
+	if strings.Contains(strings.ReplaceAll(text, n.shown, ""), n.accessToken) {
+		return ""
+	}
+	return text
+}
+
+// policy is the smallest stanza that lets a token read every record.
+func (s *store) policy(kv string) string {
+	return fmt.Sprintf(`path "%s/*" { capabilities = ["read"] }`, s.settings.folder(kv))
+}
