@@ -1,0 +1,70 @@
+package azurevault
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+)
+
+// endpoint is a key vault and the cloud that it is in.
+type endpoint struct {
+	url   string
+	host  string
+	name  string // the vault's
+	scope string // what access tokens must be for
+	cloud cloud.Configuration
+}
+
+// clouds are Azure's national clouds, by the domain of their key vaults.
+var clouds = []struct {
+	domain string
+	cloud  cloud.Configuration
+}{
+	{"vault.azure.net", cloud.AzurePublic},
+	{"vault.azure.cn", cloud.AzureChina},
+	{"vault.usgovcloudapi.net", cloud.AzureGovernment},
+}
+
+// vaultName is what Azure allows a key vault to be called.
+var vaultName = regexp.MustCompile(`^[a-z](?:-?[a-z0-9]){2,23}$`)
+
+// parseEndpoint reads a vault_uri. Azure's SDK sends access tokens to hosts of
+// the cloud's vault domain only, so no other host could work.
+func parseEndpoint(uri string) (endpoint, error) {
+	u, err := url.Parse(uri)
+	if err != nil || u.Host == "" {
+		u, err = url.Parse("https://" + uri) // people leave out the scheme
+	}
+	if uri == "" || err != nil {
+		return endpoint{}, fmt.Errorf("vault_uri: it must be the URI of a key vault, such as https://example.vault.azure.net")
+	}
+	host := strings.ToLower(u.Host)
+	name, domain, _ := strings.Cut(host, ".")
+	if strings.Contains(domain, "managedhsm.") {
+		return endpoint{}, fmt.Errorf("vault_uri: a managed HSM keeps no secrets, it must be the URI of a key vault")
+	}
+	for _, c := range clouds {
+		if domain == c.domain && vaultName.MatchString(name) && len(name) <= 24 && strings.EqualFold(strings.TrimRight(uri, "/"), "https://"+host) {
+			return endpoint{"https://" + host, host, name, "https://" + c.domain + "/.default", c.cloud}, nil
+		}
+	}
+	meant := "example"
+	if name, _, _ := strings.Cut(name, ":"); vaultName.MatchString(name) {
+		meant = name
+	}
+	return endpoint{}, fmt.Errorf("vault_uri: %q is not the URI of a key vault. Did you mean https://%s.%s?", u.Redacted(), meant, nearestDomain(domain))
+}
+
+// nearestDomain guesses which cloud a mistaken domain was meant for.
+func nearestDomain(domain string) string {
+	switch {
+	case strings.HasSuffix(domain, ".cn"):
+		return "vault.azure.cn"
+	case strings.Contains(domain, "usgov"), strings.HasSuffix(domain, ".us"):
+		return "vault.usgovcloudapi.net"
+	}
+	return "vault.azure.net"
+}

@@ -1,0 +1,189 @@
+package azurevault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+
+	"kong-vault-auth/vault"
+)
+
+var errNotKeyVault = errors.New("the answer is not one of Key Vault's")
+
+const (
+	remedyNotKeyVault = "check vault_uri, and what a proxy or firewall in between answers by itself"
+	spreading         = "; a grant made just now can take up to ten minutes to spread"
+)
+
+// explain turns an error of the SDK, or of the login, into one of vault.Store.
+func (r *read) explain(ctx context.Context, err error) error {
+	var failure *vault.Failure
+	var response *azcore.ResponseError
+	switch {
+	case errors.As(err, &failure):
+		return failure
+	case errors.As(err, &response) && response.RawResponse != nil:
+		body, _ := runtime.Payload(response.RawResponse)
+		return r.explainAnswer(&answer{response.StatusCode, response.RawResponse.Header, body})
+	case errors.Is(err, errTokenRefused):
+		return r.failure("login", remedyRefusedToken, "%w", errTokenRefused)
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	}
+	failure = transportFailure(r.op, r.endpoint.host, err)
+	failure.Err = fmt.Errorf("%w, x-ms-client-request-id %s", failure.Err, r.requestID)
+	return failure
+}
+
+const remedyRefusedToken = "check that the vault and the login are of the same tenant, and this machine's clock"
+
+// vaultError is what Key Vault says with a status that is no success. Its
+// message names the secret, so nothing of it may be repeated as it is.
+type vaultError struct {
+	Code    string
+	Message string
+	Inner   struct{ Code string } `json:"innererror"`
+}
+
+// forbidden are the kinds of 403, by the code of the inner error.
+var forbidden = map[string]string{
+	"SecretDisabled":        "disabled",
+	"ForbiddenByRbac":       "role",
+	"ForbiddenByPolicy":     "policy",
+	"AccessDenied":          "policy",
+	"ForbiddenByFirewall":   "network",
+	"ForbiddenByConnection": "network",
+}
+
+// networkRefusal are words in those 403s that Key Vault's network rules cause.
+var networkRefusal = regexp.MustCompile(`(?i)client address is not authorized|public network access is disabled|approved private link|TCP connection does not allow access`)
+
+// explainAnswer tells what an answer means that is no success.
+func (r *read) explainAnswer(a *answer) error {
+	var body struct{ Error vaultError }
+	isVault := json.Unmarshal(a.body, &body) == nil && body.Error.Code != ""
+	e := body.Error
+	kind := forbidden[e.Inner.Code]
+	if kind == "" && networkRefusal.MatchString(e.Message) {
+		kind = "network"
+	}
+	switch {
+	case a.status == http.StatusTooManyRequests:
+		return r.answerFailure(a, e, "rate_limited", "Key Vault allows 4,000 reads in 10 s per vault and region: raise ttl, lower max_lookups_per_second, or spread credentials over several vaults")
+	case a.status >= 500, a.status == http.StatusRequestTimeout:
+		return r.answerFailure(a, e, "server", "see whether Azure reports an outage of Key Vault in the vault's region")
+	case !isVault:
+		return r.failure("unexpected", remedyNotKeyVault, "%w: status %d", errNotKeyVault, a.status)
+	case a.status == http.StatusNotFound && e.Code == "SecretNotFound":
+		return &vault.Absent{Reason: vault.ReasonNotFound}
+	case a.status == http.StatusUnauthorized:
+		return r.answerFailure(a, e, "login", refusedTokenRemedy(e.Message))
+	case a.status != http.StatusForbidden:
+		return r.answerFailure(a, e, "unexpected", remedyNotKeyVault)
+	case kind == "disabled":
+		return &vault.Absent{Reason: vault.ReasonDisabled}
+	case kind == "network":
+		return r.answerFailure(a, e, "firewall", r.firewallRemedy(e.Message))
+	}
+	if kind == "role" && r.recent.another(r.name, time.Now()) {
+		// Roles can be given for single secrets; access policies are for all.
+		return &vault.Absent{Reason: vault.ReasonDenied}
+	}
+	return r.answerFailure(a, e, "denied", r.grantRemedy(e.Message))
+}
+
+// isDenied reports whether an error is a 403 for want of a permission.
+func isDenied(err error) bool {
+	var absent *vault.Absent
+	var failure *vault.Failure
+	return errors.As(err, &absent) && absent.Reason == vault.ReasonDenied ||
+		errors.As(err, &failure) && failure.Reason == "denied"
+}
+
+func (r *read) answerFailure(a *answer, e vaultError, reason, remedy string) *vault.Failure {
+	f := r.failure(reason, remedy, "key vault %s answered %s", r.endpoint.name, strings.TrimSpace(fmt.Sprint(a.status, " ", r.codes(e))))
+	f.Wait = retryAfter(a.header)
+	return f
+}
+
+func (r *read) failure(reason, remedy, format string, args ...any) *vault.Failure {
+	return &vault.Failure{
+		Op: r.op, Reason: reason, Remedy: remedy,
+		Err: fmt.Errorf(format+", x-ms-client-request-id %s", append(args, r.requestID)...),
+	}
+}
+
+// word is what Key Vault's codes look like; nothing else is repeated.
+var word = regexp.MustCompile(`^[A-Za-z]{1,40}$`)
+
+// akv is the number that starts the message of a 401.
+var akv = regexp.MustCompile(`\bAKV\d{5}\b`)
+
+// codes are the parts of an error that can't name a secret.
+func (r *read) codes(e vaultError) string {
+	var out []string
+	for _, c := range []string{e.Code, e.Inner.Code} {
+		if word.MatchString(c) && !strings.Contains(strings.ToLower(r.name), strings.ToLower(c)) {
+			out = append(out, c)
+		}
+	}
+	return strings.Join(append(out, akv.FindString(e.Message)), " ")
+}
+
+const guid = `[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}`
+
+var (
+	callerOID  = regexp.MustCompile(`\boid=(` + guid + `)`)
+	callerApp  = regexp.MustCompile(`\bappid=(` + guid + `)`)
+	clientAddr = regexp.MustCompile(`(?i)client address: ([0-9a-f.:]+)`)
+	tenantOf   = regexp.MustCompile(`sts\.[a-z.]+/(` + guid + `)`)
+)
+
+func find(re *regexp.Regexp, text string) string {
+	if m := re.FindStringSubmatch(text); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// grantRemedy says who needs what, for either of a vault's permission models.
+func (r *read) grantRemedy(message string) string {
+	who, id := "the login's principal", "OBJECT-ID"
+	oid, app := find(callerOID, message), find(callerApp, message)
+	switch {
+	case oid != "" && app != "":
+		who, id = fmt.Sprintf("the principal with object id %s (client id %s)", oid, app), oid
+	case oid != "":
+		who, id = "the principal with object id "+oid, oid
+	case app != "":
+		who = "the principal with client id " + app
+	}
+	return fmt.Sprintf("give %s the role Key Vault Secrets User on vault %s (az role assignment create --role \"Key Vault Secrets User\" --assignee-object-id %s --scope VAULT-RESOURCE-ID) or, if the vault is on access policies, the secret permission get (az keyvault set-policy --name %[2]s --object-id %[3]s --secret-permissions get)%s",
+		who, r.endpoint.name, id, spreading)
+}
+
+func (r *read) firewallRemedy(message string) string {
+	address := "this node's address"
+	if ip, err := netip.ParseAddr(find(clientAddr, message)); err == nil {
+		address = ip.String()
+	}
+	return fmt.Sprintf("let %s through the vault's network rules (az keyvault network-rule add --name %s --ip-address …), or reach it by a private endpoint and check that %s resolves to that here",
+		address, r.endpoint.name, r.endpoint.host)
+}
+
+func refusedTokenRemedy(message string) string {
+	_, expected, _ := strings.Cut(message, "Expected")
+	if tenant := find(tenantOf, expected); akv.FindString(message) == "AKV10032" && tenant != "" {
+		return "the vault is in tenant " + tenant + " and the login in another: set tenant_id to the vault's, with an application of that tenant"
+	}
+	return remedyRefusedToken
+}

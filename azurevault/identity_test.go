@@ -1,0 +1,250 @@
+package azurevault
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/vault"
+)
+
+// environ is an environment of NAME=value.
+func environ(vars ...string) func(string) string {
+	return func(name string) string {
+		for _, v := range vars {
+			if value, found := strings.CutPrefix(v, name+"="); found {
+				return value
+			}
+		}
+		return ""
+	}
+}
+
+// forbiddenEnviron fails the test if it is looked at.
+func forbiddenEnviron(t *testing.T) func(string) string {
+	return func(name string) string {
+		t.Errorf("%s was looked up in the environment", name)
+		return ""
+	}
+}
+
+func TestEveryIdentityReads(t *testing.T) {
+	const federatedID = "66666666-6666-6666-6666-666666666666"
+	userAssigned := rand.Text() // the SDK keeps managed identities' tokens for as long as the process lives
+	cert, key := newCertificate(t)
+	certPEM := string(cert) + string(key)
+	tokenFile := writeFile(t, "token", []byte("federated-assertion"), 0o644)
+	certFile := writeFile(t, "cert.pem", []byte(certPEM), 0o400)
+	block, _ := pem.Decode(cert)
+	parsed, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := func(vars ...string) vault.OpenOptions {
+		return vault.OpenOptions{TrustNode: true, Getenv: environ(vars...)}
+	}
+	inline := vault.OpenOptions{Getenv: forbiddenEnviron(t)}
+	for name, tt := range map[string]struct {
+		cfg        vault.Azure
+		o          vault.OpenOptions
+		appService bool
+	}{
+		"client secret, inline":         {vault.Azure{AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret}, inline, false},
+		"client secret, by node":        {vault.Azure{AuthMethod: "client_secret"}, node("AZURE_TENANT_ID="+akvsim.Tenant, "AZURE_CLIENT_ID="+clientID, "AZURE_CLIENT_SECRET="+clientSecret), false},
+		"another prefix":                {vault.Azure{AuthMethod: "client_secret", CredentialsPrefix: "ORDERS"}, node("ORDERS_TENANT_ID="+akvsim.Tenant, "ORDERS_CLIENT_ID="+clientID, "ORDERS_CLIENT_SECRET="+clientSecret, "AZURE_CLIENT_SECRET=wrong"), false},
+		"certificate, inline":           {vault.Azure{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: "certified", ClientCertificate: certPEM}, inline, false},
+		"certificate, by file":          {vault.Azure{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: "certified", ClientCertificate: certFile}, node(), false},
+		"managed identity, VM":          {vault.Azure{AuthMethod: "managed_identity"}, inline, false},
+		"managed identity, chosen":      {vault.Azure{AuthMethod: "managed_identity", ClientID: userAssigned}, inline, false},
+		"managed identity, App Service": {vault.Azure{AuthMethod: "managed_identity", ClientID: userAssigned + "-app"}, inline, true},
+		"workload identity":             {vault.Azure{AuthMethod: "workload_identity", FederatedTokenFile: tokenFile, TenantID: akvsim.Tenant, ClientID: federatedID}, node(), false},
+		"workload identity, AKS":        {vault.Azure{AuthMethod: "workload_identity"}, node("AZURE_FEDERATED_TOKEN_FILE="+tokenFile, "AZURE_TENANT_ID="+akvsim.Tenant, "AZURE_CLIENT_ID="+federatedID), false},
+		"default, Kong's way":           {vault.Azure{TenantID: akvsim.Tenant, ClientID: clientID}, node("AZURE_CLIENT_SECRET=" + clientSecret), false},
+		"default, AKS":                  {vault.Azure{AuthMethod: "default"}, node("AZURE_FEDERATED_TOKEN_FILE="+tokenFile, "AZURE_TENANT_ID="+akvsim.Tenant, "AZURE_CLIENT_ID="+federatedID), false},
+		"default, managed":              {vault.Azure{AuthMethod: "default", ClientID: userAssigned}, node(), false},
+		"default, found by azidentity":  {vault.Azure{AuthMethod: "default"}, node(), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAzure(t, akvsim.Options{})
+			a.AddApp(akvsim.App{ClientID: "certified", Certificate: parsed, May: akvsim.Get})
+			a.AddApp(akvsim.App{ClientID: federatedID, Federated: "federated-assertion", May: akvsim.Get})
+			a.AddApp(akvsim.App{ClientID: "system", SystemAssigned: true, May: akvsim.Get})
+			a.AddApp(akvsim.App{ClientID: userAssigned, UserAssigned: true, May: akvsim.Get})
+			a.AddApp(akvsim.App{ClientID: userAssigned + "-app", UserAssigned: true, May: akvsim.Get})
+			a.put("alice", "s", nil)
+			if tt.appService {
+				t.Setenv("IDENTITY_ENDPOINT", a.server.IdentityEndpoint())
+				t.Setenv("IDENTITY_HEADER", akvsim.IdentityHeader)
+			}
+			tt.cfg.VaultURI, tt.cfg.NamePrefix = akvsim.VaultURI, prefix
+			if got := outcome(a.openAs(t, tt.cfg, tt.o).Read(t.Context(), "alice")); got != "found alice s" {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
+func TestEveryCloudReads(t *testing.T) {
+	for _, uri := range []string{"https://contoso.vault.azure.cn", "https://contoso.vault.usgovcloudapi.net"} {
+		a := newAzure(t, akvsim.Options{})
+		a.put("alice", "s", nil)
+		s := a.open(t, func(c *vault.Azure) { c.VaultURI = uri })
+		if got := outcome(s.Read(t.Context(), "alice")); got != "found alice s" {
+			t.Errorf("%s: got %q", uri, got)
+		}
+	}
+}
+
+func TestImpossibleSettingsAreRefusedByName(t *testing.T) {
+	cert, key := newCertificate(t)
+	other := func(change func(*vault.Azure)) vault.Azure {
+		cfg := vault.Azure{VaultURI: akvsim.VaultURI, TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret, AuthMethod: "client_secret"}
+		change(&cfg)
+		return cfg
+	}
+	inline, node := vault.OpenOptions{Getenv: forbiddenEnviron(t)}, vault.OpenOptions{TrustNode: true, Getenv: environ()}
+	for name, tt := range map[string]struct {
+		cfg  vault.Azure
+		o    vault.OpenOptions
+		want string
+	}{
+		"type":                         {other(func(c *vault.Azure) { c.Type = "keys" }), inline, "type: "},
+		"vault_uri":                    {other(func(c *vault.Azure) { c.VaultURI = "https://contoso.vault.azure.com" }), inline, "vault_uri: "},
+		"name_prefix":                  {other(func(c *vault.Azure) { c.NamePrefix = "kong_auth_" }), inline, "name_prefix: "},
+		"name_prefix, too long":        {other(func(c *vault.Azure) { c.NamePrefix = strings.Repeat("p", maxNamePrefix+1) }), inline, "name_prefix: "},
+		"auth_method":                  {other(func(c *vault.Azure) { c.AuthMethod = "password" }), inline, "auth_method: "},
+		"no tenant":                    {other(func(c *vault.Azure) { c.TenantID = "" }), node, "tenant_id: "},
+		"a tenant that can't be":       {other(func(c *vault.Azure) { c.TenantID = "con/toso" }), node, "tenant_id: "},
+		"no client":                    {other(func(c *vault.Azure) { c.ClientID = "" }), node, "client_id: "},
+		"no secret":                    {other(func(c *vault.Azure) { c.ClientSecret = "" }), node, "AZURE_CLIENT_SECRET"},
+		"no certificate":               {other(func(c *vault.Azure) { c.AuthMethod = "client_certificate" }), node, "client_certificate: "},
+		"a certificate without a key":  {other(func(c *vault.Azure) { c.AuthMethod, c.ClientCertificate = "client_certificate", string(cert) }), node, "client_certificate: "},
+		"a key without a certificate":  {other(func(c *vault.Azure) { c.AuthMethod, c.ClientCertificate = "client_certificate", string(key) }), node, "client_certificate: "},
+		"workload identity, no client": {other(func(c *vault.Azure) { c.AuthMethod, c.ClientID = "workload_identity", "" }), node, "client_id: "},
+
+		"inline, default":        {other(func(c *vault.Azure) { c.AuthMethod = "default" }), inline, "auth_method: default"},
+		"inline, no secret":      {other(func(c *vault.Azure) { c.ClientSecret = "" }), inline, "client_secret: "},
+		"inline, a file":         {other(func(c *vault.Azure) { c.AuthMethod, c.ClientCertificate = "client_certificate", "/etc/cert.pem" }), inline, "client_certificate: "},
+		"inline, federated file": {other(func(c *vault.Azure) { c.AuthMethod, c.FederatedTokenFile = "workload_identity", "/etc/token" }), inline, "federated_token_file: "},
+		"inline, no tenant":      {other(func(c *vault.Azure) { c.AuthMethod, c.TenantID = "workload_identity", "" }), inline, "tenant_id: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tt.o.Name = "orders"
+			s, err := Open(tt.cfg, tt.o)
+			if s != nil || !errors.Is(err, vault.ErrConfig) {
+				t.Fatalf("got %v, %v", s, err)
+			}
+			if got := err.Error(); !strings.Contains(got, tt.want) || !strings.Contains(got, `"orders"`) || strings.Contains(got, clientSecret) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestCertificateFilesAreReadWithEachLogin(t *testing.T) {
+	a := newAzure(t, akvsim.Options{TokenLifetime: time.Second})
+	first, firstKey := newCertificate(t)
+	second, secondKey := newCertificate(t)
+	register := func(cert []byte) {
+		block, _ := pem.Decode(cert)
+		parsed, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.AddApp(akvsim.App{ClientID: clientID, ObjectID: objectID, Certificate: parsed, May: akvsim.Get})
+	}
+	register(first)
+	a.put("alice", "s", nil)
+	file := writeFile(t, "cert.pem", bytes.Join([][]byte{first, firstKey}, nil), 0o600)
+	cred, err := newCredential(
+		vault.Azure{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: file},
+		vault.OpenOptions{TrustNode: true, Getenv: environ()}, clientOptions(clouds[0].cloud, "", newHTTPClient()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := cred.TokenCredential.(*certificateFile)
+	before, err := certificate.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same, err := certificate.current(); err != nil || same != before {
+		t.Errorf("an unchanged file made another credential: %v", err)
+	}
+	if err := os.WriteFile(file, bytes.Join([][]byte{second, secondKey}, nil), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := certificate.current(); err != nil || after == before {
+		t.Errorf("a new certificate was not taken up: %v", err)
+	}
+}
+
+func TestFilesThatMustNotBeUsed(t *testing.T) {
+	cert, key := newCertificate(t)
+	both := bytes.Join([][]byte{cert, key}, nil)
+	for name, tt := range map[string]struct {
+		method, file string
+		want         []string
+	}{
+		"no certificate there": {"client_certificate", filepath.Join(t.TempDir(), "none"), []string{"no such file", "read as soon as it is there"}},
+		"readable for all":     {"client_certificate", writeFile(t, "open.pem", both, 0o604), []string{"mode 0604", "chmod 0600 "}},
+		"writable for a group": {"client_certificate", writeFile(t, "group.pem", both, 0o660), []string{"mode 0660", "chmod 0640 "}},
+		"too large":            {"client_certificate", writeFile(t, "large.pem", make([]byte, maxCertificate+1), 0o600), []string{"larger than"}},
+		"no certificate in it": {"client_certificate", writeFile(t, "empty.pem", []byte("hello"), 0o600), []string{"client_certificate: "}},
+		"no federated token":   {"workload_identity", filepath.Join(t.TempDir(), "token"), []string{"no such file", "azure.workload.identity/use", "AZURE_FEDERATED_TOKEN_FILE"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAzure(t, akvsim.Options{})
+			cfg := vault.Azure{VaultURI: akvsim.VaultURI, AuthMethod: tt.method, TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: tt.file, FederatedTokenFile: tt.file}
+			_, err := a.openAs(t, cfg, vault.OpenOptions{TrustNode: true, Getenv: environ()}).Read(t.Context(), "alice")
+			if got := outcome(nil, err); got != "failure: file" || !strings.HasPrefix(err.Error(), "login with "+tt.method+": ") {
+				t.Errorf("got %v", err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want %q in it", err, want)
+				}
+			}
+		})
+	}
+}
+
+// newCertificate returns a certificate and its key, as PEM.
+func newCertificate(t *testing.T) (cert, key []byte) {
+	t.Helper()
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	certDER, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certDER}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+}
+
+func writeFile(t *testing.T, name string, content []byte, mode os.FileMode) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, content, mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil { // whatever the umask
+		t.Fatal(err)
+	}
+	return path
+}

@@ -1,0 +1,82 @@
+package azurevault
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+)
+
+// maxConns is how many lookups the cache has in flight at most. Azure speaks
+// HTTP/2, where one connection does for all; but as long as there is none, each
+// of them would open its own.
+const maxConns = 64
+
+// newHTTPClient returns the client of one store, for the key vault and for
+// logins. It heeds HTTPS_PROXY and its like, finds out in seconds that a
+// connection is dead (the SDK's own takes fifteen), and follows no redirects:
+// Azure sends none, and they would take access tokens elsewhere.
+//
+// Managed identity on Service Fabric needs an *http.Transport in it.
+func newHTTPClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			TLSHandshakeTimeout: 5 * time.Second,
+			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2:   true,
+			HTTP2:               &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 2 * time.Second},
+			MaxConnsPerHost:     maxConns,
+			MaxIdleConnsPerHost: maxConns,
+			IdleConnTimeout:     90 * time.Second,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// clientOptions are those of all the SDK's clients. Its own retries take up to
+// a minute, and sleep for as long as a Retry-After says; ours are over in half a
+// second, and a Retry-After is the cache's business.
+func clientOptions(c cloud.Configuration, userAgent string, client *http.Client) azcore.ClientOptions {
+	return azcore.ClientOptions{
+		Cloud:     c,
+		Transport: client,
+		Retry: policy.RetryOptions{
+			MaxRetries:    2,
+			RetryDelay:    100 * time.Millisecond,
+			MaxRetryDelay: 400 * time.Millisecond,
+			ShouldRetry:   worthRetrying,
+		},
+		PerCallPolicies:  []policy.Policy{named(userAgent)},
+		PerRetryPolicies: []policy.Policy{witness{}},
+	}
+}
+
+// worthRetrying reports whether the same request may well succeed at once.
+func worthRetrying(resp *http.Response, err error) bool {
+	if err != nil {
+		var untrusted *tls.CertificateVerificationError
+		var dns *net.DNSError
+		return !errors.As(err, &untrusted) && !(errors.As(err, &dns) && dns.IsNotFound)
+	}
+	passing := []int{http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+	return slices.Contains(passing, resp.StatusCode) && retryAfter(resp.Header) == 0
+}
+
+// named puts our name before the SDK's in User-Agent. Its own setting for that
+// cuts names off after 24 characters.
+type named string
+
+func (n named) Do(req *policy.Request) (*http.Response, error) {
+	if h := req.Raw().Header; n != "" {
+		h.Set("User-Agent", string(n)+" "+h.Get("User-Agent"))
+	}
+	return req.Next()
+}

@@ -1,0 +1,89 @@
+package azurevault
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+
+	"kong-vault-auth/cache"
+	"kong-vault-auth/credential"
+)
+
+// addPrevious gives a record the secret token of the version before it, if that
+// one is still to be accepted: accept_previous_version is set, and the current
+// version was made less than that ago. A previous secret that the record itself
+// names, and that still works, comes first.
+//
+// That a version can't be listed or read for want of a permission must not stop
+// those who use the current one, so it is only logged. Any other failure is
+// one: taking the previous secret for wrong would be a definite no.
+func (r *read) addPrevious(ctx context.Context, current azsecrets.Secret, record *credential.Record) error {
+	now, window := time.Now(), time.Duration(float64(r.cfg.AcceptPreviousVersion)*float64(time.Second))
+	made := current.Attributes.Created
+	if window <= 0 || made == nil || now.Sub(*made) >= window || now.Before(record.PreviousExpiresAt) {
+		return nil
+	}
+	version, err := r.versionBefore(ctx, current)
+	if err != nil || version == "" {
+		return r.tolerateDenied(err)
+	}
+	secret, err := r.get(ctx, version)
+	if err != nil {
+		return r.tolerateDenied(err)
+	}
+	previous, err := r.parse(secret, now)
+	if err != nil || previous.AccessToken != record.AccessToken {
+		return nil // there is no usable secret before this one
+	}
+	record.PreviousSecretToken = previous.SecretToken
+	record.PreviousExpiresAt = earlier(earlier(made.Add(window), secret.Attributes.Expires), nonZero(previous.ExpiresAt))
+	return nil
+}
+
+// versionBefore is the newest enabled version before the current one, or empty.
+// Key Vault lists versions in no particular order.
+func (r *read) versionBefore(ctx context.Context, current azsecrets.Secret) (string, error) {
+	version, newest := "", time.Time{}
+	pages := r.client.NewListSecretPropertiesVersionsPager(r.name, nil)
+	for pages.More() {
+		page, err := recovered(func() (azsecrets.ListSecretPropertiesVersionsResponse, error) { return pages.NextPage(ctx) })
+		if err != nil {
+			return "", r.explain(ctx, err)
+		}
+		for _, p := range page.Value {
+			if p == nil || p.ID == nil || p.Attributes == nil || p.Attributes.Created == nil || p.ID.Version() == current.ID.Version() {
+				continue
+			}
+			made, enabled := *p.Attributes.Created, p.Attributes.Enabled
+			if made.After(*current.Attributes.Created) || made.Before(newest) || enabled != nil && !*enabled {
+				continue
+			}
+			version, newest = p.ID.Version(), made
+		}
+	}
+	return version, nil
+}
+
+// tolerateDenied drops a definite no, which concerns the previous version alone,
+// and a refusal.
+func (r *read) tolerateDenied(err error) error {
+	if isDenied(err) {
+		r.log.Warn("accept_previous_version has no effect: the login may not list the versions of secrets "+
+			"(it needs the role Key Vault Secrets User, or the secret permissions get and list)",
+			"reason", "denied", "err", err)
+		return nil
+	}
+	if errors.Is(err, cache.ErrAbsent) {
+		return nil
+	}
+	return err
+}
+
+func nonZero(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

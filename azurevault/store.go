@@ -1,0 +1,178 @@
+package azurevault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	azlog "github.com/Azure/azure-sdk-for-go/sdk/azcore/log"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+	"github.com/google/uuid"
+
+	"kong-vault-auth/credential"
+	"kong-vault-auth/vault"
+)
+
+// store is a vault.Store on one key vault with one identity.
+type store struct {
+	endpoint endpoint
+	cfg      vault.Azure
+	identity string // of the store
+	log      *slog.Logger
+	http     *http.Client
+	client   *azsecrets.Client
+	login    *login
+	recent   recentReads
+	closed   atomic.Bool
+}
+
+// Open returns the store that cfg describes, without asking anybody: it logs in
+// at the first read. Its errors match vault.ErrConfig.
+//
+// The record of an access token is kept in the secret cfg.NamePrefix + token.
+// Names may have at most 127 characters, letters, digits and dashes; for a token
+// that does not fit it is cfg.NamePrefix + "sha256-" + the token's SHA-256 in
+// lower-case hex. Names ignore case, so one secret answers for all spellings of
+// a token: whoever uses a record must compare its AccessToken with the one that
+// was presented.
+//
+// An object that the node did not define (o.TrustNode is false) gets nothing of
+// the node's environment and files, with two exceptions that hand nothing to
+// whoever wrote it: the machine's managed identity, and the workload identity
+// token at the path where AKS puts it. Their access tokens are good for the key
+// vaults of one cloud only, and are sent nowhere else.
+func Open(cfg vault.Azure, o vault.OpenOptions) (vault.Store, error) {
+	s, err := open(cfg, o, newHTTPClient())
+	if err != nil {
+		return nil, err // not s, which would be a Store that isn't nil
+	}
+	return s, nil
+}
+
+// open is Open with the client that reaches everything.
+func open(cfg vault.Azure, o vault.OpenOptions, client *http.Client) (*store, error) {
+	quietSDK()
+	log := slog.New(slog.DiscardHandler)
+	if o.Logger != nil {
+		log = o.Logger.With("vault", o.Name)
+	}
+	s := &store{cfg: cfg, identity: o.Identity, log: log, http: client}
+	if err := s.connect(o); err != nil {
+		return nil, fmt.Errorf("%w of %q: %w", vault.ErrConfig, o.Name, err)
+	}
+	return s, nil
+}
+
+func (s *store) connect(o vault.OpenOptions) (err error) {
+	if s.cfg.Type != "" && s.cfg.Type != "secrets" {
+		return fmt.Errorf("type: %q can't hold credentials, only secrets can", s.cfg.Type)
+	}
+	if err := checkNamePrefix(s.cfg.NamePrefix); err != nil {
+		return err
+	}
+	if s.endpoint, err = parseEndpoint(s.cfg.VaultURI); err != nil {
+		return err
+	}
+	options := clientOptions(s.endpoint.cloud, o.UserAgent, s.http)
+	cred, err := newCredential(s.cfg, o, options)
+	if err != nil {
+		return err
+	}
+	s.login = newLogin(cred, s.endpoint.scope, s.log)
+	s.client, err = azsecrets.NewClient(s.endpoint.url, s.login, &azsecrets.ClientOptions{ClientOptions: options})
+	return err
+}
+
+// quietSDK keeps the SDK from logging requests, whose URLs end in access tokens,
+// when AZURE_SDK_GO_LOGGING asks it to. What it says of logins still gets through.
+var quietSDK = sync.OnceFunc(func() { azlog.SetEvents(azidentity.EventAuthentication) })
+
+// Key folds the spellings that Key Vault takes for one name.
+func (s *store) Key(accessToken string) string {
+	return strings.ToLower(secretName(s.cfg.NamePrefix, accessToken))
+}
+
+// Read implements vault.Store. The record may be that of another spelling of
+// the token.
+func (s *store) Read(ctx context.Context, accessToken string) (*credential.Record, error) {
+	r := &read{
+		store:     s,
+		op:        "read kong-auth/" + credential.Fingerprint(credential.ID(s.identity, accessToken)),
+		name:      secretName(s.cfg.NamePrefix, accessToken),
+		requestID: uuid.NewString(),
+	}
+	if s.closed.Load() {
+		return nil, &vault.Failure{Op: r.op, Reason: "closed", Err: errClosed}
+	}
+	ctx = policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}})
+	secret, err := r.get(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	record, err := r.parse(secret, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := r.addPrevious(ctx, secret, record); err != nil {
+		return nil, err
+	}
+	return record, nil
+}
+
+// Close ends a login under way. There is nothing to give up: Entra's access
+// tokens can't be handed back.
+func (s *store) Close() error {
+	s.closed.Store(true)
+	s.login.close()
+	s.http.CloseIdleConnections()
+	return nil
+}
+
+var errClosed = errors.New("the store has been closed")
+
+// read is one Read: all its requests carry the same id.
+type read struct {
+	*store
+	op        string // for messages
+	name      string // of the secret; it holds the access token
+	requestID string
+}
+
+// get reads a version of the secret, the current one if version is empty. Its
+// errors are those of vault.Store.
+func (r *read) get(ctx context.Context, version string) (azsecrets.Secret, error) {
+	secret, err := withToken(ctx, r.login, func() (azsecrets.GetSecretResponse, error) {
+		return r.client.GetSecret(ctx, r.name, version, nil)
+	})
+	if err != nil {
+		err = r.explain(ctx, err)
+		if isDenied(err) {
+			r.recent.forget(r.name)
+		}
+		return azsecrets.Secret{}, err
+	}
+	if secret.ID == nil || secret.Attributes == nil || secret.Value == nil {
+		return azsecrets.Secret{}, r.explain(ctx, errNotKeyVault)
+	}
+	r.recent.note(r.name, time.Now())
+	return secret.Secret, nil
+}
+
+// recovered makes a panic in the SDK an error: azsecrets indexes what it splits
+// off the challenge of a 401 without looking.
+func recovered[T any](call func() (T, error)) (result T, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errNotKeyVault
+		}
+	}()
+	return call()
+}
