@@ -1,0 +1,88 @@
+package vaultauth
+
+import (
+	"context"
+
+	"kong-vault-auth/credential"
+	"kong-vault-auth/pluginserver"
+)
+
+// lookuper is a vault object as the access phase uses it.
+type lookuper interface {
+	Lookup(ctx context.Context, accessToken, secretToken string) (*credential.Credential, error)
+}
+
+// handler is one instance of the plugin: one configuration.
+type handler struct {
+	config    Config
+	workspace string
+	object    lookuper
+	release   func()
+	consumers *consumers
+	answers   answers
+}
+
+// Close gives the vault object back.
+func (h *handler) Close() { h.release() }
+
+// Access authenticates one request.
+func (h *handler) Access(e *pluginserver.Event) pluginserver.Verdict {
+	r, err := h.ask(e)
+	if err != nil {
+		return h.answers.verdict(err)
+	}
+	if r.preflight || r.authenticated {
+		return pluginserver.Pass()
+	}
+	who, err := h.authenticate(e, r)
+	if err != nil {
+		if who, err = h.instead(e, err); err != nil {
+			return h.answers.verdict(err)
+		}
+	}
+	if err := h.stripQuery(e, r); err != nil {
+		return h.answers.verdict(err)
+	}
+	h.identify(e, r, who)
+	return pluginserver.Pass()
+}
+
+// caller is who a request is proxied as.
+type caller struct {
+	consumer   *consumer
+	credential string // the credential's id; empty for the anonymous consumer
+}
+
+// authenticate finds out who is calling. Its errors are the rows of the
+// answers table.
+func (h *handler) authenticate(e *pluginserver.Event, r *request) (caller, error) {
+	pair, err := h.tokens(e, r)
+	if err != nil {
+		return caller{}, err
+	}
+	c, err := h.object.Lookup(e.Context(), pair.access, pair.secret)
+	if err != nil {
+		return caller{}, err
+	}
+	consumer, err := h.consumers.find(e, reference{h.workspace, c.Consumer.ID, c.Consumer.Username})
+	if err != nil {
+		return caller{}, err
+	}
+	return caller{consumer, c.ID}, nil
+}
+
+// instead is who calls when nobody could be authenticated: the anonymous
+// consumer, if there is one and authentication has failed. It is no answer to
+// an outage, a limit or a fault.
+func (h *handler) instead(e *pluginserver.Event, err error) (caller, error) {
+	refused, ok := asRefusal(err)
+	if !ok || h.config.Anonymous == "" {
+		return caller{}, err
+	}
+	h.answers.count(refused)
+	consumer, err := h.consumers.find(e, reference{workspace: h.workspace, username: h.config.Anonymous})
+	if err != nil {
+		return caller{}, &anonymousError{err}
+	}
+	return caller{consumer: consumer}, nil
+}

@@ -1,0 +1,115 @@
+package vaultauth
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/vault"
+)
+
+// refusal is failed authentication: the only thing that the anonymous consumer
+// is an answer to.
+type refusal struct {
+	reason  string // for the log
+	message string // for the client
+}
+
+func (r *refusal) Error() string { return r.message }
+
+func refuse(reason, message string) error { return &refusal{reason, message} }
+
+// unauthorized is all that a client is told of a pair that isn't accepted,
+// whatever is wrong with it.
+const unauthorized = "Unauthorized"
+
+// asRefusal says whether an error is failed authentication.
+func asRefusal(err error) (*refusal, bool) {
+	var r *refusal
+	var refused *vault.RefusedError
+	switch {
+	case errors.As(err, &r):
+		return r, true
+	case errors.As(err, &refused):
+		return &refusal{string(refused.Reason), unauthorized}, true
+	case errors.Is(err, errConsumerGone) && !isAnonymous(err):
+		return &refusal{"consumer_gone", unauthorized}, true
+	}
+	return nil, false
+}
+
+// anonymousError says that the consumer named by config.anonymous could not be
+// had.
+type anonymousError struct{ err error }
+
+func (e *anonymousError) Error() string {
+	return "config.anonymous names a consumer that can't be used: " + e.err.Error()
+}
+
+func (e *anonymousError) Unwrap() error { return e.err }
+
+func isAnonymous(err error) bool {
+	var a *anonymousError
+	return errors.As(err, &a)
+}
+
+// answers makes verdicts of what stopped a request, and tells the operator.
+type answers struct {
+	realm string
+	log   *slog.Logger
+}
+
+// verdict is the answers table: what the client gets, and what goes to the
+// operator's log.
+func (a *answers) verdict(err error) pluginserver.Verdict {
+	var limit *vault.LimitError
+	var unavailable *vault.UnavailableError
+	if r, ok := asRefusal(err); ok {
+		a.count(r)
+		return pluginserver.Exit(http.StatusUnauthorized, r.message, pluginserver.Header{"WWW-Authenticate": a.challenge()})
+	}
+	switch {
+	case isAnonymous(err):
+		return a.fault("the anonymous consumer could not be used", err)
+	case errors.As(err, &limit):
+		a.log.Warn("too many lookups of access tokens that are not in the store, requests are answered 429", "vault", limit.Object, "reason", "limit")
+		return pluginserver.Exit(http.StatusTooManyRequests, "Too many requests", pluginserver.RetryAfter(limit.RetryAfter))
+	case errors.As(err, &unavailable):
+		a.log.Error("the secret store can't answer, requests are answered 503", "vault", unavailable.Object, "reason", unavailable.Reason, "err", unavailable.Error())
+		return pluginserver.Exit(http.StatusServiceUnavailable, "Service unavailable", pluginserver.RetryAfter(unavailable.RetryAfter))
+	case errors.Is(err, errDatabase):
+		return pluginserver.Exit(http.StatusServiceUnavailable, "Service unavailable", pluginserver.RetryAfter(databaseDown))
+	case errors.Is(err, errTooManyHeaders):
+		return pluginserver.Exit(http.StatusRequestHeaderFieldsTooLarge, "Request header fields too large", nil)
+	}
+	return a.fault("the request could not be authenticated", err)
+}
+
+// fault is the answer to what should not happen.
+func (a *answers) fault(message string, err error) pluginserver.Verdict {
+	a.log.Error(message+", it is answered 500", "reason", err.Error())
+	return pluginserver.Fault()
+}
+
+// count counts a refusal by its reason: the log leaves out what it has said
+// within a minute, and says how often. What a client simply forgot is not worth
+// a line.
+func (a *answers) count(r *refusal) {
+	level := slog.LevelInfo
+	if r.message != unauthorized {
+		level = slog.LevelDebug
+	}
+	a.log.Log(context.Background(), level, "request refused", "reason", r.reason)
+}
+
+// challenge is the value of WWW-Authenticate. The realm is a quoted-string
+// (RFC 9110, 5.6.4).
+func (a *answers) challenge() string {
+	if a.realm == "" {
+		return "VaultAuth"
+	}
+	return `VaultAuth realm="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(a.realm) + `"`
+}

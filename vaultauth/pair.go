@@ -1,0 +1,92 @@
+package vaultauth
+
+import (
+	"os"
+
+	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/tokens"
+)
+
+// pair is the access token and the secret token that a client sent.
+type pair struct{ access, secret string }
+
+// tokens searches each token by itself: in the headers, the query string, the
+// body. What is found in one place isn't looked for in the next.
+func (h *handler) tokens(e *pluginserver.Event, r *request) (pair, error) {
+	access, secret := r.access, r.secret
+	if h.config.TokensInQuery {
+		fill(&access, tokens.FindQuery(r.query, h.config.AccessTokenName))
+		fill(&secret, tokens.FindQuery(r.query, h.config.SecretTokenName))
+	}
+	if h.config.TokensInBody && (access.Count == 0 || secret.Count == 0) && !r.grpc() && !r.upgrade {
+		if err := h.readBody(e, r); err != nil {
+			return pair{}, err
+		}
+		if r.body != nil {
+			fill(&access, r.body.Find(h.config.AccessTokenName))
+			fill(&secret, r.body.Find(h.config.SecretTokenName))
+		}
+	}
+	switch {
+	case access.Count > 1:
+		return pair{}, refuse("duplicate_access_token", "Duplicate access token found")
+	case secret.Count > 1:
+		return pair{}, refuse("duplicate_secret_token", "Duplicate secret token found")
+	case access.Count == 0:
+		return pair{}, refuse("no_access_token", "No access token found in request")
+	case secret.Count == 0:
+		return pair{}, refuse("no_secret_token", "No secret token found in request")
+	}
+	return pair{access.Value, secret.Value}, nil
+}
+
+// fill takes what a place holds unless an earlier place held something.
+func fill(into *tokens.Found, found tokens.Found) {
+	if into.Count == 0 {
+		*into = found
+	}
+}
+
+// readBody asks for the body if it is of a kind that can hold tokens. A body
+// that can't be searched holds none: the request then lacks a token.
+func (h *handler) readBody(e *pluginserver.Event, r *request) error {
+	format, err := tokens.FormatOf(r.contentType.Value, r.contentEncoding)
+	if err != nil || r.contentType.Count > 1 {
+		return nil
+	}
+	e.Ask("kong.request.get_raw_body", nil)
+	reply, err := e.Answer()
+	if err != nil {
+		return err
+	}
+	content, err := h.bodyContent(reply)
+	if err != nil || content == nil {
+		return err
+	}
+	if body, err := format.Parse(content, h.config.MaxBodyBytes); err == nil {
+		r.body, r.bodySize = body, len(content)
+	}
+	return nil
+}
+
+// bodyContent returns the bytes of a RawBodyResult, nil if it has none or too
+// many. A body that nginx has put into a file is read from there, where this
+// process can.
+func (h *handler) bodyContent(reply []byte) ([]byte, error) {
+	content, err := pluginserver.Part(reply, 1)
+	if err != nil || content != nil {
+		return content, err
+	}
+	path, err := pluginserver.Part(reply, 2)
+	if err != nil || path == nil {
+		return nil, err
+	}
+	if info, err := os.Stat(string(path)); err != nil || info.Size() > int64(h.config.MaxBodyBytes) {
+		return nil, nil
+	}
+	content, err = os.ReadFile(string(path))
+	if err != nil {
+		return nil, nil
+	}
+	return content, nil
+}

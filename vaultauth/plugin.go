@@ -1,0 +1,56 @@
+package vaultauth
+
+import (
+	"log/slog"
+
+	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/vault"
+)
+
+// Priority is the plugin's place among Kong's plugins, that of Kong
+// Enterprise's vault-auth.
+const Priority = 1350
+
+// New returns the plugin for a plugin server. What outlives a request (vault
+// objects, consumers) belongs to it, not to the instances that Kong starts and
+// drops.
+func New(version string, objects *vault.Registry, log *slog.Logger) pluginserver.Plugin {
+	return newPlugin(version, log, func(owner string, c vault.Config) (lookuper, func(), error) {
+		return objects.Open(owner, c)
+	})
+}
+
+func newPlugin(version string, log *slog.Logger, open openFunc) pluginserver.Plugin {
+	p := &plugin{open: open, log: log, consumers: newConsumers(DefaultConsumerResurrectTTL, log)}
+	return pluginserver.Plugin{Version: version, Priority: Priority, Config: (*Config)(nil), Start: p.start}
+}
+
+// openFunc is vault.Registry.Open.
+type openFunc func(owner string, c vault.Config) (lookuper, func(), error)
+
+type plugin struct {
+	open      openFunc
+	log       *slog.Logger
+	consumers *consumers
+}
+
+// start makes an instance. Its errors are what an operator reads in Kong's
+// error log at every request of a configuration that can't work.
+func (p *plugin) start(config []byte) (pluginserver.Handler, error) {
+	c, id, err := parseConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	object, release, err := p.open(id.PluginID, vault.Config{Vault: c.Vault, HCV: c.HCV, Azure: c.Azure, Refs: id.refs()})
+	if err != nil {
+		return nil, err
+	}
+	return &handler{
+		config:    *c,
+		workspace: id.Workspace,
+		object:    object,
+		release:   release,
+		consumers: p.consumers,
+		answers:   answers{realm: c.Realm, log: p.log},
+	}, nil
+}

@@ -1,0 +1,144 @@
+package vaultauth
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+
+	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/tokens"
+)
+
+// maxHeaders is how many header values Kong hands over at most (1,000, the
+// limit of kong.request.get_headers). Where there may be more, forged ones may
+// hide behind them.
+const maxHeaders = 1000
+
+var errTooManyHeaders = errors.New("the request has more headers than Kong passes on")
+
+// request is what Kong says about a request in its first answers.
+type request struct {
+	preflight     bool // an OPTIONS request that is let through
+	authenticated bool // by another plugin, with anonymous set here
+
+	access, secret  tokens.Found // in the headers
+	hide            []string     // header names that hold tokens, as sent
+	forged          []string     // spellings with _ of identity headers, as sent
+	contentType     tokens.Found
+	contentEncoding string
+	upgrade         bool
+
+	query    string
+	stripped *strippedQuery // nil unless there is something to hide in the query string
+
+	body     *tokens.Body // nil unless it was searched
+	bodySize int
+}
+
+// ask puts everything that is always needed to Kong in one write, so that it
+// costs one wait.
+func (h *handler) ask(e *pluginserver.Event) (*request, error) {
+	e.Ask("kong.request.get_headers", getHeadersArg)
+	if h.config.TokensInQuery {
+		e.Ask("kong.request.get_raw_query", nil)
+	}
+	if !h.config.RunOnPreflight {
+		e.Ask("kong.request.get_method", nil)
+	}
+	if h.config.Anonymous != "" {
+		e.Ask("kong.client.get_credential", nil)
+	}
+
+	r := &request{hide: make([]string, 0, 2)}
+	headers, err := e.Answer()
+	if err != nil {
+		return nil, err
+	}
+	if h.config.TokensInQuery {
+		query, err := answerText(e)
+		if err != nil {
+			return nil, err
+		}
+		r.query = string(query)
+	}
+	if !h.config.RunOnPreflight {
+		method, err := answerText(e)
+		if err != nil {
+			return nil, err
+		}
+		r.preflight = string(method) == "OPTIONS"
+	}
+	if h.config.Anonymous != "" {
+		id, err := answerText(e) // AuthenticatedCredential.id: none is an empty reply
+		if err != nil {
+			return nil, err
+		}
+		r.authenticated = len(id) > 0
+	}
+	return r, h.readHeaders(r, headers)
+}
+
+// getHeadersArg is Int{V: maxHeaders}.
+var getHeadersArg = []byte{0x08, 0xe8, 0x07}
+
+func answerText(e *pluginserver.Event) ([]byte, error) {
+	reply, err := e.Answer()
+	if err != nil {
+		return nil, err
+	}
+	return pluginserver.Text(reply)
+}
+
+// readHeaders goes through the headers once and keeps what matters.
+func (h *handler) readHeaders(r *request, reply []byte) error {
+	values := 0
+	for f, err := range pluginserver.Fields(reply) {
+		if err != nil {
+			return err
+		}
+		values++
+		h.readHeader(r, f)
+	}
+	if values >= maxHeaders && !r.preflight && !r.authenticated {
+		return errTooManyHeaders
+	}
+	return nil
+}
+
+func (h *handler) readHeader(r *request, f pluginserver.Field) {
+	switch {
+	case tokens.SameHeader(string(f.Name), h.config.AccessTokenName):
+		r.access.Add(string(f.Value))
+		r.hide = appendNew(r.hide, f.Name, h.config.AccessTokenName)
+	case tokens.SameHeader(string(f.Name), h.config.SecretTokenName):
+		r.secret.Add(string(f.Value))
+		r.hide = appendNew(r.hide, f.Name, h.config.SecretTokenName)
+	case string(f.Name) == "content-type":
+		r.contentType.Add(string(f.Value))
+	case string(f.Name) == "content-encoding":
+		if r.contentEncoding != "" {
+			r.contentEncoding += ", "
+		}
+		r.contentEncoding += string(f.Value)
+	case string(f.Name) == "upgrade":
+		r.upgrade = true
+	case bytes.IndexByte(f.Name, '_') >= 0 && isIdentityHeader(string(f.Name)):
+		r.forged = appendNew(r.forged, f.Name, "")
+	}
+}
+
+// appendNew appends a name that isn't the last one: Kong gives a name's values
+// together. usual is the spelling that it most likely has.
+func appendNew(names []string, name []byte, usual string) []string {
+	if n := len(names); n > 0 && names[n-1] == string(name) {
+		return names
+	}
+	if string(name) == usual {
+		return append(names, usual)
+	}
+	return append(names, string(name))
+}
+
+func (r *request) grpc() bool {
+	return strings.HasPrefix(strings.ToLower(r.contentType.Value), "application/grpc")
+}
