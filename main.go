@@ -1,0 +1,124 @@
+// Command vault-auth is an auth plugin for Kong Gateway whose credentials live
+// in HashiCorp Vault or Azure Key Vault. Kong runs it as a plugin server: with
+// -dump to learn about it, and with -kong-prefix to serve. See the README.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"kong-vault-auth/azurevault"
+	"kong-vault-auth/hashivault"
+	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/securefile"
+	"kong-vault-auth/vault"
+	"kong-vault-auth/vaultauth"
+)
+
+// version is set by the build (-ldflags -X main.version).
+var version = "0.1.0"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:]))
+}
+
+// run returns the exit status: 0 after a stop that was asked for, 1 for what
+// failed, 2 for a command line that can't be taken.
+func run(ctx context.Context, args []string) int {
+	executable, err := os.Executable()
+	if err != nil {
+		executable = os.Args[0]
+	}
+	c, err := pluginserver.ParseCommand(executable, args, os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	case c.Version:
+		fmt.Println(version)
+		return 0
+	case c.Dump:
+		err = pluginserver.Dump(os.Stdout, vaultauth.New(version, nil, slog.New(slog.DiscardHandler)), c.Name, c.SocketPath)
+	default:
+		err = serve(ctx, c)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", c.Name, err)
+		return 1
+	}
+	return 0
+}
+
+func serve(ctx context.Context, c *pluginserver.Command) error {
+	if c.EnvFile != "" {
+		if err := addEnv(c.EnvFile); err != nil {
+			return fmt.Errorf("-env-file: %w", err)
+		}
+	}
+	// After a crash of the worker that started it, nobody reads what this
+	// process prints, and a line more would be its last.
+	signal.Ignore(syscall.SIGPIPE)
+	log := pluginserver.NewLog(os.Stderr, logLevel(os.Getenv("VAULT_AUTH_LOG_LEVEL")))
+	objects := vault.NewRegistry(
+		vault.Openers{HCV: hashivault.Open, Azure: azurevault.Open},
+		vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, Getenv: takeEnv()},
+	)
+	defer objects.Close()
+	return c.ListenAndServe(ctx, vaultauth.New(version, objects, slog.New(log)), log)
+}
+
+const maxEnvFile = 1 << 20 // bytes
+
+// addEnv adds a file's variables to the environment. What is set already wins,
+// as with every such file.
+func addEnv(path string) error {
+	b, err := securefile.Read(path, securefile.Nobody, maxEnvFile)
+	if err != nil {
+		return err
+	}
+	env, err := pluginserver.ParseEnv(bytes.NewReader(b))
+	if err != nil {
+		return err
+	}
+	for name, value := range env {
+		if _, set := os.LookupEnv(name); set {
+			continue
+		}
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeEnv returns a look-up in the environment as it is now, and takes Vault's
+// own variables out of it: they are for vault objects of the node, and the
+// client library would read them for every other object too.
+func takeEnv() func(string) string {
+	env := map[string]string{}
+	for _, line := range os.Environ() {
+		name, value, _ := strings.Cut(line, "=")
+		env[name] = value
+		if strings.HasPrefix(name, "VAULT_") {
+			os.Unsetenv(name)
+		}
+	}
+	return func(name string) string { return env[name] }
+}
+
+func logLevel(name string) slog.Level {
+	var level slog.Level // info, also for a name that is none
+	_ = level.UnmarshalText([]byte(name))
+	return level
+}
