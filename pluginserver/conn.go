@@ -2,7 +2,6 @@ package pluginserver
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,13 +18,12 @@ import (
 
 // conn is one of Kong's pooled connections. It carries one call at a time.
 type conn struct {
-	server   *Server
-	nc       net.Conn
-	r        *bufio.Reader
-	event    Event
-	rpc      kong_plugin_protocol.RpcCall // the last call, to be decoded into again
-	deadline *time.Timer
-	exits    sync.WaitGroup // exits made by the deadline
+	server *Server
+	nc     net.Conn
+	r      *bufio.Reader
+	event  Event
+	rpc    kong_plugin_protocol.RpcCall // the last call, to be decoded into again
+	exits  sync.WaitGroup               // exits that the deadline has made
 
 	mu   sync.Mutex // guards busy
 	busy bool       // a call has begun and not been answered
@@ -38,8 +36,6 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{server: s, nc: nc, r: bufio.NewReaderSize(nc, 8<<10)}
 	c.event.c = c
 	c.event.Kong = pdk.Init(&bridge{e: &c.event})
-	c.deadline = time.AfterFunc(time.Hour, c.expire)
-	c.deadline.Stop()
 	return c
 }
 
@@ -220,21 +216,17 @@ func panicReason(r any) string {
 
 // expire answers for a handler that has used up its time. The handler's own
 // calls fail from here on, and its verdict is ignored.
-func (c *conn) expire() {
-	e := &c.event
-	e.mu.Lock()
-	if e.state != stateRunning || time.Since(e.resumed) < e.left {
-		e.mu.Unlock()
-		return // the timer was stopped too late
+func (c *conn) expire(now time.Time) {
+	if !c.event.expire(now) {
+		return
 	}
-	e.end(context.DeadlineExceeded)
-	c.exits.Add(1)
-	e.mu.Unlock()
-	defer c.exits.Done()
 	c.server.logger.Error("request refused: the plugin took too long", "reason", "deadline")
-	if err := e.exit(Fault()); err != nil {
-		c.server.logger.Debug("connection closed", "err", err)
-	}
+	go func() {
+		defer c.exits.Done()
+		if err := c.event.exit(Fault()); err != nil {
+			c.server.logger.Debug("connection closed", "err", err)
+		}
+	}()
 }
 
 const phaseAccess = "access"

@@ -127,7 +127,6 @@ func (e *Event) suspend() error {
 	if e.state != stateRunning {
 		return ErrEventOver
 	}
-	e.c.deadline.Stop()
 	e.left -= time.Since(e.resumed)
 	e.state = stateAsking
 	return nil
@@ -139,14 +138,20 @@ func (e *Event) resume() {
 	if e.state != stateAsking {
 		return
 	}
-	e.state = stateRunning
-	e.start()
+	e.state, e.resumed = stateRunning, time.Now()
 }
 
-// start lets the event's clock run. The caller holds mu.
-func (e *Event) start() {
-	e.resumed = time.Now()
-	e.c.deadline.Reset(max(e.left, time.Millisecond))
+// expire takes the event away from a handler that has used up its time. It
+// reports whether it has.
+func (e *Event) expire(now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.state != stateRunning || now.Sub(e.resumed) < e.left {
+		return false
+	}
+	e.end(context.DeadlineExceeded)
+	e.c.exits.Add(1) // before the handler can learn of it and the connection end
+	return true
 }
 
 // begin makes the event ready for a handler.
@@ -160,8 +165,7 @@ func (e *Event) begin() {
 	}
 	e.replies = e.replies[:0]
 	e.left = e.c.server.timeout
-	e.state = stateRunning
-	e.start()
+	e.state, e.resumed = stateRunning, time.Now()
 }
 
 // keepReplies is how many bytes for replies an idle connection keeps.
@@ -175,7 +179,6 @@ func (e *Event) finish() bool {
 	if e.state == stateOver {
 		return false
 	}
-	e.c.deadline.Stop()
 	e.end(ErrEventOver)
 	return true
 }

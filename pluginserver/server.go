@@ -74,7 +74,9 @@ func NewServer(p Plugin, o Options) *Server {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer context.AfterFunc(ctx, func() { s.stop.Store(true); l.Close() })()
 	go s.sweep(ctx)
+	go s.watch()
 	err := s.accept(ctx, l)
+	l.Close() // again, so that the socket is gone when Serve returns
 	s.shutdown()
 	return err
 }
@@ -203,6 +205,22 @@ func (s *Server) startHandler(config []byte) (h Handler, err error) {
 		}
 	}()
 	return s.plugin.Start(config)
+}
+
+// watch keeps every event's deadline, to a twentieth of it. A timer of its own
+// for each event would cost more than all else that the server does for it:
+// setting one wakes the thread that waits for the network.
+func (s *Server) watch() {
+	t := time.NewTicker(max(s.timeout/20, time.Millisecond))
+	defer t.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case now := <-t.C:
+			s.each(func(c *conn) { c.expire(now) })
+		}
+	}
 }
 
 func (s *Server) sweep(ctx context.Context) {
