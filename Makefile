@@ -1,0 +1,49 @@
+# `make` lists what can be made. It needs Go and nothing else; a C compiler,
+# where there is one, adds the race detector to the tests.
+
+GO          ?= go
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME    ?= 1m
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Go switches cgo off by itself where it finds no C compiler.
+RACE        := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test fuzz bench lint clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+build: ## compile the plugin, as a static program: bin/vault-auth
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/vault-auth .
+
+demo: build ## a gateway with a real Vault, and the curls to try (DEMO=once ends after the tour; STORE=azure: a simulated Key Vault)
+	@cd e2e && $(GO) build -o ../bin/demo ./demo
+	@bin/demo
+
+test: ## all tests against a real Vault, and some seconds of each fuzz target
+	@$(if $(RACE),echo 'The race detector is on.',echo 'No C compiler found: the tests run without the race detector.')
+	VAULTD_BIN=$$(cd e2e && $(GO) run ./build/vaultd) && export VAULTD_BIN && $(GO) test $(RACE) ./...
+	cd e2e && $(GO) test $(RACE) ./...
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=2s
+
+fuzz: ## run every fuzz target for FUZZTIME (1m)
+	@targets=$$($(GO) test $(RACE) -list '^Fuzz' ./...) || { echo "$$targets"; exit 1; }; \
+	echo "$$targets" | \
+	awk '/^Fuzz/ { names[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, names[i]; n = 0 }' | \
+	while read -r package target; do \
+		echo "$$target in $$package, for $(FUZZTIME)"; \
+		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+	done
+
+bench: ## all benchmarks, in one run
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+lint: ## gofmt, go vet and staticcheck, both modules
+	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "not as gofmt writes it:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	cd e2e && $(GO) vet ./... && $(GO) run $(STATICCHECK) ./...
+
+clean: ## remove what was built, the Vault server of the tests too
+	rm -rf bin .cache

@@ -1,0 +1,5 @@
+# All that Kong's token needs: to read the credentials, one by one, in KV v2 at
+# secret/. (KV v1: path "secret/kong-auth/*".)
+path "secret/data/kong-auth/*" {
+  capabilities = ["read"]
+}
