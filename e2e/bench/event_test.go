@@ -1,0 +1,156 @@
+package bench
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
+	"google.golang.org/protobuf/proto"
+
+	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/pluginserver/servertest"
+)
+
+const aliceID = "2f9d4c8e-8f7d-4f3b-9d55-0c6d2f1b7a01"
+
+// BenchmarkEvent runs the access phase of a cached pair through three plugin
+// servers in turn, each a process of its own, over a bare socket: vault-auth,
+// and go-pdk's server with the same three calls and with the usual ten. One
+// iteration is one event of each; the figures are medians.
+func BenchmarkEvent(b *testing.B) {
+	dir := b.TempDir()
+	store := httptest.NewServer(http.HandlerFunc(kvV1))
+	b.Cleanup(store.Close)
+	host, port, err := net.SplitHostPort(store.Listener.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	config := `{"tokens_in_query": false, "hcv": {"kv": "v1", "token": "t", "host": "` + host + `", "port": ` + port + `}}`
+	servers := []struct {
+		name, build, config string
+		times               []time.Duration
+		wire                *servertest.Wire
+	}{
+		{name: "vault-auth", build: "../..", config: config},
+		{name: "three", build: "./peer", config: `{}`},
+		{name: "ten", build: "./peer", config: `{}`},
+	}
+	for i := range servers {
+		s := &servers[i]
+		socket := startServer(b, dir, s.name, s.build)
+		s.wire = servertest.NewWire(b, socket, s.config, replies(b))
+		s.times = make([]time.Duration, 0, b.N)
+	}
+	for _, s := range servers { // the pair is looked up, the consumer loaded
+		for range 100 {
+			if err := s.wire.Event(); err != nil {
+				b.Fatalf("%s: %v", s.name, err)
+			}
+		}
+	}
+	for b.Loop() {
+		for i := range servers {
+			s := &servers[i]
+			begun := time.Now()
+			if err := s.wire.Event(); err != nil {
+				b.Fatalf("%s: %v", s.name, err)
+			}
+			s.times = append(s.times, time.Since(begun))
+		}
+	}
+	median := func(i int) float64 {
+		t := servers[i].times
+		slices.Sort(t)
+		return float64(t[len(t)/2].Nanoseconds()) / 1000
+	}
+	b.ReportMetric(0, "ns/op") // of all three together: no figure
+	b.ReportMetric(median(0), "µs/event")
+	b.ReportMetric(median(1), "µs/event-go-pdk-3")
+	b.ReportMetric(median(2), "µs/event-go-pdk-10")
+	b.ReportMetric(median(0)/median(1), "of-go-pdk-3")
+	b.ReportMetric(median(0)/median(2), "of-go-pdk-10")
+	b.ReportMetric(float64(servers[0].wire.Calls), "calls")
+	b.ReportMetric(float64(servers[0].wire.Waits), "waits")
+}
+
+// kvV1 answers every read with one credential.
+func kvV1(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write([]byte(`{"data": {"access_token": "alice-1", "secret_token": "s3cret", "ttl": "1h", "consumer": {"id": "` + aliceID + `"}}}`))
+}
+
+// startServer builds a plugin server, starts it with the empty environment that
+// Kong gives it, and returns its socket once it is listened on.
+func startServer(b *testing.B, dir, name, build string) string {
+	b.Helper()
+	binary := filepath.Join(dir, name)
+	compile := exec.CommandContext(b.Context(), "go", "build", "-o", binary, ".")
+	compile.Dir = build // the plugin is a module of its own
+	if out, err := compile.CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	prefix, err := os.MkdirTemp("", "ps")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { os.RemoveAll(prefix) })
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, binary, "-kong-prefix", prefix)
+	cmd.Env, cmd.Stderr = []string{}, os.Stderr
+	if name != "vault-auth" {
+		cmd.Stderr = nil // it logs each connection
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait() // it was killed
+	})
+	socket := filepath.Join(prefix, name+".socket")
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			c.Close()
+			return socket
+		}
+		if time.Now().After(deadline) {
+			b.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// replies are Kong's answers about a request as browsers and libraries send it.
+func replies(t testing.TB) map[string][]byte {
+	t.Helper()
+	var headers []byte
+	for _, h := range []string{
+		"host: api.example.com", "user-agent: okhttp/4.12.0", "accept: */*", "accept-encoding: gzip, deflate", "connection: keep-alive",
+		"content-type: application/json", "x-request-id: 5f1c", "access_token: alice-1", "secret_token: s3cret",
+	} {
+		name, value, _ := strings.Cut(h, ": ")
+		headers = pluginserver.AppendField(headers, name, value)
+	}
+	consumer, err := proto.Marshal(&kong_plugin_protocol.Consumer{Id: aliceID, Username: "alice", CustomId: "a-1", CreatedAt: 1550538920})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string][]byte{
+		"kong.request.get_headers":   headers,
+		"kong.client.load_consumer":  consumer,
+		"kong.request.get_raw_query": pluginserver.AppendText(nil, "page=1"),
+		// kong.request.get_header, by its argument
+		string(pluginserver.AppendText(nil, "access_token")): pluginserver.AppendText(nil, "alice-1"),
+		string(pluginserver.AppendText(nil, "secret_token")): pluginserver.AppendText(nil, "s3cret"),
+	}
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"kong-vault-auth/e2e/echo"
+	"kong-vault-auth/e2e/example"
+	"kong-vault-auth/kongtest"
+)
+
+// stage is all that runs.
+type stage struct {
+	out     io.Writer
+	store   store
+	gateway string // URL
+	closers []func() error
+}
+
+// set starts everything, with a kind of store and the project's own kong.yml.
+func set(ctx context.Context, out io.Writer, plugin, kind string) (_ *stage, err error) {
+	s := &stage{out: out}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.strike())
+		}
+	}()
+	s.store, err = openStore(ctx, kind, s.say)
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, s.store.Close)
+	upstream, err := listen(8080)
+	if err != nil {
+		return nil, err
+	}
+	web := &http.Server{Handler: echo.Handler(nil), ReadHeaderTimeout: 10 * time.Second}
+	go web.Serve(upstream)
+	s.closers = append(s.closers, web.Close)
+
+	config, err := s.store.kongYML("http://" + upstream.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.openGateway(ctx, config, plugin); err != nil {
+		return nil, err
+	}
+	w := s.store.words()
+	s.say(playbill, w.label, w.at, w.secret, example.Consumer, upstream.Addr(), s.gateway, w.but)
+	return s, nil
+}
+
+const playbill = `
+%-9[1]s %[2]s   holds %[3]s, a token pair of the consumer %[4]s
+Upstream  http://%[5]s    answers with what it receives
+Gateway   %[6]s    runs bin/vault-auth as kong.yml says%[7]s`
+
+// strike ends everything, in the opposite order.
+func (s *stage) strike() error {
+	var errs []error
+	for len(s.closers) > 0 {
+		last := len(s.closers) - 1
+		errs = append(errs, s.closers[last]())
+		s.closers = s.closers[:last]
+	}
+	return errors.Join(errs...)
+}
+
+func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+
+// listen listens on loopback at the preferred port, or at a free one.
+func listen(preferred int) (net.Listener, error) {
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", preferred))
+	if err != nil {
+		return net.Listen("tcp", "127.0.0.1:0")
+	}
+	return l, nil
+}
+
+// openGateway starts the gateway and awaits it.
+func (s *stage) openGateway(ctx context.Context, config, plugin string) error {
+	l, err := listen(8000)
+	if err != nil {
+		return err
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		return err
+	}
+	env, mainEnv := s.store.environ()
+	g, err := kongtest.Run(ctx, kongtest.Options{
+		Config: config, Plugins: []string{plugin}, Listen: addr,
+		Env: append(os.Environ(), env...), MainEnv: mainEnv,
+	})
+	if err != nil {
+		return err
+	}
+	s.gateway = g.URL()
+	s.closers = append(s.closers, func() error {
+		g.Close()
+		return nil
+	})
+	return nil
+}

@@ -1,0 +1,174 @@
+package e2e
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"kong-vault-auth/e2e/echo"
+	"kong-vault-auth/e2e/vaultserver"
+)
+
+// load sends the same request again and again, from several clients, until it
+// is stopped.
+type load struct {
+	stopping atomic.Bool
+	clients  sync.WaitGroup
+	mu       sync.Mutex
+	answers  map[string]int // guarded by mu; by outcome
+}
+
+func startLoad(w *world, g gateway, clients int, path string, header http.Header, outcome func(answer) string) *load {
+	l := &load{answers: map[string]int{}}
+	for range clients {
+		l.clients.Go(func() {
+			client := &http.Client{Transport: &http.Transport{}}
+			defer client.CloseIdleConnections()
+			for !l.stopping.Load() {
+				what := outcome(w.fetch(client, g.URL(), http.MethodGet, path, header, ""))
+				l.mu.Lock()
+				l.answers[what]++
+				l.mu.Unlock()
+			}
+		})
+	}
+	return l
+}
+
+// soFar counts the outcomes.
+func (l *load) soFar() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.answers)
+}
+
+func (l *load) stop() map[string]int {
+	l.stopping.Store(true)
+	l.clients.Wait()
+	return l.soFar()
+}
+
+// socket is the file at which Kong finds the plugin server.
+func socket(t *testing.T, g gateway) os.FileInfo {
+	t.Helper()
+	info, err := os.Lstat(filepath.Join(g.Prefix(), "vault-auth.socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+func TestReloadsCostNoRequest(t *testing.T) {
+	w := newWorld(t)
+	p := w.credential(nil)
+	g := w.start(w.guarded("/", nil))
+	ok := func(a answer) string {
+		if a.Status == 200 {
+			return "ok"
+		}
+		return a.Body
+	}
+	w.upstream.received()
+	l := startLoad(w, g, 4, "/", p.header(), ok)
+	for range 10 {
+		before, old := l.soFar()["ok"], socket(t, g)
+		w.must(g.Reload())
+		eventually(t, "a new plugin server has the socket, and requests are answered", func() bool {
+			return !os.SameFile(old, socket(t, g)) && l.soFar()["ok"] > before+20
+		})
+	}
+	got := l.stop()
+	if len(got) != 1 {
+		t.Errorf("answers under load: %v", got)
+	}
+	// Go's client sends a GET again when its connection breaks.
+	if n := len(w.upstream.received()); n != got["ok"] {
+		t.Errorf("%d answers under load, %d requests have reached the upstream", got["ok"], n)
+	}
+	// The old plugin servers leave one after the other, and must not take the
+	// new one's socket with them.
+	eventually(t, "one plugin server is left", func() bool {
+		if a := w.get(g, "/", p.header()); a.Status != 200 {
+			t.Fatalf("idle: %d %s", a.Status, a.Body)
+		}
+		return len(pluginServers(t, g)) == 1
+	})
+	if a := w.get(g, "/", p.header()); a.Status != 200 {
+		t.Errorf("at the end: %d %s", a.Status, a.Body)
+	}
+}
+
+// consumerIn is the consumer that the upstream, in its answer, says it was
+// told of.
+func consumerIn(body string) string {
+	var seen echo.Request
+	if err := json.Unmarshal([]byte(body), &seen); err != nil {
+		return err.Error()
+	}
+	return told(&seen).Username
+}
+
+// TestRoutesNeverAnswerForEachOther: after its plugin server was killed, Kong
+// goes on with the ids of instances that are no more.
+func TestRoutesNeverAnswerForEachOther(t *testing.T) {
+	w := newWorld(t)
+	v := newWorldOn(t, w.vault, vaultserver.KV{Mount: "secret", Version: 2, Path: "other-auth"})
+	empty := newWorldOn(t, w.vault, vaultserver.KV{Mount: "secret", Version: 2, Path: "empty-auth"})
+	p := newPair()
+	w.put(p, nil)
+	v.put(pair{p.access, "secret-of-the-other"}, object{"consumer": object{"id": bobID}})
+	g := w.start(w.guarded("/alice", nil), v.guarded("/bob", nil), empty.guarded("/nobody", nil))
+
+	// The upstream's answer tells whose request it was.
+	caller := func(a answer) string {
+		switch {
+		case a.Status == 500:
+			return "no plugin server"
+		case a.Status == 200:
+			return consumerIn(a.Body)
+		}
+		return a.Message
+	}
+	loads := map[string]*load{
+		"alice":        startLoad(w, g, 2, "/alice", p.header(), caller),
+		"bob":          startLoad(w, g, 2, "/bob", pair{p.access, "secret-of-the-other"}.header(), caller),
+		"Unauthorized": startLoad(w, g, 1, "/nobody", p.header(), caller),
+	}
+	all := func(ok func(want string, got map[string]int) bool) bool {
+		for want, l := range loads {
+			if !ok(want, l.soFar()) {
+				return false
+			}
+		}
+		return true
+	}
+	eventually(t, "all routes answer", func() bool {
+		return all(func(want string, got map[string]int) bool { return got[want] > 10 })
+	})
+	for range 3 {
+		pids := pluginServers(t, g)
+		before := map[string]int{}
+		for want, l := range loads {
+			before[want] = l.soFar()[want]
+		}
+		for _, pid := range pids {
+			w.must(syscall.Kill(pid, syscall.SIGKILL))
+		}
+		eventually(t, "all routes answer again", func() bool {
+			return all(func(want string, got map[string]int) bool { return got[want] > before[want]+10 })
+		})
+	}
+	for want, l := range loads {
+		got := l.stop()
+		delete(got, "no plugin server")
+		if len(got) != 1 || got[want] == 0 {
+			t.Errorf("the route of %s has answered %v", want, got)
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package e2e
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+)
+
+func TestThousandRequestsForANewTokenAreOneRead(t *testing.T) {
+	w := newWorld(t)
+	p := w.credential(nil)
+	g := w.start(w.guarded("/", nil))
+	const requests = 1000
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+
+	var together, done sync.WaitGroup
+	together.Add(requests)
+	statuses := make([]int, requests)
+	for i := range requests {
+		done.Go(func() {
+			together.Done()
+			together.Wait()
+			statuses[i] = w.fetch(client, g.URL(), http.MethodGet, "/", p.header(), "").Status
+		})
+	}
+	done.Wait()
+	for _, status := range statuses {
+		if status != 200 {
+			t.Fatalf("a request is answered %d", status)
+		}
+	}
+	if n := w.reads(p.access); n != 1 {
+		t.Errorf("Vault was read %d times", n)
+	}
+}
+
+func TestRoutesShareWhatWasRead(t *testing.T) {
+	w := newWorld(t)
+	p := w.credential(nil)
+	g := w.start(
+		w.guarded("/a", nil),
+		w.guarded("/b", object{"hcv": w.hcv(object{"ttl": 30}), "tokens_in_query": false}),
+	)
+	for _, path := range []string{"/a", "/b", "/a"} {
+		if a := w.get(g, path, p.header()); a.Status != 200 {
+			t.Fatalf("%s: %d %s", path, a.Status, a.Body)
+		}
+	}
+	w.must(g.Configure(w.declare(consumers(), w.guarded("/c", object{"hcv": w.hcv(object{"ttl": 20})}))))
+	eventually(t, "the new configuration is there", func() bool { return w.get(g, "/c", nil).Status == 401 })
+	if a := w.get(g, "/c", p.header()); a.Status != 200 {
+		t.Fatalf("/c: %d %s", a.Status, a.Body)
+	}
+	if n := w.reads(p.access); n != 1 {
+		t.Errorf("Vault was read %d times", n)
+	}
+}
+
+func TestUnknownTokensAreReadOnceInNegTTL(t *testing.T) {
+	w := newWorld(t)
+	p := newPair()
+	g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"neg_ttl": 3600})}))
+	for range 5 {
+		if a := w.get(g, "/", p.header()); a.Status != 401 {
+			t.Fatalf("%d %s", a.Status, a.Body)
+		}
+	}
+	if n := w.reads(p.access); n != 1 {
+		t.Errorf("Vault was read %d times", n)
+	}
+}

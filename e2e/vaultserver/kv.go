@@ -1,0 +1,81 @@
+package vaultserver
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+)
+
+// KV says where credentials are kept: a KV secrets engine and a path in it.
+type KV struct {
+	Mount   string // without slashes around it
+	Version int    // 1 or 2
+	Path    string // inside the mount; empty for its root
+}
+
+// Secret is the API path of the secret of a name, as reads of it appear in
+// the audit file.
+func (k KV) Secret(name string) string {
+	if k.Version == 2 {
+		return path.Join(k.Mount, "data", k.Path, name)
+	}
+	return path.Join(k.Mount, k.Path, name)
+}
+
+// MountKV mounts a KV secrets engine and returns when it can be written to.
+func (s *Server) MountKV(ctx context.Context, k KV) error {
+	err := s.client.Sys().MountWithContext(ctx, k.Mount, &api.MountInput{
+		Type:    "kv",
+		Options: map[string]string{"version": fmt.Sprint(k.Version)},
+	})
+	if err != nil || k.Version != 2 {
+		return err
+	}
+	// A new KV v2 refuses everything for a moment, while it sets itself up.
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return s.await(ctx, func() bool {
+		_, err := s.client.Logical().ReadWithContext(ctx, k.Mount+"/config")
+		return err == nil
+	})
+}
+
+// ReadToken makes a Vault token that may read the credentials in k and, but
+// for what Vault's default policy lets every token do to itself, nothing else.
+func (s *Server) ReadToken(ctx context.Context, k KV, ttl time.Duration) (string, error) {
+	name := "read-" + path.Base(path.Join(k.Mount, k.Path))
+	policy := fmt.Sprintf("path %q {\n  capabilities = [\"read\"]\n}\n", k.Secret("*"))
+	if err := s.client.Sys().PutPolicyWithContext(ctx, name, policy); err != nil {
+		return "", err
+	}
+	secret, err := s.client.Auth().Token().CreateOrphanWithContext(ctx, &api.TokenCreateRequest{
+		Policies: []string{name}, TTL: ttl.String(),
+	})
+	if err != nil {
+		return "", err
+	}
+	return secret.Auth.ClientToken, nil
+}
+
+// RevokeToken makes Vault refuse a token from now on.
+func (s *Server) RevokeToken(ctx context.Context, token string) error {
+	return s.client.Auth().Token().RevokeOrphanWithContext(ctx, token)
+}
+
+// Put writes the secret of a name, as "vault kv put" does.
+func (s *Server) Put(ctx context.Context, k KV, name string, fields map[string]any) error {
+	if k.Version == 2 {
+		fields = map[string]any{"data": fields}
+	}
+	_, err := s.client.Logical().WriteWithContext(ctx, k.Secret(name), fields)
+	return err
+}
+
+// Delete deletes the secret of a name; in KV v2 its latest version.
+func (s *Server) Delete(ctx context.Context, k KV, name string) error {
+	_, err := s.client.Logical().DeleteWithContext(ctx, k.Secret(name))
+	return err
+}

@@ -1,0 +1,271 @@
+package e2e
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kong-vault-auth/e2e/echo"
+	"kong-vault-auth/e2e/vaultserver"
+)
+
+// The consumers of every configuration.
+const (
+	aliceID = "a11ce000-0000-4000-8000-000000000001"
+	bobID   = "b0b00000-0000-4000-8000-000000000002"
+	carolID = "ca401000-0000-4000-8000-000000000003"
+	guestID = "90e57000-0000-4000-8000-000000000004"
+)
+
+type object = map[string]any
+
+func consumers() []object {
+	return []object{
+		{"id": aliceID, "username": "alice", "custom_id": "customer-1"},
+		{"id": bobID, "username": "bob", "keyauth_credentials": []object{{"key": "bob-key"}}},
+		{"id": carolID, "custom_id": "customer-3"},
+		{"id": guestID, "username": "guest"},
+	}
+}
+
+// world is what a scenario happens in: a Vault with credentials in it, and an
+// upstream.
+type world struct {
+	*testing.T
+	vault    *vaultserver.Server
+	kv       vaultserver.KV
+	token    string // for the plugin: may read the credentials in kv
+	upstream *upstream
+}
+
+// upstream answers with what it receives, and remembers it.
+type upstream struct {
+	*httptest.Server
+	mu   sync.Mutex
+	seen []echo.Request // guarded by mu
+}
+
+func newUpstream() *upstream {
+	u := &upstream{}
+	u.Server = httptest.NewServer(echo.Handler(func(r echo.Request) {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.seen = append(u.seen, r)
+	}))
+	return u
+}
+
+// received are the requests that have come since the last call.
+func (u *upstream) received() []echo.Request {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	seen := u.seen
+	u.seen = nil
+	return seen
+}
+
+// newWorld uses the Vault that all tests share.
+func newWorld(t *testing.T) *world {
+	return newWorldOn(t, sharedVault, vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"})
+}
+
+// newWorldOn keeps its credentials in an engine that is mounted already.
+func newWorldOn(t *testing.T, vault *vaultserver.Server, kv vaultserver.KV) *world {
+	t.Helper()
+	w := &world{T: t, vault: vault, kv: kv, upstream: newUpstream()}
+	t.Cleanup(w.upstream.Close)
+	var err error
+	w.token, err = vault.ReadToken(t.Context(), kv, time.Hour)
+	w.must(err)
+	return w
+}
+
+// in is the same world for a subtest.
+func (w *world) in(t *testing.T) *world {
+	sub := *w
+	sub.T = t
+	return &sub
+}
+
+// ownVault starts a Vault for a test that stops or seals it.
+func ownVault(t *testing.T) *vaultserver.Server {
+	t.Helper()
+	v, err := vaultserver.Start(t.Context(), vaultserver.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return v
+}
+
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// pair is an access token and its secret token.
+type pair struct{ access, secret string }
+
+// header is a request's header with the pair in it.
+func (p pair) header() http.Header {
+	return http.Header{"access_token": {p.access}, "secret_token": {p.secret}}
+}
+
+func newPair() pair { return pair{"access-" + rand.Text(), "secret-" + rand.Text()} }
+
+// credential stores a new pair of alice's. Fields of record replace those of
+// the usual one; nil takes a field out.
+func (w *world) credential(record object) pair {
+	w.Helper()
+	p := newPair()
+	w.put(p, record)
+	return p
+}
+
+func (w *world) put(p pair, record object) {
+	w.Helper()
+	fields := object{"access_token": p.access, "secret_token": p.secret, "consumer": object{"id": aliceID}}
+	maps.Copy(fields, record)
+	maps.DeleteFunc(fields, func(_ string, v any) bool { return v == nil })
+	w.must(w.vault.Put(w.Context(), w.kv, p.access, fields))
+}
+
+// reads counts the lookups of an access token that have reached Vault.
+func (w *world) reads(accessToken string) int {
+	w.Helper()
+	n, err := w.vault.Reads(w.kv.Secret(accessToken))
+	w.must(err)
+	return n
+}
+
+// hcv is config.hcv for this world's Vault.
+func (w *world) hcv(settings object) object {
+	host, port, _ := strings.Cut(strings.TrimPrefix(w.vault.Addr, "http://"), ":")
+	hcv := object{
+		"host": host, "port": json.Number(port), "mount": w.kv.Mount, "path": w.kv.Path,
+		"kv": map[int]string{1: "v1", 2: "v2"}[w.kv.Version], "token": w.token,
+	}
+	maps.Copy(hcv, settings)
+	return hcv
+}
+
+// route is a route of the one service that is the upstream.
+type route struct {
+	path    string
+	plugins []object
+}
+
+// guarded is a route with vault-auth on this world's Vault.
+func (w *world) guarded(path string, config object) route {
+	return route{path, []object{w.vaultAuth(config)}}
+}
+
+// vaultAuth is the plugin; config.hcv is this world's Vault unless config says
+// otherwise.
+func (w *world) vaultAuth(config object) object {
+	full := object{}
+	if config["vault"] == nil && config["hcv"] == nil {
+		full["hcv"] = w.hcv(nil)
+	}
+	maps.Copy(full, config)
+	return object{"name": "vault-auth", "config": full}
+}
+
+// declare writes a declarative configuration. JSON is YAML.
+func (w *world) declare(consumers []object, routes ...route) string {
+	w.Helper()
+	var declared []object
+	for _, r := range routes {
+		declared = append(declared, object{
+			"name": "route" + strings.ReplaceAll(r.path, "/", "-"), "paths": []string{r.path}, "strip_path": false,
+			"plugins": r.plugins,
+		})
+	}
+	b, err := json.MarshalIndent(object{
+		"_format_version": "3.0",
+		"services":        []object{{"name": "upstream", "url": w.upstream.URL, "routes": declared}},
+		"consumers":       consumers,
+	}, "", " ")
+	w.must(err)
+	return string(b)
+}
+
+// start starts a gateway with these routes and the usual consumers.
+func (w *world) start(routes ...route) gateway {
+	w.Helper()
+	return start(w.T, w.declare(consumers(), routes...))
+}
+
+// answer is what a client gets.
+type answer struct {
+	Status   int
+	Header   http.Header
+	Body     string
+	Message  string // "message" of a JSON body
+	Upstream *echo.Request
+}
+
+// get asks for a path with a header.
+func (w *world) get(g gateway, path string, header http.Header) answer {
+	w.Helper()
+	return w.send(g, http.MethodGet, path, header, "")
+}
+
+// send sends a request, one at a time, and tells what came of it on both
+// sides. Header names go out as they are spelled.
+func (w *world) send(g gateway, method, path string, header http.Header, body string) answer {
+	w.Helper()
+	w.upstream.received()
+	a := w.fetch(http.DefaultClient, g.URL(), method, path, header, body)
+	if seen := w.upstream.received(); len(seen) > 1 {
+		w.Fatalf("%s %s reached the upstream %d times", method, path, len(seen))
+	} else if len(seen) == 1 {
+		a.Upstream = &seen[0]
+	}
+	return a
+}
+
+// fetch is send without the upstream's side, for use in any goroutine. No
+// answer is one with status 0 and the error for a body.
+func (w *world) fetch(client *http.Client, base, method, path string, header http.Header, body string) answer {
+	resp, err := w.request(client, base, method, path, header, body)
+	if err != nil {
+		return answer{Body: err.Error()}
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return answer{Body: err.Error()}
+	}
+	a := answer{Status: resp.StatusCode, Header: resp.Header, Body: string(b)}
+	var said struct{ Message string }
+	if json.Unmarshal(b, &said) == nil {
+		a.Message = said.Message
+	}
+	return a
+}
+
+func (w *world) request(client *http.Client, base, method, path string, header http.Header, body string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(w.Context(), method, base, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.URL.Path, req.URL.RawQuery, _ = strings.Cut(path, "?")
+	if header != nil {
+		req.Header = maps.Clone(header)
+	}
+	return client.Do(req)
+}
