@@ -2,6 +2,7 @@ package cache
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -27,16 +28,23 @@ func TestOnlyMissesCost(t *testing.T) {
 
 func TestWithoutAPlaceAGetIsLimitedAtTheLookupDeadline(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.p.LookupsPerSecond = 1
+		r.p.LookupsPerSecond, r.p.LookupTimeout = 1, 2500*time.Millisecond
+		r.take(700 * time.Millisecond)
 		got := map[answer]int{}
 		for _, a := range r.all(5, func(i int) answer { return r.get(fmt.Sprint(i), "s") }) {
+			a.Got, _, _ = strings.Cut(a.Got, " for ")
+			a.Took = a.Took.Truncate(time.Millisecond)
 			got[a]++
 		}
-		// The fourth gets its place just when its Get gives up.
-		limited := got[answer{"limited for 1s", 2 * time.Second}] + got[answer{"limited for 2s", 2 * time.Second}] + got[answer{"limited for 3s", 2 * time.Second}]
-		if got[answer{"absent", 0}] != 1 || got[answer{"absent", time.Second}] != 1 || limited < 2 {
-			t.Errorf("got %v", got)
+		want := map[answer]int{
+			{"absent", 700 * time.Millisecond}:   1,
+			{"absent", 1700 * time.Millisecond}:  1,
+			{"limited", 2500 * time.Millisecond}: 3, // of which one got a place too late
 		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		r.wantLookups(3)
 	})
 }
 

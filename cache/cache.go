@@ -36,7 +36,7 @@ type Options struct {
 	MaxEntries int            // records kept; 0 means DefaultMaxEntries
 	MaxAbsent  int            // definite nos kept, and as many refused claims; 0 means DefaultMaxAbsent
 	Observer   Observer       // told of what operators should know
-	Jitter     func() float64 // random numbers in [0,1), for concurrent use; nil means math/rand
+	Jitter     func() float64 // random numbers in [0,1), for concurrent use, calling nothing of the cache; nil means math/rand
 }
 
 // Cache answers from memory and from a store. All methods are safe for

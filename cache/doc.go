@@ -12,49 +12,69 @@
 //
 // # Outcomes
 //
-// A lookup has three outcomes. It found a record. Or the store said a definite
-// no, which is an error that matches [ErrAbsent]. Or it failed, which is every
-// other error: the store could not say. Everything here rests on a lookup
-// telling the last two apart.
+// A lookup has one of three outcomes. It found a record. Or the store said a
+// definite no, which is an error that matches [ErrAbsent]. Or it failed, which is
+// every other error: the store could not say. Everything here rests on a
+// LookupFunc that tells the last two apart.
 //
 // # What Get answers
 //
-// The age of an entry counts from the start of the lookup that read it, on the
-// monotonic or the wall clock, whichever has moved further. Its ttl is the
-// record's own, capped by the policy, or else the policy's. The policy is that
-// of the Get at hand: callers that share a cache may differ in it.
-//
-//	age                   the store     Get answers                     lookups
-//	up to 70-80 % of ttl                from memory                     none
-//	up to ttl                           from memory                     one, in the background
-//	past ttl              answers       with a lookup's answer; the     one, shared
-//	                                    old one after 250 ms
-//	past ttl, up to       is failing    from memory at once             probes, in the background
+//	record at hand         store    answer                            lookups
+//	up to 70-80 % of ttl            from memory                       none
+//	up to ttl                       from memory                       one, in the background
+//	past ttl               answers  the lookup's, or after 250 ms     one, shared
+//	                                from memory if resurrect_ttl
+//	                                allows
+//	past ttl, up to        fails    from memory, at once              probes, in the background
 //	ttl + resurrect_ttl
-//	later, or no entry    is failing    *UnavailableError at once       probes
-//	no entry              answers       with a lookup's answer          one, shared
-//	a definite no                       ErrAbsent, and the entry is     none for neg_ttl
-//	                                    gone for good
-//	value not accepted    answers       after one more lookup: the new  one a second per key
-//	                                    value, or ErrRefused
+//	none, or older         answers  the lookup's                      one, shared
+//	none, or older         fails    *UnavailableError, at once        probes
+//	not accepted           answers  after one more lookup: the new    one a second and key
+//	                                record, or ErrRefused
+//	denied by the store             ErrAbsent, and the record is      none for neg_ttl
+//	                                gone for good
 //
-// [Found.Expires] ends an entry whatever the table says.
+// Age counts from the start of the lookup that read a record, on the monotonic
+// or the wall clock, whichever has moved further. The ttl is the record's own,
+// capped by the policy, or else the policy's. The [Policy] is that of the Get at
+// hand: callers that share a cache may differ in it. [Found.Expires] ends a
+// record whatever the table says.
 //
-// # What keeps it safe
+// # The budget
 //
-//   - A definite no ends an entry. No outage brings it back.
+// There are Policy.LookupsPerSecond places a second for lookups, and at most 64
+// lookups at a time. Records about to expire come first, then expired ones, then
+// re-reads for claims that a record doesn't accept, then keys without a record.
+// Only misses cost: a lookup that finds a record gives its place back, a re-read
+// if the claim accepts what it found. At most 1,000 lookups wait for a place. A
+// Get waits for one until its lookup deadline and then gets a [*LimitError].
+// What strangers can cause, the last two kinds, is shared: one [Claim.Source]
+// gets at most a tenth of the places and of the waiting room, and sources take
+// turns.
+//
+// # Outages
+//
+// From a lookup that fails to the next that doesn't, the store is left alone but
+// for one probe at a time, after pauses that grow from 250 ms to 5 s or to what
+// the store asks for. Only failures do that: a definite no or a panic concerns
+// its key alone. A definite no counts in an outage as ever, and no outage brings
+// back what it has ended.
+//
+// # When the store says something incredible
+//
+// If a listing ([Cache.Retain]), or definite nos within 10 s, would end more than
+// half of the cached records and more than ten, no (more) records are dropped
+// before a second lookup has denied them, one by one.
+//
+// # What else can be relied on
+//
 //   - [Cache.Invalidate], [Cache.Refresh] and [Cache.Retain] outrun lookups that
-//     began before them: such a lookup's answer is not stored, and who waited
-//     for it waits for a new one.
-//   - Only failures of the store open the pause between probes. A definite no or
-//     a panic concerns one key.
-//   - One budget covers all lookups (see budget.go); what strangers can cause
-//     comes last in it, and one [Claim.Source] gets at most a tenth of it.
-//   - Definite answers that would empty the cache are not believed before they
-//     are verified (see guard.go).
-//   - Lookups run on a context of the cache's own, so a client that goes away
-//     fails nobody else, and a lookup that panics is an error for who waits.
-//
-// A Get that is answered from a fresh entry takes no lock and allocates
-// nothing. Everything else goes through one mutex.
+//     began before: their answers are not stored, and who waited for one waits
+//     for the next.
+//   - Lookups run on a context of the cache's own: a client that goes away fails
+//     nobody else. A lookup that panics is an error for all who wait.
+//   - Everything is bounded: records, definite nos and refused claims each in a
+//     space of their own, lookups, and who waits for them.
+//   - A Get that is answered from a fresh record takes no lock and allocates
+//     nothing, nor does it make its caller allocate the functions of its Claim.
 package cache

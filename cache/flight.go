@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"strings"
 	"time"
 )
 
@@ -65,6 +66,14 @@ func (c *Cache[V]) launch(key, name string, p Policy, o order, source string) (*
 	probe, err := c.outage.admit(now)
 	if err != nil {
 		return nil, err
+	}
+	// The caller's strings may be cut from something large, which must not stay
+	// in memory with them.
+	if name == key {
+		key = strings.Clone(key)
+		name = key
+	} else {
+		key, name = strings.Clone(key), strings.Clone(name)
 	}
 	f := &flight[V]{
 		key:     key,
@@ -146,11 +155,10 @@ func (c *Cache[V]) fly(f *flight[V]) {
 // land takes in the outcome of f's lookup: what it says about the store, and,
 // unless f was superseded, about the key.
 func (c *Cache[V]) land(f *flight[V], found Found[V], err error) {
+	e := newEntry(f.name, found, f.began, c.jitter())
 	c.mu.Lock()
 	defer c.unlock()
 	now := c.clock()
-
-	e := newEntry(f.name, found, f.began, c.jitter())
 	if err == nil && now.since(f.began) >= e.life {
 		err = ErrExpired
 	}
@@ -212,19 +220,20 @@ func (c *Cache[V]) supersede(key string) {
 	}
 }
 
-// board is launch for a Get, which then waits for the flight's end, or leaves
-// it. It returns no flight and no error if there is news since the Get has found
-// e in memory, or nil: a lookup has landed, and none more may be needed.
-func (c *Cache[V]) board(key, name string, p Policy, o order, source string, e *entry[V]) (*flight[V], error) {
+// board is launch for a question, which then waits for the flight's end, or
+// leaves it. It returns no flight and no error if there is news since the
+// question had e, or nil, at hand: a lookup has landed, and no other may be
+// needed.
+func (c *Cache[V]) board(q *question, o order, source string, e *entry[V]) (*flight[V], error) {
 	c.mu.Lock()
 	defer c.unlock()
-	if c.flights[key] == nil {
-		news := c.cached(key)
-		if news != nil && news != e || news == nil && c.absent.recall(key, c.clock(), p.NegTTL) != nil {
+	if c.flights[q.key] == nil {
+		news := c.cached(q.key)
+		if news != nil && news != e || news == nil && c.absent.recall(q.key, c.clock(), q.policy.NegTTL) != nil {
 			return nil, nil
 		}
 	}
-	f, err := c.launch(key, name, p, o, source)
+	f, err := c.launch(q.key, q.name, q.policy, o, source)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +247,7 @@ func (c *Cache[V]) board(key, name string, p Policy, o order, source string, e *
 	return f, nil
 }
 
-// leave is for a Get that boarded f and no longer waits for it. A flight that
+// leave is for a question that boarded f and no longer waits for it. A flight that
 // nobody waits for gives up its place in the queue, unless it is still wanted.
 func (c *Cache[V]) leave(f *flight[V], o order, wanted bool) {
 	c.mu.Lock()

@@ -52,7 +52,8 @@ func (c *Cache[V]) Get(ctx context.Context, key, name string, p Policy, claim Cl
 			return Result[V]{e.value, Fresh}, nil
 		}
 	}
-	r, err := c.ask(ctx, key, name, p.withDefaults(), claim)
+	q := question{key: key, name: name, policy: p.withDefaults(), asked: c.clock()}
+	r, err := c.answer(ctx, &q, claim)
 	c.stats.count(r.State, err)
 	return r, err
 }
@@ -69,133 +70,138 @@ func (c *Cache[V]) refreshAhead(key string, e *entry[V], p Policy, now instant) 
 	}
 }
 
-// ask is Get for whatever isn't a plain hit. Each round looks at what is at
-// hand, and answers with it or waits for one lookup.
-func (c *Cache[V]) ask(ctx context.Context, key, name string, p Policy, claim Claim[V]) (Result[V], error) {
-	raise(&c.entriesFor, p.longest())
-	arrived := c.clock()
-	e := c.cached(key)
-	var landed *flight[V] // the lookup that found e, if this Get waited for it
+// question is a Get that isn't a plain hit. Its claim goes beside it: a flight
+// keeps what is in here, and if it might keep the claim's functions too, callers
+// would have to allocate them for each Get.
+type question struct {
+	key, name string
+	policy    Policy
+	asked     instant
+}
 
+// answer is Get for such a question. Each round looks at the record at hand, and
+// answers with it or waits for one lookup.
+func (c *Cache[V]) answer(ctx context.Context, q *question, claim Claim[V]) (Result[V], error) {
+	raise(&c.entriesFor, q.policy.longest())
+	e := c.cached(q.key)
+	var landed *flight[V] // the lookup that found e, if this Get waited for it
 	for {
 		now := c.clock()
-		var o order
-		s := judge(e, now, arrived, &p, c.outage.resurrect(&p), claim)
-		switch s {
-		case current:
-			return c.conclude(e, landed), nil
-		case refused:
-			c.refused.remember(key, claim.Digest, now, p.NegTTL)
-			return Result[V]{}, ErrRefused
-		case mismatched:
-			if e.suspect.Load() || c.refused.has(key, claim.Digest, now, p.NegTTL) {
-				return Result[V]{}, ErrRefused
-			}
-			o = orderReread
-			if !e.fresh(now.since(e.began), &p) {
-				o = orderExpired // it is due anyway
-			}
-		case stale:
-			if c.outage.paused(now) || e.suspect.Load() {
-				return Result[V]{e.value, Resurrected}, nil
-			}
-			o = orderExpired
-		case tooOld:
-			o = orderExpired
-		case nothing:
-			if err := c.absent.recall(key, now, p.NegTTL); err != nil {
-				return Result[V]{}, err
-			}
-			o = orderNeverSeen
+		s := judge(q, claim, e, now, c.outage.resurrect(&q.policy))
+		if r, done, err := c.answerFromMemory(q, claim, s, e, landed, now); done {
+			return r, err
 		}
-
-		f, err := c.board(key, name, p, o, claim.source(o), e)
-		if f == nil && err == nil {
-			e, landed = c.cached(key), nil
-			continue
+		f, err := c.ask(ctx, q, claim, s, e, now)
+		switch {
+		case err != nil:
+			return c.standIn(q, s, e, err)
+		case f == nil, f.outcome == outcomeSuperseded:
+			e, landed = c.cached(q.key), nil
+		case f.outcome == outcomeFound:
+			e, landed = f.entry, f // memory may be too full to have kept it
+		case f.outcome == outcomeAbsent:
+			return Result[V]{}, f.err
+		default:
+			return c.standIn(q, s, e, f.err)
 		}
-		if err == nil {
-			patience := arrived.mono + p.LookupTimeout - now.mono
-			if s == stale {
-				patience = stalePatience - max(now.since(arrived), now.since(f.created))
-				if f.probe {
-					patience = 0
-				}
-			}
-			err = c.wait(ctx, f, o, patience, s == stale)
-		}
-		if err == nil {
-			switch f.outcome {
-			case outcomeFound:
-				e, landed = f.entry, f
-				continue
-			case outcomeSuperseded:
-				e, landed = c.cached(key), nil
-				continue
-			case outcomeAbsent:
-				return Result[V]{}, f.err
-			default:
-				err = f.err
-			}
-		}
-		// No answer from the store. What was stale when this Get came may have
-		// become too old for the failure that it now knows of.
-		if s == stale && ctx.Err() == nil && e.usable(c.clock().since(e.began), &p, c.outage.resurrect(&p)) {
-			return Result[V]{e.value, Resurrected}, nil
-		}
-		return Result[V]{}, err
 	}
 }
 
-// standing is how what is at hand stands to a claim.
+// standing is how the record at hand stands to a question.
 type standing uint8
 
 const (
-	nothing    standing = iota // no record, or its end has passed
-	current                    // accepted, and fresh or read after the claim was made
+	nothing    standing = iota // there is none, or its end has passed
+	current                    // accepted, and fresh or read after the question was asked
 	stale                      // accepted, past its ttl, good enough if the store can't say
 	tooOld                     // accepted, past any use
-	mismatched                 // not accepted, but read before the claim was made
-	refused                    // not accepted, and read after the claim was made
+	mismatched                 // not accepted, but read before the question was asked
+	refused                    // not accepted, and read after the question was asked
 )
 
-func judge[V any](e *entry[V], now, arrived instant, p *Policy, resurrect time.Duration, claim Claim[V]) standing {
+func judge[V any](q *question, claim Claim[V], e *entry[V], now instant, resurrect time.Duration) standing {
 	if e == nil {
 		return nothing
 	}
 	age := now.since(e.began)
-	if age >= e.life {
+	news := e.began.mono >= q.asked.mono
+	switch {
+	case age >= e.life:
 		return nothing
-	}
-	asked := e.began.mono >= arrived.mono
-	if claim.accepts(e.value) {
-		switch {
-		case asked || e.fresh(age, p):
-			return current
-		case e.usable(age, p, resurrect):
-			return stale
-		default:
-			return tooOld
+	case !claim.accepts(e.value):
+		if news {
+			return refused
 		}
+		return mismatched
+	case news || e.fresh(age, &q.policy):
+		return current
+	case e.usable(age, &q.policy, resurrect):
+		return stale
+	default:
+		return tooOld
 	}
-	if asked {
-		return refused
-	}
-	return mismatched
 }
 
-// conclude answers with e, which f has found if it isn't nil.
-func (c *Cache[V]) conclude(e *entry[V], f *flight[V]) Result[V] {
-	if f == nil {
-		return Result[V]{e.value, Fresh}
+// answerFromMemory is done if the store need not or must not be asked.
+func (c *Cache[V]) answerFromMemory(q *question, claim Claim[V], s standing, e *entry[V], landed *flight[V], now instant) (r Result[V], done bool, err error) {
+	switch s {
+	case nothing:
+		err = c.absent.recall(q.key, now, q.policy.NegTTL)
+		return r, err != nil, err
+	case current:
+		if landed == nil {
+			return Result[V]{e.value, Fresh}, true, nil
+		}
+		c.repay(landed)
+		return Result[V]{e.value, Loaded}, true, nil
+	case stale:
+		// A failing store is asked in the background only, without a lock until
+		// the next probe is due.
+		return Result[V]{e.value, Resurrected}, c.outage.paused(now) || e.suspect.Load(), nil
+	case mismatched:
+		known := e.suspect.Load() || c.refused.has(q.key, claim.Digest, now, q.policy.NegTTL)
+		return r, known, ErrRefused
+	case refused:
+		c.refused.remember(q.key, claim.Digest, now, q.policy.NegTTL)
+		return r, true, ErrRefused
 	}
-	if f.order == orderReread {
-		c.mu.Lock()
-		c.budget.giveBack(f)
-		c.dispatch(c.clock())
-		c.unlock()
+	return r, false, nil
+}
+
+// ask waits for a lookup. It returns the flight that has its outcome, or none if
+// there is news already, or an error if there is no outcome to be had.
+func (c *Cache[V]) ask(ctx context.Context, q *question, claim Claim[V], s standing, e *entry[V], now instant) (*flight[V], error) {
+	o := orderExpired
+	switch {
+	case s == nothing:
+		o = orderNeverSeen
+	case s == mismatched && e.fresh(now.since(e.began), &q.policy): // else it is due anyway
+		o = orderReread
 	}
-	return Result[V]{e.value, Loaded}
+	f, err := c.board(q, o, claim.source(o), e)
+	if f == nil || err != nil {
+		return nil, err
+	}
+	patience := q.asked.mono + q.policy.LookupTimeout - now.mono
+	switch {
+	case s == stale && f.probe:
+		patience = 0
+	case s == stale:
+		patience = stalePatience - max(now.since(q.asked), now.since(f.created))
+	}
+	if err := c.wait(ctx, f, o, patience, s == stale); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// standIn answers without the store, which gave err: with e if it is good enough
+// still. The failure may be one for which it is not.
+func (c *Cache[V]) standIn(q *question, s standing, e *entry[V], err error) (Result[V], error) {
+	if s == stale && e.usable(c.clock().since(e.began), &q.policy, c.outage.resurrect(&q.policy)) {
+		return Result[V]{e.value, Resurrected}, nil
+	}
+	return Result[V]{}, err
 }
 
 // wait returns nil when f, boarded for o, has its outcome, and else why not. A
@@ -216,6 +222,17 @@ func (c *Cache[V]) wait(ctx context.Context, f *flight[V], o order, patience tim
 		default:
 		}
 		c.leave(f, o, wanted)
-		return c.lateError(f)
+		return c.lateError(f, patience)
 	}
+}
+
+// repay gives back the place of a re-read that a claim has accepted.
+func (c *Cache[V]) repay(f *flight[V]) {
+	if f.order != orderReread {
+		return
+	}
+	c.mu.Lock()
+	defer c.unlock()
+	c.budget.giveBack(f)
+	c.dispatch(c.clock())
 }

@@ -3,7 +3,10 @@
 package cache
 
 import (
+	"context"
+	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -28,6 +31,25 @@ func TestMillionRecordsFit(t *testing.T) {
 	t.Logf("%d bytes a record, %d MiB for a million", used/records, used>>20)
 	if used > budget {
 		t.Errorf("a million records take %d MiB, want at most %d", used>>20, budget>>20)
+	}
+}
+
+func TestKeysDontHoldOnToWhatTheyAreCutFrom(t *testing.T) {
+	c := New(func(_ context.Context, key, _ string) (Found[string], error) {
+		if key < "50" {
+			return Found[string]{}, ErrAbsent
+		}
+		return Found[string]{}, nil
+	}, Options{})
+	defer c.Close()
+	before := heap()
+	for i := range 100 {
+		request := strings.Repeat("x", 1<<20) + fmt.Sprintf("%02d", i)
+		key := request[1<<20:]
+		c.Get(t.Context(), key, key, testPolicy, claimOf("wrong"))
+	}
+	if used := int64(heap()) - int64(before); used > 10<<20 {
+		t.Errorf("%d MiB in use, want next to nothing", used>>20)
 	}
 }
 

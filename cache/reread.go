@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -76,7 +77,7 @@ func (r *refusals) has(key string, digest func() [32]byte, now instant, negTTL t
 func (r *refusals) remember(key string, digest func() [32]byte, now instant, negTTL time.Duration) {
 	if digest != nil && negTTL > 0 {
 		raise(&r.kept, negTTL)
-		r.byClaim.Set(refusal{key, digest()}, now)
+		r.byClaim.Set(refusal{strings.Clone(key), digest()}, now)
 	}
 }
 

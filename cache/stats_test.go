@@ -1,0 +1,50 @@
+package cache
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestStatsCountWhatHappened(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.p.LookupsPerSecond = 3
+		start := time.Now()
+		r.put("k", "s")
+		r.get("k", "s")       // loaded
+		r.get("k", "s")       // a hit
+		r.get("unknown", "s") // absent
+		time.Sleep(80 * time.Second)
+		r.get("k", "s") // a hit, refreshed
+		time.Sleep(10 * time.Second)
+		r.get("k", "wrong") // refused
+		time.Sleep(100 * time.Second)
+		r.get("k", "s") // loaded
+		time.Sleep(100 * time.Second)
+		r.fail(errDown)
+		r.get("k", "s")       // resurrected
+		r.get("another", "s") // unavailable
+		r.fail(nil)
+		time.Sleep(10 * time.Second)
+		r.take(10 * time.Second)
+		r.p.LookupTimeout = 100 * time.Millisecond
+		r.get("probe", "s") // unavailable, fails
+		r.fail(nil)
+		r.take(0)
+		time.Sleep(time.Minute)
+		r.set(func() { r.hook = func(context.Context) { panic("bug") } })
+		r.get("bug", "s") // an error
+		want := Stats{
+			Entries: 1, Absent: 0, Refused: 0,
+			Failing: true, LastAnswer: start.Add(190 * time.Second),
+			Hits: 2, Loads: 2, Resurrected: 1, Absences: 1, Refusals: 1, Unavailable: 2, Errors: 1,
+			Refresh: 1, Expired: 2, Reread: 1, NeverSeen: 4,
+			Found: 4, NotFound: 1, Failed: 2, Panicked: 1,
+		}
+		if diff := cmp.Diff(want, r.Stats()); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
+}
