@@ -57,7 +57,7 @@ var known = pairs{
 	"alice-2":   {secret: "caf\xe9 =&%41", consumer: credential.Consumer{Username: "alice"}},
 	"orphan":    {secret: "s3cret", consumer: credential.Consumer{ID: "2f9d4c8e-8f7d-4f3b-9d55-0c6d2f1b7a09"}},
 	"flood":     {err: &vault.LimitError{Object: "kong-auth", RetryAfter: 1500 * time.Millisecond}},
-	"down":      {err: &vault.UnavailableError{Object: "kong-auth", Reason: "sealed", RetryAfter: 3 * time.Second, Err: &vault.Failure{Op: "read", Reason: "sealed", Err: errors.New("Vault is sealed"), Remedy: "unseal it"}}},
+	"down":      {err: &vault.UnavailableError{Object: "kong-auth", Reason: "sealed", RetryAfter: 3 * time.Second, Err: &vault.Failure{Op: "read", Reason: "sealed", Err: errors.New("status 503: Vault is sealed"), Remedy: "unseal it"}}},
 	"broken":    {err: errors.New("an error nobody expects")},
 	"undefined": {err: fmt.Errorf("%w: no such object", vault.ErrConfig)},
 }

@@ -31,7 +31,7 @@ const DefaultConsumerResurrectTTL = time.Hour
 var errConsumerGone = errors.New("the consumer does not exist")
 
 // errDatabase says that Kong could not tell.
-var errDatabase = errors.New("Kong could not say whether the consumer exists: its database may be down, or it has no other consumer to tell by")
+var errDatabase = errors.New("whether the consumer exists can't be told: Kong's database may be down, or has no other consumer to tell by")
 
 // reference names a consumer as a credential record does. Usernames are only
 // unique within a workspace.
