@@ -94,7 +94,7 @@ func (r *read) explainAnswer(a *answer) error {
 	case kind == "network":
 		return r.answerFailure(a, e, "firewall", r.firewallRemedy(e.Message))
 	}
-	if kind == "role" && r.recent.another(r.name, time.Now()) {
+	if kind == "role" && r.recent.Another(r.name, time.Now()) {
 		// Roles can be given for single secrets; access policies are for all.
 		return &vault.Absent{Reason: vault.ReasonDenied}
 	}

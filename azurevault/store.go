@@ -30,7 +30,7 @@ type store struct {
 	http     *http.Client
 	client   *azsecrets.Client
 	login    *login
-	recent   recentReads
+	recent   vault.RecentReads
 	closed   atomic.Bool
 }
 
@@ -155,14 +155,14 @@ func (r *read) get(ctx context.Context, version string) (azsecrets.Secret, error
 	if err != nil {
 		err = r.explain(ctx, err)
 		if isDenied(err) {
-			r.recent.forget(r.name)
+			r.recent.Forget(r.name)
 		}
 		return azsecrets.Secret{}, err
 	}
 	if secret.ID == nil || secret.Attributes == nil || secret.Value == nil {
 		return azsecrets.Secret{}, r.explain(ctx, errNotKeyVault)
 	}
-	r.recent.note(r.name, time.Now())
+	r.recent.Note(r.name, time.Now())
 	return secret.Secret, nil
 }
 

@@ -29,7 +29,7 @@ func (s *store) refusal(name secretName, renewed bool) *vault.Failure {
 // read another name, it is about this name, and a definite no; else about the
 // policy or the mount, and a failure.
 func (s *store) denied(ctx context.Context, name secretName, current *session, token tokenInfo) error {
-	if current.recent.anotherThan(name.accessToken, time.Now()) {
+	if current.recent.Another(name.accessToken, time.Now()) {
 		return &vault.Absent{Reason: vault.ReasonDenied}
 	}
 	f := &vault.Failure{Op: "read " + name.shown, Reason: "denied"}

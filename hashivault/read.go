@@ -56,7 +56,7 @@ func (s *store) settle(a *answer, name secretName, current *session) (*credentia
 	r, err := s.outcome(a, name, current.kv)
 	var f *vault.Failure
 	if !errors.As(err, &f) {
-		current.recent.note(name.accessToken, time.Now())
+		current.recent.Note(name.accessToken, time.Now())
 		s.sessions.prove(current)
 	} else if f.Reason == "kv_version" {
 		s.sessions.doubtKV()

@@ -23,7 +23,7 @@ type session struct {
 	proven  atomic.Bool // Vault has accepted the token
 	refused atomic.Bool // Vault has refused it, and another is being obtained
 	inquiry inquiry     // about the token's standing
-	recent  recentReads
+	recent  vault.RecentReads
 }
 
 // loginInterval is the least time from one login to the next: tokens may be

@@ -1,4 +1,4 @@
-package azurevault
+package vault
 
 import (
 	"sync"
@@ -8,9 +8,12 @@ import (
 // recently is for how long having read a secret shows that the login may read.
 const recently = 60 * time.Second
 
-// recentReads are the last two secrets that were read: enough to know of any
-// name whether another one was read lately. The zero value is ready.
-type recentReads struct {
+// RecentReads remembers the last two secrets that a login has read: enough to
+// know of any name whether another one was read lately. A store that refuses
+// one name while it lets another be read means that name; one that refuses
+// every name means the login. The zero value is ready; it is safe for
+// concurrent use.
+type RecentReads struct {
 	mu           sync.Mutex
 	last, before secretRead
 }
@@ -20,8 +23,8 @@ type secretRead struct {
 	at   time.Time
 }
 
-// note keeps that a secret was read.
-func (r *recentReads) note(name string, now time.Time) {
+// Note remembers that a secret was read.
+func (r *RecentReads) Note(name string, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.last.name != name {
@@ -30,9 +33,9 @@ func (r *recentReads) note(name string, now time.Time) {
 	r.last = secretRead{name, now}
 }
 
-// forget drops what is known of a secret that may no longer be read: it says
+// Forget drops what is known of a secret that may no longer be read: it says
 // nothing about others any more.
-func (r *recentReads) forget(name string) {
+func (r *RecentReads) Forget(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.last.name == name {
@@ -44,8 +47,8 @@ func (r *recentReads) forget(name string) {
 	}
 }
 
-// another reports whether a secret of another name was read recently.
-func (r *recentReads) another(name string, now time.Time) bool {
+// Another reports whether a secret of another name was read in the last minute.
+func (r *RecentReads) Another(name string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	other := r.last
