@@ -25,6 +25,7 @@ type front struct {
 
 	mu       sync.Mutex
 	idle     bool   // kept alive after a request, waiting for another
+	closed   bool   // by quit
 	shutdown func() // of HTTP/2
 }
 
@@ -75,7 +76,9 @@ func (f *front) serveRequest() (again bool) {
 		return false
 	}
 	defer f.w.gen.leave()
-	f.setIdle(false)
+	if !f.begin() {
+		return false
+	}
 	req, body, err := f.readRequest()
 	if err != nil {
 		var bad *badRequest
@@ -95,14 +98,20 @@ func (f *front) serveRequest() (again bool) {
 	if !keep || !body.discard(f.Conn) {
 		return false
 	}
-	f.setIdle(true)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.idle = true
 	return true
 }
 
-func (f *front) setIdle(idle bool) {
+// begin marks the beginning of a request. It fails if quit has closed the
+// connection since the request's first byte came: nobody would get the answer,
+// and the client sends the request again.
+func (f *front) begin() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.idle = idle
+	f.idle = false
+	return !f.closed
 }
 
 // quit closes a connection that is kept alive. One that has just come may
@@ -113,6 +122,7 @@ func (f *front) quit() {
 	if f.shutdown != nil {
 		f.shutdown()
 	} else if f.idle && quiet(f.Conn) {
+		f.closed = true
 		f.Close()
 	}
 }
