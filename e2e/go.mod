@@ -13,6 +13,7 @@ require (
 	github.com/moby/buildkit v0.26.3
 	go.yaml.in/yaml/v3 v3.0.6
 	golang.org/x/mod v0.41.0
+	google.golang.org/protobuf v1.36.12
 	kong-vault-auth v0.0.0-00010101000000-000000000000
 )
 
@@ -60,5 +61,4 @@ require (
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.41.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
-	google.golang.org/protobuf v1.36.12 // indirect
 )
