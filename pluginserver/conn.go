@@ -116,13 +116,16 @@ func (c *conn) halfClose() {
 }
 
 func (c *conn) call(frame []byte) error {
-	m := &c.rpc
-	if err := proto.Unmarshal(frame, m); err != nil {
+	if event, ok := decodeEvent(frame); ok {
+		return c.handleEvent(event)
+	}
+	var m kong_plugin_protocol.RpcCall
+	if err := proto.Unmarshal(frame, &m); err != nil {
 		return fmt.Errorf("RpcCall can't be decoded: %w", err)
 	}
 	switch call := m.Call.(type) {
 	case *kong_plugin_protocol.RpcCall_CmdHandleEvent:
-		return c.handleEvent(m.Sequence, call.CmdHandleEvent)
+		return c.handleEvent(eventCall{m.Sequence, call.CmdHandleEvent.GetInstanceId(), []byte(call.CmdHandleEvent.GetEventName())})
 	case *kong_plugin_protocol.RpcCall_CmdStartInstance:
 		in := c.server.start(call.CmdStartInstance.Config)
 		return c.answer(m.Sequence, c.status(in))
@@ -160,14 +163,14 @@ func (c *conn) answer(sequence int64, ret *kong_plugin_protocol.RpcReturn) error
 
 // handleEvent runs one event. An unknown instance is the one case for closing
 // without an answer: Kong then starts the instance anew and asks again.
-func (c *conn) handleEvent(sequence int64, cmd *kong_plugin_protocol.CmdHandleEvent) error {
-	in, ok := c.server.instances.use(cmd.InstanceId)
+func (c *conn) handleEvent(call eventCall) error {
+	in, ok := c.server.instances.use(call.instance)
 	if !ok {
 		return errClosing
 	}
 	e := &c.event
 	e.begin()
-	v := c.decide(in, cmd.EventName)
+	v := c.decide(in, call.phase)
 	in.done(e.resumed)
 	if !e.finish() {
 		return errClosing // the deadline has answered, and closes
@@ -178,7 +181,7 @@ func (c *conn) handleEvent(sequence int64, cmd *kong_plugin_protocol.CmdHandleEv
 	}
 	switch v.kind {
 	case verdictPass:
-		return e.pass(sequence)
+		return e.pass(call.sequence)
 	case verdictNone:
 		c.server.logger.Error("request refused: the plugin reached no verdict", "reason", "no verdict")
 		v = Fault()
@@ -190,8 +193,8 @@ func (c *conn) handleEvent(sequence int64, cmd *kong_plugin_protocol.CmdHandleEv
 }
 
 // decide runs the handler. Whatever it does, there is a verdict.
-func (c *conn) decide(in *instance, phase string) (v Verdict) {
-	if phase != phaseAccess {
+func (c *conn) decide(in *instance, phase []byte) (v Verdict) {
+	if string(phase) != phaseAccess {
 		c.server.logger.Error("Kong asked for a phase that this plugin does not have", "reason", "phase")
 		return Fault()
 	}
