@@ -19,11 +19,17 @@ var errFrameTooLarge = errors.New("frame larger than 8 MiB")
 
 // readFrame appends the next frame's bytes to buf.
 func readFrame(r *bufio.Reader, buf []byte) ([]byte, error) {
-	var head [4]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
+	head, err := r.Peek(4)
+	if err != nil {
+		if len(head) > 0 {
+			err = unexpected(err)
+		}
 		return buf, err
 	}
-	n := int(binary.LittleEndian.Uint32(head[:]))
+	n := int(binary.LittleEndian.Uint32(head))
+	if _, err := r.Discard(len(head)); err != nil {
+		return buf, err
+	}
 	if n > MaxFrame {
 		if _, err := io.CopyN(io.Discard, r, int64(n)); err != nil {
 			return buf, unexpected(err)

@@ -23,6 +23,7 @@ type Wire struct {
 	r       *bufio.Reader
 	call    []byte
 	replies map[string][]byte
+	head    [4]byte
 	frame   []byte
 }
 
@@ -101,14 +102,13 @@ func (w *Wire) Event() error {
 }
 
 func (w *Wire) read() ([]byte, error) {
-	var head [4]byte
 	if w.r.Buffered() == 0 {
 		w.Waits++
 	}
-	if _, err := io.ReadFull(w.r, head[:]); err != nil {
+	if _, err := io.ReadFull(w.r, w.head[:]); err != nil {
 		return nil, err
 	}
-	n := int(binary.LittleEndian.Uint32(head[:]))
+	n := int(binary.LittleEndian.Uint32(w.head[:]))
 	if cap(w.frame) < n {
 		w.frame = make([]byte, n)
 	}
@@ -117,9 +117,8 @@ func (w *Wire) read() ([]byte, error) {
 }
 
 func (w *Wire) write(frame []byte) error {
-	var head [4]byte
-	binary.LittleEndian.PutUint32(head[:], uint32(len(frame)))
-	if _, err := w.c.Write(head[:]); err != nil {
+	binary.LittleEndian.PutUint32(w.head[:], uint32(len(frame)))
+	if _, err := w.c.Write(w.head[:]); err != nil {
 		return err
 	}
 	if len(frame) == 0 {
