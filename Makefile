@@ -27,13 +27,17 @@ test: ## all tests against a real Vault, and some seconds of each fuzz target
 	cd e2e && $(GO) test $(RACE) ./...
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=2s
 
+# Go reports a target that is in the middle of an input when its time is up as
+# failed, with "context deadline exceeded" and no failing input.
 fuzz: ## run every fuzz target for FUZZTIME (1m)
 	@targets=$$($(GO) test $(RACE) -list '^Fuzz' ./...) || { echo "$$targets"; exit 1; }; \
-	echo "$$targets" | \
+	log=$$(mktemp) && trap 'rm -f "$$log"' EXIT && echo "$$targets" | \
 	awk '/^Fuzz/ { names[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, names[i]; n = 0 }' | \
 	while read -r package target; do \
 		echo "$$target in $$package, for $(FUZZTIME)"; \
-		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x "$$package" || exit 1; \
+		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x "$$package" >"$$log" 2>&1 && { tail -n 1 "$$log"; continue; }; \
+		if grep -q 'context deadline exceeded' "$$log" && ! grep -q 'Failing input' "$$log"; then echo 'ok, ended by its time'; continue; fi; \
+		cat "$$log"; exit 1; \
 	done
 
 bench: ## all benchmarks, in one run
