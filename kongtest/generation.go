@@ -109,6 +109,7 @@ func (gen *generation) quit(delay time.Duration, now <-chan struct{}) {
 	gen.quitting = true
 	gen.signalFinished()
 	workers := gen.workers
+	gen.supervisor.end() // a worker that is exiting starts nothing again
 	gen.mu.Unlock()
 	for _, w := range workers {
 		w.quit()

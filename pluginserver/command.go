@@ -77,6 +77,11 @@ func (c *Command) check(f *flag.FlagSet, mode, group string) error {
 // takeoverEvery is how often a server looks whether its path is another's.
 const takeoverEvery = 3 * time.Second
 
+// takeoverPatience is how long a server whose worker seems to live stays after
+// its path was taken. By then a worker that was replaced is exiting and starts
+// nothing any more.
+const takeoverPatience = time.Minute
+
 // ListenAndServe serves a plugin on the command's socket until ctx ends or
 // another server has taken the path over. It returns nil after either.
 func (c *Command) ListenAndServe(ctx context.Context, p Plugin, log *Log) error {
@@ -87,8 +92,10 @@ func (c *Command) ListenAndServe(ctx context.Context, p Plugin, log *Log) error 
 	s := NewServer(p, Options{Name: c.Name, Log: log, Allow: PeerCheck(os.Getuid(), c.SocketGroup, groupsOf)})
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	parent := os.Getppid()
+	enough := func(taken time.Duration) bool { return taken >= takeoverPatience || orphaned(parent) }
 	go func() {
-		if socket.WatchTakeover(ctx, takeoverEvery, s.idle) {
+		if socket.WatchTakeover(ctx, takeoverEvery, enough, s.idle) {
 			s.logger.Info("another plugin server has taken over the socket, leaving", "reason", "takeover")
 			stop()
 		}

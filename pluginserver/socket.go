@@ -91,19 +91,31 @@ func (s *Socket) taken() error {
 	return nil
 }
 
-// WatchTakeover returns when the path leads to another server and idle says
-// that nothing is in flight, and tells whether that is why it returned, and
-// not ctx's end. A server whose worker crashed has nobody else to tell it that
-// it isn't needed any more.
-func (s *Socket) WatchTakeover(ctx context.Context, every time.Duration, idle func() bool) bool {
+// WatchTakeover returns when the path has led to another server long enough
+// and idle says that nothing is in flight, and tells whether that is why it
+// returned, and not ctx's end. A server whose worker crashed has nobody else to
+// tell it that it isn't needed any more.
+//
+// enough is asked with the time since the path was taken. To leave while the
+// worker still lives would be wrong: it would start another server, which would
+// take the path from the new worker's.
+func (s *Socket) WatchTakeover(ctx context.Context, every time.Duration, enough func(taken time.Duration) bool, idle func() bool) bool {
 	t := time.NewTicker(every)
 	defer t.Stop()
+	var since time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-t.C:
-			if errors.Is(s.taken(), errTaken) && idle() {
+		case now := <-t.C:
+			if !errors.Is(s.taken(), errTaken) {
+				since = time.Time{}
+				continue
+			}
+			if since.IsZero() {
+				since = now
+			}
+			if enough(now.Sub(since)) && idle() {
 				return true
 			}
 		}

@@ -1,0 +1,20 @@
+package pluginserver
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// orphaned reports whether who started this process is gone: it has another
+// parent, or nobody reads any more what it prints.
+func orphaned(parent int) bool {
+	return os.Getppid() != parent || unread(os.Stdout) || unread(os.Stderr)
+}
+
+// unread reports whether f is a pipe whose other end is closed.
+func unread(f *os.File) bool {
+	fds := []unix.PollFd{{Fd: int32(f.Fd())}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n == 1 && fds[0].Revents&unix.POLLERR != 0
+}
