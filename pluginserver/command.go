@@ -92,8 +92,16 @@ func (c *Command) ListenAndServe(ctx context.Context, p Plugin, log *Log) error 
 	s := NewServer(p, Options{Name: c.Name, Log: log, Allow: PeerCheck(os.Getuid(), c.SocketGroup, groupsOf)})
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	defer context.AfterFunc(ctx, func() {
+		if errors.Is(socket.taken(), errTaken) {
+			s.Leave()
+		}
+	})()
 	parent := os.Getppid()
-	enough := func(taken time.Duration) bool { return taken >= takeoverPatience || orphaned(parent) }
+	enough := func(taken time.Duration) bool {
+		s.Leave()
+		return taken >= takeoverPatience || orphaned(parent)
+	}
 	go func() {
 		if socket.WatchTakeover(ctx, takeoverEvery, enough, s.idle) {
 			s.logger.Info("another plugin server has taken over the socket, leaving", "reason", "takeover")

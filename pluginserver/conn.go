@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/Kong/go-pdk"
@@ -25,8 +26,7 @@ type conn struct {
 	rpc    kong_plugin_protocol.RpcCall // the last call, to be decoded into again
 	exits  sync.WaitGroup               // exits that the deadline has made
 
-	mu   sync.Mutex // guards busy
-	busy bool       // a call has begun and not been answered
+	busy atomic.Bool // a call has begun and not been answered
 }
 
 // errClosing ends a connection without a word in the log: this side means it.
@@ -52,55 +52,20 @@ func (c *conn) serve() {
 			}
 			return
 		}
-		if !c.setBusy() {
-			return
-		}
+		c.busy.Store(true)
 		err = c.call(buf)
 		if err == nil {
 			// What was told with an event's end is answered before Kong reads
 			// that end. Closing before that would fail the request.
 			err = c.event.drain()
 		}
-		c.setIdle()
+		c.busy.Store(false)
 		if err != nil {
 			if !errors.Is(err, errClosing) {
 				c.server.logger.Debug("connection closed", "err", err)
 			}
 			return
 		}
-	}
-}
-
-// setBusy marks the beginning of a call. It fails once the server stops: Kong,
-// which has found the connection closed, sends the call again over another.
-func (c *conn) setBusy() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.server.stopping() {
-		return false
-	}
-	c.busy = true
-	c.server.calls.Add(1)
-	return true
-}
-
-// setIdle marks the end of a call.
-func (c *conn) setIdle() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.busy = false
-	c.server.calls.Done()
-	if c.server.stopping() {
-		c.halfClose()
-	}
-}
-
-// closeIdle ends the connection if no call is running.
-func (c *conn) closeIdle() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.busy {
-		c.halfClose()
 	}
 }
 
@@ -162,8 +127,12 @@ func (c *conn) answer(sequence int64, ret *kong_plugin_protocol.RpcReturn) error
 }
 
 // handleEvent runs one event. An unknown instance is the one case for closing
-// without an answer: Kong then starts the instance anew and asks again.
+// without an answer: Kong then starts the instance anew and asks again. A server
+// that is leaving makes use of that.
 func (c *conn) handleEvent(call eventCall) error {
+	if c.server.sendsAway() {
+		return errClosing
+	}
 	in, ok := c.server.instances.use(call.instance)
 	if !ok {
 		return errClosing

@@ -354,9 +354,26 @@ func TestRpcCallThatCannotBeDecodedClosesTheConnection(t *testing.T) {
 	}
 }
 
-// A worker of Kong's that is older than the server's stop may send a call over a
-// pooled connection at any moment. It must find the connection ended, not reset:
-// Kong then sends the call again, and answers 500 otherwise.
+// A server that is leaving closes a connection only in answer to an event, which
+// Kong then runs elsewhere, and one at a time: a worker that has come over uses
+// ids that are unknown here.
+func TestALeavingServerSendsEventsAwayOneByOne(t *testing.T) {
+	s := serve(t, func(*pluginserver.Event) pluginserver.Verdict { return pluginserver.Pass() }, pluginserver.Options{})
+	s.Access(t, &kongtest.Request{})
+	s.Server.Leave()
+	_, err := s.Server.HandleEvent(s.ID, "access", &kongtest.Request{})
+	var call *kongtest.CallError
+	if !errors.As(err, &call) || !call.Retried() {
+		t.Errorf("the first event: %v, want an error on which Kong runs it again", err)
+	}
+	other := s.Server.Start(t, "{}")
+	other.Access(t, &kongtest.Request{})
+	s.Access(t, &kongtest.Request{})
+}
+
+// A worker may send a call over a pooled connection at any moment. When the
+// server ends, the call must find the connection ended, not reset: Kong then
+// sends it again, and answers 500 otherwise.
 func TestACallSentWhileTheServerStopsFindsTheConnectionEnded(t *testing.T) {
 	s := serve(t, func(*pluginserver.Event) pluginserver.Verdict { return pluginserver.Pass() }, pluginserver.Options{})
 	c, err := net.Dial("unix", s.Server.Socket)

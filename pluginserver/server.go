@@ -21,7 +21,7 @@ const (
 type Options struct {
 	Name         string        // the plugin's name, as Kong knows it
 	EventTimeout time.Duration // an event's time outside Kong's own calls; DefaultEventTimeout
-	Grace        time.Duration // for events in flight when the server stops; DefaultGrace
+	Grace        time.Duration // for Kong to go elsewhere when the server stops; DefaultGrace
 	Log          *Log          // where lines for Kong's error log wait; none
 	// Allow says whether a peer may speak to the server; nil allows all.
 	Allow func(*net.UnixConn) error
@@ -40,12 +40,13 @@ type Server struct {
 
 	ctx    context.Context // ends when the server has stopped
 	cancel context.CancelFunc
-	stop   atomic.Bool
+
+	leaving  atomic.Bool  // another server is there for Kong
+	sentAway atomic.Int64 // when the last event was, Unix nanoseconds
 
 	mu    sync.Mutex // guards conns
 	conns map[*conn]struct{}
 	wg    sync.WaitGroup // connections
-	calls sync.WaitGroup // that are running
 }
 
 // NewServer returns a server that Serve starts.
@@ -68,11 +69,12 @@ func NewServer(p Plugin, o Options) *Server {
 }
 
 // Serve answers Kong's connections until ctx ends. It then stops accepting,
-// lets events in flight finish for the grace time, and closes every instance.
+// goes on until Kong has closed its connections or the grace time is over, and
+// closes every instance.
 // It returns nil after such a stop, else what Accept returned. It closes the
 // listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	defer context.AfterFunc(ctx, func() { s.stop.Store(true); l.Close() })()
+	defer context.AfterFunc(ctx, func() { l.Close() })()
 	go s.sweep(ctx)
 	go s.watch()
 	err := s.accept(ctx, l)
@@ -138,43 +140,66 @@ func (s *Server) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		c.mu.Lock()
-		busy := c.busy
-		c.mu.Unlock()
-		if busy {
+		if c.busy.Load() {
 			return false
 		}
 	}
 	return true
 }
 
-func (s *Server) stopping() bool { return s.stop.Load() }
+// Leave makes Kong's workers go over to the server that has taken the socket's
+// path, while everything is still answered.
+func (s *Server) Leave() { s.leaving.Store(true) }
+
+// sendAwayEvery is how often a server that is leaving refuses an event. Once is
+// enough to make a worker start its instances elsewhere; from then on the ids
+// that it uses are unknown here. To refuse all of them could make one request
+// go through every connection that its worker has.
+const sendAwayEvery = 100 * time.Millisecond
+
+// sendsAway reports whether an event is to be refused so that Kong runs it at
+// another server.
+//
+// Connections are closed in answer to an event only, and not when the server
+// stops: Kong repeats an event whose connection has ended, but answers 500 when
+// that happens to the start of an instance, or to a call that it is just
+// sending. New workers too can have connections to an old server, made before
+// the new one listened.
+func (s *Server) sendsAway() bool {
+	if !s.leaving.Load() {
+		return false
+	}
+	now, last := time.Now().UnixNano(), s.sentAway.Load()
+	return now-last >= int64(sendAwayEvery) && s.sentAway.CompareAndSwap(last, now)
+}
 
 // linger is how long Kong may take to let go of connections that have ended.
 const linger = 250 * time.Millisecond
 
-// shutdown waits for the calls that are running, then for Kong to close the
-// connections. A handler that is stuck must not keep the process, so both
-// waits end.
+// shutdown answers what comes until Kong's workers have gone, or the grace is
+// over. A handler that is stuck must not keep the process.
 func (s *Server) shutdown() {
-	s.stop.Store(true)
-	s.each((*conn).closeIdle)
-	within(s.grace, s.calls.Wait)
-	within(linger, s.wg.Wait)
+	if !within(s.grace, s.wg.Wait) {
+		s.each((*conn).halfClose)
+		within(linger, s.wg.Wait)
+	}
 	s.cancel()
 	s.each(func(c *conn) { c.nc.Close() })
 	s.instances.dropAll()
 }
 
-// within waits for what wait waits for, and no longer than d.
-func within(d time.Duration, wait func()) {
+// within waits for what wait waits for, and no longer than d. It reports whether
+// that was long enough.
+func within(d time.Duration, wait func()) bool {
 	done := make(chan struct{})
 	go func() { wait(); close(done) }()
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-done:
+		return true
 	case <-t.C:
+		return false
 	}
 }
 

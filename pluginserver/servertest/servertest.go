@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"kong-vault-auth/kongtest"
 	"kong-vault-auth/pluginserver"
@@ -23,11 +24,16 @@ type Server struct {
 	*kongtest.Client
 	Log    *pluginserver.Log // what the plugin logs to
 	Stderr *Buffer           // what the log has written
+	Leave  func()            // the server's
 	stop   func() error
 }
 
+// grace is for connections that a test has left open.
+const grace = 100 * time.Millisecond
+
 // Serve runs a plugin until the test ends. plugin gets the log that the
-// server takes lines for Kong from. o's Log and Name are set here.
+// server takes lines for Kong from. o's Log and Name are set here, and a Grace
+// that is short.
 func Serve(t testing.TB, plugin func(*slog.Logger) pluginserver.Plugin, o pluginserver.Options) *Server {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ps") // a test's own folder can be too long for a socket's path
@@ -42,7 +48,11 @@ func Serve(t testing.TB, plugin func(*slog.Logger) pluginserver.Plugin, o plugin
 	s := &Server{Client: kongtest.NewClient(filepath.Join(dir, "s")), Stderr: &Buffer{}}
 	s.Log = pluginserver.NewLog(s.Stderr, slog.LevelDebug)
 	o.Log, o.Name = s.Log, "plugin"
+	if o.Grace == 0 {
+		o.Grace = grace
+	}
 	server := pluginserver.NewServer(plugin(slog.New(s.Log)), o)
+	s.Leave = server.Leave
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, l) }()
