@@ -98,13 +98,15 @@ func (c *Command) ListenAndServe(ctx context.Context, p Plugin, log *Log) error 
 		}
 	})()
 	parent := os.Getppid()
-	enough := func(taken time.Duration) bool {
-		s.Leave()
-		return taken >= takeoverPatience || orphaned(parent)
+	needless := func(replaced bool, since time.Duration) bool {
+		if replaced {
+			s.Leave()
+		}
+		return orphaned(parent) || replaced && since >= takeoverPatience
 	}
 	go func() {
-		if socket.WatchTakeover(ctx, takeoverEvery, enough, s.idle) {
-			s.logger.Info("another plugin server has taken over the socket, leaving", "reason", "takeover")
+		if socket.WatchTakeover(ctx, takeoverEvery, needless, s.idle) {
+			s.logger.Info("the socket leads here no more, leaving", "reason", "takeover")
 			stop()
 		}
 	}()

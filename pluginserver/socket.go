@@ -91,31 +91,32 @@ func (s *Socket) taken() error {
 	return nil
 }
 
-// WatchTakeover returns when the path has led to another server long enough
-// and idle says that nothing is in flight, and tells whether that is why it
-// returned, and not ctx's end. A server whose worker crashed has nobody else to
-// tell it that it isn't needed any more.
+// WatchTakeover returns when this server isn't needed any more and idle says that
+// nothing is in flight, and tells whether that is why it returned, and not
+// ctx's end. A server whose worker crashed has nobody else to tell it.
 //
-// enough is asked with the time since the path was taken. To leave while the
-// worker still lives would be wrong: it would start another server, which would
-// take the path from the new worker's.
-func (s *Socket) WatchTakeover(ctx context.Context, every time.Duration, enough func(taken time.Duration) bool, idle func() bool) bool {
+// While the path isn't this server's, needless is asked whether to leave:
+// whether the path leads to another server, and for how long it hasn't led
+// here. To leave while the worker still lives would be wrong: it would start
+// another server, which would take the path from the new worker's.
+func (s *Socket) WatchTakeover(ctx context.Context, every time.Duration, needless func(replaced bool, since time.Duration) bool, idle func() bool) bool {
 	t := time.NewTicker(every)
 	defer t.Stop()
-	var since time.Time
+	var lost time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return false
 		case now := <-t.C:
-			if !errors.Is(s.taken(), errTaken) {
-				since = time.Time{}
+			err := s.taken()
+			if err == nil {
+				lost = time.Time{}
 				continue
 			}
-			if since.IsZero() {
-				since = now
+			if lost.IsZero() {
+				lost = now
 			}
-			if enough(now.Sub(since)) && idle() {
+			if needless(errors.Is(err, errTaken), now.Sub(lost)) && idle() {
 				return true
 			}
 		}

@@ -49,8 +49,11 @@ func TestASecondServerTakesThePathOver(t *testing.T) {
 	first := listen(t, path)
 	second := listen(t, path)
 	busy, asked := true, 0
-	enough := func(taken time.Duration) bool { asked++; return taken > 3*time.Millisecond }
-	if !first.WatchTakeover(t.Context(), time.Millisecond, enough, func() bool { busy = !busy; return busy }) || asked < 3 {
+	needless := func(replaced bool, since time.Duration) bool {
+		asked++
+		return replaced && since > 3*time.Millisecond
+	}
+	if !first.WatchTakeover(t.Context(), time.Millisecond, needless, func() bool { busy = !busy; return busy }) || asked < 3 {
 		t.Errorf("the first server does not notice, or leaves at once (after %d looks)", asked)
 	}
 	if err := first.Close(); err != nil {
@@ -73,6 +76,23 @@ func TestASecondServerTakesThePathOver(t *testing.T) {
 		t.Error(err)
 	}
 	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestASocketThatWasRemovedIsNotTakenForReplaced(t *testing.T) {
+	path := filepath.Join(socketDir(t), "p.socket")
+	s := listen(t, path)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	s.WatchTakeover(t.Context(), time.Millisecond, func(replaced bool, _ time.Duration) bool {
+		if replaced {
+			t.Error("there is no other server")
+		}
+		return true
+	}, func() bool { return true })
+	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
 }
