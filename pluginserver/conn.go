@@ -23,8 +23,7 @@ type conn struct {
 	nc     net.Conn
 	r      *bufio.Reader
 	event  Event
-	rpc    kong_plugin_protocol.RpcCall // the last call, to be decoded into again
-	exits  sync.WaitGroup               // exits that the deadline has made
+	exits  sync.WaitGroup // exits that the deadline has made
 
 	busy atomic.Bool // a call has begun and not been answered
 }
