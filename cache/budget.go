@@ -143,13 +143,10 @@ func (b *budget[V]) giveBack(f *flight[V]) {
 	}
 }
 
-// surplus is a flight that must leave the waiting room after f came in, if any:
-// f itself if its source has its share in it already, or, if the room is too
-// full, the latest of the last order, of the source that has the most.
-func (b *budget[V]) surplus(f *flight[V]) *flight[V] {
-	if f.source.capped && f.source.waiting > maxWaiting/sourceShare && slices.Contains(b.waiting[f.order], f) {
-		return f
-	}
+// surplus is a flight that must leave the waiting room if it is too full: the
+// latest of the last order, of the source that has the most. As long as there
+// is room, one source may have it all: many clients can share an address.
+func (b *budget[V]) surplus() *flight[V] {
 	if b.len() <= maxWaiting {
 		return nil
 	}

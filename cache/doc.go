@@ -49,16 +49,17 @@
 // if the claim accepts what it found. At most 1,000 lookups wait for a place. A
 // Get waits for one until its lookup deadline and then gets a [*LimitError].
 // What strangers can cause, the last two kinds, is shared: one [Claim.Source]
-// gets at most a tenth of the places and of the waiting room, and sources take
-// turns.
+// gets at most a tenth of the places, and sources take turns. When too many
+// wait, the one with the most gives way.
 //
 // # Outages
 //
 // From a lookup that fails to the next that doesn't, the store is left alone but
 // for one probe at a time, after pauses that grow from 250 ms to 5 s or to what
 // the store asks for. Only failures do that: a definite no or a panic concerns
-// its key alone. A definite no counts in an outage as ever, and no outage brings
-// back what it has ended.
+// its key alone, and so does a lookup that has hung through an outage and fails
+// after others, begun later, were answered. A definite no counts in an outage as
+// ever, and no outage brings back what it has ended.
 //
 // # When the store says something incredible
 //

@@ -97,7 +97,7 @@ func (c *Cache[V]) launch(key, name string, p Policy, o order, source string) (*
 	}
 	c.budget.add(f, now)
 	c.dispatch(now)
-	if out := c.budget.surplus(f); out != nil {
+	if out := c.budget.surplus(); out != nil {
 		c.abandon(out, outcomeLimited, c.budget.limitError())
 	}
 	if f.outcome == outcomeLimited {

@@ -2,8 +2,8 @@ package cache
 
 import "time"
 
-// sourceShare is the part of the places and of the waiting room that one source
-// may use for what strangers can cause: a tenth.
+// sourceShare is the part of the places that one source may use for what
+// strangers can cause: a tenth.
 const sourceShare = 10
 
 // source is who lookups are made for, as Claim.Source names it. The source
