@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -66,16 +67,36 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 			return fmt.Errorf("-env-file: %w", err)
 		}
 	}
+	credentials, err := maxCredentials(os.Getenv("VAULT_AUTH_MAX_CREDENTIALS"))
+	if err != nil {
+		return fmt.Errorf("VAULT_AUTH_MAX_CREDENTIALS: %w", err)
+	}
 	// After a crash of the worker that started it, nobody reads what this
 	// process prints, and a line more would be its last.
 	signal.Ignore(syscall.SIGPIPE)
 	log := pluginserver.NewLog(os.Stderr, logLevel(os.Getenv("VAULT_AUTH_LOG_LEVEL")))
 	objects := vault.NewRegistry(
 		vault.Openers{HCV: hashivault.Open, Azure: azurevault.Open},
-		vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, Getenv: takeEnv()},
+		vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, MaxCredentials: credentials, Getenv: takeEnv()},
 	)
 	defer objects.Close()
 	return c.ListenAndServe(ctx, vaultauth.New(version, objects, slog.New(log)), log)
+}
+
+// mostCredentials is far beyond what one node's memory is good for.
+const mostCredentials = 100_000_000
+
+// maxCredentials is how many credentials a store's cache keeps. Nothing stands
+// for vault's own default.
+func maxCredentials(setting string) (int, error) {
+	if setting == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(setting)
+	if err != nil || n < 1 || n > mostCredentials {
+		return 0, fmt.Errorf("it must be a whole number between 1 and %d, not %.40q", mostCredentials, setting)
+	}
+	return n, nil
 }
 
 const maxEnvFile = 1 << 20 // bytes

@@ -94,7 +94,7 @@ func (r *read) explainAnswer(a *answer) error {
 	case kind == "network":
 		return r.answerFailure(a, e, "firewall", r.firewallRemedy(e.Message))
 	}
-	if kind == "role" && r.recent.Another(r.name, time.Now()) {
+	if kind == "role" && r.name != "" && r.recent.Another(r.name, time.Now()) {
 		// Roles can be given for single secrets; access policies are for all.
 		return &vault.Absent{Reason: vault.ReasonDenied}
 	}
@@ -167,8 +167,8 @@ func (r *read) grantRemedy(message string) string {
 	case app != "":
 		who = "the principal with client id " + app
 	}
-	return fmt.Sprintf("give %s the role Key Vault Secrets User on vault %s (az role assignment create --role \"Key Vault Secrets User\" --assignee-object-id %s --scope VAULT-RESOURCE-ID) or, if the vault is on access policies, the secret permission get (az keyvault set-policy --name %[2]s --object-id %[3]s --secret-permissions get)%s",
-		who, r.endpoint.name, id, spreading)
+	return fmt.Sprintf("give %s the role Key Vault Secrets User on vault %s (az role assignment create --role \"Key Vault Secrets User\" --assignee-object-id %s --scope VAULT-RESOURCE-ID) or, if the vault is on access policies, the secret permission %[4]s (az keyvault set-policy --name %[2]s --object-id %[3]s --secret-permissions %[5]s)%[6]s",
+		who, r.endpoint.name, id, strings.ReplaceAll(r.needs, " ", " and "), r.needs, spreading)
 }
 
 func (r *read) firewallRemedy(message string) string {

@@ -107,6 +107,7 @@ func (s *store) Read(ctx context.Context, accessToken string) (*credential.Recor
 		store:     s,
 		op:        "read kong-auth/" + credential.Fingerprint(credential.ID(s.identity, accessToken)),
 		name:      secretName(s.cfg.NamePrefix, accessToken),
+		needs:     "get",
 		requestID: uuid.NewString(),
 	}
 	if s.closed.Load() {
@@ -138,11 +139,12 @@ func (s *store) Close() error {
 
 var errClosed = errors.New("the store has been closed")
 
-// read is one Read: all its requests carry the same id.
+// read is one Read, or one List: all its requests carry the same id.
 type read struct {
 	*store
 	op        string // for messages
-	name      string // of the secret; it holds the access token
+	name      string // of the secret; it holds the access token. Empty for a listing
+	needs     string // permissions in an access policy, as az wants them
 	requestID string
 }
 

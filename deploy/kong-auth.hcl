@@ -3,3 +3,9 @@
 path "secret/data/kong-auth/*" {
   capabilities = ["read"]
 }
+
+# For revocation_interval: to list their names as well. (KV v1: path
+# "secret/kong-auth".)
+#path "secret/metadata/kong-auth" {
+#  capabilities = ["list"]
+#}

@@ -38,7 +38,7 @@ type answer struct {
 	status    int
 	header    http.Header
 	body      []byte
-	truncated bool // it was larger than maxBody; body is its beginning
+	truncated bool // it was larger than it may be; body is its beginning
 }
 
 func newConn(s settings, userAgent string, t roundTripper) (*conn, error) {
@@ -105,12 +105,27 @@ func (c *conn) get(ctx context.Context, token, path string) (*answer, error) {
 	return c.send(ctx, http.MethodGet, token, path)
 }
 
+// list asks for the names in a folder. The method LIST is unknown to much that
+// stands before Vaults.
+func (c *conn) list(ctx context.Context, token, folder string, excludeDeleted bool) (*answer, error) {
+	u := c.base
+	u.Path, u.RawQuery = "/v1/"+folder+"/", "list=true"
+	if excludeDeleted {
+		u.RawQuery += "&exclude_deleted=true"
+	}
+	return c.sendTo(context.WithValue(ctx, bodyLimitKey{}, maxListing), http.MethodGet, token, &u)
+}
+
 func (c *conn) send(ctx context.Context, method, token, path string) (*answer, error) {
 	// The URL is put together by hand: vault/api's NewRequest would join the
 	// path's segments, and .. would climb out of the mount.
 	u := c.base
 	u.Path = "/v1/" + path
-	req := (&http.Request{Method: method, URL: &u, Host: u.Host, Header: c.header.Clone()}).WithContext(ctx)
+	return c.sendTo(ctx, method, token, &u)
+}
+
+func (c *conn) sendTo(ctx context.Context, method, token string, u *url.URL) (*answer, error) {
+	req := (&http.Request{Method: method, URL: u, Host: u.Host, Header: c.header.Clone()}).WithContext(ctx)
 	if token != "" {
 		req.Header.Set(api.AuthHeaderName, token)
 	}

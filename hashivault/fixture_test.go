@@ -117,7 +117,7 @@ func (p inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 		p.ServeHTTP(w, req)
 		resp := w.Result()
 		resp.Request = req
-		resp.Body = &boundedBody{resp.Body, maxBody}
+		resp.Body = &boundedBody{resp.Body, bodyLimit(req.Context())}
 		answered <- resp
 	}()
 	select {

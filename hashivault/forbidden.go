@@ -11,9 +11,9 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// refusal is the failure of a read whose token Vault no longer accepts.
-func (s *store) refusal(name secretName, renewed bool) *vault.Failure {
-	f := &vault.Failure{Op: "read " + name.shown, Reason: "token", Remedy: s.settings.method.remedy()}
+// refusal is the failure of what was tried with a token that Vault no longer accepts.
+func (s *store) refusal(op string, renewed bool) *vault.Failure {
+	f := &vault.Failure{Op: op, Reason: "token", Remedy: s.settings.method.remedy()}
 	f.Err = errors.New("the Vault token is refused: it has expired or was revoked")
 	if s.settings.namespace != "" {
 		f.Remedy += fmt.Sprintf("; and check that the token is one of the namespace %s", s.settings.namespace)

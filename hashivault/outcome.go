@@ -47,7 +47,7 @@ func (s *store) outcome(a *answer, name secretName, kv string) (*credential.Reco
 		if record, metadata := secretData(r.Data, kv); isVault && !isObject(record) && metadata.gone() {
 			return nil, &vault.Absent{Reason: vault.ReasonDeleted}
 		}
-		return nil, s.misplaced(a, r, name, kv)
+		return nil, s.misplaced(a, r, op, name.redact, kv)
 	}
 	return nil, a.failure(op, name.redact)
 }
@@ -60,8 +60,8 @@ func isPlainNotFound(body []byte) bool {
 
 // misplaced is a 404 that doesn't speak of the secret but of where it was looked
 // for.
-func (s *store) misplaced(a *answer, r reply, name secretName, kv string) *vault.Failure {
-	f := a.failure("read "+name.shown, name.redact)
+func (s *store) misplaced(a *answer, r reply, op string, redact func(string) string, kv string) *vault.Failure {
+	f := a.failure(op, redact)
 	said := strings.Join(append(r.Errors, r.Warnings...), "; ")
 	switch {
 	case strings.Contains(said, "no handler for route"):

@@ -41,7 +41,7 @@ func (s *store) Read(ctx context.Context, accessToken string) (*credential.Recor
 		if stands.accepted {
 			return nil, s.denied(ctx, name, current, stands.token)
 		}
-		refusal := s.refusal(name, renewed)
+		refusal := s.refusal("read "+name.shown, renewed)
 		if renewed {
 			return nil, refusal
 		}

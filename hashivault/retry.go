@@ -16,11 +16,16 @@ import (
 // pauses are those between attempts at one read, before jitter.
 var pauses = []time.Duration{30 * time.Millisecond, 120 * time.Millisecond}
 
-// fetch gets a secret, in several attempts where the next one is likely to do
-// better soon, and there is time.
+// fetch gets a secret, in several attempts where that helps.
 func (s *store) fetch(ctx context.Context, token, path string) (*answer, error) {
+	return persistently(ctx, func() (*answer, error) { return s.conn.get(ctx, token, path) })
+}
+
+// persistently asks in several attempts where the next one is likely to do
+// better soon, and there is time.
+func persistently(ctx context.Context, ask func() (*answer, error)) (*answer, error) {
 	for attempt := 0; ; attempt++ {
-		a, err := s.conn.get(ctx, token, path)
+		a, err := ask()
 		if attempt == len(pauses) || !passing(a, err) || !sleep(ctx, pauses[attempt]) {
 			return a, err
 		}

@@ -47,10 +47,16 @@ type dialing struct {
 }
 
 // folder is the path below which records are read.
-func (s *settings) folder(kv string) string {
+func (s *settings) folder(kv string) string { return s.below("data", kv) }
+
+// listFolder is the path at which they are listed.
+func (s *settings) listFolder(kv string) string { return s.below("metadata", kv) }
+
+// below is the store's path; in KV v2 what is kept of secrets comes first.
+func (s *settings) below(part, kv string) string {
 	folder := s.mount
 	if kv == kv2 {
-		folder += "/data"
+		folder += "/" + part
 	}
 	if s.path != "" {
 		folder += "/" + s.path

@@ -24,7 +24,7 @@ const maxBody = 256 << 10
 // connections are kept open, for a handshake costs more than a read.
 const maxParallel = 64
 
-// errBodyTooLarge ends the reading of an answer of more than maxBody bytes.
+// errBodyTooLarge ends the reading of an answer that is larger than bodyLimit.
 var errBodyTooLarge = errors.New("the answer is too large")
 
 // roundTripper is what a store needs of its transport.
@@ -57,8 +57,19 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	// vault/api reads answers to their end, however long they are.
-	resp.Body = &boundedBody{resp.Body, maxBody}
+	resp.Body = &boundedBody{resp.Body, bodyLimit(req.Context())}
 	return resp, nil
+}
+
+// bodyLimitKey is the context key of how much is read of an answer, where that
+// isn't maxBody.
+type bodyLimitKey struct{}
+
+func bodyLimit(ctx context.Context) int {
+	if n, ok := ctx.Value(bodyLimitKey{}).(int); ok {
+		return n
+	}
+	return maxBody
 }
 
 func (t *transport) get() (*http.Transport, error) {

@@ -14,6 +14,7 @@ type Limits struct {
 	NegTTL              Seconds `json:"neg_ttl" kong:"default=5;between=0,1e8" doc:"Seconds for which an unknown access token is remembered as unknown."`
 	ResurrectTTL        Seconds `json:"resurrect_ttl" kong:"default=3600;between=0,1e8" doc:"Seconds past its ttl for which a credential is still honoured while the store can't answer."`
 	MaxLookupsPerSecond int     `json:"max_lookups_per_second" kong:"default=100;between=1,100000" doc:"Budget of lookups per store that find nothing; a lookup that finds a record gives its place back."`
+	RevocationInterval  Seconds `json:"revocation_interval" kong:"default=0;between=0,1e8" doc:"Seconds between listings of the store, by which credentials that are gone are dropped before their ttl has passed. 0 means off."`
 	Base64Decode        bool    `json:"base64_decode" doc:"Decode the stored secret token (hcv) or the stored value (azure) from base64 before use."`
 }
 

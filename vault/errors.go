@@ -43,6 +43,18 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("vault object %q: max_lookups_per_second is used up", e.Object)
 }
 
+// GuessingError is a wrong secret token, after more than 20 of them for the same
+// credential within a minute.
+type GuessingError struct {
+	Object     string        // the vault object's name
+	RetryAfter time.Duration // when wrong ones are answered as ever, at least a second
+}
+
+// Error names the object.
+func (e *GuessingError) Error() string {
+	return fmt.Sprintf("vault object %q: too many wrong secret tokens for one credential", e.Object)
+}
+
 // UnavailableError is a store that can't answer for a pair of which nothing is
 // cached.
 type UnavailableError struct {

@@ -49,7 +49,7 @@ func BenchmarkLookupOfACachedPair(b *testing.B) {
 	defer release()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := o.Lookup(b.Context(), "ac-alice", "right"); err != nil {
+		if _, err := o.Lookup(b.Context(), "ac-alice", "right", nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -21,6 +21,9 @@ type live struct {
 	store    atomic.Pointer[openStore]
 	cache    *cache.Cache[*credential.Credential]
 	unusable unusable
+	guesses  guesses
+
+	revocation *revocation
 
 	// Who uses it: see use. Guarded by Registry.mu.
 	key    liveKey
@@ -62,18 +65,24 @@ func newLive(identity string, s Store, sealer *credential.Sealer, log *slog.Logg
 	l := &live{identity: identity, sealer: sealer, log: log, owners: map[string]int{}}
 	l.store.Store(&openStore{Store: s})
 	l.cache = cache.New(l.read, cache.Options{MaxEntries: maxEntries, Observer: l.observer()})
+	l.revocation = newRevocation(l)
 	return l
 }
 
 // get is a lookup through the cache. The pair has been checked.
-func (l *live) get(ctx context.Context, accessToken, secretToken string, p cache.Policy) (*credential.Credential, error) {
+func (l *live) get(ctx context.Context, accessToken, secretToken string, client Client, p cache.Policy) (*credential.Credential, error) {
 	claim := cache.Claim[*credential.Credential]{
 		// The key may be a folded name, and the record then of another token; Verify
 		// compares the access token too.
 		Accept: func(c *credential.Credential) bool { return l.sealer.Verify(c, accessToken, secretToken, time.Now()) },
 		Digest: func() [32]byte { return l.sealer.Digest(accessToken, secretToken) },
+		Source: func() string { return source(client) },
 	}
-	r, err := l.cache.Get(ctx, l.store.Load().Key(accessToken), accessToken, p, claim)
+	key := l.store.Load().Key(accessToken)
+	r, err := l.cache.Get(ctx, key, accessToken, p, claim)
+	if errors.Is(err, cache.ErrRefused) {
+		err = l.guessed(key, accessToken, client, err)
+	}
 	return r.Value, err
 }
 
@@ -109,8 +118,13 @@ func (l *live) report(accessToken string, err error) {
 	id := credential.ID(l.identity, accessToken)
 	if l.unusable.first(id) {
 		l.log.Error("a credential's record can't be used, it is refused until the record is mended",
-			"reason", string(ReasonUnusable), "credential", credential.Fingerprint(id), "err", absent.Err)
+			"reason", string(ReasonUnusable), "credential", l.fingerprint(accessToken), "err", absent.Err)
 	}
+}
+
+// fingerprint is what a credential is called in logs.
+func (l *live) fingerprint(accessToken string) string {
+	return credential.Fingerprint(credential.ID(l.identity, accessToken))
 }
 
 // begin starts a read of the store, whichever it is now.
@@ -125,8 +139,9 @@ func (l *live) begin() *openStore {
 // swap puts s in the place of the store and returns that one, to be retired.
 func (l *live) swap(s Store) *openStore { return l.store.Swap(&openStore{Store: s}) }
 
-// close ends the cache, then the store.
+// close ends the listing and the cache, then the store.
 func (l *live) close() error {
+	l.revocation.close()
 	l.cache.Close()
 	return l.store.Load().Close()
 }

@@ -82,7 +82,7 @@ func TestNamesThatMeanNothing(t *testing.T) {
 			r := newRegistry(t, &fakeStores{}, log, env...)
 			o, release := mustOpen(t, r, "plugin", Config{Vault: tt.name})
 			defer release()
-			_, err := o.Lookup(t.Context(), "ac-alice", "right")
+			_, err := o.Lookup(t.Context(), "ac-alice", "right", nil)
 			if !errors.Is(err, ErrConfig) || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Lookup = %v, want an ErrConfig with %q", err, tt.want)
 			}
@@ -178,7 +178,7 @@ func TestReload(t *testing.T) {
 	stores.err = nil
 
 	reload("vaults: []")
-	if _, err := o.Lookup(t.Context(), "ac-bob", "right"); !errors.Is(err, ErrConfig) {
+	if _, err := o.Lookup(t.Context(), "ac-bob", "right", nil); !errors.Is(err, ErrConfig) {
 		t.Errorf("an object that is gone from the file: %v", err)
 	}
 	reload(vaultsYML(""))
@@ -190,7 +190,7 @@ func TestObjectThatCannotBeOpenedTellsWhoeverUsesIt(t *testing.T) {
 		stores := &fakeStores{err: fmt.Errorf("%w: ca_cert holds no certificate", ErrConfig)}
 		r := newRegistry(t, stores, &logbook{}, "KONG_VAULT_HCV_TOKEN", "hvs.one")
 		o, _ := mustOpen(t, r, "plugin", Config{Vault: "hcv"})
-		if _, err := o.Lookup(t.Context(), "ac-alice", "right"); !errors.Is(err, ErrConfig) {
+		if _, err := o.Lookup(t.Context(), "ac-alice", "right", nil); !errors.Is(err, ErrConfig) {
 			t.Errorf("Lookup = %v", err)
 		}
 	})

@@ -35,14 +35,17 @@ func (o *Object) Name() string { return o.name }
 //
 //   - *RefusedError, which matches ErrRefused: there is no such pair;
 //   - *LimitError: too many lookups that find nothing;
+//   - *GuessingError: there is such a credential, and this secret token is one
+//     of too many wrong ones;
 //   - *UnavailableError: the store can't say, and nothing is cached;
 //   - one that matches ErrConfig: the node has no usable object of this name;
 //   - ctx's own, if the caller has gone away;
 //   - anything else is a fault of this program's.
 //
 // It ends within the lookup deadline and never waits where the pair is cached
-// and fresh.
-func (o *Object) Lookup(ctx context.Context, accessToken, secretToken string) (*credential.Credential, error) {
+// and fresh. client shares the budget of lookups with others; nil stands for
+// nobody, who may have all of it.
+func (o *Object) Lookup(ctx context.Context, accessToken, secretToken string, client Client) (*credential.Credential, error) {
 	if credential.CheckAccessToken(accessToken) != nil || len(secretToken) == 0 || len(secretToken) > credential.MaxSecretToken {
 		return nil, &RefusedError{ReasonMalformed}
 	}
@@ -50,7 +53,7 @@ func (o *Object) Lookup(ctx context.Context, accessToken, secretToken string) (*
 	if b.err != nil {
 		return nil, b.err
 	}
-	c, err := b.live.get(ctx, accessToken, secretToken, b.policy)
+	c, err := b.live.get(ctx, accessToken, secretToken, client, b.policy)
 	if err != nil {
 		return nil, o.explain(err)
 	}
@@ -62,6 +65,7 @@ func (o *Object) explain(err error) error {
 	var absent *Absent
 	var limit *cache.LimitError
 	var unavailable *cache.UnavailableError
+	var guessing *GuessingError
 	switch {
 	case errors.As(err, &absent):
 		return &RefusedError{absent.Reason}
@@ -71,6 +75,8 @@ func (o *Object) explain(err error) error {
 		return &RefusedError{ReasonNotFound}
 	case errors.Is(err, cache.ErrRefused):
 		return &RefusedError{ReasonWrongSecret}
+	case errors.As(err, &guessing):
+		return &GuessingError{Object: o.name, RetryAfter: guessing.RetryAfter}
 	case errors.As(err, &limit):
 		return &LimitError{Object: o.name, RetryAfter: limit.RetryAfter}
 	case errors.As(err, &unavailable):

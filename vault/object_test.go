@@ -28,7 +28,7 @@ func object(t *testing.T, log *logbook, change func(*HCV), records ...credential
 
 func wantRefused(t *testing.T, o *Object, access, secret string, want AbsentReason) {
 	t.Helper()
-	c, err := o.Lookup(t.Context(), access, secret)
+	c, err := o.Lookup(t.Context(), access, secret, nil)
 	var refused *RefusedError
 	if c != nil || !errors.As(err, &refused) || refused.Reason != want || !errors.Is(err, ErrRefused) {
 		t.Errorf("Lookup(%.20q, %.20q) = %v, %v; want refused: %s", access, secret, c, err, want)
@@ -37,7 +37,7 @@ func wantRefused(t *testing.T, o *Object, access, secret string, want AbsentReas
 
 func wantAccepted(t *testing.T, o *Object, access, secret string) {
 	t.Helper()
-	if c, err := o.Lookup(t.Context(), access, secret); err != nil || c == nil {
+	if c, err := o.Lookup(t.Context(), access, secret, nil); err != nil || c == nil {
 		t.Errorf("Lookup(%q, %q) = %v, %v", access, secret, c, err)
 	}
 }
@@ -47,7 +47,7 @@ func TestLookupFindsWhomAPairStandsFor(t *testing.T) {
 		r := alice()
 		r.TTL = time.Minute
 		o, store := object(t, &logbook{}, nil, r)
-		got, err := o.Lookup(t.Context(), "ac-alice", "right")
+		got, err := o.Lookup(t.Context(), "ac-alice", "right", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,7 +207,7 @@ func TestOutage(t *testing.T) {
 		store.fail(&Failure{Op: "read secret/kong-auth/0123456789ab", Reason: "sealed", Remedy: "unseal Vault"})
 
 		wantAccepted(t, o, "ac-alice", "right")
-		_, err := o.Lookup(t.Context(), "ac-bob", "right")
+		_, err := o.Lookup(t.Context(), "ac-bob", "right", nil)
 		var unavailable *UnavailableError
 		if !errors.As(err, &unavailable) {
 			t.Fatalf("Lookup = %v, want an UnavailableError", err)
@@ -248,7 +248,7 @@ func TestALoginThatIsDeniedEverythingIsHonouredForMinutesOnly(t *testing.T) {
 			ok    bool
 		}{{2 * time.Minute, true}, {3*time.Minute + 30*time.Second, true}, {time.Minute, false}} {
 			time.Sleep(tc.after)
-			_, err := o.Lookup(t.Context(), "ac-alice", "right")
+			_, err := o.Lookup(t.Context(), "ac-alice", "right", nil)
 			var unavailable *UnavailableError
 			if (err == nil) != tc.ok || errors.As(err, &unavailable) == tc.ok {
 				t.Errorf("after %v more: %v", tc.after, err)
@@ -261,7 +261,7 @@ func TestFailureWithoutARemedyGetsOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, store := object(t, &logbook{}, nil)
 		store.held = make(chan struct{}) // never answers
-		_, err := o.Lookup(t.Context(), "ac-alice", "right")
+		_, err := o.Lookup(t.Context(), "ac-alice", "right", nil)
 		var unavailable *UnavailableError
 		if !errors.As(err, &unavailable) || unavailable.Reason != "timeout" || !strings.Contains(err.Error(), "(check that") {
 			t.Errorf("Lookup = %v", err)
@@ -276,7 +276,7 @@ func TestTooManyUnknownTokens(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 20 {
 			wg.Go(func() {
-				_, err := o.Lookup(t.Context(), fmt.Sprintf("ac-%d", i), "right")
+				_, err := o.Lookup(t.Context(), fmt.Sprintf("ac-%d", i), "right", nil)
 				if limit := (*LimitError)(nil); errors.As(err, &limit) {
 					limited.Store(i, *limit)
 				}
@@ -303,7 +303,7 @@ func TestCallerThatGoesAway(t *testing.T) {
 		store.held = make(chan struct{})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := o.Lookup(ctx, "ac-alice", "right"); !errors.Is(err, context.Canceled) || errors.Is(err, ErrRefused) {
+		if _, err := o.Lookup(ctx, "ac-alice", "right", nil); !errors.Is(err, context.Canceled) || errors.Is(err, ErrRefused) {
 			t.Errorf("Lookup = %v", err)
 		}
 	})

@@ -170,7 +170,11 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 		ttl = limits.MaxTTL
 	}
 	l.linger = max(l.linger, minLinger, (ttl + limits.ResurrectTTL).duration())
-	return l, sync.OnceFunc(func() { r.leave(owner, l) }), nil
+	leave := l.revocation.join(beat{limits.RevocationInterval.duration(), limits.policy(r.options.LookupTimeout)})
+	return l, sync.OnceFunc(func() {
+		leave()
+		r.leave(owner, l)
+	}), nil
 }
 
 func (r *Registry) openStore(d Definition, identity string) (Store, error) {

@@ -94,7 +94,7 @@ func TestObjectsThatMustNotShareAnything(t *testing.T) {
 				b, _ := mustOpen(t, r, "b", config)
 				wantAccepted(t, a, "ac-alice", "right")
 				stores.all()[1].fail(errors.New("down"))
-				if _, err := b.Lookup(t.Context(), "ac-alice", "right"); err == nil {
+				if _, err := b.Lookup(t.Context(), "ac-alice", "right", nil); err == nil {
 					t.Error("answered from the cache of another login")
 				}
 			})
@@ -177,7 +177,7 @@ func TestNobodyElseInheritsACache(t *testing.T) {
 				}
 				o, _ := mustOpen(t, r, tt.next, inlineHCV(t, withToken("hvs.two")))
 				stores.all()[1].fail(errors.New("down"))
-				if _, err := o.Lookup(t.Context(), "ac-alice", "right"); err == nil {
+				if _, err := o.Lookup(t.Context(), "ac-alice", "right", nil); err == nil {
 					t.Error("answered from a cache that another token filled")
 				}
 			})
@@ -292,7 +292,7 @@ func TestClosedRegistry(t *testing.T) {
 		if !stores.all()[0].isClosed() {
 			t.Error("the store is open")
 		}
-		if _, err := o.Lookup(t.Context(), "ac-alice", "right"); err == nil {
+		if _, err := o.Lookup(t.Context(), "ac-alice", "right", nil); err == nil {
 			t.Error("a closed store answered")
 		}
 		if _, _, err := r.Open("a", inlineHCV(t, nil)); err == nil {
@@ -384,5 +384,27 @@ func TestRegistryIsSafeForConcurrentUse(t *testing.T) {
 			})
 		}
 		wg.Wait()
+	})
+}
+
+func TestMaxCredentialsBoundsEachStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 10
+		stores := &fakeStores{}
+		r := NewRegistry(stores.openers(), Options{Getenv: environ(), MaxCredentials: most})
+		defer r.Close()
+		o, _ := mustOpen(t, r, "plugin", inlineHCV(t, nil))
+		l := o.bound.Load().live
+		for i := range 10 * most {
+			record := alice()
+			record.AccessToken = fmt.Sprintf("ac-%d", i)
+			stores.all()[0].put(record)
+			wantAccepted(t, o, record.AccessToken, "right")
+		}
+		time.Sleep(time.Second) // room is made in the background
+		synctest.Wait()
+		if n := l.cache.Stats().Entries; n == 0 || n > 2*most {
+			t.Errorf("%d credentials are cached, at most %d may be", n, most)
+		}
 	})
 }

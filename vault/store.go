@@ -36,6 +36,30 @@ type Store interface {
 	Close() error
 }
 
+// Lister is a Store that can say which secrets it holds without reading them.
+// That is what revocation_interval needs.
+type Lister interface {
+	// List tells of every secret that can hold a record, in pages: one for each
+	// request, or for as much work as a request is worth, since pages are what
+	// a listing is taken to cost. A page may be empty, and is the callee's again
+	// once yield has returned. An error of yield's ends the listing and is
+	// returned.
+	//
+	// A nil error means that the listing is complete, and then what it leaves
+	// out is gone. So everything odd is an error, preferably a *Failure. A store
+	// that says that it holds nothing is to be believed.
+	List(ctx context.Context, yield func(page []Listed) error) error
+}
+
+// Listed is a secret as a listing shows it.
+type Listed struct {
+	Key      string // under which its record is cached, see Store.Key
+	Disabled bool   // it is there and must not be used
+	// Version differs from that of an earlier listing if the secret may have
+	// changed meanwhile. It stays empty where the store doesn't tell.
+	Version string
+}
+
 // AbsentReason says why a definite no is a no. It is a metric label and a word
 // in log lines, so it never holds anything a client sent.
 type AbsentReason string

@@ -3,8 +3,10 @@ package vault
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"kong-vault-auth/credential"
 )
@@ -17,6 +19,12 @@ type fakeStore struct {
 	reads   int
 	closed  bool
 	held    chan struct{} // reads wait until it is closed, if set
+
+	disabled map[string]bool   // by key
+	versions map[string]string // the same
+	pages    int               // of a listing; 0: 1
+	listErr  error             // of every listing, if set, after its pages
+	listings []time.Time       // when each began
 
 	config  any         // what it was opened with
 	options OpenOptions // the same
@@ -51,6 +59,23 @@ func (s *fakeStore) Read(ctx context.Context, accessToken string) (*credential.R
 	return &r, nil
 }
 
+func (s *fakeStore) List(ctx context.Context, yield func([]Listed) error) error {
+	s.mu.Lock()
+	s.listings = append(s.listings, time.Now())
+	pages, err := max(1, s.pages), s.listErr
+	var all []Listed
+	for key := range s.records {
+		all = append(all, Listed{Key: key, Disabled: s.disabled[key], Version: s.versions[key]})
+	}
+	s.mu.Unlock()
+	for range pages - 1 {
+		if err := yield(nil); err != nil {
+			return err
+		}
+	}
+	return errors.Join(yield(all), err)
+}
+
 func (s *fakeStore) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,6 +97,20 @@ func (s *fakeStore) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err = err
+}
+
+// change changes what a store holds, under its lock.
+func (s *fakeStore) change(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+// listed is when listings began.
+func (s *fakeStore) listed() []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.listings)
 }
 
 // readCount is how many reads there were.

@@ -5,11 +5,12 @@ import (
 
 	"kong-vault-auth/credential"
 	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/vault"
 )
 
 // lookuper is a vault object as the access phase uses it.
 type lookuper interface {
-	Lookup(ctx context.Context, accessToken, secretToken string) (*credential.Credential, error)
+	Lookup(ctx context.Context, accessToken, secretToken string, client vault.Client) (*credential.Credential, error)
 }
 
 // handler is one instance of the plugin: one configuration.
@@ -60,7 +61,7 @@ func (h *handler) authenticate(e *pluginserver.Event, r *request) (caller, error
 	if err != nil {
 		return caller{}, err
 	}
-	c, err := h.object.Lookup(e.Context(), pair.access, pair.secret)
+	c, err := h.object.Lookup(e.Context(), pair.access, pair.secret, r)
 	if err != nil {
 		return caller{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -39,7 +40,7 @@ type pairs map[string]struct {
 	err      error
 }
 
-func (p pairs) Lookup(_ context.Context, access, secret string) (*credential.Credential, error) {
+func (p pairs) Lookup(_ context.Context, access, secret string, client vault.Client) (*credential.Credential, error) {
 	c, ok := p[access]
 	switch {
 	case !ok:
@@ -57,6 +58,7 @@ var known = pairs{
 	"alice-2":   {secret: "caf\xe9 =&%41", consumer: credential.Consumer{Username: "alice"}},
 	"orphan":    {secret: "s3cret", consumer: credential.Consumer{ID: "2f9d4c8e-8f7d-4f3b-9d55-0c6d2f1b7a09"}},
 	"flood":     {err: &vault.LimitError{Object: "kong-auth", RetryAfter: 1500 * time.Millisecond}},
+	"guessed":   {err: &vault.GuessingError{Object: "kong-auth", RetryAfter: 40 * time.Second}},
 	"down":      {err: &vault.UnavailableError{Object: "kong-auth", Reason: "sealed", RetryAfter: 3 * time.Second, Err: &vault.Failure{Op: "read", Reason: "sealed", Err: errors.New("status 503: Vault is sealed"), Remedy: "unseal it"}}},
 	"broken":    {err: errors.New("an error nobody expects")},
 	"undefined": {err: fmt.Errorf("%w: no such object", vault.ErrConfig)},
@@ -124,6 +126,8 @@ func TestRefusals(t *testing.T) {
 		"query argument with no name": {config: plain, uri: "/?access_token&secret_token=s3cret", status: 401, message: "No access token found in request"},
 		"unknown":                     {config: plain, headers: []string{"access_token: nobody", "secret_token: s3cret"}, status: 401, message: "Unauthorized"},
 		"wrong secret":                {config: plain, headers: []string{"access_token: alice-1", "secret_token: S3cret"}, status: 401, message: "Unauthorized"},
+		"guesses":                     {config: plain, headers: []string{"access_token: guessed", "secret_token: x"}, status: 429, message: "Too many requests", retryAfter: "40"},
+		"guesses, with anonymous":     {config: `{"anonymous": "guest"}`, headers: []string{"access_token: guessed", "secret_token: x"}, status: 429, message: "Too many requests", retryAfter: "40"},
 		"flood":                       {config: plain, headers: []string{"access_token: flood", "secret_token: x"}, status: 429, message: "Too many requests", retryAfter: "2", log: "vault=kong-auth reason=limit"},
 		"store down":                  {config: plain, headers: []string{"access_token: down", "secret_token: x"}, status: 503, message: "Service unavailable", retryAfter: "3", log: "Vault is sealed (unseal it)"},
 		"store down, with anonymous":  {config: `{"anonymous": "guest"}`, headers: []string{"access_token: down", "secret_token: x"}, status: 503, message: "Service unavailable", retryAfter: "3", log: "Vault is sealed"},
@@ -398,5 +402,36 @@ func TestACachedPairCostsTwoWaits(t *testing.T) {
 				t.Errorf("%d waits", out.Waits)
 			}
 		})
+	}
+}
+
+// miss is a vault object that asks who the client is, as it does where memory
+// has no answer.
+type miss struct{ clients []string }
+
+func (m *miss) Lookup(_ context.Context, _, _ string, client vault.Client) (*credential.Credential, error) {
+	m.clients = append(m.clients, client.Address(), client.Address())
+	return &credential.Credential{ID: credentialID, Consumer: credential.Consumer{ID: aliceID}}, nil
+}
+
+func TestALookupLearnsTheClientsAddressInOneCall(t *testing.T) {
+	object := &miss{}
+	s := servertest.Serve(t, func(log *slog.Logger) pluginserver.Plugin {
+		return newPlugin("test", log, func(string, vault.Config) (lookuper, func(), error) { return object, func() {}, nil })
+	}, pluginserver.Options{})
+	in := s.Start(t, `{"vault": "kong-auth", "tokens_in_query": false}`)
+	r := get("/", "access_token: alice-1", "secret_token: s3cret")
+	r.Client, r.Forwarded = netip.MustParseAddrPort("10.0.0.1:1234"), netip.MustParseAddrPort("192.0.2.7:4321")
+	in.Access(t, r) // Kong's database is asked for the consumer once
+	out := in.Access(t, r)
+	calls := []string{"kong.request.get_headers", "kong.client.get_forwarded_ip", "kong.client.authenticate", "kong.service.request.set_headers"}
+	if diff := cmp.Diff(calls, out.Calls); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"192.0.2.7", "192.0.2.7", "192.0.2.7", "192.0.2.7"}, object.clients); diff != "" {
+		t.Error(diff)
+	}
+	if strings.Contains(s.Stderr.String(), "192.0.2.7") {
+		t.Error("the address is in the log")
 	}
 }

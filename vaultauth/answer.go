@@ -66,6 +66,7 @@ type answers struct {
 // operator's log.
 func (a *answers) verdict(err error) pluginserver.Verdict {
 	var limit *vault.LimitError
+	var guessing *vault.GuessingError
 	var unavailable *vault.UnavailableError
 	if r, ok := asRefusal(err); ok {
 		a.count(r)
@@ -77,6 +78,9 @@ func (a *answers) verdict(err error) pluginserver.Verdict {
 	case errors.As(err, &limit):
 		a.log.Warn("too many lookups of access tokens that are not in the store, requests are answered 429", "vault", limit.Object, "reason", "limit")
 		return pluginserver.Exit(http.StatusTooManyRequests, "Too many requests", pluginserver.RetryAfter(limit.RetryAfter))
+	case errors.As(err, &guessing):
+		a.count(&refusal{"guessing", unauthorized}) // the vault object has told who
+		return pluginserver.Exit(http.StatusTooManyRequests, "Too many requests", pluginserver.RetryAfter(guessing.RetryAfter))
 	case errors.As(err, &unavailable):
 		a.log.Error("the secret store can't answer, requests are answered 503", "vault", unavailable.Object, "reason", unavailable.Reason, "err", unavailable.Error())
 		return pluginserver.Exit(http.StatusServiceUnavailable, "Service unavailable", pluginserver.RetryAfter(unavailable.RetryAfter))

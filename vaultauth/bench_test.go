@@ -15,7 +15,7 @@ import (
 // cached is a vault object that has its answer ready.
 type cached struct{ credential.Credential }
 
-func (c *cached) Lookup(context.Context, string, string) (*credential.Credential, error) {
+func (c *cached) Lookup(context.Context, string, string, vault.Client) (*credential.Credential, error) {
 	return &c.Credential, nil
 }
 

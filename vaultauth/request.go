@@ -18,6 +18,8 @@ var errTooManyHeaders = errors.New("the request has more headers than Kong passe
 
 // request is what Kong says about a request in its first answers.
 type request struct {
+	event *pluginserver.Event
+
 	preflight     bool // an OPTIONS request that is let through
 	authenticated bool // by another plugin, with anonymous set here
 
@@ -33,6 +35,8 @@ type request struct {
 
 	body     *tokens.Body // nil unless it was searched
 	bodySize int
+
+	address *string // the client's; nil until it was asked for
 }
 
 // ask puts everything that is always needed to Kong in one write, so that it
@@ -49,7 +53,7 @@ func (h *handler) ask(e *pluginserver.Event) (*request, error) {
 		e.Ask("kong.client.get_credential", nil)
 	}
 
-	r := &request{hide: make([]string, 0, 2)}
+	r := &request{event: e, hide: make([]string, 0, 2)}
 	headers, err := e.Answer()
 	if err != nil {
 		return nil, err
@@ -137,6 +141,19 @@ func appendNew(names []string, name []byte, usual string) []string {
 		return append(names, usual)
 	}
 	return append(names, string(name))
+}
+
+// Address is the client's address, from behind the proxies that Kong trusts
+// (trusted_ips, real_ip_header). It is a call to Kong, so only lookups that
+// memory can't answer make it: see vault.Client. An event that has ended has none.
+func (r *request) Address() string {
+	if r.address == nil {
+		r.event.Ask("kong.client.get_forwarded_ip", nil)
+		text, _ := answerText(r.event)
+		address := string(text)
+		r.address = &address
+	}
+	return *r.address
 }
 
 func (r *request) grpc() bool {

@@ -91,6 +91,7 @@ func merge(a azsecrets.SecretAttributes, changes *azsecrets.SecretAttributes) az
 	a.Expires = cmp.Or(changes.Expires, a.Expires)
 	a.NotBefore = cmp.Or(changes.NotBefore, a.NotBefore)
 	a.Created = cmp.Or(changes.Created, a.Created)
+	a.Updated = cmp.Or(changes.Updated, a.Updated)
 	return a
 }
 
@@ -200,7 +201,7 @@ func (s *Sim) serveDeleted(w http.ResponseWriter, r *http.Request, base, name st
 }
 
 func (s *Sim) listSecrets(w http.ResponseWriter, r *http.Request, base string) {
-	var items []*azsecrets.SecretProperties
+	items := []*azsecrets.SecretProperties{} // an empty list is written too
 	for _, sec := range s.secrets {
 		if sec.deleted == nil {
 			items = append(items, properties(base+"/secrets/"+sec.name, sec.latest()))
@@ -232,7 +233,7 @@ func writePage(w http.ResponseWriter, r *http.Request, base string, items []*azs
 	end := min(skip+pageSize, len(items))
 	out := azsecrets.SecretPropertiesListResult{Value: items[skip:end]}
 	if end < len(items) {
-		next := base + r.URL.Path + "?" + url.Values{"api-version": {q.Get("api-version")}, "$skiptoken": {strconv.Itoa(end)}}.Encode()
+		next := base + ":443" + r.URL.Path + "?" + url.Values{"api-version": {q.Get("api-version")}, "$skiptoken": {strconv.Itoa(end)}}.Encode()
 		out.NextLink = &next
 	}
 	writeJSON(w, http.StatusOK, out)

@@ -114,6 +114,7 @@ func serviceOf(host string) (Service, simulatedCloud) {
 
 // ServeHTTP answers for the service that the request's host names.
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.Host = strings.TrimSuffix(r.Host, ":443") // as Key Vault's own links have it
 	service, cloud := serviceOf(r.Host)
 	if service == "" && r.URL.Path == appServicePath {
 		service = ManagedIdentity

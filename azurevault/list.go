@@ -1,0 +1,112 @@
+package azurevault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+	"github.com/google/uuid"
+
+	"kong-vault-auth/vault"
+)
+
+// List lists the secrets of the vault whose names begin with name_prefix, in
+// Key Vault's pages of 25. Key Vault can't be asked for some names only, so the
+// pages are those of the whole vault. See vault.Lister.
+func (s *store) List(ctx context.Context, yield func([]vault.Listed) error) error {
+	r := &read{store: s, op: "list the secrets", needs: "get list", requestID: uuid.NewString()}
+	if s.closed.Load() {
+		return &vault.Failure{Op: r.op, Reason: "closed", Err: errClosed}
+	}
+	ctx = policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}})
+	prefix := strings.ToLower(s.cfg.NamePrefix)
+	for next := ""; ; {
+		page, err := withToken(ctx, s.login, func() (azsecrets.ListSecretPropertiesResponse, error) { return s.page(ctx, next) })
+		if err != nil {
+			return r.explainListing(ctx, err)
+		}
+		if page.Value == nil { // Key Vault's has a value even if it is empty
+			return r.explainListing(ctx, errNotKeyVault)
+		}
+		out := make([]vault.Listed, 0, len(page.Value))
+		for _, p := range page.Value {
+			name, ok := listedName(p)
+			if !ok {
+				return r.explainListing(ctx, errNotKeyVault)
+			}
+			// Names ignore case, as keys do: see Key.
+			if name = strings.ToLower(name); strings.HasPrefix(name, prefix) {
+				out = append(out, vault.Listed{Key: name, Disabled: !*p.Attributes.Enabled, Version: updated(p.Attributes.Updated)})
+			}
+		}
+		if err := yield(out); err != nil {
+			return err
+		}
+		if page.NextLink == nil || *page.NextLink == "" {
+			return nil
+		}
+		next = *page.NextLink
+		if u, err := url.Parse(next); err != nil || strings.TrimSuffix(strings.ToLower(u.Host), ":443") != s.endpoint.host {
+			return r.explainListing(ctx, errNotKeyVault) // and nobody to send a token to
+		}
+	}
+}
+
+// page gets the page behind a link, or the first one. A pager of the SDK's is of
+// no use after an error, so each page, and each try, has its own.
+func (s *store) page(ctx context.Context, link string) (azsecrets.ListSecretPropertiesResponse, error) {
+	pages := s.client.NewListSecretPropertiesPager(nil)
+	if link != "" {
+		// Go on from a page that had nothing but that link.
+		before, err := json.Marshal(azsecrets.SecretPropertiesListResult{NextLink: &link})
+		if err == nil {
+			err = json.Unmarshal(before, pages)
+		}
+		if err == nil {
+			_, err = pages.NextPage(ctx)
+		}
+		if err != nil {
+			return azsecrets.ListSecretPropertiesResponse{}, err
+		}
+	}
+	return pages.NextPage(ctx)
+}
+
+// listedName is the name in an item's id, https://VAULT/secrets/NAME, if the
+// item is one of Key Vault's. The SDK's own parser panics at others.
+func listedName(p *azsecrets.SecretProperties) (name string, ok bool) {
+	if p == nil || p.ID == nil || p.Attributes == nil || p.Attributes.Enabled == nil {
+		return "", false
+	}
+	_, name, ok = strings.Cut(string(*p.ID), "/secrets/")
+	return name, ok && name != "" && isName(name)
+}
+
+// updated is when a secret or its attributes were changed, to the second.
+func updated(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return strconv.FormatInt(t.Unix(), 10)
+}
+
+// explainListing is explain for a listing, of which there is no definite no.
+func (r *read) explainListing(ctx context.Context, err error) error {
+	err = r.explain(ctx, err)
+	var absent *vault.Absent
+	if errors.As(err, &absent) {
+		return r.failure("unexpected", remedyNotKeyVault, "%w: a listing is answered as a read is (%s)", errNotKeyVault, absent.Reason)
+	}
+	if isDenied(err) {
+		return fmt.Errorf("revocation_interval needs to list: %w", err)
+	}
+	return err
+}

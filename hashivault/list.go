@@ -1,0 +1,149 @@
+package hashivault
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"kong-vault-auth/credential"
+	"kong-vault-auth/vault"
+)
+
+const (
+	// maxListing is the most that is read of a listing, which Vault sends whole.
+	maxListing = 256 << 20
+	// namesPerPage is how many names are as much work for Vault as one read.
+	namesPerPage = 1000
+)
+
+// deletedVersion is what a name's version is called while its current version is
+// deleted, or will be (delete_version_after).
+const deletedVersion = "deleted"
+
+// List lists the names below the store's path. See vault.Lister.
+//
+// KV v2 lists a secret until its metadata is deleted. Which of them have a
+// deleted current version Vault tells since 1.21; those are told by another
+// Version rather than left out, since Vault counts among them what is to be
+// deleted in the future. Older versions ignore the question.
+func (s *store) List(ctx context.Context, yield func([]vault.Listed) error) error {
+	if s.closed.Load() {
+		return closedFailure()
+	}
+	current, err := s.sessions.get(ctx)
+	if err != nil {
+		return err
+	}
+	var alive []string
+	if current.kv == kv2 {
+		if alive, current, err = s.names(ctx, current, true); err != nil {
+			return err
+		}
+		if err := inPages(alive, func([]string) error { return yield(nil) }); err != nil {
+			return err
+		}
+	}
+	all, current, err := s.names(ctx, current, false)
+	if err != nil {
+		return err
+	}
+	slices.Sort(alive)
+	return inPages(all, func(names []string) error {
+		page := make([]vault.Listed, 0, len(names))
+		for _, name := range names {
+			l := vault.Listed{Key: s.Key(name)}
+			if _, found := slices.BinarySearch(alive, name); current.kv == kv2 && !found {
+				l.Version = deletedVersion
+			}
+			page = append(page, l)
+		}
+		return yield(page)
+	})
+}
+
+// inPages calls yield once at least.
+func inPages(names []string, yield func([]string) error) error {
+	for {
+		n := min(namesPerPage, len(names))
+		if err := yield(names[:n]); err != nil {
+			return err
+		}
+		if names = names[n:]; len(names) == 0 {
+			return nil
+		}
+	}
+}
+
+// names are the access tokens that Vault lists, with the session by which it
+// did: as for a read, a token that Vault no longer accepts is replaced once.
+func (s *store) names(ctx context.Context, current *session, excludeDeleted bool) ([]string, *session, error) {
+	for renewed := false; ; renewed = true {
+		folder := s.settings.listFolder(current.kv)
+		a, err := persistently(ctx, func() (*answer, error) { return s.conn.list(ctx, current.token, folder, excludeDeleted) })
+		if err != nil {
+			return nil, nil, transportFailure("list "+folder, err)
+		}
+		if a.status != http.StatusForbidden || !a.isRefusal() {
+			names, err := s.listed(a, folder, current.kv)
+			if err == nil {
+				s.sessions.prove(current)
+			}
+			return names, current, err
+		}
+		stands, err := s.standing(ctx, current)
+		if err != nil {
+			return nil, nil, err
+		}
+		if stands.accepted {
+			return nil, nil, listDenied(folder, stands.token)
+		}
+		refusal := s.refusal("list "+folder, renewed)
+		if renewed {
+			return nil, nil, refusal
+		}
+		if current, err = s.sessions.replace(ctx, current, refusal); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// listDenied is a 403 although the token is accepted.
+func listDenied(folder string, token tokenInfo) *vault.Failure {
+	return &vault.Failure{
+		Op: "list " + folder, Reason: vault.Denied,
+		Err:    fmt.Errorf("status 403: the token%s lacks the capability list on it, which revocation_interval needs", described(token)),
+		Remedy: fmt.Sprintf(`add to one of its policies: path "%s" { capabilities = ["list"] }`, folder),
+	}
+}
+
+// listed judges the answer to a listing. That there is nothing takes Vault's
+// explicit word, as it does of one record.
+func (s *store) listed(a *answer, folder, kv string) ([]string, error) {
+	op := "list " + folder
+	r, isVault := a.decode()
+	switch {
+	case a.status == http.StatusNotFound && isPlainNotFound(a.body):
+		return nil, nil
+	case a.status == http.StatusNotFound:
+		return nil, s.misplaced(a, r, op, unsaid, kv)
+	case a.status != http.StatusOK:
+		return nil, a.failure(op, unsaid)
+	case a.truncated:
+		return nil, &vault.Failure{Op: op, Reason: "size", Err: fmt.Errorf("the listing is larger than %d bytes", maxListing)}
+	}
+	var data struct {
+		Keys []string `json:"keys"`
+	}
+	if !isVault || json.Unmarshal(r.Data, &data) != nil || len(data.Keys) == 0 {
+		return nil, &vault.Failure{Op: op, Reason: "unexpected", Remedy: remedyNotVault,
+			Err: fmt.Errorf("%w: status 200 without the keys of a listing, content type %.60q", errNotVault, a.header.Get("Content-Type"))}
+	}
+	// Folders, which end in a slash, can't be a record's name, and neither can
+	// what no client may send.
+	return slices.DeleteFunc(data.Keys, func(name string) bool {
+		return strings.HasSuffix(name, "/") || credential.CheckAccessToken(name) != nil
+	}), nil
+}
