@@ -1,7 +1,7 @@
 package vaultserver
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -16,33 +16,51 @@ func (s *Server) enableAudit(ctx context.Context) error {
 	})
 }
 
-// auditLine is what is looked at in a line of Vault's audit file.
-type auditLine struct {
-	Type    string `json:"type"`
-	Request struct {
-		Operation string `json:"operation"`
-		Path      string `json:"path"`
-	} `json:"request"`
+// Request is what is looked at in a request of Vault's audit file.
+type Request struct {
+	Operation string              `json:"operation"`
+	Path      string              `json:"path"`
+	Headers   map[string][]string `json:"headers"` // those of AuditHeader, names in lower case
 }
 
-// Reads counts the reads of a path that have reached the server since its
-// start, by its audit file. Vault writes there before it answers, so every
-// read that was answered is counted.
-func (s *Server) Reads(path string) (int, error) {
-	f, err := os.Open(s.path("audit.log"))
+// Requests are the requests for an operation (read, update, …) and a path that
+// have reached the server since its start, by its audit file. Vault writes there
+// before it answers, so every request that was answered is among them.
+func (s *Server) Requests(operation, path string) ([]Request, error) {
+	log, err := os.ReadFile(s.path("audit.log"))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer f.Close()
-	n := 0
-	for lines := json.NewDecoder(bufio.NewReader(f)); lines.More(); {
-		var line auditLine
-		if err := lines.Decode(&line); err != nil {
-			return 0, err
+	var found []Request
+	for text := range bytes.Lines(log) {
+		if !bytes.HasSuffix(text, []byte("\n")) {
+			break // it is still being written
 		}
-		if line.Type == "request" && line.Request.Operation == "read" && line.Request.Path == path {
-			n++
+		if !bytes.Contains(text, []byte(path)) {
+			continue
+		}
+		var line struct {
+			Type    string
+			Request Request
+		}
+		if err := json.Unmarshal(text, &line); err != nil {
+			return nil, err
+		}
+		if line.Type == "request" && line.Request.Operation == operation && line.Request.Path == path {
+			found = append(found, line.Request)
 		}
 	}
-	return n, nil
+	return found, nil
+}
+
+// Reads counts the reads of a path that have reached the server.
+func (s *Server) Reads(path string) (int, error) {
+	reads, err := s.Requests("read", path)
+	return len(reads), err
+}
+
+// AuditHeader has a header of requests shown in the audit file from now on.
+func (s *Server) AuditHeader(ctx context.Context, name string) error {
+	_, err := s.client.Logical().WriteWithContext(ctx, "sys/config/auditing/request-headers/"+name, map[string]any{"hmac": false})
+	return err
 }

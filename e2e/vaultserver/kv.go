@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -43,16 +44,27 @@ func (s *Server) MountKV(ctx context.Context, k KV) error {
 	})
 }
 
+// ReadPolicy makes the smallest policy that reads the credentials in k, and
+// returns its name.
+func (s *Server) ReadPolicy(ctx context.Context, k KV) (name string, err error) {
+	name = "read-" + strings.ReplaceAll(k.Secret(""), "/", "-")
+	return name, s.PutPolicy(ctx, name, fmt.Sprintf("path %q {\n  capabilities = [\"read\"]\n}\n", k.Secret("*")))
+}
+
 // ReadToken makes a Vault token that may read the credentials in k and, but
 // for what Vault's default policy lets every token do to itself, nothing else.
 func (s *Server) ReadToken(ctx context.Context, k KV, ttl time.Duration) (string, error) {
-	name := "read-" + path.Base(path.Join(k.Mount, k.Path))
-	policy := fmt.Sprintf("path %q {\n  capabilities = [\"read\"]\n}\n", k.Secret("*"))
-	if err := s.client.Sys().PutPolicyWithContext(ctx, name, policy); err != nil {
+	policy, err := s.ReadPolicy(ctx, k)
+	if err != nil {
 		return "", err
 	}
+	return s.TokenWith(ctx, policy, ttl)
+}
+
+// TokenWith makes a Vault token with a policy, and Vault's default one.
+func (s *Server) TokenWith(ctx context.Context, policy string, ttl time.Duration) (string, error) {
 	secret, err := s.client.Auth().Token().CreateOrphanWithContext(ctx, &api.TokenCreateRequest{
-		Policies: []string{name}, TTL: ttl.String(),
+		Policies: []string{policy}, TTL: ttl.String(),
 	})
 	if err != nil {
 		return "", err
@@ -78,4 +90,10 @@ func (s *Server) Put(ctx context.Context, k KV, name string, fields map[string]a
 func (s *Server) Delete(ctx context.Context, k KV, name string) error {
 	_, err := s.client.Logical().DeleteWithContext(ctx, k.Secret(name))
 	return err
+}
+
+// Remount moves a secrets engine, as "vault secrets move" does, and returns when
+// it has moved.
+func (s *Server) Remount(ctx context.Context, from, to string) error {
+	return s.client.Sys().RemountWithContext(ctx, from, to)
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -36,7 +37,7 @@ type Options struct {
 // Server is a Vault server that is initialised, unsealed and audited, with KV
 // version 2 mounted at secret/. It serves plain HTTP and HTTPS, each at a
 // loopback port of its own that stays the same from start to start. Its
-// methods are not meant for concurrent use, but for Reads.
+// methods are not meant for concurrent use, but for Requests and Reads.
 type Server struct {
 	Addr    string // URL of the plain listener
 	TLSAddr string // URL of the HTTPS listener
@@ -230,11 +231,16 @@ func newClient(addr string) (*api.Client, error) {
 	return client, nil
 }
 
-// freeAddr is a loopback address that nothing listens at.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// freeAddr is a loopback address that nothing listens at. It is below the ports
+// that systems give to whoever doesn't ask for one: the server takes it a moment
+// later, and again after each stop, and nobody must have got it by then.
+func freeAddr() (addr string, err error) {
+	for range 100 {
+		addr = fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
+		var l net.Listener
+		if l, err = net.Listen("tcp", addr); err == nil {
+			return addr, l.Close()
+		}
 	}
-	return l.Addr().String(), l.Close()
+	return "", err
 }

@@ -1,0 +1,170 @@
+package e2e
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"kong-vault-auth/e2e/vaultserver"
+)
+
+// authWorld is a world in which the plugin gets at Vault as it does in
+// production: with a vault object that the node defines, in a file, and with no
+// more rights than to read the credentials.
+type authWorld struct {
+	*world
+	policy string   // that of the plugin
+	dir    string   // for files
+	hidden []string // what no log may hold
+}
+
+func newAuthWorld(t *testing.T) *authWorld { return newAuthWorldOn(t, sharedVault) }
+
+func newAuthWorldOn(t *testing.T, vault *vaultserver.Server) *authWorld {
+	t.Helper()
+	a := &authWorld{
+		world: newWorldOn(t, vault, vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"}),
+		dir:   t.TempDir(),
+		// hvs. and hvb. begin all of Vault's tokens, eyJ all JWTs.
+		hidden: []string{"hvs.", "hvb.", "eyJ", "PRIVATE KEY"},
+	}
+	var err error
+	a.policy, err = vault.ReadPolicy(t.Context(), a.kv)
+	a.must(err)
+	return a
+}
+
+// in is the same for a subtest.
+func (a *authWorld) in(t *testing.T) *authWorld {
+	sub := *a
+	sub.world = a.world.in(t)
+	return &sub
+}
+
+// file writes a file that only its owner may read, as careful writers do: by
+// renaming a new one over it.
+func (a *authWorld) file(name, content string) string {
+	a.Helper()
+	path := filepath.Join(a.dir, name)
+	a.must(os.WriteFile(path+".new", []byte(content), 0o600))
+	a.must(os.Rename(path+".new", path))
+	return path
+}
+
+// write writes to Vault's API as an administrator.
+func (a *authWorld) write(path string, fields object) {
+	a.Helper()
+	_, err := a.vault.Write(a.Context(), path, fields)
+	a.must(err)
+}
+
+// settings are those of the node's vault object for this world's Vault, with
+// the world's own token unless they log in. nil takes a field out.
+func (a *authWorld) settings(changes object) object {
+	all := a.hcv(nil)
+	if changes["auth_method"] != nil || changes["token_file"] != nil || changes["unix_socket"] != nil {
+		delete(all, "token")
+	}
+	maps.Copy(all, changes)
+	maps.DeleteFunc(all, func(_ string, v any) bool { return v == nil })
+	return all
+}
+
+// overTLS are the settings that lead to Vault's HTTPS listener.
+func (a *authWorld) overTLS(more object) object {
+	all := object{"protocol": "https", "port": portOf(a.vault.TLSAddr), "ca_cert": a.file("ca.pem", string(a.vault.CA))}
+	maps.Copy(all, more)
+	return all
+}
+
+// node starts a gateway that guards / by the vault object kong-auth, which the
+// node defines in VAULT_AUTH_VAULTS_FILE.
+func (a *authWorld) node(changes object, env ...string) gateway {
+	a.Helper()
+	b, err := json.Marshal(object{"_format_version": "3.0", "vaults": []object{
+		{"name": "hcv", "prefix": "kong-auth", "config": a.settings(changes)},
+	}})
+	a.must(err)
+	return a.gateway(object{"vault": "kong-auth"}, append(env, "VAULT_AUTH_VAULTS_FILE="+a.file("vaults.json", string(b)))...)
+}
+
+// gateway starts a gateway with a route / whose plugin server gets env. Whatever
+// happens in it, no secret may come into what it logs, at any level.
+func (a *authWorld) gateway(config object, env ...string) gateway {
+	a.Helper()
+	env = append(env, "VAULT_AUTH_LOG_LEVEL=debug")
+	var names []string
+	for _, line := range env {
+		name, _, _ := strings.Cut(line, "=")
+		names = append(names, name)
+	}
+	env = append(env, "KONG_NGINX_MAIN_ENV="+strings.Join(names, "; env "), "KONG_LOG_LEVEL=info")
+	var g gateway
+	a.Cleanup(func() { // after its end
+		if g == nil {
+			return // it has not started
+		}
+		log := allLevels(g)
+		for _, secret := range a.hidden {
+			if strings.Contains(log, secret) {
+				a.Errorf("%s is in the log:\n%s", secret, log)
+			}
+		}
+	})
+	g = start(a.T, a.declare(consumers(), a.guarded("/", config)), env...)
+	return g
+}
+
+// ask sends a pair, and looks that it doesn't come into the log.
+func (a *authWorld) ask(g gateway, p pair) answer {
+	a.Helper()
+	a.hidden = append(a.hidden, p.access, p.secret)
+	return a.get(g, "/", p.header())
+}
+
+// logins counts the logins at auth/mount.
+func (a *authWorld) logins(mount string) int { return a.requests("update", "auth/"+mount+"/login") }
+
+func (a *authWorld) requests(operation, path string) int {
+	a.Helper()
+	requests, err := a.vault.Requests(operation, path)
+	a.must(err)
+	return len(requests)
+}
+
+// granted counts the tokens of logins at auth/mount that live.
+func (a *authWorld) granted(mount string) int {
+	a.Helper()
+	granted, err := a.vault.Granted(a.Context(), mount)
+	a.must(err)
+	return len(granted)
+}
+
+// underLoad sends a pair's requests for as long as it takes until ok, and fails
+// unless all are answered 200. Each record is in memory for 10 ms only, and not
+// a moment longer when Vault can't be read: use it with neverCached.
+func (a *authWorld) underLoad(g gateway, p pair, what string, ok func() bool) {
+	a.Helper()
+	l := startLoad(a.world, g, 2, "/", p.header(), func(got answer) string {
+		if got.Status == http.StatusOK {
+			return "ok"
+		}
+		return got.Body
+	})
+	defer l.stop()
+	eventually(a.T, what, func() bool { return ok() && l.soFar()["ok"] > 0 })
+	if got := l.stop(); len(got) != 1 {
+		a.Errorf("answers under load: %v\n%s", got, g.Log())
+	}
+}
+
+// neverCached adds to settings what makes nearly every request a read of Vault.
+func neverCached(settings object) object {
+	settings = maps.Clone(settings)
+	settings["ttl"], settings["resurrect_ttl"] = 0.01, 0
+	return settings
+}
