@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestMaxCredentials(t *testing.T) {
+	for setting, want := range map[string]int{"": 0, "1": 1, "250000": 250_000, "100000000": 100_000_000} {
+		if got, err := maxCredentials(setting); got != want || err != nil {
+			t.Errorf("%q: %d, %v", setting, got, err)
+		}
+	}
+	for _, setting := range []string{"0", "-1", "1e5", "100_000", "many", " 1", "100000001", "99999999999999999999"} {
+		if got, err := maxCredentials(setting); err == nil || !strings.Contains(err.Error(), setting) {
+			t.Errorf("%q: %d, %v", setting, got, err)
+		}
+	}
+}
+
+func TestServerDoesNotStartWithABadSetting(t *testing.T) {
+	t.Setenv("VAULT_AUTH_MAX_CREDENTIALS", "many")
+	prefix := t.TempDir()
+	said := stderr(t, func() {
+		if status := run(context.Background(), []string{"-kong-prefix", prefix}); status != 1 {
+			t.Errorf("exit status %d", status)
+		}
+	})
+	if !strings.Contains(said, `VAULT_AUTH_MAX_CREDENTIALS: it must be a whole number between 1 and 100000000, not "many"`) {
+		t.Errorf("it says %q", said)
+	}
+	if sockets, _ := filepath.Glob(filepath.Join(prefix, "*.socket")); len(sockets) > 0 {
+		t.Errorf("it listens on %v", sockets)
+	}
+}
+
+// stderr is what f writes to standard error.
+func stderr(t *testing.T, f func()) string {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := os.Stderr
+	os.Stderr = w
+	defer func() { os.Stderr = before }()
+	f()
+	w.Close()
+	said, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(said)
+}
