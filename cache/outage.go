@@ -26,6 +26,10 @@ type outage struct {
 	since      instant
 	probes     int       // that have failed
 	lastAnswer time.Time // zero: none yet
+	// answered is when, on clock.mono, the latest lookup began that the store
+	// has answered. What fails but began before says nothing of the store now: a
+	// lookup that has hung through an outage ends only after it.
+	answered time.Duration
 }
 
 // pause is what a failing store has to be spared, and why.
@@ -82,10 +86,10 @@ func (c *Cache[V]) learn(f *flight[V], err error, now instant) {
 	switch {
 	case err == nil:
 		c.stats.found.Add(1)
-		c.recovered(now)
+		c.recovered(f, now)
 	case errors.Is(err, ErrAbsent):
 		c.stats.notFound.Add(1)
-		c.recovered(now)
+		c.recovered(f, now)
 	case errors.As(err, &panicked):
 		c.stats.panicked.Add(1)
 		if tell := c.observer.Panicked; tell != nil {
@@ -101,9 +105,10 @@ func (c *Cache[V]) learn(f *flight[V], err error, now instant) {
 	}
 }
 
-func (c *Cache[V]) recovered(now instant) {
+func (c *Cache[V]) recovered(f *flight[V], now instant) {
 	o := &c.outage
 	o.lastAnswer = time.Unix(0, now.wall)
+	o.answered = max(o.answered, f.began.mono)
 	if o.pause.Swap(nil) == nil {
 		return
 	}
@@ -117,6 +122,7 @@ func (c *Cache[V]) failed(f *flight[V], err error, now instant) {
 	o := &c.outage
 	p := o.pause.Load()
 	switch {
+	case p == nil && f.began.mono < o.answered && retryAfterOf(err) == 0:
 	case p == nil:
 		o.since, o.probes = now, 0
 		c.pauseFor(firstPause, err, now)

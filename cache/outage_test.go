@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -238,6 +239,34 @@ func TestBeginningOutageAnswersWhoWaitsForAPlace(t *testing.T) {
 		}
 		r.wantLookups(1)
 	})
+}
+
+func TestLookupThatHungThroughAnOutageOpensNoOther(t *testing.T) {
+	tests := map[string]struct {
+		err  error
+		want []string
+	}{
+		"no answer in time":          {context.DeadlineExceeded, nil},
+		"unless it asks for a pause": {failure{retryAfter: time.Second}, []string{"began: 429"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				r.put("k", "s")
+				r.take(2*time.Second - 1)
+				r.fail(test.err)
+				var hung sync.WaitGroup
+				hung.Go(func() { r.get("hung", "s") })
+				synctest.Wait()
+				time.Sleep(time.Second)
+				r.take(0)
+				r.fail(nil)
+				r.want(r.get("k", "s"), answer{"s loaded", 0})
+				hung.Wait()
+				r.wantEvents(test.want...)
+			})
+		})
+	}
 }
 
 func TestFreshRecordsDontNoticeAnOutage(t *testing.T) {
