@@ -4,12 +4,13 @@
 GO          ?= go
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME    ?= 1m
+SOAK        ?= 5m
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Go switches cgo off by itself where it finds no C compiler.
 RACE        := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test fuzz bench lint clean
+.PHONY: help build demo test soak fuzz bench lint clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +27,10 @@ test: ## all tests against a real Vault, and some seconds of each fuzz target
 	VAULTD_BIN=$$(cd e2e && $(GO) run ./build/vaultd) && export VAULTD_BIN && $(GO) test $(RACE) ./...
 	cd e2e && $(GO) test $(RACE) ./...
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=2s
+
+soak: build ## one fault after the other under load for SOAK (5m): a table, and the number of wrong answers
+	@cd e2e && $(GO) build -o ../bin/soak ./soak
+	@SOAK=$(SOAK) bin/soak
 
 # Go reports a target that is in the middle of an input when its time is up as
 # failed, with "context deadline exceeded" and no failing input.

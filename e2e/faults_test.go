@@ -1,0 +1,248 @@
+package e2e
+
+import (
+	"context"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"kong-vault-auth/e2e/faults"
+	"kong-vault-auth/e2e/vaultserver"
+)
+
+var kongAuth = vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"}
+
+// outage is a way for a store not to answer.
+type outage struct {
+	name       string
+	stops      bool // it stops Vault itself, so it needs one of its own
+	uncounted  bool // the proxy doesn't see the requests
+	begin, end func(context.Context, *vaultserver.Server, *faults.Proxy) error
+}
+
+func outages() []outage {
+	all := []outage{
+		{
+			name: "Vault stopped", stops: true,
+			begin: func(_ context.Context, v *vaultserver.Server, _ *faults.Proxy) error { return v.Stop() },
+			end:   func(ctx context.Context, v *vaultserver.Server, _ *faults.Proxy) error { return v.Restart(ctx) },
+		},
+		{
+			name: "Vault sealed", stops: true,
+			begin: func(ctx context.Context, v *vaultserver.Server, _ *faults.Proxy) error { return v.Seal(ctx) },
+			end:   func(ctx context.Context, v *vaultserver.Server, _ *faults.Proxy) error { return v.Unseal(ctx) },
+		},
+	}
+	for _, f := range faults.All() {
+		all = append(all, outage{
+			name: f.Name, uncounted: f.Name == faults.ClosedPort().Name,
+			begin: func(_ context.Context, _ *vaultserver.Server, p *faults.Proxy) error { return p.Set(f) },
+			end:   func(_ context.Context, _ *vaultserver.Server, p *faults.Proxy) error { return p.Clear() },
+		})
+	}
+	return all
+}
+
+// TestEveryFaultOfTheStoreIsSurvived, under load: known pairs long past their
+// ttl are answered as ever, from the fault's first moment on; one that was
+// never read is answered 503, not 401; the store is probed, not stormed; and
+// afterwards its answers count again.
+func TestEveryFaultOfTheStoreIsSurvived(t *testing.T) {
+	for _, o := range outages() {
+		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
+			vault := sharedVault
+			if o.stops {
+				vault = ownVault(t)
+			}
+			w := newWorldOn(t, vault, kongAuth)
+			known, unread := w.credentials(10), w.credential(nil)
+			proxy, config := w.behindProxy(object{"ttl": 0.2})
+			g := w.start(w.guarded("/", config))
+			w.warm(g, known)
+
+			knownFlow := startFlow(w, g, 3, inTurn(known...))
+			w.must(o.begin(t.Context(), vault, proxy))
+			// It waits for a lookup, so the outage is noticed when it is answered.
+			if diff := cmp.Diff(unavailable, refused(w.ask(g, unread))); diff != "" {
+				t.Errorf("pair that was never read (-want +got):\n%s", diff)
+			}
+			unreadFlow := startFlow(w, g, 1, inTurn(unread))
+			<-time.After(retrying)
+			proxy.Forget()
+			const lasting = 2 * time.Second
+			<-time.After(lasting)
+			requests := len(proxy.Requests())
+			got := unreadFlow.stop()
+			w.must(o.end(t.Context(), vault, proxy))
+
+			if got.answers[503] == 0 || len(got.answers) != 1 {
+				t.Errorf("pair that was never read: %v, want 503 only", got)
+			}
+			got.inTime(t, "pair that was never read")
+			if most := attempts * probesWithin(lasting); requests > most {
+				t.Errorf("%d requests reached the store in %s, want at most %d", requests, lasting, most)
+			}
+			eventually(t, "Vault's answers count again", func() bool { return w.ask(g, unread).Status == 200 })
+			if a := w.ask(g, newPair()); a.Status != 401 {
+				t.Errorf("afterwards, an unknown pair: %d %s", a.Status, a.Body)
+			}
+			knownFlow.stop().all200(t, "known pairs")
+			if o.uncounted {
+				t.Logf("a pair that was never read: %v", got)
+			} else {
+				t.Logf("a pair that was never read: %v; %d requests reached the store in %s", got, requests, lasting)
+			}
+		})
+	}
+}
+
+// attempts is how often one lookup asks Vault at most, and retrying how long the
+// lookups that began before the outage was noticed may go on with that.
+const (
+	attempts = 3
+	retrying = 400 * time.Millisecond
+)
+
+// probesWithin is how many probes of a failing store fit into a time, if each is
+// answered at once: the pauses between them begin with 250 ms and double up to
+// 5 s, each less up to a quarter.
+func probesWithin(d time.Duration) int {
+	n := 1
+	for pause := 250 * time.Millisecond; d >= 0; pause = min(2*pause, 5*time.Second) {
+		d -= pause * 3 / 4
+		n++
+	}
+	return n
+}
+
+// TestNameThatDoesNotResolveIsAnOutage. That the name of a Vault in use goes
+// away can't be had without a name server of one's own; it is an outage like
+// the others from there on.
+func TestNameThatDoesNotResolveIsAnOutage(t *testing.T) {
+	w := newWorld(t)
+	p := w.credential(nil)
+	g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"host": "vault.invalid"})}))
+	f := startFlow(w, g, 2, inTurn(p))
+	eventually(t, "the log names the remedy", func() bool { return strings.Contains(g.Log(), "check host") })
+	got := f.stop()
+	if got.answers[503] == 0 || len(got.answers) != 1 {
+		t.Errorf("%v, want 503 only", got)
+	}
+	got.inTime(t, "name that doesn't resolve")
+	t.Log(got)
+}
+
+// TestDeletedWhileStaleIsRefusedAtTheFirstAnswer of the store.
+func TestDeletedWhileStaleIsRefusedAtTheFirstAnswer(t *testing.T) {
+	w := newWorld(t)
+	doomed, others := w.credential(nil), w.credentials(3)
+	proxy, config := w.behindProxy(object{"ttl": 0.01})
+	g := w.start(w.guarded("/", config))
+	w.warm(g, append(others, doomed))
+
+	w.must(proxy.Set(faults.Reset()))
+	if a := w.ask(g, w.credential(nil)); a.Status != 503 {
+		t.Fatalf("pair that was never read: %d %s", a.Status, a.Body)
+	}
+	w.must(w.vault.Delete(t.Context(), w.kv, doomed.access))
+	for range 50 {
+		if a := w.ask(g, doomed); a.Status != 200 {
+			t.Fatalf("while the store fails: %d %s", a.Status, a.Body)
+		}
+	}
+	proxy.Forget()
+	w.must(proxy.Clear())
+	denied := func() bool { // Vault has said that there is no such secret
+		for _, r := range proxy.Requests() {
+			if strings.HasSuffix(r.Path, "/"+doomed.access) && r.Status == 404 {
+				return true
+			}
+		}
+		return false
+	}
+	late := 0 // accepted although Vault had answered
+	eventually(t, "the deleted pair is refused", func() bool {
+		was := denied()
+		a := w.ask(g, doomed)
+		if was && a.Status == 200 {
+			late++
+		}
+		return a.Status == 401
+	})
+	if late > 1 { // the answer may still have been on its way
+		t.Errorf("accepted %d times after Vault's no", late)
+	}
+	for range 50 {
+		if a := w.ask(g, doomed); a.Status != 401 {
+			t.Fatalf("once refused: %d %s", a.Status, a.Body)
+		}
+	}
+	w.must(proxy.Set(faults.Reset()))
+	for range 50 {
+		if a := w.ask(g, doomed); a.Status == 200 {
+			t.Fatal("the next outage has brought it back")
+		}
+	}
+	t.Logf("accepted %d times after Vault's no", late)
+}
+
+// TestMountThatMovedLocksNobodyOut, as "vault secrets move" does it.
+func TestMountThatMovedLocksNobodyOut(t *testing.T) {
+	kv := vaultserver.KV{Mount: "moving", Version: 2, Path: "kong-auth"}
+	if err := sharedVault.MountKV(t.Context(), kv); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorldOn(t, sharedVault, kv)
+	known, unread := w.credentials(12), w.credential(nil)
+	g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"ttl": 0.1})}))
+	w.warm(g, known)
+
+	f := startFlow(w, g, 3, inTurn(known...))
+	w.must(sharedVault.Remount(t.Context(), "moving", "moved"))
+	for range 20 {
+		if a := w.ask(g, unread); a.Status != 503 {
+			t.Fatalf("pair that was never read: %d %s", a.Status, a.Body)
+		}
+	}
+	w.must(sharedVault.Remount(t.Context(), "moved", "moving"))
+	eventually(t, "the mount is found again", func() bool { return w.ask(g, unread).Status == 200 })
+	f.stop().all200(t, "known pairs")
+}
+
+// TestKilledPluginServerIsBackWithinKongsSecond, and answers as before.
+func TestKilledPluginServerIsBackWithinKongsSecond(t *testing.T) {
+	w := newWorld(t)
+	known := w.credentials(10)
+	g := w.start(w.guarded("/", nil))
+	w.warm(g, known)
+	f := startFlow(w, g, 3, inTurn(known...))
+	const kills = 3
+	var longest time.Duration
+	for range kills {
+		old := pluginServers(t, g)
+		for _, pid := range old {
+			w.must(syscall.Kill(pid, syscall.SIGKILL))
+		}
+		killed := time.Now()
+		eventually(t, "another plugin server answers", func() bool {
+			now := pluginServers(t, g)
+			return len(now) == 1 && now[0] != old[0] && w.ask(g, known[0]).Status == 200
+		})
+		longest = max(longest, time.Since(killed))
+		for range 20 {
+			if a := w.ask(g, known[1]); a.Status != 200 {
+				t.Fatalf("back, but: %d %s", a.Status, a.Body)
+			}
+		}
+	}
+	got := f.stop()
+	t.Logf("%v; back after %s at most", got, longest.Round(time.Millisecond))
+	delete(got.answers, 500) // Kong's own, while nobody listens
+	if len(got.answers) != 1 || got.answers[200] == 0 {
+		t.Errorf("%v, want 200, and 500 while there is no plugin server", got)
+	}
+	got.inTime(t, "around the kills")
+}

@@ -1,0 +1,156 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"kong-vault-auth/e2e/faults"
+)
+
+// flow is a steady stream of requests from several clients.
+type flow struct {
+	ended   chan struct{}
+	clients sync.WaitGroup
+	mu      sync.Mutex
+	tally   tally // guarded by mu
+}
+
+// tally is what came of a flow.
+type tally struct {
+	answers map[int]int // by status
+	slowest time.Duration
+}
+
+func (t tally) String() string {
+	return fmt.Sprintf("answers %v, the slowest after %s", t.answers, t.slowest.Round(time.Millisecond))
+}
+
+// pace is the time between two requests of one client of a flow.
+const pace = 10 * time.Millisecond
+
+// startFlow sends requests, each with a pair that next gives, and calls done
+// when it is answered. next must be safe for concurrent use.
+func startFlow(w *world, g gateway, clients int, next func() (p pair, done func())) *flow {
+	f := &flow{ended: make(chan struct{}), tally: tally{answers: map[int]int{}}}
+	for range clients {
+		f.clients.Go(func() {
+			client := &http.Client{Transport: &http.Transport{}}
+			defer client.CloseIdleConnections()
+			ticks := time.NewTicker(pace)
+			defer ticks.Stop()
+			for {
+				select {
+				case <-f.ended:
+					return
+				case <-ticks.C:
+				}
+				p, done := next()
+				began := time.Now()
+				a := w.fetch(client, g.URL(), http.MethodGet, "/", p.header(), "")
+				done()
+				f.add(a, time.Since(began))
+			}
+		})
+	}
+	return f
+}
+
+func (f *flow) add(a answer, took time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tally.answers[a.Status]++
+	f.tally.slowest = max(f.tally.slowest, took)
+}
+
+// await returns after n more answers.
+func (f *flow) await(t *testing.T, n int) {
+	t.Helper()
+	count := func() (sum int) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, answers := range f.tally.answers {
+			sum += answers
+		}
+		return sum
+	}
+	before := count()
+	eventually(t, "requests are answered", func() bool { return count() >= before+n })
+}
+
+func (f *flow) stop() tally {
+	close(f.ended)
+	f.clients.Wait()
+	return f.tally
+}
+
+// all200 requires that every answer was a 200 and none came after the lookup
+// deadline, and reports the figures.
+func (t tally) all200(tb testing.TB, whose string) {
+	tb.Helper()
+	if t.answers[200] == 0 || len(t.answers) != 1 {
+		tb.Errorf("%s: %v, want 200 only", whose, t)
+	}
+	t.inTime(tb, whose)
+	tb.Logf("%s: %v", whose, t)
+}
+
+// latest is the lookup deadline of 2 s, and what a busy machine adds.
+const latest = 3500 * time.Millisecond
+
+func (t tally) inTime(tb testing.TB, whose string) {
+	tb.Helper()
+	if t.slowest > latest {
+		tb.Errorf("%s: an answer took %s", whose, t.slowest)
+	}
+}
+
+// inTurn gives out pairs, one after the other, again and again.
+func inTurn(pairs ...pair) func() (pair, func()) {
+	var given atomic.Int64
+	return func() (pair, func()) { return pairs[int(given.Add(1))%len(pairs)], func() {} }
+}
+
+// behindProxy puts a proxy before the world's Vault; hcv is the world's then,
+// through it.
+func (w *world) behindProxy(settings object) (proxy *faults.Proxy, config object) {
+	w.Helper()
+	proxy, err := faults.Listen(w.vault.Addr)
+	w.must(err)
+	w.Cleanup(func() {
+		if err := proxy.Close(); err != nil {
+			w.Error(err)
+		}
+	})
+	hcv := w.hcv(settings)
+	hcv["port"] = portOf(proxy.URL)
+	return proxy, object{"hcv": hcv}
+}
+
+// credentials stores n new pairs of alice's.
+func (w *world) credentials(n int) []pair {
+	w.Helper()
+	pairs := make([]pair, n)
+	for i := range pairs {
+		pairs[i] = w.credential(nil)
+	}
+	return pairs
+}
+
+// ask is a request with a pair, beside others.
+func (w *world) ask(g gateway, p pair) answer {
+	return w.fetch(http.DefaultClient, g.URL(), http.MethodGet, "/", p.header(), "")
+}
+
+// warm has each pair read once.
+func (w *world) warm(g gateway, pairs []pair) {
+	w.Helper()
+	for _, p := range pairs {
+		if a := w.ask(g, p); a.Status != 200 {
+			w.Fatalf("before: %d %s", a.Status, a.Body)
+		}
+	}
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"slices"
+	"time"
+)
+
+// What is a wrong answer. Each rule is one of the plugin's promises; where an
+// answer falls into a change (the store begins to fail, a secret is being
+// rotated), what held before it and what holds after it are both right.
+
+// slack is what a change is given to get around: from the store's first answer
+// to the cache having it, and from a ttl's end to the lookup that it causes.
+const slack = time.Second
+
+// The most that answers may take.
+const (
+	lookupLimit = 2500 * time.Millisecond // the lookup deadline of 2 s, and what a busy machine adds
+	staleLimit  = 300 * time.Millisecond  // of known pairs while the store fails, for 95 in 100: the rest is the machine's
+)
+
+// respawn is how long there may be no plugin server after it was killed: Kong's
+// second, and its start on a busy machine.
+const respawn = 3 * time.Second
+
+// kind is what a claim is, and so what it is to be answered.
+type kind int
+
+const (
+	known   kind = iota // a pair that has been read before the fault
+	unread              // a pair of the store's that nobody has asked for before the fault
+	graced              // a secret token that is the latest or the one before, which has grace
+	rotated             // a secret token, the latest or one before it, without grace
+	deleted             // a known pair that is deleted in the phase
+	wrong               // a known access token with a secret token made up
+	unknown             // an access token made up
+	nowhere             // a pair asked for at a Vault whose name doesn't resolve
+)
+
+var kinds = [...]string{"known pair", "pair not read before", "rotated with grace", "rotated", "deleted pair", "wrong secret token", "unknown access token", "name that doesn't resolve"}
+
+func (k kind) String() string { return kinds[k] }
+
+// claim is what a request claims to be.
+type claim struct {
+	kind           kind
+	access, secret string
+	consumer       string // whose it is
+	generation     int    // of the secret token, from 0
+}
+
+// sent is a request and its answer.
+type sent struct {
+	claim
+	began, ended time.Time
+	status       int
+	as           string // the consumer that the upstream was told of
+}
+
+func (s *sent) took() time.Duration { return s.ended.Sub(s.began) }
+
+// change is when something was being done: it took effect at some time between.
+type change struct{ began, ended time.Time }
+
+// timeline is what happened in a phase. It begins with a store that answers.
+type timeline struct {
+	fails     bool                // the fault is one of the store's
+	fault     change              // its beginning
+	cleared   time.Time           // when its end began
+	healthy   time.Time           // the store's first answer after it
+	rotations map[string][]change // by access token: the i-th made generation i+1
+	deletions map[string]change   // by access token
+	killed    time.Time           // the plugin server, if it was
+	flooded   bool                // the budget is used up
+}
+
+// failing: no lookup that the request can have caused was answered.
+func (t *timeline) failing(s *sent) bool {
+	return t.fails && s.began.After(t.fault.ended) && s.ended.Before(t.cleared)
+}
+
+// answering: all were.
+func (t *timeline) answering(s *sent) bool {
+	return !t.fails || s.ended.Before(t.fault.began) || s.began.After(t.healthy.Add(slack))
+}
+
+// verdict is what is wrong with an answer.
+type verdict int
+
+const (
+	right    verdict = iota
+	accepted         // and shouldn't be
+	refused          // and shouldn't be, or refused as it shouldn't be
+)
+
+// judge goes through the answers of a phase, in the order in which they ended.
+type judge struct {
+	timeline
+	proven map[claim]time.Time  // when a claim was first answered 200
+	denied map[string]time.Time // when a deleted pair was first answered 401
+}
+
+func newJudge(t timeline) *judge {
+	return &judge{timeline: t, proven: map[claim]time.Time{}, denied: map[string]time.Time{}}
+}
+
+func (j *judge) judge(s *sent) verdict {
+	verdict := j.verdict(s)
+	switch {
+	case s.status == 200:
+		note(j.proven, s.claim, s.ended)
+	case s.status == 401 && s.kind == deleted:
+		note(j.denied, s.access, s.ended)
+	}
+	return verdict
+}
+
+func note[K comparable](m map[K]time.Time, k K, at time.Time) {
+	if _, ok := m[k]; !ok {
+		m[k] = at
+	}
+}
+
+func (j *judge) verdict(s *sent) verdict {
+	switch {
+	case s.status == 500 && !j.killed.IsZero() && s.ended.After(j.killed) && s.began.Before(j.killed.Add(respawn)):
+		return right // Kong's own, while there is no plugin server
+	case s.status == 200 && s.as != s.consumer:
+		return accepted
+	case slices.Contains(j.allowed(s), s.status):
+		return right
+	case s.status == 200:
+		return accepted
+	}
+	return refused
+}
+
+// allowed are the statuses that are right.
+func (j *judge) allowed(s *sent) []int {
+	switch s.kind {
+	case known:
+		return []int{200}
+	case unread:
+		return j.valid(s)
+	case graced:
+		return j.secret(s, s.generation+1)
+	case rotated:
+		return j.secret(s, s.generation)
+	case deleted:
+		return j.deleted(s)
+	case wrong:
+		return j.mismatched(s)
+	case nowhere:
+		return []int{503}
+	}
+	if j.failing(s) {
+		return []int{503, 429} // 401 would be a no that nobody has said
+	}
+	return j.mismatched(s)
+}
+
+// valid: a pair that proves itself now. Once it was answered 200 it is known, and
+// remains so whatever the store does.
+func (j *judge) valid(s *sent) []int {
+	first, seen := j.proven[s.claim]
+	switch {
+	case seen && first.Before(s.began):
+		return []int{200}
+	case j.failing(s):
+		return []int{503, 429}
+	case !j.answering(s), j.flooded && s.kind == unread:
+		return []int{200, 503, 429}
+	}
+	return []int{200}
+}
+
+// mismatched: a record is at hand, or isn't, but does not answer the claim.
+func (j *judge) mismatched(s *sent) []int {
+	switch {
+	case !j.answering(s):
+		return []int{401, 503, 429}
+	case j.flooded, s.kind != unknown: // too many wrong secrets for one credential are limited
+		return []int{401, 429}
+	}
+	return []int{401}
+}
+
+// secret: a secret token of a credential that rotates, good as long as the
+// generation last is the latest.
+func (j *judge) secret(s *sent, last int) []int {
+	rotations := j.rotations[s.access]
+	if last >= len(rotations) || s.ended.Before(rotations[last].began) {
+		return j.valid(s)
+	}
+	ended := rotations[last]
+	if s.began.After(ended.ended) && (j.newerSeen(s, last) || j.expired(s, ended.ended)) {
+		return j.mismatched(s)
+	}
+	return []int{200, 401, 503, 429}
+}
+
+// newerSeen: a later generation than last was answered 200 before.
+func (j *judge) newerSeen(s *sent, last int) bool {
+	for c, at := range j.proven {
+		if c.access == s.access && c.generation > last && at.Before(s.began) {
+			return true
+		}
+	}
+	return false
+}
+
+// expired: what was cached at a time has passed its ttl since, and the store
+// answers.
+func (j *judge) expired(s *sent, at time.Time) bool {
+	return j.answering(s) && s.began.After(at.Add(ttl+slack))
+}
+
+// deleted: a known pair, until it is deleted. It may be honoured until its ttl
+// ends, or if the store is failing then, until the store answers; and never again
+// once it was refused.
+func (j *judge) deleted(s *sent) []int {
+	d, ok := j.deletions[s.access]
+	if !ok || s.ended.Before(d.began) {
+		return []int{200}
+	}
+	if denied, ok := j.denied[s.access]; ok && denied.Before(s.began) || s.began.After(d.ended) && j.expired(s, d.ended) {
+		return j.mismatched(s)
+	}
+	return []int{200, 401}
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// row is what came of a phase.
+type row struct {
+	name              string
+	requests          int
+	accepted, refused int           // that shouldn't be
+	late              int           // over lookupLimit, or over staleLimit if too many were
+	p50, p99, slowest time.Duration // p50 and p99 of known pairs
+	reads             int           // lookups that reached Vault or the proxy before it
+	memory            [2]int        // of the plugin server at start and end, in MiB
+	wrong             []string      // what was wrong, in words
+}
+
+// add takes in the answers of a phase.
+func (r *row) add(answers []sent, t timeline) {
+	r.requests = len(answers)
+	slices.SortFunc(answers, func(a, b sent) int { return a.ended.Compare(b.ended) })
+	r.judge(answers, t)
+	r.measure(answers, t)
+}
+
+// mistake is what wrong answers have in common.
+type mistake struct {
+	kind   kind
+	what   string
+	status int
+}
+
+// judge goes through the answers. In a flood, what is refused may be late: it
+// shares a client address, and so the places for lookups, with the guesses.
+func (r *row) judge(answers []sent, t timeline) {
+	j := newJudge(t)
+	count, first := map[mistake]int{}, map[mistake]*sent{}
+	for i := range answers {
+		s := &answers[i]
+		m := mistake{kind: s.kind, status: s.status}
+		switch v := j.judge(s); {
+		case v == accepted:
+			r.accepted++
+			m.what = "wrongly accepted"
+		case v == refused:
+			r.refused++
+			m.what = "wrongly refused"
+		case s.took() > lookupLimit && !(t.flooded && s.status != 200):
+			r.late++
+			m.what = "late"
+		default:
+			continue
+		}
+		if count[m]++; count[m] == 1 {
+			first[m] = s
+		}
+	}
+	for m, n := range count {
+		s := first[m]
+		r.wrong = append(r.wrong, fmt.Sprintf("%d × %s, %s: %d (the first was sent %s after the fault began, and answered after %s)", n, m.kind, m.what, m.status,
+			s.began.Sub(t.fault.began).Round(time.Millisecond), s.took().Round(time.Millisecond)))
+	}
+	slices.Sort(r.wrong)
+}
+
+func (r *row) measure(answers []sent, t timeline) {
+	var all, stale []time.Duration // of known pairs; while the store failed
+	for i := range answers {
+		s := &answers[i]
+		r.slowest = max(r.slowest, s.took())
+		if s.kind != known {
+			continue
+		}
+		all = append(all, s.took())
+		if t.failing(s) {
+			stale = append(stale, s.took())
+		}
+	}
+	r.p50, r.p99 = percentile(all, 50), percentile(all, 99)
+	if percentile(stale, 95) > staleLimit {
+		slow := len(slices.DeleteFunc(stale, func(d time.Duration) bool { return d <= staleLimit }))
+		r.late += slow
+		r.wrong = append(r.wrong, fmt.Sprintf("%d × %s, later than %s while the store failed", slow, known, staleLimit))
+	}
+}
+
+func percentile(d []time.Duration, n int) time.Duration {
+	if len(d) == 0 {
+		return 0
+	}
+	slices.Sort(d)
+	return d[len(d)*n/100]
+}
+
+// table is all of them.
+type table struct{ rows []row }
+
+const format = "%-29s %8s %9s %8s %5s %8s %8s %8s %8s %9s"
+
+func (*table) head() string {
+	return fmt.Sprintf(format, "", "", "wrongly", "wrongly", "", "known", "known", "", "", "plugin's") + "\n" +
+		fmt.Sprintf(format, "fault", "requests", "accepted", "refused", "late", "p50", "p99", "slowest", "lookups", "MiB")
+}
+
+// add returns the row's line, and what was wrong.
+func (t *table) add(r row) string {
+	t.rows = append(t.rows, r)
+	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/1e6) }
+	line := fmt.Sprintf(format, r.name, fmt.Sprint(r.requests), fmt.Sprint(r.accepted), fmt.Sprint(r.refused), fmt.Sprint(r.late),
+		ms(r.p50), ms(r.p99), ms(r.slowest), fmt.Sprint(r.reads), fmt.Sprintf("%d → %d", r.memory[0], r.memory[1]))
+	return strings.Join(append([]string{line}, r.wrong...), "\n    ") + "\n"
+}
+
+func (t *table) wrong() (n int) {
+	for _, r := range t.rows {
+		n += r.accepted + r.refused + r.late
+	}
+	return n
+}
