@@ -76,7 +76,7 @@ func exitArgs(v Verdict, id, contentType string) *kong_plugin_protocol.ExitArgs 
 		header[name] = value
 	}
 	args := &kong_plugin_protocol.ExitArgs{Status: int32(v.status)}
-	if isGRPC(contentType) {
+	if IsGRPC(contentType) {
 		// Without a Content-Type Kong makes grpc-status and grpc-message of it.
 		args.Body = []byte(v.message)
 	} else {
@@ -91,7 +91,9 @@ func exitArgs(v Verdict, id, contentType string) *kong_plugin_protocol.ExitArgs 
 	return args
 }
 
-func isGRPC(contentType string) bool {
+// IsGRPC reports whether a request of that Content-Type is gRPC, as Kong tells it
+// when it answers one.
+func IsGRPC(contentType string) bool {
 	return strings.HasPrefix(strings.ToLower(contentType), "application/grpc")
 }
 

@@ -18,7 +18,7 @@ func (h *handler) tokens(e *pluginserver.Event, r *request) (pair, error) {
 		fill(&access, tokens.FindQuery(r.query, h.config.AccessTokenName))
 		fill(&secret, tokens.FindQuery(r.query, h.config.SecretTokenName))
 	}
-	if h.config.TokensInBody && (access.Count == 0 || secret.Count == 0) && !r.grpc() && !r.upgrade {
+	if h.config.TokensInBody && (access.Count == 0 || secret.Count == 0) && !pluginserver.IsGRPC(r.contentType.Value) && !r.upgrade {
 		if err := h.readBody(e, r); err != nil {
 			return pair{}, err
 		}

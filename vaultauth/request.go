@@ -3,7 +3,6 @@ package vaultauth
 import (
 	"bytes"
 	"errors"
-	"strings"
 
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/tokens"
@@ -154,8 +153,4 @@ func (r *request) Address() string {
 		r.address = &address
 	}
 	return *r.address
-}
-
-func (r *request) grpc() bool {
-	return strings.HasPrefix(strings.ToLower(r.contentType.Value), "application/grpc")
 }
