@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"kong-vault-auth/e2e/vaultserver"
@@ -97,26 +96,7 @@ func (a *authWorld) node(changes object, env ...string) gateway {
 func (a *authWorld) gateway(config object, env ...string) gateway {
 	a.Helper()
 	env = append(env, "VAULT_AUTH_LOG_LEVEL=debug")
-	var names []string
-	for _, line := range env {
-		name, _, _ := strings.Cut(line, "=")
-		names = append(names, name)
-	}
-	env = append(env, "KONG_NGINX_MAIN_ENV="+strings.Join(names, "; env "), "KONG_LOG_LEVEL=info")
-	var g gateway
-	a.Cleanup(func() { // after its end
-		if g == nil {
-			return // it has not started
-		}
-		log := allLevels(g)
-		for _, secret := range a.hidden {
-			if strings.Contains(log, secret) {
-				a.Errorf("%s is in the log:\n%s", secret, log)
-			}
-		}
-	})
-	g = start(a.T, a.declare(consumers(), a.guarded("/", config)), env...)
-	return g
+	return a.startUnderWatch(a.guarded("/", config), env, &a.hidden)
 }
 
 // ask sends a pair, and looks that it doesn't come into the log.

@@ -139,26 +139,7 @@ func (a *azure) gateway(config object, env []string) gateway {
 	a.Helper()
 	env = append(env, a.server.Environ(a.file("ca.pem", string(a.server.CA())))...)
 	env = append(env, "VAULT_AUTH_LOG_LEVEL=debug", "AZURE_SDK_GO_LOGGING=all")
-	var names []string
-	for _, line := range env {
-		name, _, _ := strings.Cut(line, "=")
-		names = append(names, name)
-	}
-	env = append(env, "KONG_NGINX_MAIN_ENV="+strings.Join(names, "; env "), "KONG_LOG_LEVEL=info")
-	var g gateway
-	a.Cleanup(func() { // after its end
-		if g == nil {
-			return // it has not started
-		}
-		log := allLevels(g)
-		for _, secret := range a.hidden {
-			if strings.Contains(log, secret) {
-				a.Errorf("%s is in the log:\n%s", secret, log)
-			}
-		}
-	})
-	g = start(a.T, a.declare(consumers(), route{"/", []object{{"name": "vault-auth", "config": config}}}), env...)
-	return g
+	return a.startUnderWatch(route{"/", []object{{"name": "vault-auth", "config": config}}}, env, &a.hidden)
 }
 
 // allLevels is all that a gateway has logged.

@@ -1,0 +1,30 @@
+package e2e
+
+import "strings"
+
+// startUnderWatch starts a gateway with one route, whose plugin server gets env.
+// Nothing that is hidden when it ends may be in what it has logged, at any
+// level.
+func (w *world) startUnderWatch(r route, env []string, hidden *[]string) gateway {
+	w.Helper()
+	var names []string
+	for _, line := range env {
+		name, _, _ := strings.Cut(line, "=")
+		names = append(names, name)
+	}
+	env = append(env, "KONG_NGINX_MAIN_ENV="+strings.Join(names, "; env "), "KONG_LOG_LEVEL=info")
+	var g gateway
+	w.Cleanup(func() { // after its end
+		if g == nil {
+			return // it has not started
+		}
+		log := allLevels(g)
+		for _, secret := range *hidden {
+			if strings.Contains(log, secret) {
+				w.Errorf("%s is in the log:\n%s", secret, log)
+			}
+		}
+	})
+	g = start(w.T, w.declare(consumers(), r), env...)
+	return g
+}
