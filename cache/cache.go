@@ -25,8 +25,8 @@ const housekeeping = time.Second
 // lookup is for. It returns what it found, an error that matches ErrAbsent for
 // a definite no, or any other error for a failure, which may have the methods
 //
-//	RetryAfter() time.Duration    // how long the store asked to be left alone
-//	ResurrectFor() time.Duration  // caps the policy's ResurrectTTL if not 0
+//	RetryAfter() time.Duration  // how long the store asked to be left alone
+//	Denied() bool               // whether Policy.ResurrectDeniedTTL holds
 //
 // It must return when ctx ends. Lookups of different keys run concurrently.
 type LookupFunc[V any] func(ctx context.Context, key, name string) (Found[V], error)

@@ -67,10 +67,9 @@ func (e *PanicError) Error() string {
 type (
 	// retryAfter is how long the store asked to be left alone.
 	retryAfter interface{ RetryAfter() time.Duration }
-	// resurrectFor caps the policy's ResurrectTTL while this failure lasts: a
-	// store that answers but denies everything is trusted for a shorter time
-	// than one that is gone. 0 leaves it at the policy's.
-	resurrectFor interface{ ResurrectFor() time.Duration }
+	// denied is a store that answers, and denies everything. That is a mistake,
+	// as any outage, or somebody has meant it.
+	denied interface{ Denied() bool }
 )
 
 func retryAfterOf(err error) time.Duration {
@@ -81,10 +80,7 @@ func retryAfterOf(err error) time.Duration {
 	return 0
 }
 
-func resurrectForOf(err error) time.Duration {
-	var r resurrectFor
-	if errors.As(err, &r) {
-		return r.ResurrectFor()
-	}
-	return 0
+func isDenied(err error) bool {
+	var d denied
+	return errors.As(err, &d) && d.Denied()
 }

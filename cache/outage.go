@@ -34,9 +34,9 @@ type outage struct {
 
 // pause is what a failing store has to be spared, and why.
 type pause struct {
-	until        time.Duration // the clock.mono from which it may be probed; forever while it is
-	err          error
-	resurrectFor time.Duration
+	until  time.Duration // the clock.mono from which it may be probed; forever while it is
+	err    error
+	denied bool
 }
 
 // paused reports whether the store is failing and must not be asked now.
@@ -47,8 +47,8 @@ func (o *outage) paused(now instant) bool {
 
 // resurrect is how long past its ttl a record may be answered with.
 func (o *outage) resurrect(p *Policy) time.Duration {
-	if pause := o.pause.Load(); pause != nil && pause.resurrectFor > 0 {
-		return min(p.ResurrectTTL, pause.resurrectFor)
+	if pause := o.pause.Load(); pause != nil && pause.denied {
+		return min(p.ResurrectTTL, p.ResurrectDeniedTTL)
 	}
 	return p.ResurrectTTL
 }
@@ -67,7 +67,7 @@ func (o *outage) admit(now instant) (probe bool, err error) {
 }
 
 func (o *outage) setPause(until time.Duration, err error) {
-	o.pause.Store(&pause{until: until, err: err, resurrectFor: resurrectForOf(err)})
+	o.pause.Store(&pause{until: until, err: err, denied: isDenied(err)})
 }
 
 // unavailable is what a failure means for a Get with nothing at hand.

@@ -12,11 +12,14 @@ import (
 )
 
 // failure is a store that could not say.
-type failure struct{ retryAfter, resurrectFor time.Duration }
+type failure struct {
+	retryAfter time.Duration
+	denied     bool
+}
 
-func (failure) Error() string                 { return "429" }
-func (f failure) RetryAfter() time.Duration   { return f.retryAfter }
-func (f failure) ResurrectFor() time.Duration { return f.resurrectFor }
+func (failure) Error() string               { return "429" }
+func (f failure) RetryAfter() time.Duration { return f.retryAfter }
+func (f failure) Denied() bool              { return f.denied }
 
 // outage makes the store fail with err, and the cache know it.
 func (r *rig) outage(err error) {
@@ -41,16 +44,19 @@ func TestStaleRecordIsAnsweredAtOnceWhileTheStoreFails(t *testing.T) {
 
 func TestResurrectionEnds(t *testing.T) {
 	tests := map[string]struct {
-		err  error
-		last time.Duration // the age at which the record is no longer answered with
+		err    error
+		denied time.Duration // resurrect_denied_ttl
+		last   time.Duration // the age at which the record is no longer answered with
 	}{
-		"resurrect_ttl past its ttl":     {errDown, 1100 * time.Second},
-		"earlier if the failure says so": {fmt.Errorf("denied: %w", failure{resurrectFor: 300 * time.Second}), 400 * time.Second},
-		"a failure can't make it later":  {failure{resurrectFor: time.Hour}, 1100 * time.Second},
+		"resurrect_ttl past its ttl":             {errDown, 300 * time.Second, 1100 * time.Second},
+		"earlier if everything is denied":        {fmt.Errorf("403: %w", failure{denied: true}), 300 * time.Second, 400 * time.Second},
+		"never later because of that":            {failure{denied: true}, time.Hour, 1100 * time.Second},
+		"another failure that could be a denial": {failure{}, 300 * time.Second, 1100 * time.Second},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(r *rig) {
+				r.p.ResurrectDeniedTTL = test.denied
 				r.put("k", "s")
 				r.get("k", "s")
 				time.Sleep(test.last - time.Millisecond)
@@ -67,18 +73,23 @@ func TestResurrectionEnds(t *testing.T) {
 }
 
 func TestFailureWhileWaitingFallsBackOnTheStaleRecord(t *testing.T) {
-	for err, want := range map[error]string{
-		errDown:                                "s resurrected",
-		failure{resurrectFor: time.Minute}:     "unavailable for 1s: 429", // it is too old for that
-		failure{resurrectFor: 3 * time.Minute}: "s resurrected",
+	for _, test := range []struct {
+		err    error
+		denied time.Duration // resurrect_denied_ttl
+		want   string
+	}{
+		{errDown, time.Minute, "s resurrected"},
+		{failure{denied: true}, time.Minute, "unavailable for 1s: 429"}, // it is too old for that
+		{failure{denied: true}, 3 * time.Minute, "s resurrected"},
 	} {
 		bubble(t, func(r *rig) {
+			r.p.ResurrectDeniedTTL = test.denied
 			r.put("k", "s")
 			r.get("k", "s")
 			time.Sleep(200 * time.Second)
 			r.take(100 * time.Millisecond)
-			r.fail(err)
-			r.want(r.get("k", "s"), answer{want, 100 * time.Millisecond})
+			r.fail(test.err)
+			r.want(r.get("k", "s"), answer{test.want, 100 * time.Millisecond})
 		})
 	}
 }

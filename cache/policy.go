@@ -23,6 +23,9 @@ type Policy struct {
 	// ResurrectTTL is how long past its ttl a record is still answered with
 	// while the store can't say. 0 means not at all.
 	ResurrectTTL time.Duration
+	// ResurrectDeniedTTL takes the place of a longer ResurrectTTL while the store
+	// answers, and denies everything.
+	ResurrectDeniedTTL time.Duration
 	// LookupsPerSecond is the budget of lookups that find nothing. 0 means
 	// DefaultLookupsPerSecond. The cache has one budget; its rate is that of
 	// the latest Get that needed a lookup.

@@ -105,12 +105,13 @@ func reasonOf(err error) string {
 // policy is what an object's limits mean to the cache.
 func (l *Limits) policy(lookupTimeout time.Duration) cache.Policy {
 	return cache.Policy{
-		TTL:              l.TTL.duration(),
-		MaxTTL:           l.MaxTTL.duration(),
-		NegTTL:           l.NegTTL.duration(),
-		ResurrectTTL:     l.ResurrectTTL.duration(),
-		LookupsPerSecond: l.MaxLookupsPerSecond,
-		LookupTimeout:    lookupTimeout,
+		TTL:                l.TTL.duration(),
+		MaxTTL:             l.MaxTTL.duration(),
+		NegTTL:             l.NegTTL.duration(),
+		ResurrectTTL:       l.ResurrectTTL.duration(),
+		ResurrectDeniedTTL: l.ResurrectDeniedTTL.duration(),
+		LookupsPerSecond:   l.MaxLookupsPerSecond,
+		LookupTimeout:      lookupTimeout,
 	}
 }
 

@@ -198,6 +198,23 @@ func TestMoreUnusableRecordsThanAreRemembered(t *testing.T) {
 	}
 }
 
+func TestDeniedLoginIsTrustedForAShorterTime(t *testing.T) {
+	for seconds, last := range map[Seconds]time.Duration{300: 6 * time.Minute, 30: 90 * time.Second, 3000: 11 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			o, store := object(t, &logbook{}, func(c *HCV) { c.ResurrectTTL, c.ResurrectDeniedTTL = 600, seconds }, alice())
+			wantAccepted(t, o, "ac-alice", "right")
+			store.fail(&Failure{Op: "read secret/kong-auth/0123456789ab", Reason: Denied})
+			time.Sleep(last - time.Second)
+			wantAccepted(t, o, "ac-alice", "right")
+			time.Sleep(time.Second)
+			var unavailable *UnavailableError
+			if _, err := o.Lookup(t.Context(), "ac-alice", "right", nil); !errors.As(err, &unavailable) {
+				t.Errorf("resurrect_denied_ttl %v: %v after %s", seconds, err, last)
+			}
+		})
+	}
+}
+
 func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logbook{}

@@ -122,18 +122,9 @@ func (e *Failure) Unwrap() error { return e.Err }
 // name: a policy or role that was taken away, by mistake or on purpose.
 const Denied = "denied"
 
-// resurrectDenied is how long credentials outlive their ttl after that. It may
-// be a mistake, as any outage; it must not be a way around a withdrawal.
-const resurrectDenied = 5 * time.Minute
-
-// ResurrectFor caps how long credentials outlive their ttl while the store
-// fails like this; 0 leaves it at the object's resurrect_ttl.
-func (e *Failure) ResurrectFor() time.Duration {
-	if e.Reason == Denied {
-		return resurrectDenied
-	}
-	return 0
-}
+// Denied reports whether credentials outlive their ttl by the object's
+// resurrect_denied_ttl only.
+func (e *Failure) Denied() bool { return e.Reason == Denied }
 
 // RetryAfter is how long the store asked to be left alone; the cache's pause
 // respects it.
