@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"kong-vault-auth/securefile"
 )
@@ -68,16 +67,9 @@ func (s *sunk) restore(ctx context.Context, c *conn) (grant, error) {
 	return grant{token: token, auth: stands.token.auth(token)}, nil
 }
 
-// keep writes the file so that no reader ever sees half a token.
 func (s *sunk) keep(token string) error {
-	f, err := os.CreateTemp(filepath.Dir(s.file), filepath.Base(s.file)+".*") // mode 0600
-	if err != nil {
+	return securefile.Replace(s.file, func(w io.Writer) error {
+		_, err := io.WriteString(w, token+"\n")
 		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(token + "\n")
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), s.file)
+	})
 }

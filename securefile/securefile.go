@@ -1,6 +1,7 @@
 // Package securefile reads files that decide who may pass: tokens, keys,
 // definitions of vault objects. It refuses what somebody else could have
-// written, or could have read where it holds a secret.
+// written, or could have read where it holds a secret. And it writes such files
+// so that nobody else can read them, nor anybody half of one.
 package securefile
 
 import (
@@ -37,18 +38,11 @@ func (e *Error) Unwrap() error { return e.Err }
 // or to root: root may anything, and a Kubernetes volume is root's. The error
 // is an *Error, which names the file.
 func Read(name string, readers Readers, max int) ([]byte, error) {
-	f, err := os.Open(name)
+	f, err := Open(name, readers)
 	if err != nil {
-		remedy := "check that Kong's user may read it"
-		if errors.Is(err, fs.ErrNotExist) {
-			remedy = "it is read as soon as it is there"
-		}
-		return nil, &Error{err, remedy}
-	}
-	defer f.Close()
-	if err := check(f, readers); err != nil {
 		return nil, err
 	}
+	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, int64(max)+1))
 	switch {
 	case err != nil:
@@ -57,6 +51,24 @@ func Read(name string, readers Readers, max int) ([]byte, error) {
 		return nil, &Error{fmt.Errorf("%s is larger than %d bytes", name, max), "name the right file"}
 	}
 	return b, nil
+}
+
+// Open is Read for a file that is too large to be held in memory. Whoever calls
+// it closes the file.
+func Open(name string, readers Readers) (*os.File, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		remedy := "check that Kong's user may read it"
+		if errors.Is(err, fs.ErrNotExist) {
+			remedy = "it is read as soon as it is there"
+		}
+		return nil, &Error{err, remedy}
+	}
+	if err := check(f, readers); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // check looks at the open file, so that it can't be exchanged in between.

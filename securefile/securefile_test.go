@@ -2,6 +2,7 @@ package securefile_test
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -56,5 +57,40 @@ func TestRead(t *testing.T) {
 	}
 	if _, err := securefile.Read(name, securefile.Nobody, 10); err == nil || !strings.Contains(err.Error(), "chmod 0600 "+name) {
 		t.Errorf("a file anybody may read: %v", err)
+	}
+}
+
+func TestReplaceIsAllOrNothing(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "f")
+	if err := os.WriteFile(name, []byte("old, and longer"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	text := func(s string, end error) func(io.Writer) error {
+		return func(w io.Writer) error {
+			if _, err := io.WriteString(w, s); err != nil {
+				return err
+			}
+			return end
+		}
+	}
+	failure := errors.New("no more")
+	if err := securefile.Replace(name, text("half", failure)); !errors.Is(err, failure) {
+		t.Errorf("got %v, want the error of write", err)
+	}
+	if b, err := os.ReadFile(name); err != nil || string(b) != "old, and longer" {
+		t.Errorf("after a failure: %q, %v", b, err)
+	}
+	if err := securefile.Replace(name, text("new", nil)); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := securefile.Read(name, securefile.Nobody, 100); err != nil || string(b) != "new" {
+		t.Errorf("afterwards: %q, %v", b, err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("left in the folder: %v, %v", left, err)
+	}
+	if err := securefile.Replace(filepath.Join(dir, "none", "f"), text("new", nil)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a folder: %v", err)
 	}
 }
