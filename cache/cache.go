@@ -165,7 +165,9 @@ func (c *Cache[V]) cached(key string) *entry[V] {
 
 // drop forgets key. mu is held.
 func (c *Cache[V]) drop(key string) {
-	c.entries.Invalidate(key)
+	if _, cached := c.entries.Invalidate(key); cached {
+		c.stats.dropped.Add(1)
+	}
 	c.absent.forget(key)
 }
 

@@ -36,6 +36,7 @@ type Stats struct {
 	Found, NotFound, Failed, Panicked uint64
 
 	Superseded uint64 // lookups that an invalidation has outrun
+	Dropped    uint64 // records that are gone from the store, or were invalidated
 	Evicted    uint64 // records that had to make room
 	Held       uint64 // definite nos that the guard did not believe
 }
@@ -45,9 +46,9 @@ type counters struct {
 
 	loads, resurrected, absences, refusals, limited, unavailable, errors atomic.Uint64
 
-	lookups                           [orders]atomic.Uint64
-	found, notFound, failed, panicked atomic.Uint64
-	superseded, evicted, held         atomic.Uint64
+	lookups                            [orders]atomic.Uint64
+	found, notFound, failed, panicked  atomic.Uint64
+	superseded, dropped, evicted, held atomic.Uint64
 }
 
 // count counts what ask has answered.
@@ -103,6 +104,7 @@ func (c *Cache[V]) Stats() Stats {
 		Panicked: n.panicked.Load(),
 
 		Superseded: n.superseded.Load(),
+		Dropped:    n.dropped.Load(),
 		Evicted:    n.evicted.Load(),
 		Held:       n.held.Load(),
 	}

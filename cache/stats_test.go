@@ -48,3 +48,31 @@ func TestStatsCountWhatHappened(t *testing.T) {
 		}
 	})
 }
+
+func TestStatsCountWhoIsGone(t *testing.T) {
+	bubble(t, func(r *rig) {
+		want := uint64(0)
+		gone := func(how string, n uint64) {
+			t.Helper()
+			if want += n; r.Stats().Dropped != want {
+				t.Errorf("%s: %d in all, want %d", how, r.Stats().Dropped, want)
+			}
+		}
+		for _, key := range []string{"a", "b", "c"} {
+			r.put(key, "s")
+			r.get(key, "s")
+		}
+		gone("records found", 0)
+		r.Invalidate("never seen")
+		gone("not cached", 0)
+		r.Invalidate("a")
+		gone("invalidated", 1)
+		time.Sleep(time.Second)
+		r.Retain(r.p, time.Now(), func(key string) bool { return key != "b" })
+		gone("not listed", 1)
+		r.set(func() { delete(r.secrets, "c") })
+		time.Sleep(100 * time.Second)
+		r.get("c", "s")
+		gone("denied", 1)
+	})
+}

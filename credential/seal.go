@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"fmt"
 	"hash"
+	"slices"
 	"sync"
 	"time"
 )
@@ -40,21 +42,41 @@ func (c *Credential) Expired(now time.Time) bool {
 	return !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt)
 }
 
-// Sealer turns records into credentials and verifies pairs against them. Its key
-// is made when it is and never leaves it, so a credential is of use only in the
-// process that sealed it. It is safe for concurrent use.
+// Sealer turns records into credentials and verifies pairs against them. A
+// credential is of use only together with the key of the Sealer that sealed it.
+// It is safe for concurrent use.
 type Sealer struct {
-	// macs are HMACs of the key, for making one costs more than using it. There is
-	// no field with the key itself, so that printing a Sealer can't print it.
-	macs sync.Pool
+	// There is no field with the key itself, so that printing a Sealer can't print
+	// it.
+	key  func() []byte
+	macs sync.Pool // HMACs of the key, for making one costs more than using it
 }
 
 // NewSealer returns a Sealer with a random key of its own.
 func NewSealer() *Sealer {
 	key := make([]byte, sha256.Size)
 	rand.Read(key)
-	return &Sealer{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+	return newSealer(key)
 }
+
+// RestoreSealer returns a Sealer with the Key of an earlier one.
+func RestoreSealer(key []byte) (*Sealer, error) {
+	if len(key) != sha256.Size {
+		return nil, fmt.Errorf("a sealer's key has %d bytes, not %d", sha256.Size, len(key))
+	}
+	return newSealer(slices.Clone(key)), nil
+}
+
+func newSealer(key []byte) *Sealer {
+	return &Sealer{
+		key:  func() []byte { return slices.Clone(key) },
+		macs: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }},
+	}
+}
+
+// Key is the Sealer's key, for keeping with what it has sealed. It is a secret:
+// whoever has both can try out secret tokens.
+func (s *Sealer) Key() []byte { return s.key() }
 
 // Seal makes the credential of a record. Afterwards the record is no longer
 // needed and should be dropped.

@@ -106,6 +106,40 @@ func TestCredentialsOfAnotherSealerAreWorthless(t *testing.T) {
 	}
 }
 
+func TestStoredCredentialsAreOfUseWithTheirKeyOnly(t *testing.T) {
+	first := NewSealer()
+	kept := first.Seal("store", record(func(r *Record) {
+		r.TTL, r.ExpiresAt = time.Minute, now.Add(time.Hour)
+		r.PreviousSecretToken, r.PreviousExpiresAt = "old", now.Add(time.Minute)
+	}))
+	restored := kept.Stored().Credential()
+	if diff := cmp.Diff(kept, restored, cmp.AllowUnexported(Credential{}, previousPair{})); diff != "" {
+		t.Error(diff)
+	}
+	second, err := RestoreSealer(first.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		sealer *Sealer
+		secret string
+		want   bool
+	}{
+		{second, "right", true}, {second, "old", true}, {second, "wrong", false},
+		{NewSealer(), "right", false}, {NewSealer(), "old", false},
+	} {
+		if got := test.sealer.Verify(restored, "ac-1", test.secret, now); got != test.want {
+			t.Errorf("Verify of %q = %v, want %v", test.secret, got, test.want)
+		}
+	}
+	if _, err := RestoreSealer(first.Key()[1:]); err == nil {
+		t.Error("a key too short was taken")
+	}
+	if s := fmt.Sprintf("%v %+v %#v", first, first, first); strings.Contains(s, fmt.Sprint(first.Key())) {
+		t.Error("printing a sealer prints its key")
+	}
+}
+
 func TestEqualSecretsOfDifferentCredentialsHaveDifferentDigests(t *testing.T) {
 	s := NewSealer()
 	a := s.Seal("store", record(nil))

@@ -16,6 +16,8 @@ type Limits struct {
 	ResurrectDeniedTTL  Seconds `json:"resurrect_denied_ttl" kong:"default=300;between=0,1e8" doc:"The same where the store answers, and denies this login everything: a policy or role was lost, or taken away. The smaller of the two counts."`
 	MaxLookupsPerSecond int     `json:"max_lookups_per_second" kong:"default=100;between=1,100000" doc:"Budget of lookups per store that find nothing; a lookup that finds a record gives its place back."`
 	RevocationInterval  Seconds `json:"revocation_interval" kong:"default=0;between=0,1e8" doc:"Seconds between listings of the store, by which credentials that are gone are dropped before their ttl has passed. 0 means off."`
+	SnapshotFile        string  `json:"snapshot_file" doc:"File that keeps what is cached, sealed, for a start while the store can't answer. Only on objects that the node defines."`
+	SnapshotKeyFile     string  `json:"snapshot_key_file" doc:"File, in another folder, that holds the 32 bytes that seal it, in base64 or hex. Only on objects that the node defines."`
 	Base64Decode        bool    `json:"base64_decode" doc:"Decode the stored secret token (hcv) or the stored value (azure) from base64 before use."`
 }
 

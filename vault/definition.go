@@ -9,6 +9,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"kong-vault-auth/snapshot"
 )
 
 // Definition is a vault object as it was configured: exactly one of HCV and
@@ -34,6 +36,12 @@ func (d *Definition) limits() *Limits {
 		return &d.Azure.Limits
 	}
 	return &d.HCV.Limits
+}
+
+// snapshot is where the cache of the store is kept for the next process.
+func (d *Definition) snapshot() snapshot.File {
+	l := d.limits()
+	return snapshot.File{Path: l.SnapshotFile, KeyFile: l.SnapshotKeyFile, Store: d.identity()}
 }
 
 // place says where a store is, for the messages about an object without a name

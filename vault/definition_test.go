@@ -41,7 +41,7 @@ func TestIdentityIsTheSameForEver(t *testing.T) {
 // Whatever differs but the limits must not share a store. Going through every
 // field keeps the next one from being forgotten.
 func TestDigestCoversEveryFieldButTheLimits(t *testing.T) {
-	shared := map[string]bool{"ttl": true, "max_ttl": true, "neg_ttl": true, "resurrect_ttl": true, "resurrect_denied_ttl": true, "max_lookups_per_second": true, "revocation_interval": true}
+	shared := map[string]bool{"ttl": true, "max_ttl": true, "neg_ttl": true, "resurrect_ttl": true, "resurrect_denied_ttl": true, "max_lookups_per_second": true, "revocation_interval": true, "snapshot_file": true, "snapshot_key_file": true}
 	for _, make := range []func() Definition{
 		func() Definition { return Definition{HCV: &HCV{}} },
 		func() Definition { return Definition{Azure: &Azure{}} },

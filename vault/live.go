@@ -24,6 +24,7 @@ type live struct {
 	guesses  guesses
 
 	revocation *revocation
+	snapshots  *snapshots
 
 	// Who uses it: see use. Guarded by Registry.mu.
 	key    liveKey
@@ -61,11 +62,12 @@ func (s *openStore) retire() error {
 	return s.Close()
 }
 
-func newLive(identity string, s Store, sealer *credential.Sealer, log *slog.Logger, maxEntries int) *live {
-	l := &live{identity: identity, sealer: sealer, log: log, owners: map[string]int{}}
+func newLive(identity string, s Store, log *slog.Logger, maxEntries int) *live {
+	l := &live{identity: identity, sealer: credential.NewSealer(), log: log, owners: map[string]int{}}
 	l.store.Store(&openStore{Store: s})
 	l.cache = cache.New(l.read, cache.Options{MaxEntries: maxEntries, Observer: l.observer()})
 	l.revocation = newRevocation(l)
+	l.snapshots = &snapshots{live: l}
 	return l
 }
 
@@ -143,5 +145,6 @@ func (l *live) swap(s Store) *openStore { return l.store.Swap(&openStore{Store: 
 func (l *live) close() error {
 	l.revocation.close()
 	l.cache.Close()
+	l.snapshots.close()
 	return l.store.Load().Close()
 }

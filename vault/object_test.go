@@ -255,25 +255,6 @@ func TestOutage(t *testing.T) {
 	})
 }
 
-func TestALoginThatIsDeniedEverythingIsHonouredForMinutesOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o, store := object(t, &logbook{}, nil, alice())
-		wantAccepted(t, o, "ac-alice", "right")
-		store.fail(&Failure{Op: "read", Reason: Denied})
-		for _, tc := range []struct {
-			after time.Duration
-			ok    bool
-		}{{2 * time.Minute, true}, {3*time.Minute + 30*time.Second, true}, {time.Minute, false}} {
-			time.Sleep(tc.after)
-			_, err := o.Lookup(t.Context(), "ac-alice", "right", nil)
-			var unavailable *UnavailableError
-			if (err == nil) != tc.ok || errors.As(err, &unavailable) == tc.ok {
-				t.Errorf("after %v more: %v", tc.after, err)
-			}
-		}
-	})
-}
-
 func TestFailureWithoutARemedyGetsOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, store := object(t, &logbook{}, nil)

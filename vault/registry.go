@@ -8,8 +8,6 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"kong-vault-auth/credential"
 )
 
 // minLinger is how long at least a store without a user stays open. Kong closes
@@ -37,9 +35,10 @@ type Options struct {
 type Registry struct {
 	open    Openers
 	options Options
-	sealer  *credential.Sealer
+	started time.Time
 	key     []byte // of digests of login secrets
 	inline  inlinePolicy
+	keepers sync.Map // see snapshots
 
 	mu     sync.Mutex
 	lives  map[liveKey]*live
@@ -71,7 +70,7 @@ func NewRegistry(open Openers, o Options) *Registry {
 	r := &Registry{
 		open:    open,
 		options: o,
-		sealer:  credential.NewSealer(),
+		started: time.Now(),
 		key:     make([]byte, sha256.Size),
 		inline:  inlinePolicy(o.Getenv("VAULT_AUTH_INLINE")),
 		lives:   map[liveKey]*live{},
@@ -158,8 +157,10 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 		if l = r.successor(owner, key); l != nil {
 			r.replace(l, key, s)
 		} else {
-			l = newLive(key.identity, s, r.sealer, r.options.Logger.With("vault", d.Name), r.options.MaxCredentials)
+			l = newLive(key.identity, s, r.options.Logger.With("vault", d.Name), r.options.MaxCredentials)
 			l.key = key
+			l.snapshots.started, l.snapshots.keepers = r.started, &r.keepers
+			l.snapshots.restore(d.snapshot(), d.limits().policy(r.options.LookupTimeout))
 			r.lives[key] = l
 		}
 	}
@@ -170,9 +171,11 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 		ttl = limits.MaxTTL
 	}
 	l.linger = max(l.linger, minLinger, (ttl + limits.ResurrectTTL).duration())
-	leave := l.revocation.join(beat{limits.RevocationInterval.duration(), limits.policy(r.options.LookupTimeout)})
+	unlist := l.revocation.join(beat{limits.RevocationInterval.duration(), limits.policy(r.options.LookupTimeout)})
+	unkeep := l.snapshots.join(d.snapshot())
 	return l, sync.OnceFunc(func() {
-		leave()
+		unlist()
+		unkeep()
 		r.leave(owner, l)
 	}), nil
 }

@@ -3,6 +3,7 @@ package vault
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -26,9 +27,11 @@ func Validate(d Definition) (warnings []string, err error) {
 	case d.HCV != nil:
 		p.checkFields(d.HCV)
 		p.checkHCV(d.HCV)
+		p.checkSnapshot(&d.HCV.Limits)
 	default:
 		p.checkFields(d.Azure)
 		p.checkAzure(d.Azure)
+		p.checkSnapshot(&d.Azure.Limits)
 	}
 	if len(p.errors) > 0 {
 		return p.warnings, fmt.Errorf("%w of %q: %s", ErrConfig, d.Name, strings.Join(p.errors, "; "))
@@ -95,6 +98,21 @@ func fieldsOf(config any) ([]kongschema.Field, map[string]any) {
 	values := map[string]any{}
 	_ = json.Unmarshal(b, &values)
 	return fields, values
+}
+
+// checkSnapshot sees to it that who gets hold of the snapshot's folder, in a
+// backup say, has not got its key too.
+func (p *problems) checkSnapshot(l *Limits) {
+	p.nodeFile("snapshot_file", l.SnapshotFile)
+	p.nodeFile("snapshot_key_file", l.SnapshotKeyFile)
+	switch {
+	case l.SnapshotFile == "" && l.SnapshotKeyFile != "":
+		p.add("snapshot_key_file", "it is of no use without snapshot_file")
+	case l.SnapshotFile != "" && l.SnapshotKeyFile == "":
+		p.add("snapshot_file", "it needs snapshot_key_file: openssl rand -base64 32 makes a key")
+	case l.SnapshotFile != "" && filepath.Dir(l.SnapshotFile) == filepath.Dir(l.SnapshotKeyFile):
+		p.add("snapshot_key_file", "it must lie in another folder than snapshot_file")
+	}
 }
 
 // required checks a field that, given the auth method, can't be empty.

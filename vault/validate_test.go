@@ -89,6 +89,29 @@ func TestValidateHCV(t *testing.T) {
 	}
 }
 
+func TestValidateSnapshot(t *testing.T) {
+	for _, tt := range []struct {
+		name, file, key string
+		node            bool
+		want            string
+	}{
+		{"of the node", "/var/lib/kong/snapshot", "/run/secrets/key", true, ""},
+		{"inline", "/a/snapshot", "/b/key", false, "snapshot_file: it names a file, and " + insteadOfFile + "; snapshot_key_file: it names a file, and " + insteadOfFile},
+		{"no key", "/a/snapshot", "", true, "snapshot_file: it needs snapshot_key_file: openssl rand -base64 32 makes a key"},
+		{"only a key", "", "/b/key", true, "snapshot_key_file: it is of no use without snapshot_file"},
+		{"beside each other", "/a/snapshot", "/b/../a/key", true, "snapshot_key_file: it must lie in another folder than snapshot_file"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			hcv := inlineHCV(t, func(c *HCV) { c.SnapshotFile, c.SnapshotKeyFile = tt.file, tt.key })
+			_, err := Validate(Definition{Name: "x", HCV: hcv.HCV, Node: tt.node})
+			checkConfigError(t, err, tt.want)
+			azure := inlineAzure(t, func(c *Azure) { c.SnapshotFile, c.SnapshotKeyFile = tt.file, tt.key })
+			_, err = Validate(Definition{Name: "x", Azure: azure.Azure, Node: tt.node})
+			checkConfigError(t, err, tt.want)
+		})
+	}
+}
+
 func TestValidateAzure(t *testing.T) {
 	uri := func(uri string) func(*Azure) { return func(c *Azure) { c.VaultURI = uri } }
 	method := func(method string) func(*Azure) { return func(c *Azure) { c.AuthMethod = method } }

@@ -1,0 +1,33 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// lockPatience is how long another process may take to write its snapshot.
+const lockPatience = 2 * time.Second
+
+// lock keeps other processes from writing to the folder of a path: at a reload
+// two plugin servers share it. Where the file system has no locks there is none.
+func lock(path string) (unlock func(), err error) {
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	for deadline := time.Now().Add(lockPatience); ; {
+		err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return func() { folder.Close() }, nil
+		}
+		if time.Now().After(deadline) {
+			folder.Close()
+			return nil, fmt.Errorf("another process has locked %s for more than %s", folder.Name(), lockPatience)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}

@@ -1,0 +1,192 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"kong-vault-auth/cache"
+	"kong-vault-auth/credential"
+	"kong-vault-auth/snapshot"
+)
+
+// With snapshot_file, what is cached is also kept in a file, for a plugin server
+// that starts while the store can't answer. Records from there are answered with
+// only as long as it can't, as those past their ttl are, and no longer than those.
+
+const (
+	// snapshotEvery is how often there is a snapshot at most, if there is news.
+	snapshotEvery = 30 * time.Second
+	// A credential that is gone must not be in the file for long: then there is one
+	// after this, or ten times what the last one took.
+	snapshotSoon     = time.Second
+	snapshotDutyTime = 10
+)
+
+// snapshots writes those of one store's cache.
+type snapshots struct {
+	live    *live
+	started time.Time // this process
+	keepers *sync.Map // of all stores: who writes to a path, a *snapshots
+
+	mu   sync.Mutex
+	uses []*snapshot.File // what each use of the store asks for, the latest last
+	file snapshot.File    // that of the latest use that has one
+	stop func()           // ends the goroutine, and waits for that
+
+	// The rest belongs to the goroutine, and to close when that has ended.
+	tried          time.Time
+	took           time.Duration
+	found, dropped uint64 // what the cache had counted at the last one
+	superseded     bool   // somebody else keeps the file from now on
+}
+
+// join adds a use of the store, whose snapshots go to f: nowhere if it has no
+// path. leave ends it. Files of a store without uses are kept on: who comes next
+// is answered from the same cache.
+func (s *snapshots) join(f snapshot.File) (leave func()) {
+	use := &f
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.uses = append(s.uses, use)
+	s.choose()
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.uses = slices.DeleteFunc(s.uses, func(other *snapshot.File) bool { return other == use })
+		s.choose()
+	}
+}
+
+// choose lets the latest use win that wants a snapshot. mu is held.
+func (s *snapshots) choose() {
+	var best snapshot.File
+	for _, use := range s.uses {
+		if use.Path != "" {
+			best = *use
+		}
+	}
+	if best == s.file || len(s.uses) == 0 {
+		return
+	}
+	s.end()
+	s.file, s.superseded = best, false
+	if best.Path == "" {
+		return
+	}
+	s.keepers.Store(best.Path, s)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { s.run(ctx, best) })
+	s.stop = func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+func (s *snapshots) end() {
+	if s.stop != nil {
+		s.stop()
+		s.stop = nil
+	}
+}
+
+// close writes a last snapshot, if there is news. The cache is closed.
+func (s *snapshots) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end()
+	if stats := s.live.cache.Stats(); s.file.Path != "" && (stats.Found != s.found || stats.Dropped != s.dropped) {
+		s.write(s.file)
+	}
+	s.file = snapshot.File{}
+}
+
+func (s *snapshots) run(ctx context.Context, f snapshot.File) {
+	ticks := time.NewTicker(snapshotSoon)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+		if s.due() {
+			s.write(f)
+		}
+	}
+}
+
+func (s *snapshots) due() bool {
+	stats, since := s.live.cache.Stats(), time.Since(s.tried)
+	return stats.Dropped != s.dropped && since >= max(snapshotSoon, snapshotDutyTime*s.took) ||
+		stats.Found != s.found && since >= snapshotEvery
+}
+
+// write writes a snapshot, unless somebody else has taken over the file.
+func (s *snapshots) write(f snapshot.File) {
+	if s.superseded {
+		return
+	}
+	s.tried = time.Now()
+	stats := s.live.cache.Stats()
+	h := snapshot.Header{Started: s.started, Written: s.tried, SealerKey: s.live.sealer.Key()}
+	err := snapshot.ErrSuperseded
+	if keeper, _ := s.keepers.Load(f.Path); keeper == s {
+		err = f.Write(h, s.records())
+	}
+	s.took = time.Since(s.tried)
+	switch {
+	case err == nil:
+		s.found, s.dropped = stats.Found, stats.Dropped
+	case errors.Is(err, snapshot.ErrSuperseded):
+		s.superseded = true
+		s.live.log.Info("this plugin server no longer writes the snapshot: another one does, or another vault object", "reason", "snapshot_superseded")
+	default:
+		s.live.log.Error("the snapshot can't be written: a plugin server that starts while the store can't answer will know nobody",
+			"reason", "snapshot", "err", err)
+	}
+}
+
+func (s *snapshots) records() iter.Seq[snapshot.Record] {
+	return func(yield func(snapshot.Record) bool) {
+		for item := range s.live.cache.All() {
+			if !yield(snapshot.Record{Key: item.Key, Name: item.Name, ReadAt: item.ReadAt, Credential: item.Value.Stored()}) {
+				return
+			}
+		}
+	}
+}
+
+// restore takes what an earlier process has left, if there is anything that can
+// be trusted. The store has no other users yet.
+func (s *snapshots) restore(f snapshot.File, p cache.Policy) {
+	if f.Path == "" {
+		return
+	}
+	log, all, restored := s.live.log, 0, 0
+	h, err := f.Read(time.Now(), func(r snapshot.Record) {
+		all++
+		c := r.Credential.Credential()
+		found := cache.Found[*credential.Credential]{Value: c, TTL: c.TTL, Expires: c.ExpiresAt}
+		if s.live.cache.Restore(cache.Item[*credential.Credential]{Key: r.Key, Name: r.Name, Found: found, ReadAt: r.ReadAt}, p) {
+			restored++
+		}
+	})
+	var sealer *credential.Sealer
+	if err == nil {
+		sealer, err = credential.RestoreSealer(h.SealerKey)
+	}
+	switch {
+	case errors.Is(err, snapshot.ErrNone):
+	case err != nil:
+		log.Warn("the snapshot is ignored; credentials are known again when they have been read from the store", "reason", "snapshot_ignored", "err", err)
+	default:
+		s.live.sealer = sealer
+		log.Info("the snapshot was read; what is in it is honoured while the store can't answer",
+			"reason", "snapshot", "count", restored, "too_old", all-restored, "age", time.Since(h.Written).Round(time.Second).String())
+	}
+}

@@ -1,0 +1,303 @@
+package vault
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kong-vault-auth/credential"
+	"kong-vault-auth/snapshot"
+)
+
+// errDown is a store that can't answer.
+var errDown = &Failure{Op: "read", Reason: "network", Err: errors.New("connection refused")}
+
+// node is where plugin servers start, one after the other or side by side: its
+// environment defines the object hcv, with a snapshot.
+type node struct {
+	*testing.T
+	file snapshot.File
+	env  []string
+	log  logbook
+}
+
+func onNode(t *testing.T, test func(*node)) {
+	file := snapshot.File{Path: filepath.Join(t.TempDir(), "snapshot"), KeyFile: filepath.Join(t.TempDir(), "key")}
+	writeFile(t, file.KeyFile, strings.Repeat("0f", 32))
+	synctest.Test(t, func(t *testing.T) {
+		test(&node{T: t, file: file, env: []string{
+			"KONG_VAULT_HCV_TOKEN", "hvs.node", "KONG_VAULT_HCV_RESURRECT_TTL", "600",
+			"KONG_VAULT_HCV_SNAPSHOT_FILE", file.Path, "KONG_VAULT_HCV_SNAPSHOT_KEY_FILE", file.KeyFile,
+		}})
+	})
+}
+
+// server starts a plugin server whose store, which knows someRecords, fails with
+// err, and gives it the object.
+func (n *node) server(err error) (*Registry, *Object, *fakeStore) {
+	n.Helper()
+	stores := &fakeStores{records: someRecords()}
+	r := newRegistry(n.T, stores, &n.log, n.env...)
+	o, _ := mustOpen(n.T, r, "plugin", Config{Vault: "hcv"})
+	s := stores.all()[0]
+	s.fail(err)
+	return r, o, s
+}
+
+// written is when the snapshot was.
+func (n *node) written() time.Time {
+	n.Helper()
+	f := n.file
+	f.Store = (&Definition{HCV: inlineHCV(n.T, nil).HCV}).identity()
+	h, err := f.Read(time.Now(), func(snapshot.Record) {})
+	if err != nil && !errors.Is(err, snapshot.ErrNone) {
+		n.Fatal(err)
+	}
+	return h.Written
+}
+
+func wantUnavailable(t *testing.T, o *Object, access, secret string) {
+	t.Helper()
+	var unavailable *UnavailableError
+	if _, err := o.Lookup(t.Context(), access, secret, nil); !errors.As(err, &unavailable) {
+		t.Errorf("Lookup of %s = %v, want it to be unavailable", access, err)
+	}
+}
+
+// crash is what a SIGKILL leaves: the file as it is.
+const crash = 2 * time.Second
+
+func TestWhoIsInTheSnapshotIsKnownToAStartDuringAnOutage(t *testing.T) {
+	onNode(t, func(n *node) {
+		_, o, _ := n.server(nil)
+		wantAccepted(n.T, o, "ac-alice", "right")
+		time.Sleep(crash)
+
+		_, o, _ = n.server(errDown)
+		wantAccepted(n.T, o, "ac-alice", "right")
+		wantUnavailable(n.T, o, "ac-bob", "right")
+		wantUnavailable(n.T, o, "ac-alice", "wrong")
+		time.Sleep(10 * time.Minute)
+		wantAccepted(n.T, o, "ac-alice", "right")
+		time.Sleep(time.Minute) // its ttl and resurrect_ttl are over
+		wantUnavailable(n.T, o, "ac-alice", "right")
+	})
+}
+
+func TestWhatTheSnapshotHoldsIsNoAnswerWhileTheStoreHasOne(t *testing.T) {
+	onNode(t, func(n *node) {
+		_, o, _ := n.server(nil)
+		wantAccepted(n.T, o, "ac-alice", "right")
+		wantAccepted(n.T, o, "ac-bob", "right")
+		time.Sleep(crash)
+
+		_, o, s := n.server(nil)
+		s.change(func() { delete(s.records, "ac-alice") })
+		wantRefused(n.T, o, "ac-alice", "right", ReasonNotFound)
+		wantAccepted(n.T, o, "ac-bob", "right")
+		if s.readCount() != 2 {
+			n.Errorf("%d reads", s.readCount())
+		}
+		s.fail(errDown)
+		time.Sleep(6 * time.Second) // past neg_ttl
+		wantUnavailable(n.T, o, "ac-alice", "right")
+	})
+}
+
+func TestSnapshotsAreWrittenWhenThereIsNews(t *testing.T) {
+	onNode(t, func(n *node) {
+		start := time.Now()
+		want := func(after time.Duration) {
+			n.Helper()
+			synctest.Wait()
+			if got := n.written(); !got.Equal(start.Add(after)) {
+				n.Errorf("after %s, the snapshot is of %s, want %s", time.Since(start), got.Sub(start), after)
+			}
+		}
+		r, o, s := n.server(nil)
+		s.put(carol())
+		time.Sleep(10*time.Second + time.Millisecond)
+		if !n.written().IsZero() {
+			n.Error("a snapshot of nothing")
+		}
+		wantAccepted(n.T, o, "ac-alice", "right")
+		time.Sleep(time.Second)
+		want(11 * time.Second)
+		wantAccepted(n.T, o, "ac-bob", "right")
+		time.Sleep(29 * time.Second)
+		want(11 * time.Second)
+		time.Sleep(time.Second)
+		want(41 * time.Second)
+		time.Sleep(18 * time.Second)
+		want(41 * time.Second) // no news
+
+		s.change(func() { delete(s.records, "ac-bob") })
+		time.Sleep(2 * time.Minute)
+		wantRefused(n.T, o, "ac-bob", "right", ReasonNotFound)
+		time.Sleep(time.Second)
+		want(180 * time.Second) // at once, for somebody is gone
+
+		wantAccepted(n.T, o, "ac-carol", "right")
+		r.Close()
+		want(180*time.Second + time.Millisecond)
+	})
+}
+
+// carol's record is one more.
+func carol() credential.Record {
+	r := alice()
+	r.AccessToken = "ac-carol"
+	return r
+}
+
+func TestTheSnapshotOfAStopIsWholeAndKeepsNobodyWhoIsGone(t *testing.T) {
+	onNode(t, func(n *node) {
+		r, o, s := n.server(nil)
+		wantAccepted(n.T, o, "ac-alice", "right")
+		wantAccepted(n.T, o, "ac-bob", "right")
+		time.Sleep(crash)
+		s.change(func() { delete(s.records, "ac-alice") })
+		time.Sleep(time.Minute)
+		wantRefused(n.T, o, "ac-alice", "right", ReasonNotFound)
+		r.Close()
+
+		_, o, _ = n.server(errDown)
+		wantUnavailable(n.T, o, "ac-alice", "right")
+		wantAccepted(n.T, o, "ac-bob", "right")
+	})
+}
+
+// At a reload, the plugin server that leaves knows less than the one that came.
+func TestAPluginServerThatLeavesDoesNotOverwriteItsSuccessorsSnapshot(t *testing.T) {
+	onNode(t, func(n *node) {
+		leaving, o, _ := n.server(nil)
+		wantAccepted(n.T, o, "ac-alice", "right")
+		time.Sleep(crash)
+		_, o, _ = n.server(nil)
+		wantAccepted(n.T, o, "ac-bob", "right")
+		time.Sleep(crash)
+		wantAccepted(n.T, o, "ac-alice", "right")
+		leaving.Close()
+
+		_, o, _ = n.server(errDown)
+		wantAccepted(n.T, o, "ac-bob", "right")
+		if n.log.count("level=ERROR") != 0 {
+			n.Errorf("log: %s", &n.log)
+		}
+	})
+}
+
+func TestASnapshotThatCannotBeTrustedIsIgnoredWithAWarning(t *testing.T) {
+	tests := map[string]struct {
+		do   func(*node)
+		want string
+	}{
+		"tampered with": {func(n *node) {
+			b, err := os.ReadFile(n.file.Path)
+			if err != nil {
+				n.Fatal(err)
+			}
+			b[len(b)/2]++
+			writeFile(n.T, n.file.Path, string(b))
+		}, "damaged"},
+		"another key":        {func(n *node) { writeFile(n.T, n.file.KeyFile, strings.Repeat("ff", 32)) }, "not sealed with this key"},
+		"of another store":   {func(n *node) { n.env = append(n.env, "KONG_VAULT_HCV_PATH", "other") }, "for this store"},
+		"legible for others": {func(n *node) { os.Chmod(n.file.Path, 0o644) }, "chmod 0600"},
+		"from the future":    {func(n *node) { rewriteInFuture(n) }, "future"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			onNode(t, func(n *node) {
+				_, o, _ := n.server(nil)
+				wantAccepted(n.T, o, "ac-alice", "right")
+				time.Sleep(crash)
+				test.do(n)
+
+				_, o, s := n.server(errDown)
+				wantUnavailable(n.T, o, "ac-alice", "right")
+				if n.log.count("level=WARN", "the snapshot is ignored", "vault=hcv", "reason=snapshot_ignored", test.want) != 1 {
+					n.Errorf("want a warning with %q: %s", test.want, &n.log)
+				}
+				s.fail(nil)
+				time.Sleep(time.Minute)
+				wantAccepted(n.T, o, "ac-alice", "right")
+			})
+		})
+	}
+}
+
+func rewriteInFuture(n *node) {
+	f := n.file
+	f.Store = (&Definition{HCV: inlineHCV(n.T, nil).HCV}).identity()
+	future := time.Now().Add(time.Minute)
+	h := snapshot.Header{Started: future, Written: future, SealerKey: credential.NewSealer().Key()}
+	if err := f.Write(h, func(func(snapshot.Record) bool) {}); err != nil {
+		n.Fatal(err)
+	}
+}
+
+func TestASnapshotThatCannotBeWrittenIsAnError(t *testing.T) {
+	onNode(t, func(n *node) {
+		if err := os.Remove(n.file.KeyFile); err != nil {
+			n.Fatal(err)
+		}
+		_, o, _ := n.server(nil)
+		wantAccepted(n.T, o, "ac-alice", "right")
+		time.Sleep(crash)
+		synctest.Wait()
+		if n.log.count("level=ERROR", "the snapshot can't be written", "vault=hcv", "reason=snapshot", "no such file") != 1 {
+			n.Errorf("log: %s", &n.log)
+		}
+	})
+}
+
+func TestSnapshotsFollowTheConfiguration(t *testing.T) {
+	type step struct {
+		object string // which uses the store from now on, instead of the one before
+		want   string // where snapshots are written then
+	}
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		key := filepath.Join(t.TempDir(), "key")
+		writeFile(t, key, strings.Repeat("0f", 32))
+		stores := &fakeStores{records: someRecords()}
+		r := newRegistry(t, stores, &logbook{}, "VAULT_AUTH_INLINE", "trusted")
+		var release func()
+		for _, s := range []step{{"", ""}, {"a", "a"}, {"b", "b"}, {"", ""}, {"a", "a"}} {
+			o, next := mustOpen(t, r, "plugin", inlineHCV(t, func(c *HCV) {
+				if c.TTL = 1; s.object != "" {
+					c.SnapshotFile, c.SnapshotKeyFile = filepath.Join(dir, s.object), key
+				}
+			}))
+			if release != nil {
+				release()
+			}
+			release = next
+			time.Sleep(time.Minute)
+			for _, name := range []string{"a", "b"} {
+				os.Remove(filepath.Join(dir, name))
+			}
+			wantAccepted(t, o, "ac-alice", "right")
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			left, err := os.ReadDir(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, f := range left {
+				got += f.Name()
+			}
+			if got != s.want {
+				t.Errorf("with snapshot_file %q, written were %q", s.object, got)
+			}
+		}
+		if len(stores.all()) != 1 {
+			t.Errorf("%d stores", len(stores.all()))
+		}
+	})
+}
