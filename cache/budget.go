@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -104,7 +105,7 @@ func (b *budget[V]) next(now instant) (*flight[V], time.Duration) {
 			switch {
 			case wait > 0:
 				soonest = min(soonest, wait)
-			case first == nil || f.source.turn < first.source.turn:
+			case first == nil || f.source.before(first.source):
 				first = f
 			}
 		}
@@ -127,10 +128,14 @@ func (b *budget[V]) take(f *flight[V], now instant) {
 }
 
 // landed ends f's lookup.
-func (b *budget[V]) landed(f *flight[V], found bool) {
+func (b *budget[V]) landed(f *flight[V], err error) {
 	b.inFlight--
-	if found && f.order != orderReread {
+	switch {
+	case err == nil && f.order != orderReread:
 		b.giveBack(f)
+		f.source.owe(-1)
+	case err == nil, errors.Is(err, ErrAbsent):
+		f.source.owe(1)
 	}
 }
 
@@ -144,16 +149,16 @@ func (b *budget[V]) giveBack(f *flight[V]) {
 }
 
 // surplus is a flight that must leave the waiting room if it is too full: the
-// latest of the last order, of the source that has the most. As long as there
-// is room, one source may have it all: many clients can share an address.
+// oldest of the last order, of the source that has and owes the most. As long as
+// there is room, one source may have it all: many clients can share an address.
 func (b *budget[V]) surplus() *flight[V] {
 	if b.len() <= maxWaiting {
 		return nil
 	}
 	var worst *flight[V]
 	for _, q := range slices.Backward(b.waiting[:]) {
-		for _, f := range slices.Backward(q) {
-			if worst == nil || f.source.waiting > worst.source.waiting {
+		for _, f := range q {
+			if worst == nil || f.source.givesWayTo(worst.source) {
 				worst = f
 			}
 		}

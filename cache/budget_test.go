@@ -225,6 +225,42 @@ func TestSourcesAreForgotten(t *testing.T) {
 	})
 }
 
+func TestSourcesAreBounded(t *testing.T) {
+	bubble(t, func(r *rig) {
+		const each = 5000 // a second
+		r.flood(each, 8*time.Second, func(i int) string { return fmt.Sprint(i) }).Wait()
+		r.looked()
+		if got := len(r.budget.sources.byName); got > maxSources+each+maxWaiting {
+			t.Errorf("%d sources remembered", got)
+		}
+	})
+}
+
+func TestASourceThatKeepsGuessingComesAfterOneThatDoesNot(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.p.LookupsPerSecond = 10
+		ask := func(source, key string) {
+			claim := claimOf("s")
+			claim.Source = func() string { return source }
+			go r.claim(r.p, key, claim)
+			synctest.Wait()
+		}
+		ask("guesser", "guess")
+		time.Sleep(5 * time.Second)
+		for i := range 10 {
+			ask(fmt.Sprint("somebody", i), fmt.Sprint("unknown", i)) // no place is left
+		}
+		r.looked()
+		ask("guesser", "another guess")
+		ask("client", "k")
+		time.Sleep(150 * time.Millisecond)
+		if got := r.looked(); len(got) != 1 || got[0].Key != "k" {
+			t.Errorf("looked up:\n%s", describeAll(got))
+		}
+		time.Sleep(2 * time.Second)
+	})
+}
+
 func TestSourceIsAskedForOnlyIfStrangersCanCauseTheLookup(t *testing.T) {
 	bubble(t, func(r *rig) {
 		asked := 0

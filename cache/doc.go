@@ -49,8 +49,9 @@
 // if the claim accepts what it found. At most 1,000 lookups wait for a place. A
 // Get waits for one until its lookup deadline and then gets a [*LimitError].
 // What strangers can cause, the last two kinds, is shared: one [Claim.Source]
-// gets at most a tenth of the places, and sources take turns. When too many
-// wait, the one with the most gives way.
+// gets at most a tenth of the places. Sources take turns, and those come first
+// that have caused the fewest lookups for nothing in the last seconds. When too
+// many wait, one that has caused and wants the most gives way.
 //
 // # Outages
 //

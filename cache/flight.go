@@ -162,7 +162,7 @@ func (c *Cache[V]) land(f *flight[V], found Found[V], err error) {
 	if err == nil && now.since(f.began) >= e.life {
 		err = ErrExpired
 	}
-	c.budget.landed(f, err == nil)
+	c.budget.landed(f, err)
 	c.learn(f, err, now)
 	if c.flights[f.key] == f {
 		c.settle(f, e, err, now)
@@ -207,6 +207,9 @@ func (c *Cache[V]) finish(f *flight[V], o outcome, err error) {
 // abandon ends a flight that has not begun. mu is held.
 func (c *Cache[V]) abandon(f *flight[V], o outcome, err error) {
 	c.budget.remove(f)
+	if o == outcomeLimited {
+		f.source.owe(1)
+	}
 	c.finish(f, o, err)
 }
 

@@ -6,14 +6,50 @@ import "time"
 // strangers can cause: a tenth.
 const sourceShare = 10
 
+// A source goes into debt by each lookup that found nothing, or for which there
+// was no place. Who is less in debt is served earlier, and who is more gives room:
+// so clients that come once, and have a right to, pass a crowd that keeps
+// guessing from many addresses.
+const (
+	maxDebt  = 20
+	debtLife = 10 * time.Second // of each lookup in it
+	// maxSources bounds those that are remembered for their debt alone.
+	maxSources = 20_000
+)
+
 // source is who lookups are made for, as Claim.Source names it. The source
 // without a name has no cap.
 type source struct {
 	capped  bool
 	places  float64       // of its share, to be had now
 	filled  time.Duration // the clock.mono at which places was right
-	turn    time.Duration // the clock.mono of its last lookup; who has waited longest since is next, and newcomers before
+	turn    time.Duration // the clock.mono of its last lookup; of equals, who has waited longest since is next, and newcomers before
+	debt    float64       // lookups, as of filled
 	waiting int           // flights in the waiting room
+}
+
+// before reports whether a flight of s is served before one of t.
+func (s *source) before(t *source) bool {
+	if s.debt != t.debt {
+		return s.debt < t.debt
+	}
+	return s.turn < t.turn
+}
+
+// givesWayTo reports whether s has to give room rather than t.
+func (s *source) givesWayTo(t *source) bool {
+	most, other := s.debt+float64(s.waiting), t.debt+float64(t.waiting)
+	if most != other {
+		return most > other
+	}
+	return s.turn > t.turn
+}
+
+// owe adds n lookups to the debt, or takes them off.
+func (s *source) owe(n float64) {
+	if s.capped {
+		s.debt = min(max(s.debt+n, 0), maxDebt)
+	}
 }
 
 // wait is how long it takes until s has a place.
@@ -33,12 +69,13 @@ func (s *source) wait(now instant, rate float64) time.Duration {
 func (s *source) fill(now instant, rate float64) (full bool) {
 	most := max(rate/sourceShare, 1)
 	s.places = min(s.places+(now.mono-s.filled).Seconds()*rate/sourceShare, most)
+	s.owe(-(now.mono - s.filled).Seconds() / debtLife.Seconds())
 	s.filled = now.mono
 	return s.places == most
 }
 
-// sources are those that wait for a place or have used one in the last second or
-// so, which bounds them.
+// sources are those that wait for a place, have used one in the last second or
+// so, or are in debt.
 type sources struct {
 	byName map[string]*source
 	swept  time.Duration // the clock.mono of the last sweep
@@ -61,7 +98,7 @@ func (ss *sources) sweep(now instant, rate float64) {
 	}
 	ss.swept = now.mono
 	for name, s := range ss.byName {
-		if s.waiting == 0 && s.fill(now, rate) {
+		if s.waiting == 0 && s.fill(now, rate) && (s.debt == 0 || len(ss.byName) > maxSources) {
 			delete(ss.byName, name)
 		}
 	}
