@@ -25,7 +25,7 @@ type outage struct {
 	pause      atomic.Pointer[pause] // nil while the store answers
 	since      instant
 	probes     int       // that have failed
-	lastAnswer time.Time // zero: none yet
+	lastAnswer time.Time // to an earlier process, as far as that is known; zero: none yet
 	// answered is when, on clock.mono, the latest lookup began that the store
 	// has answered. What fails but began before says nothing of the store now: a
 	// lookup that has hung through an outage ends only after it.
@@ -51,6 +51,17 @@ func (o *outage) resurrect(p *Policy) time.Duration {
 		return min(p.ResurrectTTL, p.ResurrectDeniedTTL)
 	}
 	return p.ResurrectTTL
+}
+
+// heldUntil is until when answers hold: what was read last is older than that if
+// the store has not been asked for a while, or by an earlier process only.
+func (o *outage) heldUntil(p *Policy, now instant) time.Time {
+	resurrect := o.resurrect(p)
+	until := time.Unix(0, now.wall).Add(resurrect)
+	if newest := o.lastAnswer.Add(p.ttl(0) + resurrect); !o.lastAnswer.IsZero() && newest.Before(until) {
+		return newest
+	}
+	return until
 }
 
 // admit says whether a lookup may begin, and if so, whether it is a probe.
@@ -127,7 +138,7 @@ func (c *Cache[V]) failed(f *flight[V], err error, now instant) {
 		o.since, o.probes = now, 0
 		c.pauseFor(firstPause, err, now)
 		if tell := c.observer.OutageBegan; tell != nil {
-			last, until := o.lastAnswer, time.Unix(0, now.wall).Add(o.resurrect(&f.policy))
+			last, until := o.lastAnswer, o.heldUntil(&f.policy, now)
 			c.tell(func() { tell(err, last, until) })
 		}
 		// Who waits for a place would not get an answer either.

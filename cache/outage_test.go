@@ -197,7 +197,7 @@ func TestOutageIsToldOnce(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		r.wantEvents("began: connection refused")
-		if want := start.Add(100*time.Second + time.Millisecond + r.p.ResurrectTTL); !last.Equal(start) || !held.Equal(want) {
+		if want := start.Add(r.p.TTL + r.p.ResurrectTTL); !last.Equal(start) || !held.Equal(want) {
 			t.Errorf("last answer %v, held until %v; want %v, %v", last, held, start, want)
 		}
 		r.fail(nil)
@@ -206,6 +206,39 @@ func TestOutageIsToldOnce(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		r.wantEvents("ended after 1m5.001s")
 	})
+}
+
+func TestHowLongAnswersHoldIsTold(t *testing.T) {
+	tests := map[string]struct {
+		prepare func(*rig)
+		want    time.Duration // from now
+	}{
+		"what is fresh, past its ttl": {func(r *rig) { r.put("k", "s"); r.get("k", "s") }, 1000 * time.Second},
+		"what was read last, if that is long ago": {func(r *rig) {
+			r.put("k", "s")
+			r.get("k", "s")
+			time.Sleep(200 * time.Second)
+		}, 900 * time.Second},
+		"what an earlier process read last": {func(r *rig) {
+			for _, age := range []time.Duration{700, 600, 650} {
+				r.Restore(Item[string]{Key: fmt.Sprint(age), Name: "k", ReadAt: time.Now().Add(-age * time.Second)}, r.p)
+			}
+		}, 500 * time.Second},
+		"nothing at all": {func(*rig) {}, 1000 * time.Second},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				var held time.Time
+				r.observer.OutageBegan = func(_ error, _, heldUntil time.Time) { held = heldUntil }
+				test.prepare(r)
+				r.outage(errDown)
+				if want := time.Now().Add(test.want); !held.Equal(want) {
+					t.Errorf("for %s, want %s", time.Until(held), test.want)
+				}
+			})
+		})
+	}
 }
 
 func TestWhatConcernsOneKeyOpensNoPause(t *testing.T) {

@@ -50,5 +50,8 @@ func (c *Cache[V]) Restore(item Item[V], p Policy) bool {
 	}
 	raise(&c.entriesFor, p.longest())
 	c.entries.Set(item.Key, e)
+	if c.outage.lastAnswer.Before(item.ReadAt) {
+		c.outage.lastAnswer = item.ReadAt
+	}
 	return true
 }

@@ -18,7 +18,7 @@ type Stats struct {
 	Waiting    int       // lookups that wait for a place
 	InDoubt    int       // records that the guard verifies
 	Failing    bool      // the store's last outcome was a failure
-	LastAnswer time.Time // of the store, found or definite no; zero: none yet
+	LastAnswer time.Time // of the store, found or definite no, or the latest that was restored; zero: none yet
 
 	// How Gets were answered.
 	Hits        uint64 // from a fresh record
