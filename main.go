@@ -18,6 +18,7 @@ import (
 
 	"kong-vault-auth/azurevault"
 	"kong-vault-auth/hashivault"
+	"kong-vault-auth/metrics"
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/securefile"
 	"kong-vault-auth/vault"
@@ -50,7 +51,7 @@ func run(ctx context.Context, args []string) int {
 		fmt.Println(version)
 		return 0
 	case c.Dump:
-		err = pluginserver.Dump(os.Stdout, vaultauth.New(version, nil, slog.New(slog.DiscardHandler)), c.Name, c.SocketPath)
+		err = pluginserver.Dump(os.Stdout, vaultauth.New(version, nil, slog.New(slog.DiscardHandler)).Plugin, c.Name, c.SocketPath)
 	default:
 		err = serve(ctx, c)
 	}
@@ -71,6 +72,10 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	if err != nil {
 		return fmt.Errorf("VAULT_AUTH_MAX_CREDENTIALS: %w", err)
 	}
+	metricsAddress, err := metrics.ParseAddress(os.Getenv("VAULT_AUTH_METRICS_LISTEN"))
+	if err != nil {
+		return fmt.Errorf("VAULT_AUTH_METRICS_LISTEN: %w", err)
+	}
 	// After a crash of the worker that started it, nobody reads what this
 	// process prints, and a line more would be its last.
 	signal.Ignore(syscall.SIGPIPE)
@@ -80,7 +85,14 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 		vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, MaxCredentials: credentials, Getenv: takeEnv()},
 	)
 	defer objects.Close()
-	return c.ListenAndServe(ctx, vaultauth.New(version, objects, slog.New(log)), log)
+	plugin := vaultauth.New(version, objects, slog.New(log))
+	defer metrics.Start(ctx, metricsAddress, metrics.Handler(metrics.Source{
+		Version: version,
+		Plugin:  plugin.Stats,
+		Objects: objects.Stats,
+		LeftOut: log.LeftOut,
+	}), slog.New(log))()
+	return c.ListenAndServe(ctx, plugin.Plugin, log)
 }
 
 // mostCredentials is far beyond what one node's memory is good for.

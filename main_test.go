@@ -23,18 +23,25 @@ func TestMaxCredentials(t *testing.T) {
 }
 
 func TestServerDoesNotStartWithABadSetting(t *testing.T) {
-	t.Setenv("VAULT_AUTH_MAX_CREDENTIALS", "many")
-	prefix := t.TempDir()
-	said := stderr(t, func() {
-		if status := run(context.Background(), []string{"-kong-prefix", prefix}); status != 1 {
-			t.Errorf("exit status %d", status)
-		}
-	})
-	if !strings.Contains(said, `VAULT_AUTH_MAX_CREDENTIALS: it must be a whole number between 1 and 100000000, not "many"`) {
-		t.Errorf("it says %q", said)
-	}
-	if sockets, _ := filepath.Glob(filepath.Join(prefix, "*.socket")); len(sockets) > 0 {
-		t.Errorf("it listens on %v", sockets)
+	for name, tt := range map[string]struct{ setting, says string }{
+		"VAULT_AUTH_MAX_CREDENTIALS": {"many", `it must be a whole number between 1 and 100000000, not "many"`},
+		"VAULT_AUTH_METRICS_LISTEN":  {"9542", `it must be host:port, such as 127.0.0.1:9542, or unix:/path, not "9542"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, tt.setting)
+			prefix := t.TempDir()
+			said := stderr(t, func() {
+				if status := run(context.Background(), []string{"-kong-prefix", prefix}); status != 1 {
+					t.Errorf("exit status %d", status)
+				}
+			})
+			if !strings.Contains(said, name+": "+tt.says) {
+				t.Errorf("it says %q", said)
+			}
+			if sockets, _ := filepath.Glob(filepath.Join(prefix, "*.socket")); len(sockets) > 0 {
+				t.Errorf("it listens on %v", sockets)
+			}
+		})
 	}
 }
 

@@ -12,62 +12,72 @@ import (
 	"testing"
 
 	"kong-vault-auth/kongschema"
+	"kong-vault-auth/metrics"
 	"kong-vault-auth/vault"
 	"kong-vault-auth/vaultauth"
 )
 
-var update = flag.Bool("update", false, "write the README's tables instead of comparing them")
+var update = flag.Bool("update", false, "write the reference tables instead of comparing them")
 
-// TestTheReferenceIsWhatTheSchemaSays compares the tables of the README with
-// the structs that Kong's schema and the defaults are made of. After a change
-// of those, go test -run Reference -update . writes the tables anew.
-func TestTheReferenceIsWhatTheSchemaSays(t *testing.T) {
-	const readme = "README.md"
-	text, err := os.ReadFile(readme)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := text
+// TestTheReferenceIsWhatTheCodeSays compares the tables of the README with the
+// structs that Kong's schema and the defaults are made of, and that of metrics
+// with those there are. After a change of these, go test -run Reference -update .
+// writes the tables anew.
+func TestTheReferenceIsWhatTheCodeSays(t *testing.T) {
 	for _, table := range []struct {
-		name   string
-		config any
-	}{{"config", vaultauth.Config{}}, {"hcv", vault.HCV{}}, {"azure", vault.Azure{}}} {
-		if got, err = replaceTable(got, table.name, reflect.TypeOf(table.config)); err != nil {
+		file, name, text string
+	}{
+		{"README.md", "config", fields(t, vaultauth.Config{})},
+		{"README.md", "hcv", fields(t, vault.HCV{})},
+		{"README.md", "azure", fields(t, vault.Azure{})},
+		{"docs/metrics.md", "metrics", metrics.Table()},
+	} {
+		text, err := os.ReadFile(table.file)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	if bytes.Equal(got, text) {
-		return
-	}
-	if !*update {
-		t.Fatal("the README's tables are not what the configuration structs say: run go test -run Reference -update .")
-	}
-	if err := os.WriteFile(readme, got, 0o644); err != nil {
-		t.Fatal(err)
+		got, err := replaceTable(text, table.name, table.text)
+		switch {
+		case err != nil:
+			t.Errorf("%s: %v", table.file, err)
+		case bytes.Equal(got, text):
+		case !*update:
+			t.Errorf("the table %s of %s is not what the code says: run go test -run Reference -update .", table.name, table.file)
+		default:
+			if err := os.WriteFile(table.file, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
 // replaceTable replaces what is between <!-- table NAME --> and <!-- end -->.
-func replaceTable(text []byte, name string, config reflect.Type) ([]byte, error) {
+func replaceTable(text []byte, name, table string) ([]byte, error) {
 	begin := []byte("<!-- table " + name + " -->\n")
 	end := []byte("<!-- end -->")
 	before, rest, ok := bytes.Cut(text, begin)
 	if !ok {
-		return nil, fmt.Errorf("the README has no %s", begin)
+		return nil, fmt.Errorf("it has no %s", begin)
 	}
 	_, after, ok := bytes.Cut(rest, end)
 	if !ok {
-		return nil, fmt.Errorf("the README has no end after %s", begin)
+		return nil, fmt.Errorf("it has no end after %s", begin)
 	}
-	fields, err := kongschema.Fields(config)
+	return slices.Concat(before, begin, []byte("\n"+table+"\n"), end, after), nil
+}
+
+// fields is the table of a configuration.
+func fields(t *testing.T, config any) string {
+	t.Helper()
+	fields, err := kongschema.Fields(reflect.TypeOf(config))
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
-	table := "\n| field | type | default | |\n|---|---|---|---|\n"
+	table := "| field | type | default | |\n|---|---|---|---|\n"
 	for _, f := range fields {
 		table += row(f)
 	}
-	return slices.Concat(before, begin, []byte(table+"\n"), end, after), nil
+	return table
 }
 
 func row(f kongschema.Field) string {

@@ -168,6 +168,7 @@ func (c *conn) decide(in *instance, phase []byte) (v Verdict) {
 	}
 	defer func() {
 		if r := recover(); r != nil {
+			c.server.plugin.faulted(FaultPanic)
 			c.server.logger.Error("request refused: the plugin panicked", "reason", panicReason(r))
 			c.server.logger.Debug("panic", "stack", string(debug.Stack()))
 			v = Fault()

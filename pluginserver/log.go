@@ -41,6 +41,8 @@ type logState struct {
 	now   func() time.Time
 	any   atomic.Bool // lines wait
 
+	leftOut atomic.Uint64
+
 	mu      sync.Mutex // guards the rest
 	waiting []Line
 	lost    int
@@ -150,11 +152,16 @@ func (s *logState) due(kind logKind) (repeated int, due bool) {
 	}
 	if now.Sub(seen.last) < logEvery {
 		seen.repeated++
+		s.leftOut.Add(1)
 		return 0, false
 	}
 	repeated, seen.repeated, seen.last = seen.repeated, 0, now
 	return repeated, true
 }
+
+// LeftOut is how many lines were left out so far, because one of their kind had
+// appeared within a minute.
+func (l *Log) LeftOut() uint64 { return l.shared.leftOut.Load() }
 
 // keep lets a line wait for an event; the oldest gives way.
 func (s *logState) keep(line Line) {

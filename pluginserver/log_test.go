@@ -44,6 +44,9 @@ func TestLogLeavesOutWhatItSaidWithinAMinute(t *testing.T) {
 		if l.Take() != nil {
 			t.Error("lines are handed out twice")
 		}
+		if n := l.LeftOut(); n != 4 {
+			t.Errorf("%d lines were left out", n)
+		}
 		if got := out.String(); !strings.Contains(got, "INFO only on standard error\n") || strings.Contains(got, "below") {
 			t.Errorf("standard error: %s", got)
 		}

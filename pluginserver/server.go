@@ -218,7 +218,7 @@ func (s *Server) start(config []byte) *instance {
 	h, err := s.startHandler(config)
 	if err != nil {
 		s.logger.Error("plugin configuration is invalid, requests are answered 500", "reason", err.Error())
-		h = misconfigured{err, s.logger}
+		h = misconfigured{err, s}
 	}
 	return s.instances.add(h)
 }

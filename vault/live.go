@@ -22,12 +22,16 @@ type live struct {
 	cache    *cache.Cache[*credential.Credential]
 	unusable unusable
 	guesses  guesses
+	reads    readTimes
+
+	heldUntil atomic.Pointer[time.Time] // of the last outage; see Stats
 
 	revocation *revocation
 	snapshots  *snapshots
 
 	// Who uses it: see use. Guarded by Registry.mu.
 	key    liveKey
+	name   string         // of the object it was opened for
 	owners map[string]int // how often each owner has it open
 	last   string         // the owner that had it open last, when none has
 	idle   time.Time      // since when none has
@@ -94,6 +98,7 @@ func (l *live) read(ctx context.Context, key, accessToken string) (cache.Found[*
 	s := l.begin()
 	defer s.reads.Done()
 
+	defer l.reads.since(time.Now())
 	r, err := s.Read(ctx, accessToken)
 	if err == nil && s.Key(r.AccessToken) != key {
 		err = &Absent{Reason: ReasonUnusable, Err: &credential.UnusableError{

@@ -45,6 +45,8 @@ type Registry struct {
 	node   nodeObjects
 	closed bool
 
+	counted map[string]*Stats // what closed stores counted, by name; see keepCounts. Guarded by mu
+
 	closing sync.WaitGroup // of stores that were replaced or that nobody uses
 }
 
@@ -158,7 +160,7 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 			r.replace(l, key, s)
 		} else {
 			l = newLive(key.identity, s, r.options.Logger.With("vault", d.Name), r.options.MaxCredentials)
-			l.key = key
+			l.key, l.name = key, d.Name
 			l.snapshots.started, l.snapshots.keepers = r.started, &r.keepers
 			l.snapshots.restore(d.snapshot(), d.limits().policy(r.options.LookupTimeout))
 			r.lives[key] = l
@@ -254,6 +256,7 @@ func (r *Registry) closeIdle(l *live) {
 		return
 	}
 	delete(r.lives, l.key)
+	r.keepCounts(l)
 	r.closing.Add(1)
 	r.mu.Unlock()
 	defer r.closing.Done()

@@ -46,6 +46,7 @@ type revocation struct {
 	beat    beat // of the use with the smallest interval
 	running bool
 	changed chan struct{} // beat has; holds one
+	counts  RevocationStats
 
 	// The rest belongs to the goroutine.
 	before    listing
@@ -195,6 +196,7 @@ func (r *revocation) pause(b beat, pages int, err error) time.Duration {
 		return pause
 	}
 	r.failures = 0
+	r.paced(b.interval, max(b.interval, least))
 	r.tell(b.interval, max(b.interval, least), pages)
 	return pause
 }
@@ -221,6 +223,7 @@ func (r *revocation) list(b beat) (pages int, err error) {
 	now, changed, pages, err := r.ask()
 	if err != nil {
 		if r.ctx.Err() == nil {
+			r.notListed()
 			r.live.log.Warn("the store could not be listed; credentials that were deleted work on until their ttl has passed",
 				"reason", "listing_"+reasonOf(err), "err", err)
 		}
@@ -231,6 +234,7 @@ func (r *revocation) list(b beat) (pages int, err error) {
 		_, listed := now[r.digest(key)]
 		return listed
 	})
+	r.listed(began, pages, dropped)
 	if dropped > 0 {
 		r.live.log.Info("cached credentials are gone from the store, and are refused from now on", "reason", "revoked", "count", dropped)
 	}

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kong-vault-auth/cache"
@@ -31,6 +32,7 @@ type snapshots struct {
 	live    *live
 	started time.Time // this process
 	keepers *sync.Map // of all stores: who writes to a path, a *snapshots
+	written atomic.Pointer[time.Time]
 
 	mu   sync.Mutex
 	uses []*snapshot.File // what each use of the store asks for, the latest last
@@ -142,6 +144,7 @@ func (s *snapshots) write(f snapshot.File) {
 	switch {
 	case err == nil:
 		s.found, s.dropped = stats.Found, stats.Dropped
+		s.written.Store(&h.Written)
 	case errors.Is(err, snapshot.ErrSuperseded):
 		s.superseded = true
 		s.live.log.Info("this plugin server no longer writes the snapshot: another one does, or another vault object", "reason", "snapshot_superseded")

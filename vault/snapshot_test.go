@@ -111,14 +111,17 @@ func TestWhatTheSnapshotHoldsIsNoAnswerWhileTheStoreHasOne(t *testing.T) {
 func TestSnapshotsAreWrittenWhenThereIsNews(t *testing.T) {
 	onNode(t, func(n *node) {
 		start := time.Now()
+		r, o, s := n.server(nil)
 		want := func(after time.Duration) {
 			n.Helper()
 			synctest.Wait()
 			if got := n.written(); !got.Equal(start.Add(after)) {
 				n.Errorf("after %s, the snapshot is of %s, want %s", time.Since(start), got.Sub(start), after)
 			}
+			if stats := r.Stats(); len(stats) == 1 && !stats[0].Snapshot.Equal(start.Add(after)) {
+				n.Errorf("after %s, Stats has %+v", time.Since(start), stats)
+			}
 		}
-		r, o, s := n.server(nil)
 		s.put(carol())
 		time.Sleep(10*time.Second + time.Millisecond)
 		if !n.written().IsZero() {

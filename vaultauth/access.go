@@ -20,6 +20,7 @@ type handler struct {
 	object    lookuper
 	release   func()
 	consumers *consumers
+	requests  *requests
 	answers   answers
 }
 
@@ -32,7 +33,12 @@ func (h *handler) Access(e *pluginserver.Event) pluginserver.Verdict {
 	if err != nil {
 		return h.answers.verdict(err)
 	}
-	if r.preflight || r.authenticated {
+	switch {
+	case r.preflight:
+		h.requests.count(answerPreflight, "")
+		return pluginserver.Pass()
+	case r.authenticated:
+		h.requests.count(answerOtherPlugin, "")
 		return pluginserver.Pass()
 	}
 	who, err := h.authenticate(e, r)
@@ -45,6 +51,7 @@ func (h *handler) Access(e *pluginserver.Event) pluginserver.Verdict {
 		return h.answers.verdict(err)
 	}
 	h.identify(e, r, who)
+	h.requests.proxied(who)
 	return pluginserver.Pass()
 }
 
@@ -52,6 +59,7 @@ func (h *handler) Access(e *pluginserver.Event) pluginserver.Verdict {
 type caller struct {
 	consumer   *consumer
 	credential string // the credential's id; empty for the anonymous consumer
+	refused    string // why it is the anonymous consumer
 }
 
 // authenticate finds out who is calling. Its errors are the rows of the
@@ -69,7 +77,7 @@ func (h *handler) authenticate(e *pluginserver.Event, r *request) (caller, error
 	if err != nil {
 		return caller{}, err
 	}
-	return caller{consumer, c.ID}, nil
+	return caller{consumer: consumer, credential: c.ID}, nil
 }
 
 // instead is who calls when nobody could be authenticated: the anonymous
@@ -80,10 +88,10 @@ func (h *handler) instead(e *pluginserver.Event, err error) (caller, error) {
 	if !ok || h.config.Anonymous == "" {
 		return caller{}, err
 	}
-	h.answers.count(refused)
+	h.answers.tell(refused)
 	consumer, err := h.consumers.find(e, reference{workspace: h.workspace, username: h.config.Anonymous})
 	if err != nil {
 		return caller{}, &anonymousError{err}
 	}
-	return caller{consumer: consumer}, nil
+	return caller{consumer: consumer, refused: refused.reason}, nil
 }

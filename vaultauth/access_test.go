@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -67,10 +68,19 @@ var known = pairs{
 // start runs the plugin with a configuration, over known.
 func start(t testing.TB, config string) *servertest.Instance {
 	t.Helper()
+	_, in := startOn(t, known, config)
+	return in
+}
+
+// startOn runs the plugin with a configuration, over an object.
+func startOn(t testing.TB, object lookuper, config string) (*Plugin, *servertest.Instance) {
+	t.Helper()
+	var p *Plugin
 	s := servertest.Serve(t, func(log *slog.Logger) pluginserver.Plugin {
-		return newPlugin("test", log, func(string, vault.Config) (lookuper, func(), error) { return known, func() {}, nil })
+		p = newPlugin("test", log, func(string, vault.Config) (lookuper, func(), error) { return object, func() {}, nil })
+		return p.Plugin
 	}, pluginserver.Options{})
-	return s.Start(t, strings.Replace(`{"vault": "kong-auth", `+strings.TrimPrefix(config, "{"), ", }", "}", 1))
+	return p, s.Start(t, strings.Replace(`{"vault": "kong-auth", `+strings.TrimPrefix(config, "{"), ", }", "}", 1))
 }
 
 // get makes a request of header lines, "Name: value" each.
@@ -114,34 +124,36 @@ func TestRefusals(t *testing.T) {
 		message    string
 		retryAfter string
 		log        string // part of the last line that Kong's log gets; empty: no line
+		reason     string // by which it is counted
 	}{
-		"no token":                    {config: plain, status: 401, message: "No access token found in request"},
-		"no secret token":             {config: plain, headers: []string{"access_token: alice-1"}, status: 401, message: "No secret token found in request"},
-		"no access token":             {config: plain, headers: []string{"secret_token: s3cret"}, status: 401, message: "No access token found in request"},
-		"an empty one is missing":     {config: plain, headers: []string{"access_token: alice-1", "secret_token: "}, status: 401, message: "No secret token found in request"},
-		"access token twice":          {config: plain, headers: []string{"access_token: alice-1", "Access-Token: alice-1", "secret_token: s3cret"}, status: 401, message: "Duplicate access token found"},
-		"secret token twice":          {config: plain, headers: []string{"access_token: alice-1", "secret_token: s3cret", "secret_token: s3cret"}, status: 401, message: "Duplicate secret token found"},
-		"twice in the query":          {config: plain, uri: "/?access_token=alice-1&access%5Ftoken=alice-1&secret_token=s3cret", status: 401, message: "Duplicate access token found"},
-		"query ignored":               {config: `{"tokens_in_query": false}`, uri: "/?access_token=alice-1&secret_token=s3cret", status: 401, message: "No access token found in request"},
-		"query argument with no name": {config: plain, uri: "/?access_token&secret_token=s3cret", status: 401, message: "No access token found in request"},
-		"unknown":                     {config: plain, headers: []string{"access_token: nobody", "secret_token: s3cret"}, status: 401, message: "Unauthorized"},
-		"wrong secret":                {config: plain, headers: []string{"access_token: alice-1", "secret_token: S3cret"}, status: 401, message: "Unauthorized"},
-		"guesses":                     {config: plain, headers: []string{"access_token: guessed", "secret_token: x"}, status: 429, message: "Too many requests", retryAfter: "40"},
-		"guesses, with anonymous":     {config: `{"anonymous": "guest"}`, headers: []string{"access_token: guessed", "secret_token: x"}, status: 429, message: "Too many requests", retryAfter: "40"},
-		"flood":                       {config: plain, headers: []string{"access_token: flood", "secret_token: x"}, status: 429, message: "Too many requests", retryAfter: "2", log: "vault=kong-auth reason=limit"},
-		"store down":                  {config: plain, headers: []string{"access_token: down", "secret_token: x"}, status: 503, message: "Service unavailable", retryAfter: "3", log: "Vault is sealed (unseal it)"},
-		"store down, with anonymous":  {config: `{"anonymous": "guest"}`, headers: []string{"access_token: down", "secret_token: x"}, status: 503, message: "Service unavailable", retryAfter: "3", log: "Vault is sealed"},
-		"unexpected":                  {config: plain, headers: []string{"access_token: broken", "secret_token: x"}, status: 500, message: "An unexpected error occurred", log: "an error nobody expects"},
-		"no such object":              {config: plain, headers: []string{"access_token: undefined", "secret_token: x"}, status: 500, message: "An unexpected error occurred", log: "no such object"},
-		"no such anonymous":           {config: `{"anonymous": "nobody"}`, status: 500, message: "An unexpected error occurred", log: "config.anonymous"},
-		"config without a vault":      {config: `{"vault": ""}`, status: 500, message: "An unexpected error occurred", log: "exactly one of vault, hcv and azure must be set"},
+		"no token":                    {config: plain, status: 401, message: "No access token found in request", reason: "no_access_token"},
+		"no secret token":             {config: plain, headers: []string{"access_token: alice-1"}, status: 401, message: "No secret token found in request", reason: "no_secret_token"},
+		"no access token":             {config: plain, headers: []string{"secret_token: s3cret"}, status: 401, message: "No access token found in request", reason: "no_access_token"},
+		"an empty one is missing":     {config: plain, headers: []string{"access_token: alice-1", "secret_token: "}, status: 401, message: "No secret token found in request", reason: "no_secret_token"},
+		"access token twice":          {config: plain, headers: []string{"access_token: alice-1", "Access-Token: alice-1", "secret_token: s3cret"}, status: 401, message: "Duplicate access token found", reason: "duplicate_access_token"},
+		"secret token twice":          {config: plain, headers: []string{"access_token: alice-1", "secret_token: s3cret", "secret_token: s3cret"}, status: 401, message: "Duplicate secret token found", reason: "duplicate_secret_token"},
+		"twice in the query":          {config: plain, uri: "/?access_token=alice-1&access%5Ftoken=alice-1&secret_token=s3cret", status: 401, message: "Duplicate access token found", reason: "duplicate_access_token"},
+		"query ignored":               {config: `{"tokens_in_query": false}`, uri: "/?access_token=alice-1&secret_token=s3cret", status: 401, message: "No access token found in request", reason: "no_access_token"},
+		"query argument with no name": {config: plain, uri: "/?access_token&secret_token=s3cret", status: 401, message: "No access token found in request", reason: "no_access_token"},
+		"unknown":                     {config: plain, headers: []string{"access_token: nobody", "secret_token: s3cret"}, status: 401, message: "Unauthorized", reason: "not_found"},
+		"wrong secret":                {config: plain, headers: []string{"access_token: alice-1", "secret_token: S3cret"}, status: 401, message: "Unauthorized", reason: "wrong_secret"},
+		"guesses":                     {config: plain, headers: []string{"access_token: guessed", "secret_token: x"}, status: 429, message: "Too many requests", retryAfter: "40", reason: "guessing"},
+		"guesses, with anonymous":     {config: `{"anonymous": "guest"}`, headers: []string{"access_token: guessed", "secret_token: x"}, status: 429, message: "Too many requests", retryAfter: "40", reason: "guessing"},
+		"flood":                       {config: plain, headers: []string{"access_token: flood", "secret_token: x"}, status: 429, message: "Too many requests", retryAfter: "2", log: "vault=kong-auth reason=limit", reason: "limit"},
+		"store down":                  {config: plain, headers: []string{"access_token: down", "secret_token: x"}, status: 503, message: "Service unavailable", retryAfter: "3", log: "Vault is sealed (unseal it)", reason: "sealed"},
+		"store down, with anonymous":  {config: `{"anonymous": "guest"}`, headers: []string{"access_token: down", "secret_token: x"}, status: 503, message: "Service unavailable", retryAfter: "3", log: "Vault is sealed", reason: "sealed"},
+		"unexpected":                  {config: plain, headers: []string{"access_token: broken", "secret_token: x"}, status: 500, message: "An unexpected error occurred", log: "an error nobody expects", reason: "unexpected"},
+		"no such object":              {config: plain, headers: []string{"access_token: undefined", "secret_token: x"}, status: 500, message: "An unexpected error occurred", log: "no such object", reason: "config"},
+		"no such anonymous":           {config: `{"anonymous": "nobody"}`, status: 500, message: "An unexpected error occurred", log: "config.anonymous", reason: "anonymous"},
+		"config without a vault":      {config: `{"vault": ""}`, status: 500, message: "An unexpected error occurred", log: "exactly one of vault, hcv and azure must be set", reason: "config"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			in := start(t, tc.config)
+			p, in := startOn(t, known, tc.config)
 			out := in.Access(t, get(cmpOr(tc.uri, "/"), tc.headers...))
 			if out.Exit == nil {
 				t.Fatalf("proxied as %+v", out.Consumer)
 			}
+			wantCounted(t, p, Answered{strconv.Itoa(tc.status), tc.reason, 1})
 			if want := fmt.Sprintf(`{"message":%q,"request_id":%q}`, tc.message, servertest.RequestID); out.Exit.Status != tc.status || string(out.Exit.Body) != want {
 				t.Errorf("got %d %s, want %d %s", out.Exit.Status, out.Exit.Body, tc.status, want)
 			}
@@ -416,10 +428,7 @@ func (m *miss) Lookup(_ context.Context, _, _ string, client vault.Client) (*cre
 
 func TestALookupLearnsTheClientsAddressInOneCall(t *testing.T) {
 	object := &miss{}
-	s := servertest.Serve(t, func(log *slog.Logger) pluginserver.Plugin {
-		return newPlugin("test", log, func(string, vault.Config) (lookuper, func(), error) { return object, func() {}, nil })
-	}, pluginserver.Options{})
-	in := s.Start(t, `{"vault": "kong-auth", "tokens_in_query": false}`)
+	_, in := startOn(t, object, `{"tokens_in_query": false}`)
 	r := get("/", "access_token: alice-1", "secret_token: s3cret")
 	r.Client, r.Forwarded = netip.MustParseAddrPort("10.0.0.1:1234"), netip.MustParseAddrPort("192.0.2.7:4321")
 	in.Access(t, r) // Kong's database is asked for the consumer once
@@ -431,7 +440,7 @@ func TestALookupLearnsTheClientsAddressInOneCall(t *testing.T) {
 	if diff := cmp.Diff([]string{"192.0.2.7", "192.0.2.7", "192.0.2.7", "192.0.2.7"}, object.clients); diff != "" {
 		t.Error(diff)
 	}
-	if strings.Contains(s.Stderr.String(), "192.0.2.7") {
+	if strings.Contains(in.Server.Stderr.String(), "192.0.2.7") {
 		t.Error("the address is in the log")
 	}
 }

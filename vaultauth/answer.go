@@ -14,13 +14,22 @@ import (
 // refusal is failed authentication: the only thing that the anonymous consumer
 // is an answer to.
 type refusal struct {
-	reason  string // for the log
+	reason  string // for the log and for counting
 	message string // for the client
 }
 
 func (r *refusal) Error() string { return r.message }
 
 func refuse(reason, message string) error { return &refusal{reason, message} }
+
+// The reasons of refusals beside those of a vault object.
+const (
+	noAccessToken        = "no_access_token"
+	noSecretToken        = "no_secret_token"
+	duplicateAccessToken = "duplicate_access_token"
+	duplicateSecretToken = "duplicate_secret_token"
+	consumerIsGone       = "consumer_gone"
+)
 
 // unauthorized is all that a client is told of a pair that isn't accepted,
 // whatever is wrong with it.
@@ -36,7 +45,7 @@ func asRefusal(err error) (*refusal, bool) {
 	case errors.As(err, &refused):
 		return &refusal{string(refused.Reason), unauthorized}, true
 	case errors.Is(err, errConsumerGone) && !isAnonymous(err):
-		return &refusal{"consumer_gone", unauthorized}, true
+		return &refusal{consumerIsGone, unauthorized}, true
 	}
 	return nil, false
 }
@@ -58,50 +67,61 @@ func isAnonymous(err error) bool {
 
 // answers makes verdicts of what stopped a request, and tells the operator.
 type answers struct {
-	realm string
-	log   *slog.Logger
+	realm    string
+	log      *slog.Logger
+	requests *requests
 }
 
-// verdict is the answers table: what the client gets, and what goes to the
-// operator's log.
+// verdict is the answers table: what the client gets, what goes to the
+// operator's log, and what is counted.
 func (a *answers) verdict(err error) pluginserver.Verdict {
 	var limit *vault.LimitError
 	var guessing *vault.GuessingError
 	var unavailable *vault.UnavailableError
 	if r, ok := asRefusal(err); ok {
-		a.count(r)
+		a.requests.count(answer401, r.reason)
+		a.tell(r)
 		return pluginserver.Exit(http.StatusUnauthorized, r.message, pluginserver.Header{"WWW-Authenticate": a.challenge()})
 	}
 	switch {
 	case isAnonymous(err):
-		return a.fault("the anonymous consumer could not be used", err)
+		return a.fault(reasonAnonymous, "the anonymous consumer could not be used", err)
 	case errors.As(err, &limit):
-		a.log.Warn("too many lookups of access tokens that are not in the store, requests are answered 429", "vault", limit.Object, "reason", "limit")
+		a.requests.count(answer429, reasonLimit)
+		a.log.Warn("too many lookups of access tokens that are not in the store, requests are answered 429", "vault", limit.Object, "reason", reasonLimit)
 		return pluginserver.Exit(http.StatusTooManyRequests, "Too many requests", pluginserver.RetryAfter(limit.RetryAfter))
 	case errors.As(err, &guessing):
-		a.count(&refusal{"guessing", unauthorized}) // the vault object has told who
+		a.requests.count(answer429, reasonGuessing)
+		a.tell(&refusal{reasonGuessing, unauthorized}) // the vault object has told who
 		return pluginserver.Exit(http.StatusTooManyRequests, "Too many requests", pluginserver.RetryAfter(guessing.RetryAfter))
 	case errors.As(err, &unavailable):
+		a.requests.count(answer503, unavailable.Reason)
 		a.log.Error("the secret store can't answer, requests are answered 503", "vault", unavailable.Object, "reason", unavailable.Reason, "err", unavailable.Error())
 		return pluginserver.Exit(http.StatusServiceUnavailable, "Service unavailable", pluginserver.RetryAfter(unavailable.RetryAfter))
 	case errors.Is(err, errDatabase):
+		a.requests.count(answer503, reasonDatabase)
 		return pluginserver.Exit(http.StatusServiceUnavailable, "Service unavailable", pluginserver.RetryAfter(databaseDown))
 	case errors.Is(err, errTooManyHeaders):
+		a.requests.count(answer431, "")
 		return pluginserver.Exit(http.StatusRequestHeaderFieldsTooLarge, "Request header fields too large", nil)
+	case errors.Is(err, vault.ErrConfig):
+		return a.fault(string(pluginserver.FaultConfig), couldNot, err)
 	}
-	return a.fault("the request could not be authenticated", err)
+	return a.fault(reasonUnexpected, couldNot, err)
 }
 
+const couldNot = "the request could not be authenticated"
+
 // fault is the answer to what should not happen.
-func (a *answers) fault(message string, err error) pluginserver.Verdict {
+func (a *answers) fault(reason, message string, err error) pluginserver.Verdict {
+	a.requests.count(answer500, reason)
 	a.log.Error(message+", it is answered 500", "reason", err.Error())
 	return pluginserver.Fault()
 }
 
-// count counts a refusal by its reason: the log leaves out what it has said
-// within a minute, and says how often. What a client simply forgot is not worth
-// a line.
-func (a *answers) count(r *refusal) {
+// tell logs a refusal by its reason. What a client simply forgot is not worth a
+// line.
+func (a *answers) tell(r *refusal) {
 	level := slog.LevelInfo
 	if r.message != unauthorized {
 		level = slog.LevelDebug

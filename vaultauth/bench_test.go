@@ -24,7 +24,7 @@ func (c *cached) Lookup(context.Context, string, string, vault.Client) (*credent
 func BenchmarkAccess(b *testing.B) {
 	object := &cached{credential.Credential{ID: credentialID, Consumer: credential.Consumer{ID: aliceID}}}
 	s := servertest.Serve(b, func(log *slog.Logger) pluginserver.Plugin {
-		return newPlugin("bench", log, func(string, vault.Config) (lookuper, func(), error) { return object, func() {}, nil })
+		return newPlugin("bench", log, func(string, vault.Config) (lookuper, func(), error) { return object, func() {}, nil }).Plugin
 	}, pluginserver.Options{})
 	var headers []byte
 	for _, h := range [][2]string{

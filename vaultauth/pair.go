@@ -29,13 +29,13 @@ func (h *handler) tokens(e *pluginserver.Event, r *request) (pair, error) {
 	}
 	switch {
 	case access.Count > 1:
-		return pair{}, refuse("duplicate_access_token", "Duplicate access token found")
+		return pair{}, refuse(duplicateAccessToken, "Duplicate access token found")
 	case secret.Count > 1:
-		return pair{}, refuse("duplicate_secret_token", "Duplicate secret token found")
+		return pair{}, refuse(duplicateSecretToken, "Duplicate secret token found")
 	case access.Count == 0:
-		return pair{}, refuse("no_access_token", "No access token found in request")
+		return pair{}, refuse(noAccessToken, "No access token found in request")
 	case secret.Count == 0:
-		return pair{}, refuse("no_secret_token", "No secret token found in request")
+		return pair{}, refuse(noSecretToken, "No secret token found in request")
 	}
 	return pair{access.Value, secret.Value}, nil
 }

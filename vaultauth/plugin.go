@@ -11,32 +11,37 @@ import (
 // Enterprise's vault-auth.
 const Priority = 1350
 
-// New returns the plugin for a plugin server. What outlives a request (vault
-// objects, consumers) belongs to it, not to the instances that Kong starts and
-// drops.
-func New(version string, objects *vault.Registry, log *slog.Logger) pluginserver.Plugin {
+// Plugin is the plugin, for a plugin server. What outlives a request (vault
+// objects, consumers, counts) belongs to it, not to the instances that Kong
+// starts and drops.
+type Plugin struct {
+	pluginserver.Plugin // what is served
+
+	open      openFunc
+	log       *slog.Logger
+	consumers *consumers
+	requests  *requests
+}
+
+// New returns the plugin on the vault objects of a registry.
+func New(version string, objects *vault.Registry, log *slog.Logger) *Plugin {
 	return newPlugin(version, log, func(owner string, c vault.Config) (lookuper, func(), error) {
 		return objects.Open(owner, c)
 	})
 }
 
-func newPlugin(version string, log *slog.Logger, open openFunc) pluginserver.Plugin {
-	p := &plugin{open: open, log: log, consumers: newConsumers(DefaultConsumerResurrectTTL, log)}
-	return pluginserver.Plugin{Version: version, Priority: Priority, Config: (*Config)(nil), Start: p.start}
+func newPlugin(version string, log *slog.Logger, open openFunc) *Plugin {
+	p := &Plugin{open: open, log: log, consumers: newConsumers(DefaultConsumerResurrectTTL, log), requests: newRequests()}
+	p.Plugin = pluginserver.Plugin{Version: version, Priority: Priority, Config: (*Config)(nil), Start: p.start, Faulted: p.requests.fault}
+	return p
 }
 
 // openFunc is vault.Registry.Open.
 type openFunc func(owner string, c vault.Config) (lookuper, func(), error)
 
-type plugin struct {
-	open      openFunc
-	log       *slog.Logger
-	consumers *consumers
-}
-
 // start makes an instance. Its errors are what an operator reads in Kong's
 // error log at every request of a configuration that can't work.
-func (p *plugin) start(config []byte) (pluginserver.Handler, error) {
+func (p *Plugin) start(config []byte) (pluginserver.Handler, error) {
 	c, id, err := parseConfig(config)
 	if err != nil {
 		return nil, err
@@ -51,6 +56,7 @@ func (p *plugin) start(config []byte) (pluginserver.Handler, error) {
 		object:    object,
 		release:   release,
 		consumers: p.consumers,
-		answers:   answers{realm: c.Realm, log: p.log},
+		requests:  p.requests,
+		answers:   answers{realm: c.Realm, log: p.log, requests: p.requests},
 	}, nil
 }

@@ -1,0 +1,62 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"kong-vault-auth/vault"
+	"kong-vault-auth/vaultauth"
+)
+
+// Source is what there is to be told. Its functions are called at each scrape,
+// concurrently.
+type Source struct {
+	Version string                 // of this program
+	Plugin  func() vaultauth.Stats // vaultauth.Plugin.Stats
+	Objects func() []vault.Stats   // vault.Registry.Stats; each name once
+	LeftOut func() (lines uint64)  // pluginserver.Log.LeftOut
+}
+
+// The metrics of the process. Those of vault objects are in object.go.
+var (
+	buildInfo = newMetric(gauge, "build_info", "Always 1; the label is what there is to know.", "version")
+	requests  = newMetric(counter, "requests_total", "Requests by what came of them: `ok`, `anonymous`, `preflight`, `other_plugin` (it was first), or the status of the answer; and by the reason of a refusal or failure.", "answer", "reason")
+	consumers = newMetric(gauge, "consumers", "Consumers of Kong's that are remembered.")
+	mostOf    = newMetric(gauge, "consumers_max", "How many consumers may be remembered.")
+	leftOut   = newMetric(counter, "log_lines_left_out_total", "Log lines left out because one like them had appeared within a minute.")
+)
+
+// all are all metrics, in the reference's order.
+func all() []metric {
+	ms := []metric{buildInfo, requests}
+	for _, m := range objectMetrics {
+		ms = append(ms, m.metric)
+	}
+	return append(ms, lookupDuration, consumers, mostOf, leftOut)
+}
+
+type collector struct{ source Source }
+
+// NewCollector returns what collects all metrics that begin with vault_auth_.
+func NewCollector(s Source) prometheus.Collector { return &collector{s} }
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range all() {
+		ch <- m.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	ch <- buildInfo.at(1, c.source.Version)
+	plugin := c.source.Plugin()
+	for _, r := range plugin.Requests {
+		ch <- requests.at(float64(r.Count), r.Answer, r.Reason)
+	}
+	ch <- consumers.at(float64(plugin.Consumers))
+	ch <- mostOf.at(float64(plugin.MaxConsumers))
+	ch <- leftOut.at(float64(c.source.LeftOut()))
+	for _, s := range c.source.Objects() {
+		collectObject(ch, &s)
+	}
+}

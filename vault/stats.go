@@ -1,0 +1,156 @@
+package vault
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"kong-vault-auth/cache"
+)
+
+// Stats is what a registry knows of the open stores of one name, for metrics.
+//
+// Objects that are the same store share one, which is told under the name that
+// it was opened under. Several stores may have one name: inline objects at one
+// place that log in with different tokens, and what such an object was before
+// its token was changed, for a while. Their counts are added up, and of their
+// states the worst is told.
+type Stats struct {
+	Object string      // the vault object's name, as log lines have it
+	Cache  cache.Stats // Failing: any of the stores in use; LastAnswer: the oldest of theirs
+
+	MaxCredentials int       // how many Cache.Entries may be
+	HeldUntil      time.Time // until when what was fresh as the outage began is answered with; the earliest, zero: no outage
+	Snapshot       time.Time // when the last one was written; the oldest, zero: none
+	Reads          ReadTimes
+	Revocation     RevocationStats
+}
+
+// Stats tells of every name under which a store is open, in the names' order.
+// Counters of a name only grow while a store of that name is open.
+func (r *Registry) Stats() []Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	byName := map[string]*Stats{}
+	for _, l := range r.lives {
+		if s := byName[l.name]; s != nil {
+			s.add(r.statsOf(l))
+		} else {
+			byName[l.name] = r.statsOf(l)
+		}
+	}
+	all := make([]Stats, 0, len(byName))
+	for name, s := range byName {
+		if closed := r.counted[name]; closed != nil {
+			s.add(closed)
+		}
+		all = append(all, *s)
+	}
+	slices.SortFunc(all, func(a, b Stats) int { return strings.Compare(a.Object, b.Object) })
+	return all
+}
+
+// statsOf is what is known of one store. r.mu is held.
+func (r *Registry) statsOf(l *live) *Stats {
+	s := &Stats{
+		Object:         l.name,
+		Cache:          l.cache.Stats(),
+		MaxCredentials: cmp.Or(r.options.MaxCredentials, cache.DefaultMaxEntries),
+		Reads:          l.reads.stats(),
+		Revocation:     l.revocation.stats(),
+	}
+	if until := l.heldUntil.Load(); until != nil && s.Cache.Failing {
+		s.HeldUntil = *until
+	}
+	if written := l.snapshots.written.Load(); written != nil {
+		s.Snapshot = *written
+	}
+	if len(l.owners) == 0 { // nobody asks it any more, so it can't be seen to recover
+		s.Cache.Failing, s.Cache.LastAnswer, s.HeldUntil = false, time.Time{}, time.Time{}
+	}
+	return s
+}
+
+// keepCounts is for a store that is no longer among r.lives: what it has
+// counted stays in the sum, as long as there is another store of its name. r.mu
+// is held.
+func (r *Registry) keepCounts(l *live) {
+	for _, other := range r.lives {
+		if other.name != l.name {
+			continue
+		}
+		s := r.statsOf(l).counters()
+		if before := r.counted[l.name]; before != nil {
+			s.add(before)
+		}
+		if r.counted == nil {
+			r.counted = map[string]*Stats{}
+		}
+		r.counted[l.name] = s
+		return
+	}
+	delete(r.counted, l.name)
+}
+
+// counters is s without what is true only of an open store.
+func (s *Stats) counters() *Stats {
+	c := *s
+	n, v := &c.Cache, &c.Revocation
+	n.Entries, n.Absent, n.Refused, n.InFlight, n.Waiting, n.InDoubt, n.Failing, n.LastAnswer = 0, 0, 0, 0, 0, 0, false, time.Time{}
+	v.Interval, v.Effective, v.Pages, v.Last = 0, 0, 0, time.Time{}
+	c.MaxCredentials, c.HeldUntil, c.Snapshot = 0, time.Time{}, time.Time{}
+	return &c
+}
+
+// add makes s the stats of two stores.
+func (s *Stats) add(o *Stats) {
+	addCache(&s.Cache, &o.Cache)
+	s.MaxCredentials += o.MaxCredentials
+	s.HeldUntil = older(s.HeldUntil, o.HeldUntil)
+	s.Snapshot = older(s.Snapshot, o.Snapshot)
+	for i, n := range o.Reads.Buckets {
+		s.Reads.Buckets[i] += n
+	}
+	s.Reads.Sum += o.Reads.Sum
+	s.Revocation.add(&o.Revocation)
+}
+
+func addCache(s, o *cache.Stats) {
+	s.Entries += o.Entries
+	s.Absent += o.Absent
+	s.Refused += o.Refused
+	s.InFlight += o.InFlight
+	s.Waiting += o.Waiting
+	s.InDoubt += o.InDoubt
+	s.Failing = s.Failing || o.Failing
+	s.LastAnswer = older(s.LastAnswer, o.LastAnswer)
+	s.Hits += o.Hits
+	s.Loads += o.Loads
+	s.Resurrected += o.Resurrected
+	s.Absences += o.Absences
+	s.Refusals += o.Refusals
+	s.Limited += o.Limited
+	s.Unavailable += o.Unavailable
+	s.Errors += o.Errors
+	s.Refresh += o.Refresh
+	s.Expired += o.Expired
+	s.Reread += o.Reread
+	s.NeverSeen += o.NeverSeen
+	s.Found += o.Found
+	s.NotFound += o.NotFound
+	s.Failed += o.Failed
+	s.Panicked += o.Panicked
+	s.Superseded += o.Superseded
+	s.Dropped += o.Dropped
+	s.Evicted += o.Evicted
+	s.Held += o.Held
+}
+
+// older is the older of two times. One that is zero never was.
+func older(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

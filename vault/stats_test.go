@@ -1,0 +1,224 @@
+package vault
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kong-vault-auth/cache"
+	"kong-vault-auth/credential"
+)
+
+// place is the name of every object of inlineHCV.
+const place = "hcv at http://127.0.0.1:8200/secret/kong-auth"
+
+func TestStatsTellWhatAStoreHasComeTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stores := &fakeStores{records: someRecords()}
+		r := newRegistry(t, stores, &logbook{})
+		if got := r.Stats(); len(got) != 0 {
+			t.Errorf("before there is an object: %+v", got)
+		}
+		start := time.Now()
+		o, _ := mustOpen(t, r, "plugin", inlineHCV(t, func(c *HCV) { c.TTL, c.NegTTL, c.RevocationInterval, c.MaxLookupsPerSecond = 600, 600, 2, 10 }))
+		store := stores.all()[0]
+		synctest.Wait() // for the first listing
+		want := Stats{Object: place, MaxCredentials: 100_000, Revocation: RevocationStats{
+			Interval: 2 * time.Second, Effective: 2 * time.Second, Pages: 1, Last: start, Listed: 1,
+		}}
+		if diff := cmp.Diff([]Stats{want}, r.Stats()); diff != "" {
+			t.Errorf("at first:\n%s", diff)
+		}
+
+		store.change(func() { store.pages = 5 }) // as many need 5 s
+		wantAccepted(t, o, "ac-alice", "right")
+		wantAccepted(t, o, "ac-bob", "right")
+		wantAccepted(t, o, "ac-bob", "right")
+		wantRefused(t, o, "ac-nobody", "right", ReasonNotFound)
+		time.Sleep(6 * time.Second)
+		store.change(func() { delete(store.records, "ac-bob") })
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		got := r.Stats()[0]
+		if last := got.Revocation.Last; time.Since(last) > 6*time.Second {
+			t.Errorf("last listed at %s", last)
+		}
+		got.Revocation.Last, got.Revocation.Listed = time.Time{}, 0 // there is jitter
+		want.Cache = cache.Stats{
+			Entries: 1, Absent: 1, LastAnswer: start,
+			Hits: 1, Loads: 2, Absences: 1, NeverSeen: 3, Found: 2, NotFound: 1, Dropped: 1,
+		}
+		want.Reads.Buckets[0] = 3
+		want.Revocation = RevocationStats{Interval: 2 * time.Second, Effective: 5 * time.Second, Pages: 5, Dropped: 1}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("then:\n%s", diff)
+		}
+
+		store.fail(errors.New("down"))
+		store.change(func() { store.listErr = errors.New("down") })
+		time.Sleep(20 * time.Second)
+		if _, err := o.Lookup(t.Context(), "ac-new", "right", nil); err == nil {
+			t.Error("the store is not down")
+		}
+		synctest.Wait()
+		got = r.Stats()[0]
+		if want := time.Now().Add(time.Hour); !got.Cache.Failing || !got.HeldUntil.Equal(want) || got.Revocation.Failed == 0 {
+			t.Errorf("during an outage: failing %t, held until %s, want %s, %d failed listings", got.Cache.Failing, got.HeldUntil, want, got.Revocation.Failed)
+		}
+		store.fail(nil)
+		time.Sleep(10 * time.Second)
+		wantRefused(t, o, "ac-new", "right", ReasonNotFound)
+		synctest.Wait()
+		if got = r.Stats()[0]; got.Cache.Failing || !got.HeldUntil.IsZero() {
+			t.Errorf("after it: failing %t, held until %s", got.Cache.Failing, got.HeldUntil)
+		}
+	})
+}
+
+func TestEffectiveIntervalIsThatOfTheConfiguredOne(t *testing.T) {
+	r := &revocation{}
+	want := func(configured, effective time.Duration) {
+		t.Helper()
+		if diff := cmp.Diff(RevocationStats{Interval: configured, Effective: effective}, r.stats()); diff != "" {
+			t.Error(diff)
+		}
+	}
+	want(0, 0)
+	r.beat.interval = 2 * time.Second // and there was no listing yet
+	want(2*time.Second, 2*time.Second)
+	r.paced(2*time.Second, 20*time.Second)
+	want(2*time.Second, 20*time.Second)
+	r.beat.interval = 3 * time.Second
+	want(3*time.Second, 3*time.Second)
+}
+
+func TestReadTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var times readTimes
+		for _, d := range []time.Duration{0, 5 * time.Millisecond, 5*time.Millisecond + 1, 2 * time.Second, 3 * time.Second} {
+			began := time.Now()
+			time.Sleep(d) // virtual
+			times.since(began)
+		}
+		want := ReadTimes{Sum: 5*time.Second + 10*time.Millisecond + 1}
+		want.Buckets[0], want.Buckets[1], want.Buckets[8], want.Buckets[9] = 2, 1, 1, 1
+		if diff := cmp.Diff(want, times.stats()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// TestStoresOfOneNameAreToldTogether: two stores with different tokens at one
+// place, of which the first is closed in the end.
+func TestStoresOfOneNameAreToldTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stores := &fakeStores{records: someRecords()}
+		r := newRegistry(t, stores, &logbook{})
+		a, leave := mustOpen(t, r, "a", inlineHCV(t, withToken("hvs.one")))
+		wantAccepted(t, a, "ac-alice", "right")
+		stores.all()[0].fail(errors.New("down"))
+		if _, err := a.Lookup(t.Context(), "ac-bob", "right", nil); err == nil {
+			t.Error("the store is not down")
+		}
+		first := time.Now()
+		time.Sleep(time.Second)
+		b, _ := mustOpen(t, r, "b", inlineHCV(t, withToken("hvs.two")))
+		wantAccepted(t, b, "ac-alice", "right")
+		second := time.Now()
+		synctest.Wait()
+		want := Stats{
+			Object: place, MaxCredentials: 200_000, HeldUntil: first.Add(time.Hour),
+			Cache: cache.Stats{Entries: 2, Failing: true, LastAnswer: first, Loads: 2, Unavailable: 1, NeverSeen: 3, Found: 2, Failed: 1},
+		}
+		want.Reads.Buckets[0] = 3
+		if diff := cmp.Diff([]Stats{want}, r.Stats()); diff != "" {
+			t.Errorf("two stores:\n%s", diff)
+		}
+
+		leave()
+		want.Cache.Failing, want.Cache.LastAnswer, want.HeldUntil = false, second, time.Time{}
+		if diff := cmp.Diff([]Stats{want}, r.Stats()); diff != "" {
+			t.Errorf("one of them is no longer used:\n%s", diff)
+		}
+
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if !stores.all()[0].isClosed() {
+			t.Fatal("it is not closed")
+		}
+		got := r.Stats()[0]
+		want.MaxCredentials, want.Cache.Entries = 100_000, got.Cache.Entries // records expire
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("it is closed, and its counts are still in the sum:\n%s", diff)
+		}
+	})
+}
+
+func TestOfSeveralStatesTheWorstIsTold(t *testing.T) {
+	early, late := time.Unix(1000, 0), time.Unix(2000, 0)
+	bad := Stats{
+		Cache:      cache.Stats{Failing: true, LastAnswer: early},
+		HeldUntil:  early,
+		Revocation: RevocationStats{Interval: 5 * time.Second, Effective: 20 * time.Second, Pages: 7, Last: early},
+	}
+	better := Stats{
+		Cache:      cache.Stats{LastAnswer: late},
+		HeldUntil:  late,
+		Revocation: RevocationStats{Interval: 10 * time.Second, Effective: 10 * time.Second, Pages: 9, Last: late},
+	}
+	for _, both := range [][2]Stats{{bad, better}, {better, bad}, {bad, {}}, {{}, bad}} {
+		both[0].add(&both[1])
+		if diff := cmp.Diff(bad, both[0]); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestNothingIsToldOfAClosedStoreWithoutAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegistry(t, &fakeStores{records: []credential.Record{alice()}}, &logbook{})
+		for _, token := range []string{"hvs.one", "hvs.two"} {
+			o, leave := mustOpen(t, r, token, inlineHCV(t, withToken(token)))
+			wantAccepted(t, o, "ac-alice", "right")
+			leave()
+			time.Sleep(time.Second)
+		}
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if got := r.Stats(); len(got) != 0 || len(r.counted) != 0 {
+			t.Errorf("stats %v, kept %v", got, r.counted)
+		}
+	})
+}
+
+// TestNoStatOfTheCacheIsForgotten: whatever is added to cache.Stats must be
+// added up. Its counters, which are uint64, stay when a store is closed; the rest
+// is only true of an open one.
+func TestNoStatOfTheCacheIsForgotten(t *testing.T) {
+	one := cache.Stats{Failing: true, LastAnswer: time.Now()}
+	fields := reflect.ValueOf(&one).Elem()
+	for i := range fields.NumField() {
+		switch f := fields.Field(i); {
+		case f.CanInt():
+			f.SetInt(1)
+		case f.CanUint():
+			f.SetUint(1)
+		}
+	}
+	s := Stats{Cache: one}
+	s.add(&Stats{Cache: one})
+	sum, left := reflect.ValueOf(s.Cache), reflect.ValueOf(s.counters().Cache)
+	for i := range sum.NumField() {
+		name, f := sum.Type().Field(i).Name, sum.Field(i)
+		if f.CanInt() && f.Int() != 2 || f.CanUint() && f.Uint() != 2 {
+			t.Errorf("%s is not added up", name)
+		}
+		if left.Field(i).IsZero() == f.CanUint() {
+			t.Errorf("of a closed store, %s is %v", name, left.Field(i))
+		}
+	}
+}
