@@ -13,6 +13,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
 	"kong-vault-auth/vault"
 )
@@ -33,7 +34,7 @@ func (r *read) explain(ctx context.Context, err error) error {
 		return failure
 	case errors.As(err, &response) && response.RawResponse != nil:
 		body, _ := runtime.Payload(response.RawResponse)
-		return r.explainAnswer(&answer{response.StatusCode, response.RawResponse.Header, body})
+		return r.explainAnswer(ctx, &answer{response.StatusCode, response.RawResponse.Header, body})
 	case errors.Is(err, errTokenRefused):
 		return r.failure("login", remedyRefusedToken, "%w", errTokenRefused)
 	case ctx.Err() != nil:
@@ -68,7 +69,7 @@ var forbidden = map[string]string{
 var networkRefusal = regexp.MustCompile(`(?i)client address is not authorized|public network access is disabled|approved private link|TCP connection does not allow access`)
 
 // explainAnswer tells what an answer means that is no success.
-func (r *read) explainAnswer(a *answer) error {
+func (r *read) explainAnswer(ctx context.Context, a *answer) error {
 	var body struct{ Error vaultError }
 	isVault := json.Unmarshal(a.body, &body) == nil && body.Error.Code != ""
 	e := body.Error
@@ -94,11 +95,40 @@ func (r *read) explainAnswer(a *answer) error {
 	case kind == "network":
 		return r.answerFailure(a, e, "firewall", r.firewallRemedy(e.Message))
 	}
-	if kind == "role" && r.name != "" && r.recent.Another(r.name, time.Now()) {
+	if kind == "role" && r.name != "" {
 		// Roles can be given for single secrets; access policies are for all.
-		return &vault.Absent{Reason: vault.ReasonDenied}
+		switch may, err := r.mayReadAnother(ctx); {
+		case err != nil:
+			return err
+		case may:
+			return &vault.Absent{Reason: vault.ReasonDenied}
+		}
 	}
 	return r.answerFailure(a, e, "denied", r.grantRemedy(e.Message))
+}
+
+// mayReadAnother reports whether the login may read another secret that it has
+// read lately. An error says why that can't be told.
+func (r *read) mayReadAnother(ctx context.Context) (bool, error) {
+	for {
+		name, ok := r.recent.Another(r.name, time.Now())
+		if !ok {
+			return false, nil
+		}
+		_, err := withToken(ctx, r.login, func() (azsecrets.GetSecretResponse, error) {
+			return r.client.GetSecret(ctx, name, "", nil)
+		})
+		var response *azcore.ResponseError
+		switch {
+		case err == nil:
+			r.recent.Note(name, time.Now())
+			return true, nil
+		case errors.As(err, &response) && (response.StatusCode == http.StatusForbidden || response.StatusCode == http.StatusNotFound):
+			r.recent.Forget(name)
+		default:
+			return false, r.explain(ctx, err)
+		}
+	}
 }
 
 // isDenied reports whether an error is a 403 for want of a permission.

@@ -216,8 +216,8 @@ func TestOneNameDeniedIsNoFailureOfTheStore(t *testing.T) {
 	}
 	deny(prefix+"alice", prefix+"carol")
 	got = append(got,
-		read("alice"), // no other has been read
-		read("carol"), // and alice no longer vouches for the login
+		read("carol"), // alice no longer vouches for the login
+		read("alice"),
 	)
 	want := []string{"failure: denied", "found alice s", "absent: denied", "failure: denied", "failure: denied"}
 	if diff := cmp.Diff(want, got); diff != "" {

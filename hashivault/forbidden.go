@@ -26,10 +26,13 @@ func (s *store) refusal(op string, renewed bool) *vault.Failure {
 }
 
 // denied is a 403 although the token is accepted. If the same login has lately
-// read another name, it is about this name, and a definite no; else about the
-// policy or the mount, and a failure.
+// read another name, and still may, it is about this name, and a definite no;
+// else about the policy or the mount, and a failure.
 func (s *store) denied(ctx context.Context, name secretName, current *session, token tokenInfo) error {
-	if current.recent.Another(name.accessToken, time.Now()) {
+	switch may, err := s.mayReadAnother(ctx, name, current); {
+	case err != nil:
+		return err
+	case may:
 		return &vault.Absent{Reason: vault.ReasonDenied}
 	}
 	f := &vault.Failure{Op: "read " + name.shown, Reason: "denied"}
@@ -52,6 +55,31 @@ func (s *store) denied(ctx context.Context, name secretName, current *session, t
 		f.Remedy = "set mount to that, and path to the rest"
 	}
 	return f
+}
+
+// mayReadAnother reports whether the login may read another name that it has read
+// lately. An error says why that can't be told.
+func (s *store) mayReadAnother(ctx context.Context, denied secretName, current *session) (bool, error) {
+	for {
+		accessToken, ok := current.recent.Another(denied.accessToken, time.Now())
+		if !ok {
+			return false, nil
+		}
+		name := s.name(accessToken, current.kv)
+		a, err := s.fetch(ctx, current.token, name.path)
+		if err != nil {
+			return false, transportFailure("read "+name.shown, err)
+		}
+		if a.status == http.StatusForbidden && a.isRefusal() {
+			current.recent.Forget(accessToken)
+			continue
+		}
+		var f *vault.Failure
+		if _, err := s.settle(a, name, current); errors.As(err, &f) {
+			return false, f
+		}
+		return true, nil
+	}
 }
 
 // described is what helps to recognize a token.

@@ -9,10 +9,11 @@ import (
 const recently = 60 * time.Second
 
 // RecentReads remembers the last two secrets that a login has read: enough to
-// know of any name whether another one was read lately. A store that refuses
-// one name while it lets another be read means that name; one that refuses
-// every name means the login. The zero value is ready; it is safe for
-// concurrent use.
+// know of any name another one that was read lately. A store that refuses one
+// name while it lets another be read means that name; one that refuses every
+// name means the login. Which of the two it is, only reading the other one again
+// tells: the login may have lost its rights in between. The zero value is ready;
+// it is safe for concurrent use.
 type RecentReads struct {
 	mu           sync.Mutex
 	last, before secretRead
@@ -47,13 +48,14 @@ func (r *RecentReads) Forget(name string) {
 	}
 }
 
-// Another reports whether a secret of another name was read in the last minute.
-func (r *RecentReads) Another(name string, now time.Time) bool {
+// Another is the name of another secret, read in the last minute; ok is false if
+// there is none.
+func (r *RecentReads) Another(name string, now time.Time) (other string, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	other := r.last
-	if other.name == name {
-		other = r.before
+	read := r.last
+	if read.name == name {
+		read = r.before
 	}
-	return other.name != "" && now.Sub(other.at) <= recently
+	return read.name, read.name != "" && now.Sub(read.at) <= recently
 }
