@@ -48,6 +48,33 @@ func TestWithoutAPlaceAGetIsLimitedAtTheLookupDeadline(t *testing.T) {
 	})
 }
 
+// TestWhoWaitedLongerForAPlaceThanForTheStoreIsLimited, also if the machine has
+// stalled, and it is told seconds later.
+func TestWhoWaitedLongerForAPlaceThanForTheStoreIsLimited(t *testing.T) {
+	const waited = 2 * time.Second
+	for _, tt := range []struct {
+		place time.Duration // after the wait began
+		want  string
+	}{
+		{0, "unavailable for 1s: context deadline exceeded"},
+		{time.Second, "unavailable for 1s: context deadline exceeded"},
+		{1001 * time.Millisecond, "limited for 1s"},
+		{waited, "limited for 1s"},
+		{3 * time.Second, "limited for 1s"}, // while the machine stalled
+	} {
+		bubble(t, func(r *rig) {
+			r.get("guess", "s") // the first lookup sets the rate
+			began := r.clock()
+			f := &flight[string]{running: true, began: began}
+			f.began.mono += tt.place
+			time.Sleep(10 * time.Second)
+			if got := describe(r.lateError(f, began.mono+waited, waited)); got != tt.want {
+				t.Errorf("a place after %v: %s, want %s", tt.place, got, tt.want)
+			}
+		})
+	}
+}
+
 func TestPlacesGoByTheOrder(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.p.LookupsPerSecond, r.p.LookupTimeout = 2, 3*time.Second

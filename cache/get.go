@@ -207,6 +207,7 @@ func (c *Cache[V]) standIn(q *question, s standing, e *entry[V], err error) (Res
 // wait returns nil when f, boarded for o, has its outcome, and else why not. A
 // flight that is still wanted goes on without anyone who waits for it.
 func (c *Cache[V]) wait(ctx context.Context, f *flight[V], o order, patience time.Duration, wanted bool) error {
+	end := c.clock().mono + patience
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
@@ -222,7 +223,7 @@ func (c *Cache[V]) wait(ctx context.Context, f *flight[V], o order, patience tim
 		default:
 		}
 		c.leave(f, o, wanted)
-		return c.lateError(f, patience)
+		return c.lateError(f, end, patience)
 	}
 }
 

@@ -167,14 +167,14 @@ func (c *Cache[V]) pauseFor(d time.Duration, err error, now instant) {
 	c.outage.setPause(now.mono+d, err)
 }
 
-// lateError is what a question gets that has waited for f as long as it may. It
-// blames what took the longer part of that: the wait for a place, or the store.
-func (c *Cache[V]) lateError(f *flight[V], waited time.Duration) error {
+// lateError is what a question gets that has waited for f as long as it may,
+// until end on clock.mono. It blames what took the longer part of that: the wait
+// for a place, or the store. On a machine that stalls, end may be long ago.
+func (c *Cache[V]) lateError(f *flight[V], end, waited time.Duration) error {
 	c.mu.Lock()
 	defer c.unlock()
-	now := c.clock()
-	if !f.running || now.since(f.began) < waited/2 {
+	if !f.running || end-f.began.mono < waited/2 {
 		return c.budget.limitError()
 	}
-	return c.outage.unavailable(fmt.Errorf("no answer within the lookup deadline: %w", context.DeadlineExceeded), now)
+	return c.outage.unavailable(fmt.Errorf("no answer within the lookup deadline: %w", context.DeadlineExceeded), c.clock())
 }
