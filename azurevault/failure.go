@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"regexp"
@@ -37,7 +38,7 @@ func (r *read) explain(ctx context.Context, err error) error {
 		return r.explainAnswer(ctx, &answer{response.StatusCode, response.RawResponse.Header, body})
 	case errors.Is(err, errTokenRefused):
 		return r.failure("login", remedyRefusedToken, "%w", errTokenRefused)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !errors.As(err, new(*net.DNSError)):
 		err = ctx.Err()
 	}
 	failure = transportFailure(r.op, r.endpoint.host, err)

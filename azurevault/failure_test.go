@@ -187,13 +187,14 @@ func TestFailuresOfTheNetworkExplainThemselves(t *testing.T) {
 		reason    string
 		want      string
 	}{
-		"a name that is none": {errs(&net.DNSError{Err: "no such host", Name: "contoso.vault.azure.net", IsNotFound: true}), "network", "privatelink.vaultcore.azure.net"},
-		"refused":             {&http.Transport{Proxy: http.ProxyURL(deadProxy)}, "network", "that the proxy is up"},
-		"a CA nobody trusts":  {&http.Transport{Proxy: a.server.Transport().Proxy}, "tls", "SSL_CERT_FILE"},
-		"another's name":      {&http.Transport{Proxy: a.server.Transport().Proxy, TLSClientConfig: &tls.Config{RootCAs: a.server.Transport().TLSClientConfig.RootCAs, ServerName: "example.com"}}, "tls", "other names"},
-		"no TLS":              {errs(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}), "tls", "it is not Azure"},
-		"a talkative server":  {errs(errors.New(`malformed HTTP response "GET /secrets/kong-auth-s3same"`)), "network", "malformed HTTP response"},
-		"a slow server":       {errs(&net.OpError{Op: "dial", Err: timeout{}}), "timeout", "no answer from login.microsoftonline.com in time"},
+		"a name that is none":  {errs(&net.DNSError{Err: "no such host", Name: "contoso.vault.azure.net", IsNotFound: true}), "network", "privatelink.vaultcore.azure.net"},
+		"a silent name server": {errs(&net.DNSError{Err: "i/o timeout", Name: "contoso.vault.azure.net", IsTimeout: true}), "network", "name servers"},
+		"refused":              {&http.Transport{Proxy: http.ProxyURL(deadProxy)}, "network", "that the proxy is up"},
+		"a CA nobody trusts":   {&http.Transport{Proxy: a.server.Transport().Proxy}, "tls", "SSL_CERT_FILE"},
+		"another's name":       {&http.Transport{Proxy: a.server.Transport().Proxy, TLSClientConfig: &tls.Config{RootCAs: a.server.Transport().TLSClientConfig.RootCAs, ServerName: "example.com"}}, "tls", "other names"},
+		"no TLS":               {errs(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}), "tls", "it is not Azure"},
+		"a talkative server":   {errs(errors.New(`malformed HTTP response "GET /secrets/kong-auth-s3same"`)), "network", "malformed HTTP response"},
+		"a slow server":        {errs(&net.OpError{Op: "dial", Err: timeout{}}), "timeout", "no answer from login.microsoftonline.com in time"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -41,13 +41,15 @@ func transportFailure(op, host string, err error) *vault.Failure {
 	switch {
 	case errors.Is(err, context.Canceled):
 		f.Reason, f.Remedy = "canceled", ""
+	case fromNet && errors.As(err, &dns) && dns.Timeout():
+		f.Remedy = "check this node's name servers: they don't answer"
+	case fromNet && errors.As(err, &dns):
+		f.Remedy = "check that " + host + " is right: its name can't be resolved here. A vault with a private endpoint needs the zone privatelink.vaultcore.azure.net in this node's DNS"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), fromNet && errors.As(err, &timeout) && timeout.Timeout():
 		f.Reason = "timeout"
 		f.Err = fmt.Errorf("no answer from %s in time: %w", host, context.DeadlineExceeded)
 	case !fromNet:
 		f.Reason, f.Remedy, f.Err = "unexpected", remedyNotKeyVault, errNotKeyVault
-	case errors.As(err, &dns):
-		f.Remedy = "check that " + host + " is right: its name can't be resolved here. A vault with a private endpoint needs the zone privatelink.vaultcore.azure.net in this node's DNS"
 	case errors.As(err, &authority):
 		f.Reason, f.Remedy = "tls", "the certificate is signed by a CA that isn't trusted here, such as that of a proxy that looks into TLS: add it to the system's CAs, or to SSL_CERT_FILE in the plugin server's environment"
 	case errors.As(err, &name):

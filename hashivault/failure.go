@@ -75,11 +75,13 @@ func transportFailure(op string, err error) *vault.Failure {
 		f.Reason, f.Remedy = "tls", "the server broke off the TLS handshake: it may ask for a client certificate (cert_auth_cert) signed by a CA it knows, or for another TLS version"
 	case errors.Is(err, context.Canceled):
 		f.Reason = "canceled"
+	case errors.As(err, &dns) && dns.Timeout():
+		f.Remedy = "check this machine's name servers: they don't answer"
+	case errors.As(err, &dns):
+		f.Remedy = "check host: its name can't be resolved here"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		f.Reason, f.Remedy = "timeout", "check that Vault can be reached from here and isn't overloaded"
 		f.Err = fmt.Errorf("no answer in time: %w", err)
-	case errors.As(err, &dns):
-		f.Remedy = "check host: its name can't be resolved here"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		f.Remedy = "check host and port, and that Vault is running"
 	case errors.Is(err, fs.ErrNotExist):

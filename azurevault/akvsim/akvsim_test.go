@@ -359,6 +359,28 @@ func TestHangingEndsWithTheClientsPatience(t *testing.T) {
 	}
 }
 
+func TestLateAnswerIsTheServicesOwn(t *testing.T) {
+	sim, _, o := start(t, akvsim.Options{})
+	sim.Put("greeting", "hello", nil)
+	c := client(t, akvsim.VaultURI, secretCredential(t, officer, "s3cret", o), o)
+	const late = 20 * time.Millisecond
+	sim.Fail(akvsim.KeyVault, akvsim.Fault{Late: late})
+	if got := outcome(c.GetSecret(context.Background(), "greeting", "", nil)); got != "hello" {
+		t.Errorf("got %q", got)
+	}
+	for _, r := range sim.Requests(akvsim.Request.SecretRead) {
+		if took := r.Answered.Sub(r.Began); took < late {
+			t.Errorf("answered after %s, want %s at least", took, late)
+		}
+	}
+	sim.Fail(akvsim.KeyVault, akvsim.Fault{Late: time.Hour})
+	ctx, cancel := context.WithTimeout(context.Background(), 2*late)
+	defer cancel()
+	if _, err := c.GetSecret(ctx, "greeting", "", nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestRevokedTokens(t *testing.T) {
 	sim, _, o := start(t, akvsim.Options{})
 	sim.Put("greeting", "hello", nil)
@@ -396,6 +418,11 @@ func TestTheLogTellsWhoAskedForWhat(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+	sim.Forget()
+	c.NewListSecretPropertiesPager(nil).NextPage(context.Background())
+	if pages := sim.Requests(nil); len(pages) != 1 || !pages[0].SecretList() || pages[0].SecretRead() {
+		t.Errorf("after Forget and one page of a list: %+v", pages)
 	}
 }
 

@@ -5,14 +5,16 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"time"
 )
 
-// Fault is how a service misbehaves. The first of Hang, Drop and Status that is
-// set decides.
+// Fault is how a service misbehaves: late, and then by the first of Hang, Drop
+// and Status that is set. With none of them it answers as ever.
 type Fault struct {
-	Hang   bool // no answer for as long as the client waits
-	Drop   bool // the request is broken off without an answer: a closed connection, or a reset stream of HTTP/2
-	Status int  // this status, with Header and Body
+	Late   time.Duration // how long nothing happens before
+	Hang   bool          // no answer for as long as the client waits
+	Drop   bool          // the request is broken off without an answer: a closed connection, or a reset stream of HTTP/2
+	Status int           // this status, with Header and Body
 	Header http.Header
 	Body   string
 	Times  int // for that many requests; 0: until Recover
@@ -49,14 +51,26 @@ func (s *Sim) fault(service Service, authenticated bool, w http.ResponseWriter, 
 		s.faults[service] = f
 	}
 	s.mu.Unlock()
-	switch {
-	case !failing:
+	if !failing {
 		return false
+	}
+	if f.Late > 0 {
+		late := time.NewTimer(f.Late)
+		defer late.Stop()
+		select {
+		case <-late.C:
+		case <-r.Context().Done():
+			panic(http.ErrAbortHandler)
+		}
+	}
+	switch {
 	case f.Hang:
 		<-r.Context().Done()
 		panic(http.ErrAbortHandler)
 	case f.Drop:
 		panic(http.ErrAbortHandler)
+	case f.Status == 0:
+		return false
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	maps.Copy(w.Header(), f.Header)

@@ -148,6 +148,8 @@ type Request struct {
 	UserAgent       string
 	ClientRequestID string // x-ms-client-request-id
 	Status          int    // 0: it got no answer
+	Began           time.Time
+	Answered        time.Time // when the answer began to go out; zero: it got none
 }
 
 // SecretRead reports whether the request read a secret, or tried to, with a
@@ -158,13 +160,21 @@ func (r Request) SecretRead() bool {
 		r.Service == KeyVault && r.ClientID != ""
 }
 
+// SecretList reports whether the request asked for a page of the list of all
+// secrets, with a token that the vault knows.
+func (r Request) SecretList() bool {
+	return strings.TrimSuffix(r.Path, "/") == "/secrets" && r.Method == http.MethodGet &&
+		r.Service == KeyVault && r.ClientID != ""
+}
+
 // TokenRequest reports whether the request asked for an access token.
 func (r Request) TokenRequest() bool {
 	return r.Service == Entra && strings.HasSuffix(r.Path, "/token") ||
 		r.Service == ManagedIdentity && r.ClientID != ""
 }
 
-// Requests returns the requests so far that match, oldest first: a method
+// Requests returns the requests that match, of those since the last Forget,
+// oldest first: a method
 // expression such as akvsim.Request.SecretRead, or nil for all of them.
 func (s *Sim) Requests(match func(Request) bool) []Request {
 	s.logMu.Lock()
@@ -178,12 +188,20 @@ func (s *Sim) Requests(match func(Request) bool) []Request {
 	return out
 }
 
+// Forget forgets the requests so far. A simulator that serves for long would
+// keep them all.
+func (s *Sim) Forget() {
+	s.logMu.Lock()
+	defer s.logMu.Unlock()
+	s.requests = nil
+}
+
 func (s *Sim) record(service Service, r *http.Request) *Request {
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
 	logged := &Request{
 		Service: service, Method: r.Method, Host: r.Host, Path: r.URL.Path, Query: r.URL.RawQuery,
-		UserAgent: r.UserAgent(), ClientRequestID: r.Header.Get("x-ms-client-request-id"),
+		UserAgent: r.UserAgent(), ClientRequestID: r.Header.Get("x-ms-client-request-id"), Began: time.Now(),
 	}
 	s.requests = append(s.requests, logged)
 	return logged
@@ -203,7 +221,7 @@ type statusRecorder struct {
 
 func (w *statusRecorder) WriteHeader(status int) {
 	w.sim.logMu.Lock()
-	w.logged.Status = status
+	w.logged.Status, w.logged.Answered = status, time.Now()
 	w.sim.logMu.Unlock()
 	w.ResponseWriter.WriteHeader(status)
 }
