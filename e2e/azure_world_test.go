@@ -32,6 +32,7 @@ type azure struct {
 	sim    *akvsim.Sim
 	server *akvsim.Server
 	dir    string   // for files
+	env    []string // that leads the plugin to the simulator
 	hidden []string // what no log may hold
 }
 
@@ -50,6 +51,7 @@ func newAzure(t *testing.T) *azure {
 	a.server, err = a.sim.Start("127.0.0.1:0")
 	a.must(err)
 	t.Cleanup(func() { a.must(a.server.Close()) })
+	a.env = a.server.Environ(a.file("ca.pem", string(a.server.CA())))
 	return a
 }
 
@@ -137,7 +139,7 @@ func (a *azure) guard(by definedBy, settings object, env ...string) gateway {
 // logs, at any level.
 func (a *azure) gateway(config object, env []string) gateway {
 	a.Helper()
-	env = append(env, a.server.Environ(a.file("ca.pem", string(a.server.CA())))...)
+	env = append(env, a.env...)
 	env = append(env, "VAULT_AUTH_LOG_LEVEL=debug", "AZURE_SDK_GO_LOGGING=all")
 	return a.startUnderWatch(route{"/", []object{{"name": "vault-auth", "config": config}}}, env, &a.hidden)
 }
@@ -155,11 +157,19 @@ func allLevels(g gateway) string {
 	return b.String()
 }
 
-// ask sends a pair, and looks that it doesn't come into the log.
+// ask sends a pair, one at a time, and looks that it doesn't come into the log.
+// Beside other requests it is hide, and world.ask.
 func (a *azure) ask(g gateway, p pair) answer {
 	a.Helper()
-	a.hidden = append(a.hidden, p.access, p.secret)
+	a.hide(p)
 	return a.get(g, "/", p.header())
+}
+
+// hide looks that these pairs don't come into the log.
+func (a *azure) hide(pairs ...pair) {
+	for _, p := range pairs {
+		a.hidden = append(a.hidden, p.access, p.secret)
+	}
 }
 
 // reads are the reads of a pair's secret that have reached Key Vault.

@@ -22,11 +22,23 @@ type flow struct {
 // tally is what came of a flow.
 type tally struct {
 	answers map[int]int // by status
+	prompt  int         // of them, within promptly
 	slowest time.Duration
 }
 
+// promptly is how soon a stale record is answered with: when it has waited for
+// the store for 250 ms.
+const promptly = 300 * time.Millisecond
+
+func (t tally) count() (n int) {
+	for _, answers := range t.answers {
+		n += answers
+	}
+	return n
+}
+
 func (t tally) String() string {
-	return fmt.Sprintf("answers %v, the slowest after %s", t.answers, t.slowest.Round(time.Millisecond))
+	return fmt.Sprintf("answers %v, %d of %d within %s, the slowest after %s", t.answers, t.prompt, t.count(), promptly, t.slowest.Round(time.Millisecond))
 }
 
 // pace is the time between two requests of one client of a flow.
@@ -64,18 +76,18 @@ func (f *flow) add(a answer, took time.Duration) {
 	defer f.mu.Unlock()
 	f.tally.answers[a.Status]++
 	f.tally.slowest = max(f.tally.slowest, took)
+	if took <= promptly {
+		f.tally.prompt++
+	}
 }
 
 // await returns after n more answers.
 func (f *flow) await(t *testing.T, n int) {
 	t.Helper()
-	count := func() (sum int) {
+	count := func() int {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		for _, answers := range f.tally.answers {
-			sum += answers
-		}
-		return sum
+		return f.tally.count()
 	}
 	before := count()
 	eventually(t, "requests are answered", func() bool { return count() >= before+n })
@@ -96,6 +108,16 @@ func (t tally) all200(tb testing.TB, whose string) {
 	}
 	t.inTime(tb, whose)
 	tb.Logf("%s: %v", whose, t)
+}
+
+// stale200 is all200 for answers that need not wait for the store: of 100, 95
+// came promptly.
+func (t tally) stale200(tb testing.TB, whose string) {
+	tb.Helper()
+	t.all200(tb, whose)
+	if 100*t.prompt < 95*t.count() {
+		tb.Errorf("%s: %d of %d answers within %s, want 95 of 100", whose, t.prompt, t.count(), promptly)
+	}
 }
 
 // latest is the lookup deadline of 2 s, and what a busy machine adds.

@@ -50,13 +50,12 @@ func refusedInTime(t *testing.T, within time.Duration, ask func(pair) answer, go
 func TestCredentialDeletedFromVaultIsRefusedInSeconds(t *testing.T) {
 	for name, tt := range map[string]struct {
 		version int
-		folder  func(vaultserver.KV) string // that is listed
 		delete  func(vaultserver.KV) vaultserver.KV
 	}{
-		"KV v1": {1, v1Folder, func(kv vaultserver.KV) vaultserver.KV { return kv }},
+		"KV v1": {1, func(kv vaultserver.KV) vaultserver.KV { return kv }},
 		// Noticed since Vault 1.21.
-		"KV v2, the latest version": {2, v2Folder, func(kv vaultserver.KV) vaultserver.KV { return kv }},
-		"KV v2, all of it": {2, v2Folder, func(kv vaultserver.KV) vaultserver.KV {
+		"KV v2, the latest version": {2, func(kv vaultserver.KV) vaultserver.KV { return kv }},
+		"KV v2, all of it": {2, func(kv vaultserver.KV) vaultserver.KV {
 			return vaultserver.KV{Mount: kv.Mount + "/metadata", Version: 1, Path: kv.Path}
 		}},
 	} {
@@ -68,12 +67,7 @@ func TestCredentialDeletedFromVaultIsRefusedInSeconds(t *testing.T) {
 				t.Fatal(err)
 			}
 			w := newWorldOn(t, vault, kv)
-			rules := fmt.Sprintf("path %q {\n  capabilities = [\"read\"]\n}\npath %q {\n  capabilities = [\"list\"]\n}\n", kv.Secret("*"), tt.folder(kv))
-			w.must(vault.PutPolicy(t.Context(), "list", rules))
-			var err error
-			w.token, err = vault.TokenWith(t.Context(), "list", time.Hour)
-			w.must(err)
-
+			w.mayList()
 			gone, stays := w.credential(nil), w.credential(nil)
 			g := w.start(w.guarded("/", object{"hcv": w.hcv(revocable)}))
 			ask := func(p pair) answer { return w.get(g, "/", p.header()) }
@@ -85,8 +79,24 @@ func TestCredentialDeletedFromVaultIsRefusedInSeconds(t *testing.T) {
 	}
 }
 
-func v1Folder(kv vaultserver.KV) string { return kv.Mount + "/" + kv.Path }
-func v2Folder(kv vaultserver.KV) string { return kv.Mount + "/metadata/" + kv.Path }
+// mayList gives the plugin a token that may list what it may read.
+func (w *world) mayList() {
+	w.Helper()
+	rules := fmt.Sprintf("path %q {\n  capabilities = [\"read\"]\n}\npath %q {\n  capabilities = [\"list\"]\n}\n", w.kv.Secret("*"), folder(w.kv))
+	name := "list-" + w.kv.Mount
+	w.must(w.vault.PutPolicy(w.Context(), name, rules))
+	var err error
+	w.token, err = w.vault.TokenWith(w.Context(), name, time.Hour)
+	w.must(err)
+}
+
+// folder is what a listing asks for.
+func folder(kv vaultserver.KV) string {
+	if kv.Version == 2 {
+		return kv.Mount + "/metadata/" + kv.Path
+	}
+	return kv.Mount + "/" + kv.Path
+}
 
 // TestRevocationWaitsForThePermissionToList: without it nothing is dropped, and
 // the log says what is missing.

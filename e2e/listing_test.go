@@ -1,0 +1,93 @@
+package e2e
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestDeletedWhileTheListingIsDown, and cached for long: once the store can be
+// listed again, it is refused as soon as if nothing had been.
+func TestDeletedWhileTheListingIsDown(t *testing.T) {
+	onEachStore(t, revocable, func(s *gatedStore) {
+		t := s.T
+		gone, stays := s.stored(), s.stored()
+		s.warm(s.g, []pair{gone, stays})
+		s.gate.listed(t)
+		f := startFlow(s.world, s.g, 2, inTurn(stays))
+
+		s.gate.play(answerTo(s.lists, http.StatusInternalServerError, `{"errors":["internal error"]}`))
+		s.remove(gone)
+		eventually(t, "the log says that listings fail", func() bool {
+			if a := s.ask(s.g, gone); a.Status != 200 {
+				t.Fatalf("while nothing is known of its end: %d %s", a.Status, a.Body)
+			}
+			return strings.Contains(s.g.Log(), "the store could not be listed")
+		})
+
+		s.gate.forget()
+		s.gate.play(nil)
+		eventually(t, "the deleted pair is refused", func() bool { return s.ask(s.g, gone).Status == 401 })
+		refused := time.Now()
+		took := refused.Sub(s.gate.listed(t))
+		if took > revokedWithin {
+			t.Errorf("refused %s after the first successful listing began, want %s at most", took, revokedWithin)
+		}
+		t.Logf("refused %s after the first successful listing began", took.Round(time.Millisecond))
+		f.stop().all200(t, "the pair that stays")
+	})
+}
+
+// TestListingThatLostEverythingLocksNobodyOut, not even while secrets can't be
+// read either; the log says so. Each credential is asked for by itself, and when
+// the secrets are really gone, so are they.
+func TestListingThatLostEverythingLocksNobodyOut(t *testing.T) {
+	onEachStore(t, revocable, func(s *gatedStore) {
+		t := s.T
+		all := make([]pair, 12)
+		for i := range all {
+			all[i] = s.stored()
+		}
+		s.warm(s.g, all)
+		s.gate.listed(t)
+		f := startFlow(s.world, s.g, 3, inTurn(all...))
+
+		s.gate.play(func(w http.ResponseWriter, r *http.Request, _ http.Handler) { s.nothing(w, r, broken) })
+		const loud = "the secret store denies more than half of the cached credentials"
+		eventually(t, "the log says it loudly", func() bool { return strings.Contains(s.g.Log(), loud) })
+		f.await(t, 100)
+		s.gate.play(s.nothing)
+		unread := s.stored()
+		eventually(t, "secrets can be read again", func() bool { return s.ask(s.g, unread).Status == 200 })
+		s.gate.forget()
+		s.gate.listed(t)
+		f.stop().all200(t, "known pairs, while the store lists nothing")
+
+		began := time.Now()
+		for _, p := range all {
+			s.remove(p)
+		}
+		eventually(t, "the deleted pairs are refused", func() bool {
+			for _, p := range all {
+				if s.ask(s.g, p).Status != 401 {
+					return false
+				}
+			}
+			return true
+		})
+		took := time.Since(began)
+		if took > goneWithin {
+			t.Errorf("when all were really gone, the last was refused after %s, want %s at most", took, goneWithin)
+		}
+		t.Logf("when all %d were really gone, the last was refused after %s", len(all), took.Round(time.Millisecond))
+	})
+}
+
+// goneWithin is how soon credentials must be refused of which many are gone at
+// once: a listing has each asked for, the next one ends those of which more were
+// denied than is credible at once. A third may have been under way.
+const goneWithin = 3 * revokedWithin
+
+// broken answers 500.
+var broken = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })

@@ -1,0 +1,208 @@
+package e2e
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"kong-vault-auth/e2e/faults"
+)
+
+// snapshotted is a world whose plugin keeps a snapshot, and in which the store
+// has just gone down.
+type snapshotted struct {
+	*world
+	g              gateway
+	store          *faults.Proxy
+	file, key      string
+	known          []pair // in the snapshot
+	doomed, unread pair   // deleted and refused before; never read
+}
+
+func newSnapshotted(t *testing.T) *snapshotted {
+	w := newWorld(t)
+	proxy, _ := w.behindProxy(nil)
+	s := &snapshotted{
+		world: w, store: proxy, known: w.credentials(10), doomed: w.credential(nil), unread: w.credential(nil),
+		file: filepath.Join(t.TempDir(), "snapshot"), key: filepath.Join(t.TempDir(), "key"),
+	}
+	s.newKey()
+	s.g = w.startUnderWatch(w.guarded("/", object{"vault": "hcv"}), []string{
+		"KONG_VAULT_HCV_HOST=127.0.0.1", "KONG_VAULT_HCV_PORT=" + portOf(proxy.URL).String(),
+		"KONG_VAULT_HCV_MOUNT=" + w.kv.Mount, "KONG_VAULT_HCV_KV=v2", "KONG_VAULT_HCV_TOKEN=" + w.token, "KONG_VAULT_HCV_TTL=0.05",
+		"KONG_VAULT_HCV_SNAPSHOT_FILE=" + s.file, "KONG_VAULT_HCV_SNAPSHOT_KEY_FILE=" + s.key,
+	}, &[]string{w.token, s.doomed.access, s.doomed.secret})
+	w.warm(s.g, append(s.known, s.doomed))
+
+	// A credential that is gone is gone from the snapshot long before the next one
+	// is due.
+	written := func(since time.Time) func() bool {
+		return func() bool {
+			info, err := os.Stat(s.file)
+			return err == nil && info.ModTime().After(since)
+		}
+	}
+	eventually(t, "there is a snapshot", written(time.Time{}))
+	w.must(w.vault.Delete(t.Context(), w.kv, s.doomed.access))
+	eventually(t, "the deleted pair is refused", func() bool { return w.ask(s.g, s.doomed).Status == 401 })
+	refused := time.Now()
+	eventually(t, "there is another snapshot", written(refused))
+	took := time.Since(refused)
+	t.Logf("there is a snapshot without the deleted pair after %s", took.Round(time.Millisecond))
+	if took > forgottenWithin {
+		t.Errorf("there is a snapshot without the deleted pair after %s, want %s at most", took, forgottenWithin)
+	}
+	w.must(proxy.Set(faults.ClosedPort()))
+	return s
+}
+
+// forgottenWithin is the second or so in which a snapshot is written when a
+// credential is gone, and what a busy machine adds.
+const forgottenWithin = 3 * time.Second
+
+// newKey makes another key, as "openssl rand -hex 32" does.
+func (s *snapshotted) newKey() {
+	key := make([]byte, 32)
+	rand.Read(key)
+	s.must(os.WriteFile(s.key, []byte(hex.EncodeToString(key)), 0o600))
+}
+
+// kill ends the plugin server, and returns when another one listens.
+func (s *snapshotted) kill() {
+	s.Helper()
+	old := pluginServers(s.T, s.g)
+	for _, pid := range old {
+		s.must(syscall.Kill(pid, syscall.SIGKILL))
+	}
+	eventually(s.T, "another plugin server listens", func() bool {
+		now := pluginServers(s.T, s.g)
+		return len(now) == 1 && now[0] != old[0] && listening(s.g)
+	})
+}
+
+// back has the store answer again, and looks that all is as ever.
+func (s *snapshotted) back() {
+	s.Helper()
+	s.must(s.store.Clear())
+	eventually(s.T, "Vault's answers count again", func() bool { return s.ask(s.g, s.unread).Status == 200 })
+	for _, p := range s.known {
+		if a := s.ask(s.g, p); a.Status != 200 {
+			s.Errorf("afterwards: %d %s", a.Status, a.Body)
+		}
+	}
+	if a := s.ask(s.g, s.doomed); a.Status != 401 {
+		s.Errorf("afterwards, the deleted pair: %d %s", a.Status, a.Body)
+	}
+}
+
+// strangers are those whom a snapshot must not help.
+func (s *snapshotted) strangers() {
+	s.Helper()
+	for name, p := range map[string]pair{
+		"pair that was never read": s.unread, "deleted pair": s.doomed, "wrong secret token": {s.known[0].access, "wrong"},
+	} {
+		if a := s.ask(s.g, p); a.Status == 200 || p == s.unread && a.Status != 503 {
+			s.Errorf("while the store is down, %s: %d %s", name, a.Status, a.Body)
+		}
+	}
+}
+
+// TestKilledDuringAnOutageTheSnapshotAnswers: the plugin server that Kong starts
+// knows whom the one before has known.
+func TestKilledDuringAnOutageTheSnapshotAnswers(t *testing.T) {
+	t.Parallel()
+	s := newSnapshotted(t)
+	f, doomed := startFlow(s.world, s.g, 3, inTurn(s.known...)), startFlow(s.world, s.g, 1, inTurn(s.doomed))
+	const kills = 3
+	var longest time.Duration
+	for range kills {
+		killed := time.Now()
+		s.kill()
+		eventually(t, "a known pair is accepted", func() bool { return s.ask(s.g, s.known[0]).Status == 200 })
+		longest = max(longest, time.Since(killed))
+		for _, p := range s.known {
+			if a := s.ask(s.g, p); a.Status != 200 {
+				t.Errorf("back, but: %d %s", a.Status, a.Body)
+			}
+		}
+		s.strangers()
+	}
+	s.back()
+	got, refused := f.stop(), doomed.stop()
+	t.Logf("known pairs: %v; back after %s at most; the deleted pair: %v", got, longest.Round(time.Millisecond), refused)
+	if longest > backWithin {
+		t.Errorf("back after %s, want %s at most", longest, backWithin)
+	}
+	delete(got.answers, 500) // Kong's own, while nobody listens
+	if len(got.answers) != 1 || got.answers[200] == 0 {
+		t.Errorf("known pairs: %v, want 200, and 500 while there is no plugin server", got)
+	}
+	if refused.answers[200] > 0 {
+		t.Errorf("the deleted pair: %v", refused)
+	}
+}
+
+// backWithin is Kong's second, in which it starts a plugin server once, and what
+// a busy machine adds.
+const backWithin = 3 * time.Second
+
+// TestReloadDuringAnOutageTheSnapshotAnswers.
+func TestReloadDuringAnOutageTheSnapshotAnswers(t *testing.T) {
+	t.Parallel()
+	s := newSnapshotted(t)
+	f := startFlow(s.world, s.g, 3, inTurn(s.known...))
+	old := socket(t, s.g)
+	s.must(s.g.Reload())
+	eventually(t, "the old plugin server has left", func() bool {
+		return !os.SameFile(old, socket(t, s.g)) && len(pluginServers(t, s.g)) == 1
+	})
+	f.await(t, 100)
+	s.strangers()
+	f.stop().all200(t, "known pairs, around a reload")
+	s.back()
+}
+
+// TestSnapshotThatCannotBeTrustedIsIgnored, with one warning.
+func TestSnapshotThatCannotBeTrustedIsIgnored(t *testing.T) {
+	for name, spoil := range map[string]func(*snapshotted){
+		"a bit is another": func(s *snapshotted) {
+			b, err := os.ReadFile(s.file)
+			s.must(err)
+			b[len(b)/2] ^= 1
+			s.must(os.WriteFile(s.file, b, 0o600))
+		},
+		"its end is missing": func(s *snapshotted) {
+			info, err := os.Stat(s.file)
+			s.must(err)
+			s.must(os.Truncate(s.file, info.Size()/2))
+		},
+		"of another key":         func(s *snapshotted) { s.newKey() },
+		"open to others":         func(s *snapshotted) { s.must(os.Chmod(s.file, 0o644)) },
+		"its key open to others": func(s *snapshotted) { s.must(os.Chmod(s.key, 0o644)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSnapshotted(t)
+			spoil(s)
+			s.kill()
+			for _, p := range append(s.known, s.doomed, s.unread) {
+				if a := s.ask(s.g, p); a.Status != 503 {
+					t.Errorf("%d %s", a.Status, a.Body)
+				}
+			}
+			if n := strings.Count(s.g.Log(), "the snapshot is ignored"); n != 1 {
+				t.Errorf("%d warnings", n)
+			}
+			server := pluginServers(t, s.g)
+			s.back()
+			if now := pluginServers(t, s.g); len(now) != 1 || now[0] != server[0] {
+				t.Error("the plugin server has ended")
+			}
+		})
+	}
+}
