@@ -37,18 +37,20 @@ func (s *store) List(ctx context.Context, yield func([]vault.Listed) error) erro
 	if err != nil {
 		return err
 	}
+	all, current, err := s.names(ctx, current, false)
+	if err != nil {
+		return err
+	}
 	var alive []string
 	if current.kv == kv2 {
+		// This comes second: a name that is stored in between would pass for a
+		// deleted one, and its real deletion later on for no change.
 		if alive, current, err = s.names(ctx, current, true); err != nil {
 			return err
 		}
 		if err := inPages(alive, func([]string) error { return yield(nil) }); err != nil {
 			return err
 		}
-	}
-	all, current, err := s.names(ctx, current, false)
-	if err != nil {
-		return err
 	}
 	slices.Sort(alive)
 	return inPages(all, func(names []string) error {

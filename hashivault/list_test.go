@@ -205,3 +205,32 @@ func TestRevokedTokenIsReplacedToList(t *testing.T) {
 		}
 	}
 }
+
+// TestNameThatAppearsDuringAListingIsNotTakenForDeleted: of the two requests of a
+// listing only the second has it. Taken for deleted, its real deletion before the
+// next listing would change nothing, and go unnoticed.
+func TestNameThatAppearsDuringAListingIsNotTakenForDeleted(t *testing.T) {
+	v := newFakeVault()
+	requests := 0
+	v.on("GET secret/metadata/kong-auth/", func(w http.ResponseWriter, r *http.Request) {
+		names := `{"data":{"keys":["alice"]}}`
+		if requests++; requests > 1 {
+			names = `{"data":{"keys":["alice","bob"]}}`
+		}
+		canned(200, names)(w, r)
+	})
+	s := openOn(t, config(nil), nil, v)
+	got := map[string]string{}
+	err := s.List(t.Context(), func(page []vault.Listed) error {
+		for _, l := range page {
+			got[l.Key] = l.Version
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(map[string]string{s.Key("alice"): ""}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
