@@ -32,7 +32,7 @@ type conn struct {
 var errClosing = errors.New("closing")
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{server: s, nc: nc, r: bufio.NewReaderSize(nc, 8<<10)}
+	c := &conn{server: s, nc: nc, r: bufio.NewReader(nc)}
 	c.event.c = c
 	c.event.Kong = pdk.Init(&bridge{e: &c.event})
 	return c
