@@ -34,7 +34,7 @@ func benchmarked(tb testing.TB) (keys []string, c *Cache[*record], bare *otter.C
 	c = New(func(_ context.Context, key, _ string) (Found[*record], error) {
 		r, _ := bare.GetIfPresent(key)
 		return Found[*record]{Value: r}, nil
-	}, Options{})
+	}, Options[*record]{})
 	tb.Cleanup(c.Close)
 	for i := range records {
 		keys = append(keys, key(i))

@@ -32,11 +32,14 @@ const housekeeping = time.Second
 type LookupFunc[V any] func(ctx context.Context, key, name string) (Found[V], error)
 
 // Options are the settings of a cache that don't depend on who asks.
-type Options struct {
+type Options[V any] struct {
 	MaxEntries int            // records kept; 0 means DefaultMaxEntries
 	MaxAbsent  int            // definite nos kept, and as many refused claims; 0 means DefaultMaxAbsent
 	Observer   Observer       // told of what operators should know
 	Jitter     func() float64 // random numbers in [0,1), for concurrent use, calling nothing of the cache; nil means math/rand
+	// Same reports whether two records of a key are the same. It is called with a
+	// lock held. nil means that no change is counted.
+	Same func(a, b V) bool
 }
 
 // Cache answers from memory and from a store. All methods are safe for
@@ -45,6 +48,7 @@ type Cache[V any] struct {
 	lookup   LookupFunc[V]
 	observer Observer
 	jitter   func() float64
+	same     func(a, b V) bool
 	clock    func() instant
 	stats    counters
 
@@ -73,11 +77,12 @@ type Cache[V any] struct {
 }
 
 // New makes a cache in front of lookup. Close it to end its goroutines.
-func New[V any](lookup LookupFunc[V], o Options) *Cache[V] {
+func New[V any](lookup LookupFunc[V], o Options[V]) *Cache[V] {
 	c := &Cache[V]{
 		lookup:   lookup,
 		observer: o.Observer,
 		jitter:   o.Jitter,
+		same:     o.Same,
 		clock:    systemClock(),
 		coarse:   otter.NewCoarseClock(housekeeping),
 		flights:  map[string]*flight[V]{},

@@ -19,7 +19,7 @@ func Example() {
 		}
 		return cache.Found[[32]byte]{Value: digest}, nil
 	}
-	c := cache.New(lookup, cache.Options{})
+	c := cache.New(lookup, cache.Options[[32]byte]{})
 	defer c.Close()
 
 	policy := cache.Policy{TTL: time.Minute, NegTTL: 5 * time.Second, ResurrectTTL: time.Hour}

@@ -176,6 +176,9 @@ func (c *Cache[V]) settle(f *flight[V], e *entry[V], err error, now instant) {
 	var panicked *PanicError
 	switch {
 	case err == nil:
+		if old := c.cached(f.key); old != nil && c.same != nil && !c.same(old.value, e.value) {
+			c.stats.changed.Add(1)
+		}
 		c.entries.Set(f.key, e)
 		c.absent.forget(f.key)
 		f.entry = e

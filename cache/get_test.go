@@ -27,7 +27,7 @@ func TestFreshRecordIsAnsweredFromMemory(t *testing.T) {
 
 func TestRefreshPointIsAt80PercentLessUpToTenAsJitter(t *testing.T) {
 	for jitter, point := range map[float64]time.Duration{0: 80 * time.Second, 0.5: 75 * time.Second, 0.75: 72500 * time.Millisecond} {
-		o := Options{Jitter: func() float64 { return jitter }}
+		o := Options[string]{Jitter: func() float64 { return jitter }}
 		bubbleOf(t, o, func(r *rig) {
 			r.put("k", "old")
 			r.get("k", "old")
@@ -359,7 +359,7 @@ func TestPanicIsAnErrorForAllWhoWait(t *testing.T) {
 }
 
 func TestEverythingIsBounded(t *testing.T) {
-	bubbleOf(t, Options{MaxEntries: 100, MaxAbsent: 50}, func(r *rig) {
+	bubbleOf(t, Options[string]{MaxEntries: 100, MaxAbsent: 50}, func(r *rig) {
 		r.p.LookupsPerSecond = 100_000
 		for i := range 1000 {
 			k := fmt.Sprint(i)
@@ -380,7 +380,7 @@ func TestEverythingIsBounded(t *testing.T) {
 }
 
 func TestGuessesDontPushOutRecords(t *testing.T) {
-	bubbleOf(t, Options{MaxEntries: 10, MaxAbsent: 10}, func(r *rig) {
+	bubbleOf(t, Options[string]{MaxEntries: 10, MaxAbsent: 10}, func(r *rig) {
 		r.p.LookupsPerSecond = 100_000
 		for i := range 10 {
 			r.put(fmt.Sprint(i), "s")

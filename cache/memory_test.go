@@ -15,7 +15,7 @@ import (
 func TestMillionRecordsFit(t *testing.T) {
 	const records, budget = 1_000_000, 512 << 20
 	before := heap()
-	c := New[*record](nil, Options{MaxEntries: records})
+	c := New[*record](nil, Options[*record]{MaxEntries: records})
 	defer c.Close()
 	raise(&c.entriesFor, time.Hour)
 	now := c.clock()
@@ -40,7 +40,7 @@ func TestKeysDontHoldOnToWhatTheyAreCutFrom(t *testing.T) {
 			return Found[string]{}, ErrAbsent
 		}
 		return Found[string]{}, nil
-	}, Options{})
+	}, Options[string]{})
 	defer c.Close()
 	before := heap()
 	for i := range 100 {

@@ -53,9 +53,9 @@ type lookup struct {
 
 // bubble runs test in a bubble of virtual time, which ends with nothing left
 // running.
-func bubble(t *testing.T, test func(r *rig)) { bubbleOf(t, Options{}, test) }
+func bubble(t *testing.T, test func(r *rig)) { bubbleOf(t, Options[string]{}, test) }
 
-func bubbleOf(t *testing.T, o Options, test func(r *rig)) {
+func bubbleOf(t *testing.T, o Options[string], test func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{t: t, p: testPolicy, secrets: map[string]Found[string]{}}

@@ -37,6 +37,7 @@ type Stats struct {
 
 	Superseded uint64 // lookups that an invalidation has outrun
 	Dropped    uint64 // records that are gone from the store, or were invalidated
+	Changed    uint64 // records that a lookup found to be others than before, see Options.Same
 	Evicted    uint64 // records that had to make room
 	Held       uint64 // definite nos that the guard did not believe
 }
@@ -46,9 +47,9 @@ type counters struct {
 
 	loads, resurrected, absences, refusals, limited, unavailable, errors atomic.Uint64
 
-	lookups                            [orders]atomic.Uint64
-	found, notFound, failed, panicked  atomic.Uint64
-	superseded, dropped, evicted, held atomic.Uint64
+	lookups                                     [orders]atomic.Uint64
+	found, notFound, failed, panicked           atomic.Uint64
+	superseded, dropped, changed, evicted, held atomic.Uint64
 }
 
 // count counts what ask has answered.
@@ -105,6 +106,7 @@ func (c *Cache[V]) Stats() Stats {
 
 		Superseded: n.superseded.Load(),
 		Dropped:    n.dropped.Load(),
+		Changed:    n.changed.Load(),
 		Evicted:    n.evicted.Load(),
 		Held:       n.held.Load(),
 	}

@@ -76,3 +76,19 @@ func TestStatsCountWhoIsGone(t *testing.T) {
 		gone("denied", 1)
 	})
 }
+
+func TestStatsCountWhatHasChanged(t *testing.T) {
+	bubbleOf(t, Options[string]{Same: func(a, b string) bool { return a == b }}, func(r *rig) {
+		for i, step := range []struct {
+			store string
+			want  uint64
+		}{{"one", 0}, {"one", 0}, {"two", 1}, {"two", 1}, {"one", 2}} {
+			r.put("k", step.store)
+			time.Sleep(100 * time.Second)
+			r.get("k", step.store)
+			if got := r.Stats().Changed; got != step.want {
+				t.Errorf("after lookup %d: %d, want %d", i, got, step.want)
+			}
+		}
+	})
+}

@@ -36,6 +36,20 @@ type previousPair struct {
 // Fingerprint names the credential in logs, errors and audit lines.
 func (c *Credential) Fingerprint() string { return Fingerprint(c.ID) }
 
+// Same reports whether c and o, of the same Sealer, are the same credential with
+// the same secret tokens, for the same consumer and as long.
+func (c *Credential) Same(o *Credential) bool {
+	return c.ID == o.ID && c.Consumer == o.Consumer && c.TTL == o.TTL && c.ExpiresAt.Equal(o.ExpiresAt) && c.pair == o.pair &&
+		c.previous.same(o.previous)
+}
+
+func (p *previousPair) same(o *previousPair) bool {
+	if p == nil || o == nil {
+		return p == o
+	}
+	return p.digest == o.digest && p.until.Equal(o.until)
+}
+
 // Expired reports whether the pair's own end has come. An expired credential is
 // refused whatever the secret.
 func (c *Credential) Expired(now time.Time) bool {

@@ -106,6 +106,25 @@ func TestCredentialsOfAnotherSealerAreWorthless(t *testing.T) {
 	}
 }
 
+func TestSame(t *testing.T) {
+	for name, change := range map[string]func(*Record){
+		"secret token":    func(r *Record) { r.SecretToken = "new" },
+		"consumer":        func(r *Record) { r.Consumer.Username = "bob" },
+		"ttl":             func(r *Record) { r.TTL = time.Hour },
+		"end":             func(r *Record) { r.ExpiresAt = now },
+		"previous secret": func(r *Record) { r.PreviousSecretToken = "older" },
+		"its end":         func(r *Record) { r.PreviousExpiresAt = now.Add(time.Minute) },
+		"no previous":     func(r *Record) { r.PreviousSecretToken = "" },
+	} {
+		s := NewSealer()
+		rotated := func(r *Record) { r.PreviousSecretToken, r.PreviousExpiresAt = "old", now.Add(time.Hour) }
+		a, b := s.Seal("store", record(rotated)), s.Seal("store", record(func(r *Record) { rotated(r); change(r) }))
+		if !a.Same(s.Seal("store", record(rotated))) || a.Same(b) || b.Same(a) {
+			t.Errorf("another %s makes no difference", name)
+		}
+	}
+}
+
 func TestStoredCredentialsAreOfUseWithTheirKeyOnly(t *testing.T) {
 	first := NewSealer()
 	kept := first.Seal("store", record(func(r *Record) {

@@ -24,7 +24,7 @@ func source() Source {
 			Hits: 111, Loads: 112, Resurrected: 113, Absences: 114, Refusals: 115, Limited: 116, Unavailable: 117, Errors: 118,
 			Refresh: 121, Expired: 122, Reread: 123, NeverSeen: 124,
 			Found: 131, NotFound: 132, Failed: 133, Panicked: 134,
-			Superseded: 141, Dropped: 142, Evicted: 143, Held: 144,
+			Superseded: 141, Dropped: 142, Changed: 145, Evicted: 143, Held: 144,
 		},
 		MaxCredentials: 150,
 		HeldUntil:      time.Unix(1_800_003_600, 0),

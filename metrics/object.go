@@ -71,6 +71,7 @@ var objectMetrics = []objectMetric{
 	object(gauge, "cached_credentials_in_doubt", "Credentials that are asked for again before they are dropped, because the store seems to have lost too many at once.", func(s *vault.Stats) float64 { return float64(s.Cache.InDoubt) }),
 	object(counter, "cache_held_denials_total", "Denials that were not believed at once, because there were too many of them.", func(s *vault.Stats) float64 { return float64(s.Cache.Held) }),
 	object(counter, "cache_dropped_total", "Credentials dropped because they are gone from the store, or were revoked.", func(s *vault.Stats) float64 { return float64(s.Cache.Dropped) }),
+	object(counter, "cache_changed_total", "Credentials that a lookup found to be others than before: rotated, mostly.", func(s *vault.Stats) float64 { return float64(s.Cache.Changed) }),
 	object(counter, "cache_evicted_total", "Credentials that had to make room for others.", func(s *vault.Stats) float64 { return float64(s.Cache.Evicted) }),
 
 	counters("lookups_started_total", "order", "Lookups by what they were for, in the order in which they are served: `refresh`, `expired`, `reread` (another secret), `never_seen`.", func(s *vault.Stats) map[string]uint64 {

@@ -69,7 +69,7 @@ func (s *openStore) retire() error {
 func newLive(identity string, s Store, log *slog.Logger, maxEntries int) *live {
 	l := &live{identity: identity, sealer: credential.NewSealer(), log: log, owners: map[string]int{}}
 	l.store.Store(&openStore{Store: s})
-	l.cache = cache.New(l.read, cache.Options{MaxEntries: maxEntries, Observer: l.observer()})
+	l.cache = cache.New(l.read, cache.Options[*credential.Credential]{MaxEntries: maxEntries, Observer: l.observer(), Same: (*credential.Credential).Same})
 	l.revocation = newRevocation(l)
 	l.snapshots = &snapshots{live: l}
 	return l

@@ -21,8 +21,9 @@ import (
 const (
 	// snapshotEvery is how often there is a snapshot at most, if there is news.
 	snapshotEvery = 30 * time.Second
-	// A credential that is gone must not be in the file for long: then there is one
-	// after this, or ten times what the last one took.
+	// A credential that is gone, or is another one now, must not be in the file as it
+	// was for long: then there is one after this, or ten times what the last one
+	// took.
 	snapshotSoon     = time.Second
 	snapshotDutyTime = 10
 )
@@ -40,10 +41,10 @@ type snapshots struct {
 	stop func()           // ends the goroutine, and waits for that
 
 	// The rest belongs to the goroutine, and to close when that has ended.
-	tried          time.Time
-	took           time.Duration
-	found, dropped uint64 // what the cache had counted at the last one
-	superseded     bool   // somebody else keeps the file from now on
+	tried         time.Time
+	took          time.Duration
+	found, urgent uint64 // what the cache had counted at the last one
+	superseded    bool   // somebody else keeps the file from now on
 }
 
 // join adds a use of the store, whose snapshots go to f: nowhere if it has no
@@ -101,7 +102,7 @@ func (s *snapshots) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.end()
-	if stats := s.live.cache.Stats(); s.file.Path != "" && (stats.Found != s.found || stats.Dropped != s.dropped) {
+	if found, urgent := s.counts(); s.file.Path != "" && (found != s.found || urgent != s.urgent) {
 		s.write(s.file)
 	}
 	s.file = snapshot.File{}
@@ -123,9 +124,16 @@ func (s *snapshots) run(ctx context.Context, f snapshot.File) {
 }
 
 func (s *snapshots) due() bool {
-	stats, since := s.live.cache.Stats(), time.Since(s.tried)
-	return stats.Dropped != s.dropped && since >= max(snapshotSoon, snapshotDutyTime*s.took) ||
-		stats.Found != s.found && since >= snapshotEvery
+	found, urgent := s.counts()
+	since := time.Since(s.tried)
+	return urgent != s.urgent && since >= max(snapshotSoon, snapshotDutyTime*s.took) ||
+		found != s.found && since >= snapshotEvery
+}
+
+// counts are what the cache has counted of what makes news, and urgent news.
+func (s *snapshots) counts() (found, urgent uint64) {
+	stats := s.live.cache.Stats()
+	return stats.Found, stats.Dropped + stats.Changed
 }
 
 // write writes a snapshot, unless somebody else has taken over the file.
@@ -134,7 +142,7 @@ func (s *snapshots) write(f snapshot.File) {
 		return
 	}
 	s.tried = time.Now()
-	stats := s.live.cache.Stats()
+	found, urgent := s.counts()
 	h := snapshot.Header{Started: s.started, Written: s.tried, SealerKey: s.live.sealer.Key()}
 	err := snapshot.ErrSuperseded
 	if keeper, _ := s.keepers.Load(f.Path); keeper == s {
@@ -143,7 +151,7 @@ func (s *snapshots) write(f snapshot.File) {
 	s.took = time.Since(s.tried)
 	switch {
 	case err == nil:
-		s.found, s.dropped = stats.Found, stats.Dropped
+		s.found, s.urgent = found, urgent
 		s.written.Store(&h.Written)
 	case errors.Is(err, snapshot.ErrSuperseded):
 		s.superseded = true

@@ -174,6 +174,23 @@ func TestTheSnapshotOfAStopIsWholeAndKeepsNobodyWhoIsGone(t *testing.T) {
 	})
 }
 
+func TestARotationReachesTheSnapshotAtOnce(t *testing.T) {
+	onNode(t, func(n *node) {
+		_, o, s := n.server(nil)
+		wantAccepted(n.T, o, "ac-alice", "right")
+		time.Sleep(crash)
+		rotated := alice()
+		rotated.SecretToken = "new"
+		s.put(rotated)
+		wantAccepted(n.T, o, "ac-alice", "new")
+		time.Sleep(crash)
+
+		_, o, _ = n.server(errDown)
+		wantAccepted(n.T, o, "ac-alice", "new")
+		wantUnavailable(n.T, o, "ac-alice", "right")
+	})
+}
+
 // At a reload, the plugin server that leaves knows less than the one that came.
 func TestAPluginServerThatLeavesDoesNotOverwriteItsSuccessorsSnapshot(t *testing.T) {
 	onNode(t, func(n *node) {

@@ -143,6 +143,7 @@ func addCache(s, o *cache.Stats) {
 	s.Panicked += o.Panicked
 	s.Superseded += o.Superseded
 	s.Dropped += o.Dropped
+	s.Changed += o.Changed
 	s.Evicted += o.Evicted
 	s.Held += o.Held
 }
