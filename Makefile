@@ -28,7 +28,7 @@ test: ## all tests against a real Vault, and some seconds of each fuzz target
 	cd e2e && $(GO) test $(RACE) ./...
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=2s
 
-soak: build ## one fault after the other under load for SOAK (5m): a table, and the number of wrong answers
+soak: build ## one fault after the other under load, on either store, for SOAK (5m): a table, and the number of wrong answers
 	@cd e2e && $(GO) build -o ../bin/soak ./soak
 	@SOAK=$(SOAK) bin/soak
 

@@ -50,6 +50,7 @@ type Options struct {
 	ReloadDelay time.Duration
 
 	TrustedIPs     []netip.Prefix // trusted_ips
+	RealIPHeader   string         // real_ip_header, X-Real-IP: in requests of TrustedIPs, the last address in it is the client's
 	BodyBuffer     int            // client_body_buffer_size, 8 KiB
 	MaxHeaderBytes int            // of all header lines together, 32 KiB (large_client_header_buffers 4 8k)
 	MaxHeaders     int            // header lines; 0 is any number, Kong since 3.9.3 has 1000
@@ -120,6 +121,7 @@ func run(ctx context.Context, tb TB, o Options) (*Gateway, error) {
 	}
 	def(&o.Listen, "127.0.0.1:0")
 	def(&o.ReloadDelay, 2*time.Second)
+	def(&o.RealIPHeader, "X-Real-IP")
 	def(&o.MaxHeaderBytes, 32<<10)
 	g := &Gateway{tb: tb, config: []byte(o.Config), closing: make(chan struct{}), upstreams: newUpstreams()}
 	if o.Prefix == "" {

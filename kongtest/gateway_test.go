@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -113,6 +114,30 @@ func TestRequestIsProxiedWithWhatThePluginChanged(t *testing.T) {
 	r, _ := g.Record(a.Header.Get("X-Kong-Request-Id"))
 	if r.Status != 200 || r.Waits != 2 || r.Rounds["wireplugin"] != 1 || r.Consumer.Username != "anna" || r.Serialize["request.uri"] != "/hidden" {
 		t.Errorf("record %+v", r)
+	}
+}
+
+func TestRealClientIsWhomATrustedProxyNames(t *testing.T) {
+	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	for name, tt := range map[string]struct {
+		options Options
+		value   string
+		want    string
+	}{
+		"Kong's default":        {Options{TrustedIPs: loopback}, "10.1.2.3", "10.1.2.3"},
+		"with a port":           {Options{TrustedIPs: loopback}, "[2001:db8::1]:443", "2001:db8::1"},
+		"the last of several":   {Options{TrustedIPs: loopback, RealIPHeader: "X-Forwarded-For"}, "10.9.9.9, 10.1.2.3", "10.1.2.3"},
+		"no address":            {Options{TrustedIPs: loopback}, "nobody", "127.0.0.1"},
+		"not by a trusted peer": {Options{}, "10.1.2.3", "127.0.0.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := wireGateway(t, wireConfig, tt.options)
+			header := tt.options.RealIPHeader
+			def(&header, "X-Real-IP")
+			if got := get(t, g, "/wire", "X-Mode", "pipeline", header, tt.value).echoed(t).Header.Get("X-Real-IP"); got != tt.want {
+				t.Errorf("%s, want %s", got, tt.want)
+			}
+		})
 	}
 }
 

@@ -28,6 +28,9 @@ func (w *worker) handle(req *Request) *response {
 	req.TempDir = g.options.Prefix
 	req.Consumers = database{snapshot.consumers, g}
 	req.Trusted = slices.ContainsFunc(g.options.TrustedIPs, func(p netip.Prefix) bool { return p.Contains(req.Client.Addr()) })
+	if req.Trusted {
+		req.Forwarded = forwardedBy(values(req.Header, g.options.RealIPHeader))
+	}
 	x := newExchange(req)
 	x.emit = func(l LogLine) { g.log(l.Level, l.Text) }
 	defer x.body.remove()
@@ -42,6 +45,23 @@ func (w *worker) handle(req *Request) *response {
 	}
 	g.record(x, res.status, rounds)
 	return res
+}
+
+// forwardedBy is the client that a trusted proxy names, without real_ip_recursive:
+// the last address, which may have a port. One that is none is ignored.
+func forwardedBy(lines []string) (client netip.AddrPort) {
+	if len(lines) == 0 {
+		return client
+	}
+	last := lines[len(lines)-1]
+	last = strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
+	if client, err := netip.ParseAddrPort(last); err == nil {
+		return client
+	}
+	if addr, err := netip.ParseAddr(last); err == nil {
+		client = netip.AddrPortFrom(addr, 0)
+	}
+	return client
 }
 
 // routed sets what the matched route means for the request, or answers it

@@ -88,7 +88,7 @@ func (x *exchange) forwarded(m *match) []Header {
 		Header{"X-Forwarded-Host", trust("x-forwarded-host", x.req.Host)},
 		Header{"X-Forwarded-Port", trust("x-forwarded-port", strconv.Itoa(x.req.Port))},
 		Header{"X-Forwarded-Path", trust("x-forwarded-path", path)},
-		Header{"X-Real-IP", client},
+		Header{"X-Real-IP", x.req.Forwarded.Addr().String()},
 		Header{"X-Kong-Request-Id", x.req.Vars["kong_request_id"]},
 	)
 	if m.StripPath && m.prefix != "" {

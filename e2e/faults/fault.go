@@ -78,6 +78,20 @@ func HalfOpen() Fault {
 // refused isn't among Proxy's requests.
 func ClosedPort() Fault { return Fault{Name: "closed port", closed: true} }
 
+// Only does f to requests for some paths, and forwards the others. f must not be
+// ClosedPort.
+func Only(path func(string) bool, f Fault) Fault {
+	serve := f.serve
+	f.serve = func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		if path(r.URL.Path) {
+			serve(w, r, forward)
+		} else {
+			forward.ServeHTTP(w, r)
+		}
+	}
+	return f
+}
+
 // reset ends a request's connection with an RST.
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()

@@ -99,3 +99,21 @@ func TestProxyDoesWhatTheFaultSaysAndForwardsAfterwards(t *testing.T) {
 		t.Errorf("before a server that is gone: %+v", got)
 	}
 }
+
+func TestFaultOfSomePathsLeavesOthersAlone(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	p, err := Listen(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for path, want := range map[string]int{"/v1/secret": 500, "/v1/other": 404} {
+		if err := p.Set(Only(func(asked string) bool { return asked == path }, Answer("failing", 500, nil, ""))); err != nil {
+			t.Fatal(err)
+		}
+		if got := ask(t, p.URL).Status; got != want {
+			t.Errorf("a fault of %s: %d, want %d", path, got, want)
+		}
+	}
+}

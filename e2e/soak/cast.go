@@ -3,28 +3,36 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"net/http"
-	"path"
-	"strings"
+	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// cast are the credentials that all phases use.
+// cast are the credentials of a vault object that all phases use.
 type cast struct {
-	stage *stage
-	known []claim
+	stage  *stage
+	object *vaultObject
+	known  []claim
+	gone   []claim // deleted in the phase before
 }
 
 const (
 	knownPairs  = 100
-	unreadPairs = 20 // of each phase
+	unreadPairs = 20     // of each phase
+	newcomers   = 20_000 // of a crowd
 )
 
-func hire(ctx context.Context, s *stage) (*cast, error) {
-	c := &cast{stage: s}
+// cast is that of an object, hired when it is first needed.
+func (s *stage) cast(ctx context.Context, o *vaultObject) (*cast, error) {
+	if c := s.casts[o]; c != nil {
+		return c, nil
+	}
+	c := &cast{stage: s, object: o}
 	for range knownPairs {
 		p, err := c.store(ctx, known)
 		if err != nil {
@@ -32,12 +40,17 @@ func hire(ctx context.Context, s *stage) (*cast, error) {
 		}
 		c.known = append(c.known, p)
 	}
+	s.casts[o] = c
 	return c, nil
 }
 
-// store makes a credential.
+// store makes a credential, whose owner has an address of its own.
 func (c *cast) store(ctx context.Context, k kind) (claim, error) {
-	p := claim{kind: k, access: "access-" + rand.Text(), secret: "secret-" + rand.Text(), consumer: consumers[mathrand.N(len(consumers))]}
+	n := c.stage.stored.Add(1)
+	p := claim{
+		kind: k, path: c.object.path(), from: netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}),
+		access: "access-" + rand.Text(), secret: "secret-" + rand.Text(), consumer: consumers[n%2].Username,
+	}
 	return p, c.put(ctx, p, nil)
 }
 
@@ -46,11 +59,8 @@ func (c *cast) put(ctx context.Context, p claim, extra object) error {
 	for field, value := range extra {
 		record[field] = value
 	}
-	return c.stage.vault.Put(ctx, kv, p.access, record)
+	return c.stage.put(ctx, c.object.folder(), p.access, record)
 }
-
-// isRead reports whether a request to Vault is a lookup.
-func isRead(at string) bool { return strings.HasPrefix(at, "/v1/"+path.Dir(kv.Secret("x"))+"/") }
 
 // scene are the credentials of one phase.
 type scene struct {
@@ -58,6 +68,7 @@ type scene struct {
 	unread          []claim
 	deleted         [2]claim // one for each change
 	graced, rotated rotating
+	crowd           []claim // in a phase that has one
 }
 
 // rotating is a credential whose secret token changes.
@@ -69,7 +80,11 @@ func (r *rotating) any() claim { return r.latest.Load()[mathrand.N(2)] }
 
 // scene stores the credentials of a phase, and has those read that the plugin is
 // to know.
-func (c *cast) scene(ctx context.Context) (*scene, error) {
+func (s *stage) scene(ctx context.Context, p phase) (*scene, error) {
+	c, err := s.cast(ctx, p.on)
+	if err != nil {
+		return nil, err
+	}
 	sc := &scene{cast: c}
 	warm := c.known
 	for range unreadPairs {
@@ -96,16 +111,54 @@ func (c *cast) scene(ctx context.Context) (*scene, error) {
 		warm = append(warm[:len(warm):len(warm)], p)
 	}
 	for _, p := range warm {
-		if status, _ := c.stage.ask(ctx, http.DefaultClient, guarded, p); status != 200 {
+		if status, _ := s.ask(ctx, http.DefaultClient, p); status != 200 {
 			return nil, fmt.Errorf("before the phase, a %s is answered %d", p.kind, status)
 		}
 	}
-	return sc, ctx.Err()
+	if p.crowded {
+		err = sc.invite(ctx)
+	}
+	return sc, errors.Join(err, ctx.Err())
+}
+
+// invite stores the credentials of a crowd.
+func (sc *scene) invite(ctx context.Context) error {
+	const writers = 16
+	var all sync.WaitGroup
+	var errs [writers]error
+	sc.crowd = make([]claim, newcomers)
+	for w := range writers {
+		all.Go(func() {
+			for i := w; i < newcomers && errs[w] == nil; i += writers {
+				sc.crowd[i], errs[w] = sc.store(ctx, unread)
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// bury has the deleted credentials asked for in the next phase too.
+func (sc *scene) bury(t *timeline) {
+	sc.cast.gone = nil
+	for _, p := range sc.deleted {
+		if _, ok := t.deletions[p.access]; ok {
+			p.kind = gone
+			sc.cast.gone = append(sc.cast.gone, p)
+		}
+	}
 }
 
 // change rotates the credentials that rotate, and deletes the i-th of those that
 // are deleted.
 func (sc *scene) change(ctx context.Context, t *timeline, i int) error {
+	if err := sc.rotate(ctx, t); err != nil {
+		return err
+	}
+	return sc.remove(ctx, t, i)
+}
+
+func (sc *scene) rotate(ctx context.Context, t *timeline) error {
 	for _, r := range []*rotating{&sc.graced, &sc.rotated} {
 		old := r.latest.Load()[0]
 		next := old
@@ -122,8 +175,12 @@ func (sc *scene) change(ctx context.Context, t *timeline, i int) error {
 		t.rotations[next.access] = append(t.rotations[next.access], change{began, time.Now()})
 		r.latest.Store(&[2]claim{next, old})
 	}
+	return nil
+}
+
+func (sc *scene) remove(ctx context.Context, t *timeline, i int) error {
 	doomed, began := sc.deleted[i].access, time.Now()
-	err := sc.stage.vault.Delete(ctx, kv, doomed)
+	err := sc.stage.delete(ctx, sc.object.folder(), doomed)
 	t.deletions[doomed] = change{began, time.Now()}
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -8,6 +9,10 @@ import (
 // What is a wrong answer. Each rule is one of the plugin's promises; where an
 // answer falls into a change (the store begins to fail, a secret is being
 // rotated), what held before it and what holds after it are both right.
+
+// revokedWithin is how long a deleted pair may work on where the store is listed
+// every 2 s.
+const revokedWithin = 3 * time.Second
 
 // slack is what a change is given to get around: from the store's first answer
 // to the cache having it, and from a ttl's end to the lookup that it causes.
@@ -20,7 +25,8 @@ const (
 )
 
 // respawn is how long there may be no plugin server after it was killed: Kong's
-// second, and its start on a busy machine.
+// second, and its start on a busy machine. Then known pairs have to work, also if
+// they can come from a snapshot only.
 const respawn = 3 * time.Second
 
 // kind is what a claim is, and so what it is to be answered.
@@ -32,18 +38,21 @@ const (
 	graced              // a secret token that is the latest or the one before, which has grace
 	rotated             // a secret token, the latest or one before it, without grace
 	deleted             // a known pair that is deleted in the phase
+	gone                // a known pair that was deleted in an earlier phase
 	wrong               // a known access token with a secret token made up
 	unknown             // an access token made up
 	nowhere             // a pair asked for at a Vault whose name doesn't resolve
 )
 
-var kinds = [...]string{"known pair", "pair not read before", "rotated with grace", "rotated", "deleted pair", "wrong secret token", "unknown access token", "name that doesn't resolve"}
+var kinds = [...]string{"known pair", "pair not read before", "rotated with grace", "rotated", "deleted pair", "pair deleted earlier", "wrong secret token", "unknown access token", "name that doesn't resolve"}
 
 func (k kind) String() string { return kinds[k] }
 
 // claim is what a request claims to be.
 type claim struct {
 	kind           kind
+	path           string     // of the route
+	from           netip.Addr // the client's address
 	access, secret string
 	consumer       string // whose it is
 	generation     int    // of the secret token, from 0
@@ -64,14 +73,26 @@ type change struct{ began, ended time.Time }
 
 // timeline is what happened in a phase. It begins with a store that answers.
 type timeline struct {
-	fails     bool                // the fault is one of the store's
-	fault     change              // its beginning
-	cleared   time.Time           // when its end began
-	healthy   time.Time           // the store's first answer after it
-	rotations map[string][]change // by access token: the i-th made generation i+1
-	deletions map[string]change   // by access token
-	killed    time.Time           // the plugin server, if it was
-	flooded   bool                // the budget is used up
+	ttl        time.Duration       // of what is cached
+	revokes    bool                // the store is listed every 2 s
+	fails      bool                // the fault is one of the store's
+	unlistable bool                // the fault is one of its listings
+	fault      change              // its beginning
+	cleared    time.Time           // when its end began
+	healthy    time.Time           // the store's first answer to a lookup after it
+	shown      time.Time           // its first answer that shows a deletion: to a lookup, or to a listing
+	rotations  map[string][]change // by access token: the i-th made generation i+1
+	deletions  map[string]change   // by access token
+	killed     time.Time           // the plugin server, if it was
+	flooded    bool                // the budget is used up
+}
+
+// honoured is how long a pair may be that was deleted while the store answers.
+func (t *timeline) honoured() time.Duration {
+	if t.revokes {
+		return revokedWithin
+	}
+	return t.ttl + slack
 }
 
 // failing: no lookup that the request can have caused was answered.
@@ -148,7 +169,7 @@ func (j *judge) allowed(s *sent) []int {
 		return j.secret(s, s.generation)
 	case deleted:
 		return j.deleted(s)
-	case wrong:
+	case gone, wrong:
 		return j.mismatched(s)
 	case nowhere:
 		return []int{503}
@@ -160,15 +181,18 @@ func (j *judge) allowed(s *sent) []int {
 }
 
 // valid: a pair that proves itself now. Once it was answered 200 it is known, and
-// remains so whatever the store does.
+// remains so whatever the store does; but what was first read shortly before the
+// plugin server was killed may be missing in its snapshot.
 func (j *judge) valid(s *sent) []int {
 	first, seen := j.proven[s.claim]
 	switch {
+	case seen && s.kind == unread && first.Before(j.killed) && s.ended.After(j.killed) && !j.answering(s):
+		return []int{200, 503, 429}
 	case seen && first.Before(s.began):
 		return []int{200}
 	case j.failing(s):
 		return []int{503, 429}
-	case !j.answering(s), j.flooded && s.kind == unread:
+	case !j.answering(s):
 		return []int{200, 503, 429}
 	}
 	return []int{200}
@@ -212,19 +236,33 @@ func (j *judge) newerSeen(s *sent, last int) bool {
 // expired: what was cached at a time has passed its ttl since, and the store
 // answers.
 func (j *judge) expired(s *sent, at time.Time) bool {
-	return j.answering(s) && s.began.After(at.Add(ttl+slack))
+	return j.answering(s) && s.began.After(at.Add(j.ttl+slack))
+}
+
+// revoked: the store has been listed since a deletion, or should have been. If
+// that failed at the time, or the store did, its first answer afterwards counts.
+func (j *judge) revoked(s *sent, deletion change) bool {
+	at := deletion.ended
+	if (j.fails || j.unlistable) && at.Add(revokedWithin).After(j.fault.began) && at.Before(j.shown) {
+		at = j.shown
+	}
+	return s.began.After(at.Add(revokedWithin))
 }
 
 // deleted: a known pair, until it is deleted. It may be honoured until its ttl
-// ends, or if the store is failing then, until the store answers; and never again
-// once it was refused.
+// ends or a listing shows it, or if the store is failing then, until the store
+// answers; and never again once it was refused.
 func (j *judge) deleted(s *sent) []int {
 	d, ok := j.deletions[s.access]
 	if !ok || s.ended.Before(d.began) {
 		return []int{200}
 	}
-	if denied, ok := j.denied[s.access]; ok && denied.Before(s.began) || s.began.After(d.ended) && j.expired(s, d.ended) {
+	denied, ok := j.denied[s.access]
+	if ok && denied.Before(s.began) || j.expired(s, d.ended) || j.revokes && j.revoked(s, d) {
 		return j.mismatched(s)
+	}
+	if j.revokes && !j.answering(s) {
+		return []int{200, 401, 503, 429} // a listing may have shown it while lookups fail
 	}
 	return []int{200, 401}
 }

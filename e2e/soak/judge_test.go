@@ -16,7 +16,7 @@ func TestWrongAnswers(t *testing.T) {
 	pair := func(k kind, generation int) claim {
 		return claim{kind: k, access: k.String(), consumer: alice, generation: generation}
 	}
-	outage := timeline{fails: true, fault: span(1000, 1010), cleared: at(3000), healthy: at(4000)}
+	outage := timeline{fails: true, fault: span(1000, 1010), cleared: at(3000), healthy: at(4000), shown: at(4000)}
 	with := func(change func(*timeline)) timeline {
 		t := outage
 		change(&t)
@@ -28,6 +28,14 @@ func TestWrongAnswers(t *testing.T) {
 	deletedAt := func(t timeline, d change) timeline {
 		t.deletions = map[string]change{deleted.String(): d}
 		return t
+	}
+	listed := func(change func(*timeline)) timeline {
+		t := timeline{ttl: time.Hour, revokes: true}
+		change(&t)
+		return t
+	}
+	unlistable := func(t *timeline) {
+		t.unlistable, t.fault, t.cleared, t.shown = true, outage.fault, outage.cleared, outage.shown
 	}
 	answer := func(c claim, began, ended, status int) sent {
 		return sent{c, at(began), at(ended), status, alice}
@@ -51,7 +59,11 @@ func TestWrongAnswers(t *testing.T) {
 		{"unread, as the store begins to fail", outage, nil, answer(pair(unread, 0), 999, 1200, 200), right},
 		{"unread, afterwards", outage, nil, answer(pair(unread, 0), 5001, 5002, 503), refused},
 		{"unread, once it was read", outage, []sent{answer(pair(unread, 0), 900, 910, 200)}, answer(pair(unread, 0), 2000, 2001, 503), refused},
-		{"unread, in a flood", timeline{flooded: true}, nil, answer(pair(unread, 0), 1, 2, 429), right},
+		{"unread, read before the plugin server was killed", with(func(t *timeline) { t.killed = at(1500) }),
+			[]sent{answer(pair(unread, 0), 900, 910, 200)}, answer(pair(unread, 0), 2000, 2001, 503), right},
+		{"known, with the store failing, after the plugin server was killed", with(func(t *timeline) { t.killed = at(1500) }),
+			nil, answer(pair(known, 0), 2000, 2001, 503), refused},
+		{"unread, in a flood", timeline{flooded: true}, nil, answer(pair(unread, 0), 1, 2, 429), refused},
 
 		{"unknown", timeline{}, nil, answer(pair(unknown, 0), 1, 2, 401), right},
 		{"unknown, accepted", timeline{}, nil, answer(pair(unknown, 0), 1, 2, 200), accepted},
@@ -89,10 +101,38 @@ func TestWrongAnswers(t *testing.T) {
 		{"deleted while the store fails", deletedAt(outage, span(1500, 1510)), nil, answer(pair(deleted, 0), 2900, 2901, 200), right},
 		{"deleted while the store failed, after its first answer", deletedAt(outage, span(1500, 1510)), nil, answer(pair(deleted, 0), 5001, 5002, 200), accepted},
 
+		{"deleted, back again with another plugin server", deletedAt(with(func(t *timeline) { t.killed = at(1500) }), span(10, 20)),
+			[]sent{answer(pair(deleted, 0), 30, 31, 401)}, answer(pair(deleted, 0), 2000, 2001, 200), accepted},
+
+		{"deleted earlier, while the store fails", outage, nil, answer(pair(gone, 0), 2000, 2001, 503), right},
+		{"deleted earlier, accepted while the store fails", outage, nil, answer(pair(gone, 0), 2000, 2001, 200), accepted},
+
+		{"deleted, before a listing", deletedAt(listed(func(*timeline) {}), span(10, 20)), nil, answer(pair(deleted, 0), 3020, 3021, 200), right},
+		{"deleted, after a listing", deletedAt(listed(func(*timeline) {}), span(10, 20)), nil, answer(pair(deleted, 0), 3021, 3022, 200), accepted},
+		{"deleted while the listing is down", deletedAt(listed(unlistable), span(1500, 1510)), nil, answer(pair(deleted, 0), 7000, 7001, 200), right},
+		{"deleted while the listing was down, after the first", deletedAt(listed(unlistable), span(1500, 1510)), nil, answer(pair(deleted, 0), 7001, 7002, 200), accepted},
+		{"deleted just before the listing is down", deletedAt(listed(unlistable), span(10, 20)), nil, answer(pair(deleted, 0), 3500, 3501, 200), right},
+		{"deleted long before the listing is down", deletedAt(listed(func(t *timeline) {
+			unlistable(t)
+			t.fault, t.shown = span(5000, 5010), at(9000)
+		}), span(10, 20)), nil, answer(pair(deleted, 0), 3500, 3501, 200), accepted},
+		{"deleted while the store fails, with listings", deletedAt(listed(func(t *timeline) {
+			unlistable(t)
+			t.fails, t.unlistable = true, false
+		}), span(1500, 1510)), nil, answer(pair(deleted, 0), 7001, 7002, 200), accepted},
+
+		{"deleted while the store fails, listed before a lookup is answered", deletedAt(listed(func(t *timeline) {
+			unlistable(t)
+			t.fails, t.unlistable, t.healthy, t.shown = true, false, at(4000), at(3100)
+		}), span(1500, 1510)), nil, answer(pair(deleted, 0), 3500, 3501, 503), right},
+
 		{"name that doesn't resolve", timeline{}, nil, answer(pair(nowhere, 0), 1, 2, 401), refused},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			if tt.timeline.ttl == 0 {
+				tt.timeline.ttl = time.Second
+			}
 			j := newJudge(tt.timeline)
 			for _, s := range tt.before {
 				if got := j.judge(&s); got != right {

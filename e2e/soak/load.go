@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	mathrand "math/rand/v2"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -25,57 +26,70 @@ type load struct {
 type clients struct {
 	number int
 	pace   time.Duration
-	path   string
 	next   func() claim
 }
 
-// The flood: guesses are sent as they are due, whether or not others have been
-// answered, as long as there is a guesser to send them.
+// A flood: guesses, and requests of known pairs beside them, are sent as they are
+// due, whether or not others have been answered, as long as there is a client to
+// send them.
 const (
 	guessEvery = time.Minute / 50_000
 	guessers   = 1200 // more than the 1,000 that may wait for a place
+	goodEvery  = time.Second / 1000
+	goodAtOnce = 200
 )
+
+// attackers are the addresses that guesses come from: many enough to use all of
+// the budget, of which each has a tenth.
+const attackers = 200
 
 func (s *stage) startLoad(ctx context.Context, sc *scene, p phase) *load {
 	l := &load{stage: s, ctx: ctx, ended: make(chan struct{}), client: &http.Client{
-		Transport: &http.Transport{MaxIdleConnsPerHost: guessers},
+		Transport: &http.Transport{MaxIdleConnsPerHost: guessers + goodAtOnce},
 		Timeout:   10 * time.Second,
 	}}
+	pick := func(from []claim) func() claim {
+		return func() claim { return from[mathrand.N(len(from))] }
+	}
+	knownPair := pick(sc.known)
 	all := []clients{
-		{8, 25 * time.Millisecond, guarded, func() claim { return pick(sc.known) }},
-		{1, 100 * time.Millisecond, guarded, func() claim { return pick(sc.unread) }},
-		{2, 50 * time.Millisecond, guarded, sc.graced.any},
-		{2, 50 * time.Millisecond, guarded, sc.rotated.any},
-		{2, 50 * time.Millisecond, guarded, func() claim { return pick(sc.deleted[:]) }},
-		{2, 100 * time.Millisecond, guarded, func() claim {
-			c := pick(sc.known)
+		{8, 25 * time.Millisecond, knownPair},
+		{1, 100 * time.Millisecond, pick(sc.unread)},
+		{2, 50 * time.Millisecond, sc.graced.any},
+		{2, 50 * time.Millisecond, sc.rotated.any},
+		{2, 50 * time.Millisecond, pick(append(sc.deleted[:], sc.gone...))},
+		{2, 100 * time.Millisecond, func() claim {
+			c := knownPair()
 			c.kind, c.secret = wrong, "secret-"+rand.Text()
 			return c
 		}},
-		{2, 100 * time.Millisecond, guarded, guess},
+		{2, 100 * time.Millisecond, sc.guess},
 	}
-	if p.nowhere {
-		all = append(all, clients{2, 50 * time.Millisecond, unresolved, func() claim {
-			c := pick(sc.known)
-			c.kind = nowhere
+	switch {
+	case p.nowhere:
+		all = append(all, clients{2, 50 * time.Millisecond, func() claim {
+			c := knownPair()
+			c.kind, c.path = nowhere, unresolved.path()
 			return c
 		}})
+	case p.flooded:
+		l.clients.Go(func() { l.openly(l.ended, guessEvery, guessers, func() { l.send(sc.guess()) }) })
+		l.clients.Go(func() { l.openly(l.ended, goodEvery, goodAtOnce, func() { l.send(knownPair()) }) })
 	}
 	for _, c := range all {
 		for range c.number {
 			l.clients.Go(func() { l.run(c) })
 		}
 	}
-	if p.flooded {
-		l.clients.Go(l.flood)
-	}
 	return l
 }
 
-func pick(from []claim) claim { return from[mathrand.N(len(from))] }
-
-func guess() claim {
-	return claim{kind: unknown, access: "access-" + rand.Text(), secret: "secret-" + rand.Text()}
+// guess is one of the attackers'.
+func (sc *scene) guess() claim {
+	return claim{
+		kind: unknown, path: sc.object.path(), from: netip.AddrFrom4([4]byte{192, 168, 0, byte(mathrand.N(attackers))}),
+		access: "access-" + rand.Text(), secret: "secret-" + rand.Text(),
+	}
 }
 
 func (l *load) run(c clients) {
@@ -86,35 +100,41 @@ func (l *load) run(c clients) {
 		case <-l.ended:
 			return
 		case <-ticks.C:
-			l.send(c.path, c.next())
+			l.send(c.next())
 		}
 	}
 }
 
-func (l *load) flood() {
-	room := make(chan struct{}, guessers)
+// openly calls send each time that one more is due, but at most so many at once,
+// until done.
+func (l *load) openly(done <-chan struct{}, every time.Duration, most int, send func()) {
+	room := make(chan struct{}, most)
 	ticks := time.NewTicker(5 * time.Millisecond)
 	defer ticks.Stop()
 	began, made := time.Now(), 0
 	for {
 		select {
-		case <-l.ended:
+		case <-done:
 			return
 		case <-ticks.C:
 		}
-		for ; made < int(time.Since(began)/guessEvery) && len(room) < guessers; made++ {
+		for ; made < int(time.Since(began)/every) && len(room) < most; made++ {
 			room <- struct{}{}
 			l.clients.Go(func() {
-				l.send(guarded, guess())
+				send()
 				<-room
 			})
 		}
 	}
 }
 
-func (l *load) send(path string, c claim) {
+func (l *load) send(c claim) {
 	s := sent{claim: c, began: time.Now()}
-	s.status, s.as = l.stage.ask(l.ctx, l.client, path, c)
+	s.status, s.as = l.stage.ask(l.ctx, l.client, c)
+	l.keep(s)
+}
+
+func (l *load) keep(s sent) {
 	s.ended = time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,10 +1,16 @@
 // Command soak runs the compiled plugin in a gateway against a real Vault server,
-// on loopback only, and lets one thing after the other go wrong with them, under
-// constant load. SOAK in the environment says for how long in all (5m).
+// and then against a simulated Azure Key Vault, on loopback only, and lets one
+// thing after the other go wrong with them, under constant load. SOAK in the
+// environment says for how long in all (5m).
 //
-// It prints a line per fault, with what was wrong below it, and ends with the line "wrong answers: N". Its exit status is 0 only if N
-// is. What is wrong is defined in judge.go. On SIGINT or SIGTERM it ends early,
-// with what it has seen so far.
+// It prints a line per fault, with what was wrong below it, and ends with the
+// line "wrong answers: N". Its exit status is 0 only if N is, and if no flood has
+// got beyond the limits of lookups and memory. What is wrong is defined in
+// judge.go. The gateways' error log is in bin/soak.log. On SIGINT or SIGTERM it
+// ends early, with what it has seen so far.
+//
+// An argument is a regular expression: only faults that it matches are played, of
+// names with the store's before them, such as "Azure.*crowd".
 package main
 
 import (
@@ -15,6 +21,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -24,60 +33,87 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	wrong, err := run(ctx, os.Stdout, os.Getenv("SOAK"))
+	t, err := run(ctx, os.Stdout, os.Getenv("SOAK"), strings.Join(os.Args[1:], " "))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 	} else {
-		fmt.Println("wrong answers:", wrong)
+		fmt.Println("wrong answers:", t.wrong())
 	}
-	if err != nil || wrong > 0 {
+	if err != nil || t.wrong() > 0 || t.unbounded() {
 		os.Exit(1)
 	}
 }
 
-// shortest is what each phase takes at least: an outage has to be longer than the
-// lookup deadline, and the pause after it passes only then.
+// shortest is what a phase lasts at least, but for what it takes the store to
+// answer again.
 const shortest = 5 * time.Second
 
-func run(ctx context.Context, out io.Writer, length string) (wrong int, err error) {
+var stores = []func(context.Context, func(string)) (store, error){openVault, openAzure}
+
+func run(ctx context.Context, out io.Writer, length, only string) (*table, error) {
 	if length == "" {
 		length = "5m"
 	}
 	total, err := time.ParseDuration(length)
 	if err != nil {
-		return 0, fmt.Errorf("SOAK is no duration, such as 5m: %w", err)
+		return nil, fmt.Errorf("SOAK is no duration, such as 5m: %w", err)
+	}
+	played, err := regexp.Compile(only)
+	if err != nil {
+		return nil, err
 	}
 	root, err := build.Root()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	s, err := set(ctx, filepath.Join(root, "bin", "vault-auth"), func(line string) { fmt.Fprintln(out, line) })
+	log, err := os.Create(filepath.Join(root, "bin", "soak.log"))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer func() {
+	defer log.Close()
+	t := &table{}
+	for _, open := range stores {
+		s, err := set(ctx, filepath.Join(root, "bin", "vault-auth"), open, func(line string) { fmt.Fprintln(out, line) }, log)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(log, "%s\n", s.store)
+		err = s.perform(ctx, out, log, t, played, total/time.Duration(len(stores)))
 		// A Ctrl-C reaches everything that runs at a terminal.
 		if end := s.strike(); ctx.Err() == nil {
 			err = errors.Join(err, end)
 		}
-	}()
-
-	phases := s.phases()
-	each := max(shortest, total/time.Duration(len(phases)))
-	fmt.Fprintf(out, "%d phases of %s each; the fault lasts a third of that, and the load goes on all the time\n\n", len(phases), each.Round(100*time.Millisecond))
-	var t table
-	fmt.Fprintln(out, t.head())
-	for _, p := range phases {
-		row, err := s.play(ctx, p, each)
 		if ctx.Err() != nil {
 			fmt.Fprintln(out, "interrupted")
 			break
 		}
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", p.name, err)
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// perform plays all phases.
+func (s *stage) perform(ctx context.Context, out, log io.Writer, t *table, played *regexp.Regexp, lasting time.Duration) error {
+	phases := slices.DeleteFunc(s.phases(), func(p phase) bool { return !played.MatchString(s.String() + ": " + p.name) })
+	if len(phases) == 0 {
+		return nil
+	}
+	parts := 0
+	for _, p := range phases {
+		parts += max(1, p.parts)
+	}
+	each := max(shortest, lasting/time.Duration(parts))
+	fmt.Fprintf(out, "%s: %d phases of %s or more\n\n%s\n", s.store, len(phases), each.Round(100*time.Millisecond), t.head())
+	for _, p := range phases {
+		fmt.Fprintf(log, "%s\n", p.name)
+		row, err := s.play(ctx, p, each*time.Duration(max(1, p.parts)))
+		if err != nil {
+			return fmt.Errorf("%s, %s: %w", s.store, p.name, err)
 		}
 		fmt.Fprint(out, t.add(row))
 	}
 	fmt.Fprintln(out)
-	return t.wrong(), nil
+	return nil
 }

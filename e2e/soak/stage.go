@@ -2,82 +2,82 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"kong-vault-auth/e2e/echo"
-	"kong-vault-auth/e2e/faults"
-	"kong-vault-auth/e2e/vaultserver"
 	"kong-vault-auth/kongtest"
 )
 
-var kv = vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"}
-
-// The plugin's settings. They are shorter than the defaults, so that everything
-// that can happen to a credential does in seconds.
-const (
-	ttl    = time.Second
-	negTTL = time.Second
-	budget = 1000 // lookups a second that find nothing, of which one client address has a tenth
-)
-
-// The routes: guarded is that of all load but what asks a Vault whose name
-// doesn't resolve.
-const (
-	guarded    = "/"
-	unresolved = "/unresolved"
-)
-
 // consumers own the credentials in turn.
-var consumers = []string{"alice", "bob"}
+var consumers = kongtest.ConsumerList{
+	{ID: "00000000-0000-4000-8000-000000000001", Username: "alice"},
+	{ID: "00000000-0000-4000-8000-000000000002", Username: "bob"},
+}
 
-// stage is all that runs.
+// stage is all that runs for a store.
 type stage struct {
-	vault    *vaultserver.Server
-	proxy    *faults.Proxy // between the plugin and Vault
+	store
 	gateway  *kongtest.Gateway
 	upstream *httptest.Server
-	cast     *cast
+	dir      string // Kong's prefix, and the plugin's files
+	casts    map[*vaultObject]*cast
+	stored   atomic.Uint32 // credentials
 	closers  []func() error
 }
 
-func set(ctx context.Context, plugin string, say func(string)) (_ *stage, err error) {
-	s := &stage{}
+// set opens a store and starts a gateway, whose error log goes to log.
+func set(ctx context.Context, plugin string, open func(context.Context, func(string)) (store, error), say func(string), log io.Writer) (_ *stage, err error) {
+	s := &stage{casts: map[*vaultObject]*cast{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.strike())
 		}
 	}()
-	if s.vault, err = vaultserver.Start(ctx, vaultserver.Options{Progress: say}); err != nil {
+	if s.store, err = open(ctx, say); err != nil {
 		return nil, err
 	}
-	s.closers = append(s.closers, s.vault.Close)
-	if s.proxy, err = faults.Listen(s.vault.Addr); err != nil {
+	s.closers = append(s.closers, s.close)
+	if s.dir, err = os.MkdirTemp("", "soak"); err != nil {
 		return nil, err
 	}
-	s.closers = append(s.closers, s.proxy.Close)
+	s.closers = append(s.closers, func() error { return os.RemoveAll(s.dir) })
 	s.upstream = httptest.NewServer(echo.Handler(nil))
 	s.closers = append(s.closers, func() error { s.upstream.Close(); return nil })
-	config, err := s.kongYML(ctx)
+	vaults, err := s.vaultsFile()
 	if err != nil {
 		return nil, err
 	}
-	s.gateway, err = kongtest.Run(ctx, kongtest.Options{Config: config, Plugins: []string{plugin}, MaxRetries: -1})
+	config, err := s.kongYML()
+	if err != nil {
+		return nil, err
+	}
+	s.gateway, err = kongtest.Run(ctx, kongtest.Options{
+		Config: config, Plugins: []string{plugin}, MaxRetries: -1, Prefix: s.path("kong"),
+		MainEnv:    strings.Join(append(s.environ(), "VAULT_AUTH_VAULTS_FILE="+vaults), "; env "),
+		TrustedIPs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		ErrorLog: func(l kongtest.LogLine) {
+			fmt.Fprintf(log, "%s [%s] %s\n", time.Now().Format(time.StampMilli), l.Level, l.Text)
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
 	s.closers = append(s.closers, func() error { s.gateway.Close(); return nil })
-	s.cast, err = hire(ctx, s)
-	return s, err
+	return s, nil
 }
 
 // strike ends everything, in the opposite order.
@@ -91,53 +91,58 @@ func (s *stage) strike() error {
 	return errors.Join(errs...)
 }
 
-type object = map[string]any
+func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 
-func (s *stage) kongYML(ctx context.Context) (string, error) {
-	token, err := s.vault.ReadToken(ctx, kv, time.Hour)
-	if err != nil {
+// vaultsFile declares the vault objects. The snapshot's key is in a folder other
+// than the snapshot.
+func (s *stage) vaultsFile() (string, error) {
+	key := make([]byte, 32)
+	rand.Read(key)
+	if err := os.Mkdir(s.path("snapshots"), 0o700); err != nil {
 		return "", err
 	}
-	at, err := url.Parse(s.proxy.URL)
-	if err != nil {
+	if err := os.WriteFile(s.path("key"), []byte(base64.StdEncoding.EncodeToString(key)), 0o600); err != nil {
 		return "", err
-	}
-	host, port, err := net.SplitHostPort(at.Host)
-	if err != nil {
-		return "", err
-	}
-	route := func(path, host string) object {
-		return object{"name": "route" + strings.ReplaceAll(path, "/", "-"), "paths": []string{path}, "plugins": []object{{
-			"name": "vault-auth",
-			"config": object{"hcv": object{
-				"host": host, "port": json.Number(port), "mount": kv.Mount, "path": kv.Path, "kv": "v2", "token": token,
-				"ttl": ttl.Seconds(), "neg_ttl": negTTL.Seconds(), "max_lookups_per_second": budget,
-			}},
-		}}}
 	}
 	var declared []object
-	for i, name := range consumers {
-		declared = append(declared, object{"id": fmt.Sprintf("00000000-0000-4000-8000-%012d", i), "username": name})
+	for _, o := range vaultObjects {
+		declared = append(declared, o.declare(s.store, s.path("snapshots"), s.path("key")))
+	}
+	file, err := json.Marshal(object{"vaults": declared})
+	if err != nil {
+		return "", err
+	}
+	return s.path("vaults.yml"), os.WriteFile(s.path("vaults.yml"), file, 0o600)
+}
+
+func (s *stage) kongYML() (string, error) {
+	var routes []object
+	for _, o := range vaultObjects {
+		routes = append(routes, object{
+			"name": o.name, "paths": []string{o.path()},
+			"plugins": []object{{"name": "vault-auth", "config": o.pluginConfig()}},
+		})
 	}
 	b, err := json.Marshal(object{
 		"_format_version": "3.0",
-		"services": []object{{
-			"name": "upstream", "url": s.upstream.URL,
-			"routes": []object{route(guarded, host), route(unresolved, "vault.invalid")},
-		}},
-		"consumers": declared,
+		"services":        []object{{"name": "upstream", "url": s.upstream.URL, "routes": routes}},
+		"consumers":       []object{{"id": consumers[0].ID, "username": consumers[0].Username}, {"id": consumers[1].ID, "username": consumers[1].Username}},
 	})
 	return string(b), err
 }
 
+// pluginConfig is the configuration of the plugin on the object's route.
+func (o *vaultObject) pluginConfig() object { return object{"vault": o.name} }
+
 // ask sends a claim's tokens and tells the status, and of a 200 who the upstream
 // was told of. No answer is status 0.
-func (s *stage) ask(ctx context.Context, client *http.Client, path string, c claim) (status int, consumer string) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.gateway.URL()+path, nil)
+func (s *stage) ask(ctx context.Context, client *http.Client, c claim) (status int, consumer string) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.gateway.URL()+c.path, nil)
 	if err != nil {
 		return 0, ""
 	}
 	req.Header["access_token"], req.Header["secret_token"] = []string{c.access}, []string{c.secret}
+	req.Header.Set("X-Real-IP", c.from.String())
 	resp, err := client.Do(req)
 	if err != nil {
 		return 0, ""

@@ -14,9 +14,11 @@ type row struct {
 	accepted, refused int           // that shouldn't be
 	late              int           // over lookupLimit, or over staleLimit if too many were
 	p50, p99, slowest time.Duration // p50 and p99 of known pairs
-	reads             int           // lookups that reached Vault or the proxy before it
+	lookups           int           // that reached the store, or what plays its faults
+	over              int           // lookups that found nothing beyond the limit for those
+	grew              int           // the plugin server's memory in a flood, beyond growth, in MiB
 	memory            [2]int        // of the plugin server at start and end, in MiB
-	wrong             []string      // what was wrong, in words
+	wrong, notes      []string      // what was wrong, and what else there is to know, in words
 }
 
 // add takes in the answers of a phase.
@@ -88,6 +90,46 @@ func (r *row) measure(answers []sent, t timeline) {
 	}
 }
 
+// paced tells how many requests there were in a flood that lasted so long.
+func (r *row) paced(answers []sent, lasted time.Duration) {
+	count := map[kind]float64{}
+	for i := range answers {
+		count[answers[i].kind]++
+	}
+	r.notes = append(r.notes, fmt.Sprintf("%.0f requests of known pairs and %.0f guesses a second",
+		count[known]/lasted.Seconds(), count[unknown]/lasted.Seconds()))
+}
+
+// bounded counts the lookups, of all that reached the store in so much time, that
+// found nothing. A second's worth may have been saved up.
+func (r *row) bounded(budget int, requests []request, lasted time.Duration) {
+	nothing := 0
+	for _, q := range requests {
+		if q.lookup && q.absent {
+			nothing++
+		}
+	}
+	most := int(float64(budget) * (lasted.Seconds() + 1))
+	r.notes = append(r.notes, fmt.Sprintf("%d lookups found nothing; the limit is %d", nothing, most))
+	if r.over = max(0, nothing-most); r.over > 0 {
+		r.wrong = append(r.wrong, fmt.Sprintf("%d lookups too many", r.over))
+	}
+}
+
+// growth is what a flood may add to the plugin server's memory after its first
+// third, in MiB: what is remembered is bounded, but the garbage collector's pace
+// depends on the machine.
+const growth = 16
+
+// flat compares the memory at the end with that after a third of the time.
+func (r *row) flat(third int) {
+	r.notes = append(r.notes, fmt.Sprintf("memory after a third of the time: %d MiB", third))
+	if grown := r.memory[1] - third; grown > growth {
+		r.grew = grown - growth
+		r.wrong = append(r.wrong, fmt.Sprintf("memory has grown by %d MiB since a third of the time, more than %d", grown, growth))
+	}
+}
+
 func percentile(d []time.Duration, n int) time.Duration {
 	if len(d) == 0 {
 		return 0
@@ -99,7 +141,7 @@ func percentile(d []time.Duration, n int) time.Duration {
 // table is all of them.
 type table struct{ rows []row }
 
-const format = "%-29s %8s %9s %8s %5s %8s %8s %8s %8s %9s"
+const format = "%-31s %8s %9s %8s %5s %8s %8s %8s %8s %9s"
 
 func (*table) head() string {
 	return fmt.Sprintf(format, "", "", "wrongly", "wrongly", "", "known", "known", "", "", "plugin's") + "\n" +
@@ -111,13 +153,20 @@ func (t *table) add(r row) string {
 	t.rows = append(t.rows, r)
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/1e6) }
 	line := fmt.Sprintf(format, r.name, fmt.Sprint(r.requests), fmt.Sprint(r.accepted), fmt.Sprint(r.refused), fmt.Sprint(r.late),
-		ms(r.p50), ms(r.p99), ms(r.slowest), fmt.Sprint(r.reads), fmt.Sprintf("%d → %d", r.memory[0], r.memory[1]))
-	return strings.Join(append([]string{line}, r.wrong...), "\n    ") + "\n"
+		ms(r.p50), ms(r.p99), ms(r.slowest), fmt.Sprint(r.lookups), fmt.Sprintf("%d → %d", r.memory[0], r.memory[1]))
+	return strings.Join(slices.Concat([]string{line}, r.notes, r.wrong), "\n    ") + "\n"
 }
 
+// wrong is how many answers were.
 func (t *table) wrong() (n int) {
 	for _, r := range t.rows {
 		n += r.accepted + r.refused + r.late
 	}
 	return n
+}
+
+// unbounded reports whether a flood has got beyond a limit: of lookups, or of
+// memory.
+func (t *table) unbounded() bool {
+	return slices.ContainsFunc(t.rows, func(r row) bool { return r.over > 0 || r.grew > 0 })
 }

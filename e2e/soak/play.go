@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// How long what happens in a phase lasts.
+const (
+	// shortestFault is longer than the lookup deadline: the pause after a lookup
+	// that hung passes only then.
+	shortestFault = 2500 * time.Millisecond
+	// snapshotWithin is when there is a snapshot without a deleted record, and with
+	// a rotated one as it is now: a second or so after that was found out, which
+	// happens within its ttl.
+	snapshotWithin = 4 * time.Second
+	// recovery is how long it may take after a fault until the store is asked
+	// again: the longest pause, the lookup deadline, and what a busy machine adds.
+	recovery = 15 * time.Second
+)
+
+// performance is a phase that is being played.
+type performance struct {
+	*stage
+	phase
+	scene    *scene
+	load     *load
+	row      row
+	timeline timeline
+	began    time.Time
+	lasting  time.Duration
+	third    chan int // the memory after a third of the time
+}
+
+// play goes through a phase, under load throughout: a fault begins and ends, and
+// during it and after it secrets are rotated and a credential is deleted.
+func (s *stage) play(ctx context.Context, p phase, lasting time.Duration) (row, error) {
+	sc, err := s.scene(ctx, p)
+	if err != nil {
+		return row{}, err
+	}
+	s.forget()
+	f := &performance{
+		stage: s, phase: p, scene: sc, lasting: lasting, began: time.Now(), third: make(chan int, 1),
+		row: row{name: p.name, memory: [2]int{s.memory()}},
+		timeline: timeline{
+			ttl: p.on.ttl, revokes: p.on.revokes, fails: p.fails, unlistable: p.unlistable, flooded: p.flooded || p.crowded,
+			rotations: map[string][]change{}, deletions: map[string]change{},
+		},
+	}
+	f.load = s.startLoad(ctx, sc, p)
+	defer f.load.stop()
+	time.AfterFunc(lasting/3, func() { f.third <- s.memory() })
+	for _, act := range []func(context.Context) error{f.before, f.during, f.after} {
+		if err := act(ctx); err != nil {
+			return row{}, err
+		}
+	}
+	f.finish()
+	sc.bury(&f.timeline)
+	return f.row, ctx.Err()
+}
+
+// before ends with the beginning of the fault.
+func (f *performance) before(ctx context.Context) error {
+	sleep(ctx, f.lasting/10)
+	if f.early {
+		if err := f.scene.change(ctx, &f.timeline, 0); err != nil {
+			return err
+		}
+		sleep(ctx, snapshotWithin)
+	}
+	t := &f.timeline
+	t.fault.began = time.Now()
+	if f.killed {
+		t.killed = t.fault.began
+	}
+	err := call(ctx, f.begin)
+	t.fault.ended = time.Now()
+	return err
+}
+
+// during ends with the end of the fault, and the store's first answer after it.
+func (f *performance) during(ctx context.Context) error {
+	lasts := max(f.lasting/3, shortestFault)
+	if f.early {
+		lasts = max(lasts, 2*respawn)
+	}
+	if f.crowded {
+		note, err := f.load.meet(ctx, f.scene)
+		if err != nil {
+			return err
+		}
+		f.row.notes = append(f.row.notes, note)
+	}
+	sleep(ctx, lasts/2)
+	if !f.unreachable && !f.early {
+		if err := f.scene.change(ctx, &f.timeline, 0); err != nil {
+			return err
+		}
+	}
+	sleep(ctx, lasts/2)
+	f.timeline.cleared = time.Now()
+	if err := call(ctx, f.end); err != nil {
+		return err
+	}
+	return f.recover(ctx)
+}
+
+// after lasts until what was deleted and rotated has to be over.
+func (f *performance) after(ctx context.Context) error {
+	err := f.scene.change(ctx, &f.timeline, 1)
+	sleep(ctx, f.timeline.honoured()+slack)
+	sleep(ctx, time.Until(f.began.Add(f.lasting)))
+	return err
+}
+
+// finish takes down what has come of it.
+func (f *performance) finish() {
+	f.row.memory[1] = f.memory()
+	requests := f.requests()
+	for _, q := range requests {
+		if q.lookup {
+			f.row.lookups++
+		}
+	}
+	lasted := time.Since(f.began)
+	answers := f.load.stop()
+	if f.flooded {
+		f.row.paced(answers, lasted)
+		f.row.bounded(f.on.budget, requests, lasted)
+		f.row.flat(<-f.third)
+	}
+	f.row.add(answers, f.timeline)
+}
+
+func call(ctx context.Context, f func(context.Context) error) error {
+	if f == nil {
+		return nil
+	}
+	return f(ctx)
+}
+
+// sleep reports whether it wasn't interrupted.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// recover waits for the store's own answers to what began after the fault: to a
+// lookup, and where listings can show the same, to the first of either.
+func (f *performance) recover(ctx context.Context) error {
+	t := &f.timeline
+	for range recovery / (20 * time.Millisecond) {
+		for _, q := range f.requests() {
+			if !q.began.After(t.cleared) || !q.answer() {
+				continue
+			}
+			if q.lookup && t.healthy.IsZero() {
+				t.healthy = q.answered
+			}
+			if (q.lookup && !f.unlistable || q.listing && f.on.revokes) && t.shown.IsZero() {
+				t.shown = q.answered
+			}
+		}
+		if !t.healthy.IsZero() && !t.shown.IsZero() {
+			return nil
+		}
+		if !sleep(ctx, 20*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	return fmt.Errorf("the store has answered nothing for %s after it was over", recovery)
+}
