@@ -8,42 +8,48 @@ import (
 )
 
 // A restart empties the cache while tokens are being guessed: nobody who has a
-// right to be there may pay for it. Guessers from very many addresses can be told
-// from clients as soon as they have guessed a few times.
+// right to be there may pay for it.
 func TestNoClientIsLimitedWhenTheCacheIsEmptyInAFlood(t *testing.T) {
-	const (
-		clients  = 20_000
-		arriving = 5_000  // a second
-		guesses  = 10_000 // a second
-	)
-	for attackers, ahead := range map[int]time.Duration{300: 0, 5000: 2 * time.Second} {
-		t.Run(fmt.Sprintf("from %d addresses, for %s", attackers, ahead), func(t *testing.T) {
+	const guesses = 10_000 // a second
+	for name, test := range map[string]struct {
+		clients, arriving int // in all, and a second
+		addresses         int // of clients
+		attackers         int // addresses of guesses
+		ahead             time.Duration
+	}{
+		"many addresses": {clients: 20_000, arriving: 5_000, addresses: 20_000, attackers: 300},
+		// So many can be told from clients as soon as they have guessed a few times.
+		"very many guess":    {clients: 20_000, arriving: 5_000, addresses: 20_000, attackers: 5_000, ahead: 2 * time.Second},
+		"behind one address": {clients: 1_000, arriving: 500, addresses: 1, attackers: 200},
+	} {
+		t.Run(name, func(t *testing.T) {
 			bubble(t, func(r *rig) {
 				r.take(5 * time.Millisecond)
-				for i := range clients {
+				for i := range test.clients {
 					r.put(fmt.Sprint("client", i), "s")
 				}
-				flood := r.flood(guesses, ahead+clients/arriving*time.Second, func(i int) string { return fmt.Sprint("attacker", i%attackers) })
-				time.Sleep(ahead)
+				lasting := time.Duration(test.clients/test.arriving) * time.Second
+				flood := r.flood(guesses, test.ahead+lasting, func(i int) string { return fmt.Sprint("attacker", i%test.attackers) })
+				time.Sleep(test.ahead)
 				var mu sync.Mutex
 				got, slowest := map[string]int{}, time.Duration(0)
 				var wg sync.WaitGroup
-				for i := range clients {
+				for i := range test.clients {
 					wg.Go(func() {
 						claim := claimOf("s")
-						claim.Source = func() string { return fmt.Sprint("address", i) }
+						claim.Source = func() string { return fmt.Sprint("address", i%test.addresses) }
 						a := r.claim(r.p, fmt.Sprint("client", i), claim)
 						mu.Lock()
 						defer mu.Unlock()
 						got[a.Got]++
 						slowest = max(slowest, a.Took)
 					})
-					time.Sleep(time.Second / arriving)
+					time.Sleep(time.Second / time.Duration(test.arriving))
 				}
 				wg.Wait()
 				flood.Wait()
-				if got["s loaded"] != clients {
-					t.Errorf("%v, want all %d loaded", got, clients)
+				if got["s loaded"] != test.clients {
+					t.Errorf("%v, want all %d loaded", got, test.clients)
 				}
 				t.Logf("the slowest waited for %s", slowest)
 			})

@@ -7,11 +7,12 @@ import "time"
 const sourceShare = 10
 
 // A source goes into debt by each lookup that found nothing, or for which there
-// was no place. Who is less in debt is served earlier, and who is more gives room:
-// so clients that come once, and have a right to, pass a crowd that keeps
-// guessing from many addresses.
+// was no place, and out of it, even into credit, by each that found something. Who
+// is less in debt is served earlier, and who is more gives room: so clients that
+// come once, and have a right to, pass a crowd that keeps guessing from many
+// addresses, and so do many clients behind one address.
 const (
-	maxDebt  = 20
+	maxDebt  = 20               // and the most credit
 	debtLife = 10 * time.Second // of each lookup in it
 	// maxSources bounds those that are remembered for their debt alone.
 	maxSources = 20_000
@@ -24,7 +25,7 @@ type source struct {
 	places  float64       // of its share, to be had now
 	filled  time.Duration // the clock.mono at which places was right
 	turn    time.Duration // the clock.mono of its last lookup; of equals, who has waited longest since is next, and newcomers before
-	debt    float64       // lookups, as of filled
+	debt    float64       // lookups, as of filled; less than 0: credit
 	waiting int           // flights in the waiting room
 }
 
@@ -38,8 +39,12 @@ func (s *source) before(t *source) bool {
 
 // givesWayTo reports whether s has to give room rather than t.
 func (s *source) givesWayTo(t *source) bool {
-	most, other := s.debt+float64(s.waiting), t.debt+float64(t.waiting)
-	if most != other {
+	// What waits is a debt to be, unless there is credit.
+	most, other := max(s.debt, 0)+float64(s.waiting), max(t.debt, 0)+float64(t.waiting)
+	switch {
+	case s.debt < 0 != (t.debt < 0):
+		return t.debt < 0
+	case most != other:
 		return most > other
 	}
 	return s.turn > t.turn
@@ -48,7 +53,17 @@ func (s *source) givesWayTo(t *source) bool {
 // owe adds n lookups to the debt, or takes them off.
 func (s *source) owe(n float64) {
 	if s.capped {
-		s.debt = min(max(s.debt+n, 0), maxDebt)
+		s.debt = min(max(s.debt+n, -maxDebt), maxDebt)
+	}
+}
+
+// forgive brings debt, or credit, nearer to none.
+func (s *source) forgive(d time.Duration) {
+	n := d.Seconds() / debtLife.Seconds()
+	if s.debt > 0 {
+		s.debt = max(s.debt-n, 0)
+	} else {
+		s.debt = min(s.debt+n, 0)
 	}
 }
 
@@ -69,7 +84,7 @@ func (s *source) wait(now instant, rate float64) time.Duration {
 func (s *source) fill(now instant, rate float64) (full bool) {
 	most := max(rate/sourceShare, 1)
 	s.places = min(s.places+(now.mono-s.filled).Seconds()*rate/sourceShare, most)
-	s.owe(-(now.mono - s.filled).Seconds() / debtLife.Seconds())
+	s.forgive(now.mono - s.filled)
 	s.filled = now.mono
 	return s.places == most
 }
