@@ -172,6 +172,8 @@ func (s *snapshots) records() iter.Seq[snapshot.Record] {
 	}
 }
 
+const ignored = "the snapshot is ignored; credentials are known again when they have been read from the store"
+
 // restore takes what an earlier process has left, if there is anything that can
 // be trusted. The store has no other users yet.
 func (s *snapshots) restore(f snapshot.File, p cache.Policy) {
@@ -194,7 +196,9 @@ func (s *snapshots) restore(f snapshot.File, p cache.Policy) {
 	switch {
 	case errors.Is(err, snapshot.ErrNone):
 	case err != nil:
-		log.Warn("the snapshot is ignored; credentials are known again when they have been read from the store", "reason", "snapshot_ignored", "err", err)
+		log.Warn(ignored, "reason", "snapshot_ignored", "err", err)
+	case restored == 0 && all > 0:
+		log.Warn(ignored, "reason", "snapshot_ignored", "err", f.Path+": all of it is older than ttl and resurrect_ttl", "written", h.Written.UTC().Format(time.RFC3339))
 	default:
 		s.live.sealer = sealer
 		log.Info("the snapshot was read; what is in it is honoured while the store can't answer",

@@ -228,6 +228,7 @@ func TestASnapshotThatCannotBeTrustedIsIgnoredWithAWarning(t *testing.T) {
 		"of another store":   {func(n *node) { n.env = append(n.env, "KONG_VAULT_HCV_PATH", "other") }, "for this store"},
 		"legible for others": {func(n *node) { os.Chmod(n.file.Path, 0o644) }, "chmod 0600"},
 		"from the future":    {func(n *node) { rewriteInFuture(n) }, "future"},
+		"too old":            {func(n *node) { time.Sleep(time.Hour) }, "all of it is older"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
