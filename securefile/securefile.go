@@ -56,7 +56,7 @@ func Read(name string, readers Readers, max int) ([]byte, error) {
 // Open is Read for a file that is too large to be held in memory. Whoever calls
 // it closes the file.
 func Open(name string, readers Readers) (*os.File, error) {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not be waited for
 	if err != nil {
 		remedy := "check that Kong's user may read it"
 		if errors.Is(err, fs.ErrNotExist) {
@@ -76,6 +76,9 @@ func check(f *os.File, readers Readers) error {
 	info, err := f.Stat()
 	if err != nil {
 		return &Error{err, "check that Kong's user may read it"}
+	}
+	if !info.Mode().IsRegular() {
+		return &Error{fmt.Errorf("%s is no plain file", f.Name()), "name the right file"}
 	}
 	owner := os.Geteuid()
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {

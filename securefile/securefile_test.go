@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"kong-vault-auth/securefile"
@@ -92,5 +93,18 @@ func TestReplaceIsAllOrNothing(t *testing.T) {
 	}
 	if err := securefile.Replace(filepath.Join(dir, "none", "f"), text("new", nil)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without a folder: %v", err)
+	}
+}
+
+func TestOnlyPlainFilesAreRead(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{dir, pipe, "/dev/null"} {
+		if _, err := securefile.Read(name, securefile.Anybody, 10); err == nil || !strings.Contains(err.Error(), "no plain file") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
