@@ -18,6 +18,10 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 
 	"kong-vault-auth/credential"
@@ -125,12 +129,17 @@ func header(decoder *gob.Decoder, now time.Time) (h Header, err error) {
 // process that started later has written that: then it changes nothing and
 // returns ErrSuperseded. A file that Read would not take is replaced.
 func (f File) Write(h Header, records iter.Seq[Record]) error {
-	unlock, err := lock(f.Path)
+	writing.Lock()
+	defer writing.Unlock()
+	unlock, alone, err := lock(f.Path)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if other, err := f.header(h.Written); err == nil && other.Started.After(h.Started) {
+	if alone {
+		f.clear()
+	}
+	if other, err := f.header(h.Written); err == nil && other.supersedes(h) {
 		return fmt.Errorf("%s: %w", f.Path, ErrSuperseded)
 	}
 	return securefile.Replace(f.Path, func(w io.Writer) error {
@@ -140,6 +149,29 @@ func (f File) Write(h Header, records iter.Seq[Record]) error {
 		}
 		return out.Flush()
 	})
+}
+
+// writing lets one snapshot at a time be written: those of several stores may lie
+// in one folder, and none has to be given up for another.
+var writing sync.Mutex
+
+// supersedes reports whether h is of a process that started after the one of
+// other did. One that has written before it started had its clock set back.
+func (h Header) supersedes(other Header) bool {
+	return h.Started.After(other.Started) && !h.Started.After(h.Written)
+}
+
+// clear removes what is left of writing by processes that were killed. The folder
+// is locked.
+func (f File) clear() {
+	dir, base := filepath.Split(f.Path)
+	entries, _ := os.ReadDir(filepath.Dir(f.Path))
+	for _, e := range entries {
+		number, ok := strings.CutPrefix(e.Name(), "."+base)
+		if ok && number != "" && strings.Trim(number, "0123456789") == "" {
+			os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 func (f File) write(w io.Writer, h Header, records iter.Seq[Record]) error {

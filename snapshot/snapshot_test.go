@@ -167,10 +167,11 @@ func TestTheProcessThatStartedLastKeepsTheFile(t *testing.T) {
 		first, second Header
 		want          error
 	}{
-		"over its own":                 {older, older, nil},
-		"the younger over the older":   {older, younger, nil},
-		"the older over the younger":   {younger, older, ErrSuperseded},
-		"over one of a clock set back": {Header{Started: now.Add(time.Hour), Written: now.Add(time.Hour)}, older, nil},
+		"over its own":               {older, older, nil},
+		"the younger over the older": {older, younger, nil},
+		"the older over the younger": {younger, older, ErrSuperseded},
+		"over one that was started before its clock was set back": {Header{Started: now.Add(time.Hour), Written: now.Add(-time.Second)}, older, nil},
+		"over one of a clock set back":                            {Header{Started: now.Add(time.Hour), Written: now.Add(time.Hour)}, older, nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -240,4 +241,25 @@ func BenchmarkSnapshot(b *testing.B) {
 			}
 		}
 	})
+}
+
+func TestWhatAKilledProcessLeftIsRemoved(t *testing.T) {
+	f := newFile(t)
+	for _, name := range []string{".snapshot123456789", ".snapshot", ".snapshot.bak1", ".other1"} {
+		write(t, filepath.Join(filepath.Dir(f.Path), name), nil, 0o600)
+	}
+	if err := f.Write(aHeader, slices.Values(someRecords(1))); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(filepath.Dir(f.Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range left {
+		got = append(got, e.Name())
+	}
+	if diff := cmp.Diff([]string{".other1", ".snapshot", ".snapshot.bak1", "snapshot"}, got); diff != "" {
+		t.Error(diff)
+	}
 }
