@@ -90,11 +90,6 @@ func (f *vaultsFile) add(n *yaml.Node, getenv func(string) string) error {
 	if err != nil {
 		return at(n, "config of %s: %v", prefix, err)
 	}
-	for _, other := range f.defined {
-		if path := d.limits().SnapshotFile; path != "" && path == other.limits().SnapshotFile {
-			return at(n, "config of %s: snapshot_file is that of %s; give each its own", prefix, other.Name)
-		}
-	}
 	f.defined[prefix] = d
 	return nil
 }

@@ -81,8 +81,6 @@ func TestParseFileRefuses(t *testing.T) {
 		{"prefix", "vaults: [{name: hcv, prefix: Kong_Auth}]", "prefix must be the object's name"},
 		{"reserved prefix", "vaults: [{name: hcv, prefix: azure}]", "objects of that name are those of the environment"},
 		{"prefix given twice", "vaults: [{name: hcv, prefix: a1}, {name: azure, prefix: a1}]", "prefix a1 is taken"},
-		{"snapshot_file shared", `vaults: [{name: hcv, prefix: a1, config: {snapshot_file: /s}}, {name: hcv, prefix: a2, config: {snapshot_file: /s}}]`,
-			"config of a2: snapshot_file is that of a1; give each its own"},
 		{"config no mapping", "vaults: [{name: hcv, prefix: a1, config: x}]", "config must be a mapping"},
 		{"value no scalar", hcv("token: [s3cr3t]"), "line 5: token must be a single value"},
 		{"type", hcv("port: s3cr3t"), "config of kong-auth: port: it must be a whole number"},

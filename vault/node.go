@@ -53,6 +53,10 @@ func (n *nodeObjects) init(r *Registry) {
 			n.problems[name] = err
 		}
 	}
+	if err := checkSnapshots(n.environment); err != nil { // between the two that there are
+		n.problems[kindHCV], n.problems[kindAzure] = err, err
+		clear(n.environment)
+	}
 	for _, name := range slices.Sorted(maps.Keys(n.problems)) {
 		r.options.Logger.Error("the environment's vault object can't be used", "vault", name, "reason", "config", "err", n.problems[name])
 	}
@@ -138,6 +142,9 @@ func (n *nodeObjects) undefined(name string) error {
 // whole, and the one before it stays.
 func (n *nodeObjects) reload() {
 	f, warnings, err := readVaultsFile(n.path, n.registry.options.Getenv)
+	if err == nil {
+		err = checkSnapshots(n.environment, f.defined)
+	}
 	log := n.registry.options.Logger
 
 	n.registry.mu.Lock()
