@@ -38,9 +38,12 @@ type snapshots struct {
 	mu   sync.Mutex
 	uses []*snapshot.File // what each use of the store asks for, the latest last
 	file snapshot.File    // that of the latest use that has one
-	stop func()           // ends the goroutine, and waits for that
+	stop context.CancelFunc
+	done chan struct{} // closed when the goroutine has ended
+	shut bool
 
-	// The rest belongs to the goroutine, and to close when that has ended.
+	// The rest belongs to the goroutine, and to the next one or close when that has
+	// ended.
 	tried         time.Time
 	took          time.Duration
 	found, urgent uint64 // what the cache had counted at the last one
@@ -55,56 +58,72 @@ func (s *snapshots) join(f snapshot.File) (leave func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.uses = append(s.uses, use)
-	s.choose()
+	s.choose(true)
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.uses = slices.DeleteFunc(s.uses, func(other *snapshot.File) bool { return other == use })
-		s.choose()
+		s.choose(false)
 	}
 }
 
-// choose lets the latest use win that wants a snapshot. mu is held.
-func (s *snapshots) choose() {
+// choose lets the latest use win that wants a snapshot. One that has just joined
+// wins over other stores too. It does not wait for a snapshot that is being
+// written: others wait for who has called it. mu is held.
+func (s *snapshots) choose(joined bool) {
 	var best snapshot.File
 	for _, use := range s.uses {
 		if use.Path != "" {
 			best = *use
 		}
 	}
-	if best == s.file || len(s.uses) == 0 {
+	if s.shut || len(s.uses) == 0 || best == s.file && (!joined || best.Path == "" || s.keeps(best)) {
 		return
 	}
-	s.end()
-	s.file, s.superseded = best, false
-	if best.Path == "" {
+	if s.stop != nil {
+		s.stop()
+	}
+	s.drop()
+	if s.file = best; best.Path == "" {
 		return
 	}
 	s.keepers.Store(best.Path, s)
 	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { s.run(ctx, best) })
-	s.stop = func() {
-		cancel()
-		running.Wait()
-	}
+	before, done := s.done, make(chan struct{})
+	s.stop, s.done = cancel, done
+	go func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		// What has been found for another file is news for this one.
+		s.tried, s.found, s.urgent, s.superseded = time.Time{}, 0, 0, false
+		s.run(ctx, best)
+	}()
 }
 
-func (s *snapshots) end() {
-	if s.stop != nil {
-		s.stop()
-		s.stop = nil
-	}
+// keeps reports whether f is this store's to write.
+func (s *snapshots) keeps(f snapshot.File) bool {
+	keeper, _ := s.keepers.Load(f.Path)
+	return keeper == s
 }
+
+// drop leaves the file to others. mu is held.
+func (s *snapshots) drop() { s.keepers.CompareAndDelete(s.file.Path, s) }
 
 // close writes a last snapshot, if there is news. The cache is closed.
 func (s *snapshots) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.end()
+	s.shut = true
+	if s.done != nil {
+		s.stop()
+		<-s.done
+	}
 	if found, urgent := s.counts(); s.file.Path != "" && (found != s.found || urgent != s.urgent) {
 		s.write(s.file)
 	}
+	s.drop()
 	s.file = snapshot.File{}
 }
 
@@ -117,7 +136,7 @@ func (s *snapshots) run(ctx context.Context, f snapshot.File) {
 			return
 		case <-ticks.C:
 		}
-		if s.due() {
+		if ctx.Err() == nil && s.due() {
 			s.write(f)
 		}
 	}
@@ -145,7 +164,7 @@ func (s *snapshots) write(f snapshot.File) {
 	found, urgent := s.counts()
 	h := snapshot.Header{Started: s.started, Written: s.tried, SealerKey: s.live.sealer.Key()}
 	err := snapshot.ErrSuperseded
-	if keeper, _ := s.keepers.Load(f.Path); keeper == s {
+	if s.keeps(f) {
 		err = f.Write(h, s.records())
 	}
 	s.took = time.Since(s.tried)
@@ -155,7 +174,7 @@ func (s *snapshots) write(f snapshot.File) {
 		s.written.Store(&h.Written)
 	case errors.Is(err, snapshot.ErrSuperseded):
 		s.superseded = true
-		s.live.log.Info("this plugin server no longer writes the snapshot: another one does, or another vault object", "reason", "snapshot_superseded")
+		s.live.log.Info("this plugin server no longer writes the snapshot: one that started later does, or what the vault object is now", "reason", "snapshot_superseded")
 	default:
 		s.live.log.Error("the snapshot can't be written: a plugin server that starts while the store can't answer will know nobody",
 			"reason", "snapshot", "err", err)

@@ -322,3 +322,74 @@ func TestSnapshotsFollowTheConfiguration(t *testing.T) {
 		}
 	})
 }
+
+// snapshotIn has an inline object keep its snapshot in a file.
+func snapshotIn(t *testing.T, file, key string, change func(*HCV)) Config {
+	return inlineHCV(t, func(c *HCV) {
+		c.SnapshotFile, c.SnapshotKeyFile = file, key
+		if change != nil {
+			change(c)
+		}
+	})
+}
+
+// trusted is a plugin server whose inline objects may keep snapshots, and the
+// file of a key.
+func trusted(t *testing.T, test func(t *testing.T, r *Registry, dir, key string)) {
+	dir, key := t.TempDir(), filepath.Join(t.TempDir(), "key")
+	writeFile(t, key, strings.Repeat("0f", 32))
+	synctest.Test(t, func(t *testing.T) {
+		test(t, newRegistry(t, &fakeStores{records: someRecords()}, &logbook{}, "VAULT_AUTH_INLINE", "trusted"), dir, key)
+	})
+}
+
+// The store that an edit has named in vain keeps its cache for a while, but not
+// the file.
+func TestAnEditThatIsTakenBackTakesTheSnapshotBack(t *testing.T) {
+	trusted(t, func(t *testing.T, r *Registry, dir, key string) {
+		file := filepath.Join(dir, "snapshot")
+		release := func() {}
+		for _, path := range []string{"right", "wrong", "right"} {
+			c := snapshotIn(t, file, key, func(c *HCV) { c.TTL, c.Path = 1, path })
+			o, next := mustOpen(t, r, "plugin", c)
+			release()
+			release = next
+			wantAccepted(t, o, "ac-alice", "right")
+			time.Sleep(crash)
+			synctest.Wait()
+			f := snapshot.File{Path: file, KeyFile: key, Store: (&Definition{HCV: c.HCV}).identity()}
+			if _, err := f.Read(time.Now(), func(snapshot.Record) {}); err != nil {
+				t.Errorf("with path %s: %v", path, err)
+			}
+		}
+	})
+}
+
+func TestAFileThatIsNamedLaterGetsWhatIsKnownAlready(t *testing.T) {
+	trusted(t, func(t *testing.T, r *Registry, dir, key string) {
+		o, release := mustOpen(t, r, "plugin", snapshotIn(t, filepath.Join(dir, "a"), key, nil))
+		wantAccepted(t, o, "ac-alice", "right")
+		time.Sleep(crash)
+		mustOpen(t, r, "plugin", snapshotIn(t, filepath.Join(dir, "b"), key, nil))
+		release()
+		time.Sleep(crash)
+		synctest.Wait()
+		if _, err := os.Stat(filepath.Join(dir, "b")); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A goroutine that is left fails the test.
+func TestNoSnapshotsAfterClose(t *testing.T) {
+	trusted(t, func(t *testing.T, r *Registry, dir, key string) {
+		_, release := mustOpen(t, r, "a", snapshotIn(t, filepath.Join(dir, "snapshot"), key, nil))
+		mustOpen(t, r, "b", snapshotIn(t, filepath.Join(dir, "snapshot"), key, nil))
+		r.Close()
+		release()
+		r.keepers.Range(func(path, _ any) bool {
+			t.Errorf("%s keeps a cache in memory", path)
+			return true
+		})
+	})
+}
