@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -75,6 +76,9 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	metricsAddress, err := metrics.ParseAddress(os.Getenv("VAULT_AUTH_METRICS_LISTEN"))
 	if err != nil {
 		return fmt.Errorf("VAULT_AUTH_METRICS_LISTEN: %w", err)
+	}
+	if own, err := filepath.Abs(c.SocketPath); err == nil && metricsAddress.String() == "unix:"+own {
+		return errors.New("VAULT_AUTH_METRICS_LISTEN: the socket is the one that Kong connects to, choose another path")
 	}
 	// After a crash of the worker that started it, nobody reads what this
 	// process prints, and a line more would be its last.

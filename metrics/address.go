@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,7 +36,7 @@ func ParseAddress(setting string) (Address, error) {
 		case len(path) > maxSocketPath:
 			return Address{}, fmt.Errorf("a socket's path may have %d bytes, %.100q has %d", maxSocketPath, path, len(path))
 		}
-		return Address{"unix", path}, nil
+		return Address{"unix", filepath.Clean(path)}, nil
 	}
 	host, port, err := net.SplitHostPort(setting)
 	if n, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil || n == 0 || !isHost(host) {
@@ -57,9 +58,11 @@ const socketMode fs.FileMode = 0o660
 
 // listen listens at the address. A socket's path is taken over from whoever has
 // it, as that of the plugin server itself is at a kong reload; a port can't be.
-func (a Address) listen() (net.Listener, error) {
+// ctx ends the wait for a name server.
+func (a Address) listen(ctx context.Context) (net.Listener, error) {
 	if a.network == "tcp" {
-		return net.Listen("tcp", a.address)
+		var c net.ListenConfig
+		return c.Listen(ctx, "tcp", a.address)
 	}
 	info, err := os.Lstat(a.address)
 	switch {

@@ -39,7 +39,7 @@ func TestALongestSocketPathCanBeListenedOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := a.listen()
+	l, err := a.listen(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestSocketTakesThePlaceOfNoFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("data"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (Address{"unix", path}).listen(); err == nil || !strings.Contains(err.Error(), "is no socket") {
+	if _, err := (Address{"unix", path}).listen(t.Context()); err == nil || !strings.Contains(err.Error(), "is no socket") {
 		t.Errorf("%v", err)
 	}
 	if b, err := os.ReadFile(path); string(b) != "data" {
@@ -61,7 +61,7 @@ func TestSocketTakesThePlaceOfNoFile(t *testing.T) {
 
 func TestSocketIsForKongsUserAndGroup(t *testing.T) {
 	path := filepath.Join(socketDir(t), "m")
-	l, err := (Address{"unix", path}).listen()
+	l, err := (Address{"unix", path}).listen(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

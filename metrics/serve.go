@@ -40,7 +40,7 @@ func Start(ctx context.Context, a Address, h http.Handler, log *slog.Logger) (st
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		serve(ctx, a.String(), a.listen, h, log)
+		serve(ctx, a.String(), func() (net.Listener, error) { return a.listen(ctx) }, h, log)
 	}()
 	return func() {
 		cancel()

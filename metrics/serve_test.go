@@ -193,3 +193,23 @@ func scrape(t *testing.T, network, address string) string {
 func TestNothingIsServedNowhere(t *testing.T) {
 	Start(t.Context(), Address{}, nil, nil)()
 }
+
+func TestStopDoesNotWaitForASilentNameServer(t *testing.T) {
+	asked, gaveUp := make(chan struct{}, 100), make(chan struct{}, 100)
+	before := net.DefaultResolver
+	t.Cleanup(func() { net.DefaultResolver = before })
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		asked <- struct{}{}
+		<-ctx.Done()
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			gaveUp <- struct{}{}
+		}
+		return nil, ctx.Err()
+	}}
+	stop := Start(t.Context(), Address{"tcp", "metrics.test:9542"}, http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	<-asked
+	stop()
+	if len(gaveUp) > 0 {
+		t.Error("it stopped only when the name server had not answered in time")
+	}
+}
