@@ -25,6 +25,8 @@ type entry[V any] struct {
 	life   time.Duration // the age at which Found.Expires ends it
 	jitter float32       // 0 to 1: how much earlier than others it is refreshed
 
+	restored bool // it came from a snapshot
+
 	// outdated entries are never fresh: they came from a snapshot, or the store
 	// is known to have something newer.
 	outdated atomic.Bool

@@ -11,6 +11,9 @@ import "time"
 // lookup has denied is looked up again only after another guardWindow, and is
 // answered with until then, as in an outage.
 //
+// Records of a snapshot are none of that: they stand in for a store that can't
+// answer, and not for one that has said no.
+//
 // What was refused before the guard saw a pattern stays refused; its key is
 // looked up again after neg_ttl, as ever.
 
@@ -54,8 +57,8 @@ func (g *guard) allows(now instant, cached int) bool {
 // sees to it that it is verified. mu is held.
 func (c *Cache[V]) holdBack(f *flight[V], now instant) bool {
 	e := c.cached(f.key)
-	if f.verify || e == nil || !e.usable(now.since(e.began), &f.policy, f.policy.ResurrectTTL) {
-		return false // nothing is lost by believing it
+	if f.verify || e == nil || e.restored || !e.usable(now.since(e.began), &f.policy, f.policy.ResurrectTTL) {
+		return false
 	}
 	g, cached := &c.guard, c.entries.EstimatedSize()
 	if g.allows(now, cached) {

@@ -36,7 +36,8 @@ func (c *Cache[V]) All() iter.Seq[Item[V]] {
 // which the store can't answer: it is not fresh, and good until its
 // resurrect_ttl ends, counted from ReadAt. It reports whether the record could
 // be of use. It is not if it was read in the future, if it is too old under p,
-// or if the cache has one that was read since.
+// or if the cache has one that was read since. A definite no ends it at once,
+// however many there are.
 func (c *Cache[V]) Restore(item Item[V], p Policy) bool {
 	c.mu.Lock()
 	defer c.unlock()
@@ -44,6 +45,7 @@ func (c *Cache[V]) Restore(item Item[V], p Policy) bool {
 	age := time.Duration(now.wall - item.ReadAt.UnixNano())
 	began := instant{mono: now.mono - age, wall: item.ReadAt.UnixNano()}
 	e := newEntry(item.Name, item.Found, began, c.jitter())
+	e.restored = true
 	e.outdated.Store(true)
 	if age < 0 || !e.usable(age, &p, p.ResurrectTTL) || c.cached(item.Key) != nil {
 		return false

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -64,6 +65,17 @@ func TestRestoredRecordIsForOutages(t *testing.T) {
 				t.Error("was restored")
 			}
 			r.want(r.get("k", "new"), answer{"new fresh", 0})
+		})
+	})
+	t.Run("not once the store denies it, however many that are", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			for i := range 30 {
+				k := fmt.Sprint(i)
+				r.Restore(Item[string]{Key: k, Name: k, Found: Found[string]{Value: "s"}, ReadAt: time.Now().Add(-time.Second)}, r.p)
+			}
+			for i := range 30 {
+				r.want(r.get(fmt.Sprint(i), "s"), answer{"absent", 0})
+			}
 		})
 	})
 	for name, age := range map[string]time.Duration{"too old": 1100 * time.Second, "from the future": -time.Second} {
