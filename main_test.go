@@ -63,3 +63,18 @@ func stderr(t *testing.T, f func()) string {
 	}
 	return string(said)
 }
+
+func TestMetricsAreNotServedOnTheSocketOfKong(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	t.Setenv("VAULT_AUTH_METRICS_LISTEN", "unix:"+socket)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // a server that starts stops at once
+	said := stderr(t, func() {
+		if status := run(ctx, []string{"-socket", socket}); status != 1 {
+			t.Errorf("exit status %d", status)
+		}
+	})
+	if want := "VAULT_AUTH_METRICS_LISTEN: the socket is the one that Kong connects to"; !strings.Contains(said, want) {
+		t.Errorf("it says %q", said)
+	}
+}

@@ -24,6 +24,7 @@ const (
 type outage struct {
 	pause      atomic.Pointer[pause] // nil while the store answers
 	since      instant
+	policy     Policy    // of the lookup that failed first
 	probes     int       // that have failed
 	lastAnswer time.Time // to an earlier process, as far as that is known; zero: none yet
 	// answered is when, on clock.mono, the latest lookup began that the store
@@ -53,12 +54,24 @@ func (o *outage) resurrect(p *Policy) time.Duration {
 	return p.ResurrectTTL
 }
 
-// heldUntil is until when answers hold: what was read last is older than that if
-// the store has not been asked for a while, or by an earlier process only.
-func (o *outage) heldUntil(p *Policy, now instant) time.Time {
-	resurrect := o.resurrect(p)
-	until := time.Unix(0, now.wall).Add(resurrect)
-	if newest := o.lastAnswer.Add(p.ttl(0) + resurrect); !o.lastAnswer.IsZero() && newest.Before(until) {
+// HeldUntil is until when, as things are, all that was fresh as the outage began
+// is answered with; zero if there is none. It changes if a store that was down
+// comes to deny everything, or the other way round.
+func (c *Cache[V]) HeldUntil() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.outage.pause.Load() == nil {
+		return time.Time{}
+	}
+	return c.outage.heldUntil()
+}
+
+// heldUntil is HeldUntil during an outage: what was read last is older than that
+// if the store has not been asked for a while, or by an earlier process only.
+func (o *outage) heldUntil() time.Time {
+	resurrect := o.resurrect(&o.policy)
+	until := time.Unix(0, o.since.wall).Add(resurrect)
+	if newest := o.lastAnswer.Add(o.policy.ttl(0) + resurrect); !o.lastAnswer.IsZero() && newest.Before(until) {
 		return newest
 	}
 	return until
@@ -135,10 +148,10 @@ func (c *Cache[V]) failed(f *flight[V], err error, now instant) {
 	switch {
 	case p == nil && f.began.mono < o.answered && retryAfterOf(err) == 0:
 	case p == nil:
-		o.since, o.probes = now, 0
+		o.since, o.policy, o.probes = now, f.policy, 0
 		c.pauseFor(firstPause, err, now)
 		if tell := c.observer.OutageBegan; tell != nil {
-			last, until := o.lastAnswer, o.heldUntil(&f.policy, now)
+			last, until := o.lastAnswer, o.heldUntil()
 			c.tell(func() { tell(err, last, until) })
 		}
 		// Who waits for a place would not get an answer either.

@@ -24,8 +24,6 @@ type live struct {
 	guesses  guesses
 	reads    readTimes
 
-	heldUntil atomic.Pointer[time.Time] // of the last outage; see Stats
-
 	revocation *revocation
 	snapshots  *snapshots
 

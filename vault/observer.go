@@ -11,7 +11,6 @@ import (
 func (l *live) observer() cache.Observer {
 	return cache.Observer{
 		OutageBegan: func(err error, lastSuccess, heldUntil time.Time) {
-			l.heldUntil.Store(&heldUntil)
 			last := "never"
 			if !lastSuccess.IsZero() {
 				last = time.Since(lastSuccess).Round(time.Second).String() + " ago"

@@ -58,10 +58,8 @@ func (r *Registry) statsOf(l *live) *Stats {
 		Cache:          l.cache.Stats(),
 		MaxCredentials: cmp.Or(r.options.MaxCredentials, cache.DefaultMaxEntries),
 		Reads:          l.reads.stats(),
+		HeldUntil:      l.cache.HeldUntil(),
 		Revocation:     l.revocation.stats(),
-	}
-	if until := l.heldUntil.Load(); until != nil && s.Cache.Failing {
-		s.HeldUntil = *until
 	}
 	if written := l.snapshots.written.Load(); written != nil {
 		s.Snapshot = *written

@@ -222,3 +222,42 @@ func TestNoStatOfTheCacheIsForgotten(t *testing.T) {
 		}
 	}
 }
+
+// An outage may turn into another kind of one, as when Vault comes back and its
+// policies do not.
+func TestHeldUntilIsWhatTheOutageHasBecome(t *testing.T) {
+	down := errors.New("down")
+	denied := &Failure{Op: "read", Reason: Denied, Err: errors.New("status 403")}
+	for name, tt := range map[string]struct{ first, then error }{
+		"down, then denied": {down, denied},
+		"denied, then down": {denied, down},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stores := &fakeStores{records: someRecords()}
+				r := newRegistry(t, stores, &logbook{})
+				o, _ := mustOpen(t, r, "plugin", inlineHCV(t, func(c *HCV) { c.TTL, c.ResurrectTTL, c.ResurrectDeniedTTL = 60, 600, 300 }))
+				held := func() bool {
+					time.Sleep(time.Second)
+					_, err := o.Lookup(t.Context(), "ac-alice", "right", nil)
+					return err == nil
+				}
+				held()
+				stores.all()[0].fail(tt.first)
+				for range 70 {
+					held()
+				}
+				stores.all()[0].fail(tt.then)
+				for range 10 {
+					held()
+				}
+				told := r.Stats()[0].HeldUntil
+				for held() {
+				}
+				if off := time.Since(told).Abs(); off > 30*time.Second {
+					t.Errorf("held until %s, told was %s", time.Now(), told)
+				}
+			})
+		})
+	}
+}
