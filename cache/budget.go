@@ -86,6 +86,20 @@ func (b *budget[V]) hurry(f *flight[V], o order, now instant) {
 	b.enqueue(f)
 }
 
+// share lets another source pay for f, which waits, if it is served earlier, and
+// reports whether it is: nobody waits longer because a guesser has asked first.
+func (b *budget[V]) share(f *flight[V], source string, now instant) bool {
+	s := b.sources.of(source, now, b.rate)
+	wait, other := s.wait(now, b.rate), f.source.wait(now, b.rate)
+	if wait > other || wait == other && !s.before(f.source) {
+		return false
+	}
+	f.source.waiting--
+	f.source = s
+	s.waiting++
+	return true
+}
+
 // next takes the next flight that may begin out of the waiting room: of the
 // first order, of the source whose turn it is, the oldest. Without one it says
 // when to ask again, if the end of a lookup isn't what it takes.
@@ -139,13 +153,15 @@ func (b *budget[V]) landed(f *flight[V], err error) {
 	}
 }
 
-// giveBack returns f's place, once.
-func (b *budget[V]) giveBack(f *flight[V]) {
-	if f.place {
-		f.place = false
-		b.places = min(b.places+1, b.rate)
-		f.source.places++
+// giveBack returns f's place, and reports whether f had it still.
+func (b *budget[V]) giveBack(f *flight[V]) bool {
+	if !f.place {
+		return false
 	}
+	f.place = false
+	b.places = min(b.places+1, b.rate)
+	f.source.places++
+	return true
 }
 
 // surplus is a flight that must leave the waiting room if it is too full: the

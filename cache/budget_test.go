@@ -273,7 +273,7 @@ func TestASourceThatKeepsGuessingComesAfterOneThatDoesNot(t *testing.T) {
 			synctest.Wait()
 		}
 		ask("guesser", "guess")
-		time.Sleep(5 * time.Second)
+		time.Sleep(debtLife / 2)
 		for i := range 10 {
 			ask(fmt.Sprint("somebody", i), fmt.Sprint("unknown", i)) // no place is left
 		}
@@ -315,6 +315,56 @@ func TestSourceIsAskedForOnlyIfStrangersCanCauseTheLookup(t *testing.T) {
 			if asked != step.want {
 				t.Errorf("%+v: asked %d times", step, asked)
 			}
+		}
+	})
+}
+
+// from is a claim of a client's.
+func from(address, secret string) Claim[string] {
+	claim := claimOf(secret)
+	claim.Source = func() string { return address }
+	return claim
+}
+
+func TestNobodyWaitsForTheShareOfWhoAskedFirst(t *testing.T) {
+	for name, test := range map[string]struct {
+		known int // keys that have a record, and whose secret is another one now
+		first string
+	}{
+		"a key never seen": {0, "guess"},
+		"a rotation":       {30, "known"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				for i := range test.known {
+					r.put(fmt.Sprint("known", i), "old")
+					r.get(fmt.Sprint("known", i), "old")
+				}
+				time.Sleep(rereadPause)
+				r.take(5 * time.Millisecond)
+				r.put(test.first+"29", "new")
+				var wg sync.WaitGroup
+				defer wg.Wait()
+				for i := range 30 {
+					wg.Go(func() { r.claim(r.p, fmt.Sprint(test.first, i), from("attacker", "wrong")) })
+					synctest.Wait()
+				}
+				r.want(r.claim(r.p, test.first+"29", from("client", "new")), answer{"new loaded", 5 * time.Millisecond})
+			})
+		})
+	}
+}
+
+func TestARotationIsOneCreditHoweverManyClaimIt(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.put("k", "old")
+		r.get("k", "old")
+		time.Sleep(rereadPause)
+		r.put("k", "new")
+		r.take(time.Millisecond)
+		r.all(15, func(int) answer { return r.claim(r.p, "k", from("office", "new")) })
+		if debt := r.budget.sources.byName["office"].debt; debt != -1 {
+			t.Errorf("a debt of %v", debt)
 		}
 	})
 }

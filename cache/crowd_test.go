@@ -56,3 +56,53 @@ func TestNoClientIsLimitedWhenTheCacheIsEmptyInAFlood(t *testing.T) {
 		})
 	}
 }
+
+// More come to an empty cache from behind one address than the store can take.
+func TestACrowdBehindOneAddressKeepsNobodyOut(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.take(50 * time.Millisecond) // 64 at a time: 1,280 a second
+		var wg sync.WaitGroup
+		for i := range 10_000 { // 2,000 a second
+			ask := func(key, address string) (got answer) {
+				r.put(key, "s")
+				return r.claim(r.p, key, from(address, "s"))
+			}
+			wg.Go(func() { ask(fmt.Sprint("office", i), "office") })
+			if i%20 == 0 {
+				wg.Go(func() {
+					if got := ask(fmt.Sprint("client", i), fmt.Sprint("address", i)); got.Got != "s loaded" {
+						t.Errorf("client %d: %v", i, got)
+					}
+				})
+			}
+			time.Sleep(time.Second / 2000)
+		}
+		wg.Wait()
+	})
+}
+
+// One client whose access was ended keeps trying, from an address that it shares.
+func TestAStrayClientDoesNotMakeGuessersOfItsNeighbours(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.take(5 * time.Millisecond)
+		for range 300 {
+			r.claim(r.p, "stray", from("office", "s"))
+			time.Sleep(time.Second)
+		}
+		flood := r.flood(10_000, 4*time.Second, func(i int) string { return fmt.Sprint("attacker", i%1000) })
+		time.Sleep(2 * time.Second)
+		var wg sync.WaitGroup
+		for i := range 200 {
+			key := fmt.Sprint("client", i)
+			r.put(key, "s")
+			wg.Go(func() {
+				if got := r.claim(r.p, key, from("office", "s")); got.Got != "s loaded" {
+					t.Errorf("%s: %v", key, got)
+				}
+			})
+			time.Sleep(10 * time.Millisecond)
+		}
+		wg.Wait()
+		flood.Wait()
+	})
+}

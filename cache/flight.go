@@ -54,8 +54,12 @@ const (
 func (c *Cache[V]) launch(key, name string, p Policy, o order, source string) (*flight[V], error) {
 	now := c.clock()
 	if f, ok := c.flights[key]; ok {
-		if !f.running && o < f.order {
+		switch {
+		case f.running:
+		case o < f.order:
 			c.budget.hurry(f, o, now)
+			c.dispatch(now)
+		case o == f.order && c.budget.share(f, source, now):
 			c.dispatch(now)
 		}
 		return f, nil

@@ -234,7 +234,8 @@ func (c *Cache[V]) repay(f *flight[V]) {
 	}
 	c.mu.Lock()
 	defer c.unlock()
-	c.budget.giveBack(f)
-	f.source.owe(-2) // it isn't a miss, but a rotation
+	if c.budget.giveBack(f) { // else another claim of the same record has
+		f.source.owe(-2) // it isn't a miss, but a rotation
+	}
 	c.dispatch(c.clock())
 }

@@ -10,10 +10,13 @@ const sourceShare = 10
 // was no place, and out of it, even into credit, by each that found something. Who
 // is less in debt is served earlier, and who is more gives room: so clients that
 // come once, and have a right to, pass a crowd that keeps guessing from many
-// addresses, and so do many clients behind one address.
+// addresses. Credit keeps a tenth of the room, for many clients behind one
+// address; it serves nobody earlier, for then they would keep all others out.
 const (
-	maxDebt  = 20               // and the most credit
-	debtLife = 10 * time.Second // of each lookup in it
+	maxDebt = 20 // and the most credit
+	// debtLife is that of each lookup in it. A token that keeps being asked for is
+	// one lookup in neg_ttl, 5 s by default: that must not add up.
+	debtLife = 2 * time.Second
 	// maxSources bounds those that are remembered for their debt alone.
 	maxSources = 20_000
 )
@@ -31,8 +34,8 @@ type source struct {
 
 // before reports whether a flight of s is served before one of t.
 func (s *source) before(t *source) bool {
-	if s.debt != t.debt {
-		return s.debt < t.debt
+	if owes, other := max(s.debt, 0), max(t.debt, 0); owes != other {
+		return owes < other
 	}
 	return s.turn < t.turn
 }
@@ -42,13 +45,17 @@ func (s *source) givesWayTo(t *source) bool {
 	// What waits is a debt to be, unless there is credit.
 	most, other := max(s.debt, 0)+float64(s.waiting), max(t.debt, 0)+float64(t.waiting)
 	switch {
-	case s.debt < 0 != (t.debt < 0):
-		return t.debt < 0
+	case s.trusted() != t.trusted():
+		return t.trusted()
 	case most != other:
 		return most > other
 	}
 	return s.turn > t.turn
 }
+
+// trusted reports whether s gives no room: its credit holds for a tenth of the
+// room, so that a crowd behind one address leaves some to others.
+func (s *source) trusted() bool { return s.debt < 0 && s.waiting <= maxWaiting/sourceShare }
 
 // owe adds n lookups to the debt, or takes them off.
 func (s *source) owe(n float64) {
