@@ -98,38 +98,32 @@ func (r *read) explainAnswer(ctx context.Context, a *answer) error {
 	}
 	if kind == "role" && r.name != "" {
 		// Roles can be given for single secrets; access policies are for all.
-		switch may, err := r.mayReadAnother(ctx); {
+		may := func(other string) (bool, error) { return r.mayRead(ctx, other) }
+		switch vouched, err := r.recent.Vouch(r.name, may); {
 		case err != nil:
 			return err
-		case may:
+		case vouched:
 			return &vault.Absent{Reason: vault.ReasonDenied}
 		}
 	}
 	return r.answerFailure(a, e, "denied", r.grantRemedy(e.Message))
 }
 
-// mayReadAnother reports whether the login may read another secret that it has
-// read lately. An error says why that can't be told.
-func (r *read) mayReadAnother(ctx context.Context) (bool, error) {
-	for {
-		name, ok := r.recent.Another(r.name, time.Now())
-		if !ok {
-			return false, nil
-		}
-		_, err := withToken(ctx, r.login, func() (azsecrets.GetSecretResponse, error) {
-			return r.client.GetSecret(ctx, name, "", nil)
-		})
-		var response *azcore.ResponseError
-		switch {
-		case err == nil:
-			r.recent.Note(name, time.Now())
-			return true, nil
-		case errors.As(err, &response) && (response.StatusCode == http.StatusForbidden || response.StatusCode == http.StatusNotFound):
-			r.recent.Forget(name)
-		default:
-			return false, r.explain(ctx, err)
-		}
+// mayRead reports whether the login may read a secret. An error says why that
+// can't be told.
+func (r *read) mayRead(ctx context.Context, name string) (bool, error) {
+	_, err := withToken(ctx, r.login, func() (azsecrets.GetSecretResponse, error) {
+		return r.client.GetSecret(ctx, name, "", nil)
+	})
+	var response *azcore.ResponseError
+	switch {
+	case err == nil:
+		r.recent.Note(name, time.Now())
+		return true, nil
+	case errors.As(err, &response) && (response.StatusCode == http.StatusForbidden || response.StatusCode == http.StatusNotFound):
+		return false, nil
 	}
+	return false, r.explain(ctx, err)
 }
 
 // isDenied reports whether an error is a 403 for want of a permission.

@@ -29,10 +29,11 @@ func (s *store) refusal(op string, renewed bool) *vault.Failure {
 // read another name, and still may, it is about this name, and a definite no;
 // else about the policy or the mount, and a failure.
 func (s *store) denied(ctx context.Context, name secretName, current *session, token tokenInfo) error {
-	switch may, err := s.mayReadAnother(ctx, name, current); {
+	may := func(other string) (bool, error) { return s.mayRead(ctx, other, current) }
+	switch vouched, err := current.recent.Vouch(name.accessToken, may); {
 	case err != nil:
 		return err
-	case may:
+	case vouched:
 		return &vault.Absent{Reason: vault.ReasonDenied}
 	}
 	f := &vault.Failure{Op: "read " + name.shown, Reason: "denied"}
@@ -57,29 +58,22 @@ func (s *store) denied(ctx context.Context, name secretName, current *session, t
 	return f
 }
 
-// mayReadAnother reports whether the login may read another name that it has read
-// lately. An error says why that can't be told.
-func (s *store) mayReadAnother(ctx context.Context, denied secretName, current *session) (bool, error) {
-	for {
-		accessToken, ok := current.recent.Another(denied.accessToken, time.Now())
-		if !ok {
-			return false, nil
-		}
-		name := s.name(accessToken, current.kv)
-		a, err := s.fetch(ctx, current.token, name.path)
-		if err != nil {
-			return false, transportFailure("read "+name.shown, err)
-		}
-		if a.status == http.StatusForbidden && a.isRefusal() {
-			current.recent.Forget(accessToken)
-			continue
-		}
-		var f *vault.Failure
-		if _, err := s.settle(a, name, current); errors.As(err, &f) {
-			return false, f
-		}
-		return true, nil
+// mayRead reports whether the login may read a name. An error says why that can't
+// be told.
+func (s *store) mayRead(ctx context.Context, accessToken string, current *session) (bool, error) {
+	name := s.name(accessToken, current.kv)
+	a, err := s.fetch(ctx, current.token, name.path)
+	if err != nil {
+		return false, transportFailure("read "+name.shown, err)
 	}
+	if a.status == http.StatusForbidden && a.isRefusal() {
+		return false, nil
+	}
+	var f *vault.Failure
+	if _, err := s.settle(a, name, current); errors.As(err, &f) {
+		return false, f
+	}
+	return true, nil
 }
 
 // described is what helps to recognize a token.

@@ -48,9 +48,26 @@ func (r *RecentReads) Forget(name string) {
 	}
 }
 
-// Another is the name of another secret, read in the last minute; ok is false if
+// Vouch reports whether a login that was refused a name may read another one, of
+// those that it has read in the last minute: may reads that again. One that may no
+// longer be read is forgotten. An error of may's says why that can't be told, and
+// is returned.
+func (r *RecentReads) Vouch(name string, may func(other string) (bool, error)) (bool, error) {
+	for {
+		other, ok := r.another(name, time.Now())
+		if !ok {
+			return false, nil
+		}
+		if ok, err := may(other); ok || err != nil {
+			return ok, err
+		}
+		r.Forget(other)
+	}
+}
+
+// another is the name of another secret, read in the last minute; ok is false if
 // there is none.
-func (r *RecentReads) Another(name string, now time.Time) (other string, ok bool) {
+func (r *RecentReads) another(name string, now time.Time) (other string, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	read := r.last

@@ -24,7 +24,7 @@ func TestOnlyAnotherReadOfTheLastMinuteVouchesForALogin(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var r RecentReads
 			tc.do(&r)
-			if other, got := r.Another("a", at(tc.now)); got != tc.want || other == "a" {
+			if other, got := r.another("a", at(tc.now)); got != tc.want || other == "a" {
 				t.Errorf("got %q, %v", other, got)
 			}
 		})
