@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"kong-vault-auth/e2e/closing"
 	"kong-vault-auth/e2e/echo"
 	"kong-vault-auth/e2e/example"
 	"kong-vault-auth/kongtest"
@@ -20,7 +21,7 @@ type stage struct {
 	out     io.Writer
 	store   store
 	gateway string // URL
-	closers []func() error
+	closers closing.Stack
 }
 
 // set starts everything, with a kind of store and the project's own kong.yml.
@@ -35,14 +36,14 @@ func set(ctx context.Context, out io.Writer, plugin, kind string) (_ *stage, err
 	if err != nil {
 		return nil, err
 	}
-	s.closers = append(s.closers, s.store.Close)
+	s.closers.Add(s.store.Close)
 	upstream, err := listen(8080)
 	if err != nil {
 		return nil, err
 	}
 	web := &http.Server{Handler: echo.Handler(nil), ReadHeaderTimeout: 10 * time.Second}
 	go web.Serve(upstream)
-	s.closers = append(s.closers, web.Close)
+	s.closers.Add(web.Close)
 
 	config, err := s.store.kongYML("http://" + upstream.Addr().String())
 	if err != nil {
@@ -62,15 +63,7 @@ Upstream  http://%[5]s    answers with what it receives
 Gateway   %[6]s    runs bin/vault-auth as kong.yml says%[7]s`
 
 // strike ends everything, in the opposite order.
-func (s *stage) strike() error {
-	var errs []error
-	for len(s.closers) > 0 {
-		last := len(s.closers) - 1
-		errs = append(errs, s.closers[last]())
-		s.closers = s.closers[:last]
-	}
-	return errors.Join(errs...)
-}
+func (s *stage) strike() error { return s.closers.Close() }
 
 func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
 
@@ -102,7 +95,7 @@ func (s *stage) openGateway(ctx context.Context, config, plugin string) error {
 		return err
 	}
 	s.gateway = g.URL()
-	s.closers = append(s.closers, func() error {
+	s.closers.Add(func() error {
 		g.Close()
 		return nil
 	})

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kong-vault-auth/e2e/closing"
 	"kong-vault-auth/e2e/echo"
 	"kong-vault-auth/kongtest"
 )
@@ -36,7 +37,7 @@ type stage struct {
 	dir      string // Kong's prefix, and the plugin's files
 	casts    map[*vaultObject]*cast
 	stored   atomic.Uint32 // credentials
-	closers  []func() error
+	closers  closing.Stack
 }
 
 // set opens a store and starts a gateway, whose error log goes to log.
@@ -50,13 +51,13 @@ func set(ctx context.Context, plugin string, open func(context.Context, func(str
 	if s.store, err = open(ctx, say); err != nil {
 		return nil, err
 	}
-	s.closers = append(s.closers, s.close)
+	s.closers.Add(s.close)
 	if s.dir, err = os.MkdirTemp("", "soak"); err != nil {
 		return nil, err
 	}
-	s.closers = append(s.closers, func() error { return os.RemoveAll(s.dir) })
+	s.closers.Add(func() error { return os.RemoveAll(s.dir) })
 	s.upstream = httptest.NewServer(echo.Handler(nil))
-	s.closers = append(s.closers, func() error { s.upstream.Close(); return nil })
+	s.closers.Add(func() error { s.upstream.Close(); return nil })
 	vaults, err := s.vaultsFile()
 	if err != nil {
 		return nil, err
@@ -76,20 +77,12 @@ func set(ctx context.Context, plugin string, open func(context.Context, func(str
 	if err != nil {
 		return nil, err
 	}
-	s.closers = append(s.closers, func() error { s.gateway.Close(); return nil })
+	s.closers.Add(func() error { s.gateway.Close(); return nil })
 	return s, nil
 }
 
 // strike ends everything, in the opposite order.
-func (s *stage) strike() error {
-	var errs []error
-	for len(s.closers) > 0 {
-		last := len(s.closers) - 1
-		errs = append(errs, s.closers[last]())
-		s.closers = s.closers[:last]
-	}
-	return errors.Join(errs...)
-}
+func (s *stage) strike() error { return s.closers.Close() }
 
 func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 
