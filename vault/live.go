@@ -69,7 +69,6 @@ func newLive(identity string, s Store, log *slog.Logger, maxEntries int) *live {
 	l.store.Store(&openStore{Store: s})
 	l.cache = cache.New(l.read, cache.Options[*credential.Credential]{MaxEntries: maxEntries, Observer: l.observer(), Same: (*credential.Credential).Same})
 	l.revocation = newRevocation(l)
-	l.snapshots = &snapshots{live: l}
 	return l
 }
 

@@ -161,7 +161,7 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 		} else {
 			l = newLive(key.identity, s, r.options.Logger.With("vault", d.Name), r.options.MaxCredentials)
 			l.key, l.name = key, d.Name
-			l.snapshots.started, l.snapshots.keepers = r.started, &r.keepers
+			l.snapshots = &snapshots{live: l, started: r.started, keepers: &r.keepers}
 			l.snapshots.restore(d.snapshot(), d.limits().policy(r.options.LookupTimeout))
 			r.lives[key] = l
 		}
