@@ -28,8 +28,8 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// File is where the snapshot of one store's cache is kept. Its methods are not
-// for concurrent use in one process; other processes may use the same file.
+// File is where the snapshot of one store's cache is kept. Its methods are safe
+// for concurrent use, by other processes too.
 type File struct {
 	Path    string
 	KeyFile string // see Key
