@@ -74,8 +74,10 @@ func (f *Field) schema() (map[string]any, error) {
 // common adds to s what it has whatever its type.
 func (f *Field) common(s map[string]any) map[string]any {
 	s["description"] = f.Doc
-	if f.Required {
-		s["required"] = true
+	// Kong requires every record of a plugin that leaves this out
+	// (kong/db/schema/entity.lua, make_records_required), and fills it in.
+	if f.Required || f.Kind == Record {
+		s["required"] = f.Required
 	}
 	if f.Default != nil {
 		s["default"] = f.Default

@@ -22,7 +22,7 @@ func TestSchema(t *testing.T) {
 		{"quiet": {"type": "boolean", "description": "Whether to be quiet."}},
 		{"methods": {"type": "array", "elements": {"type": "string", "one_of": ["GET", "PUT", "POST"]}, "len_min": 1,
 			"default": ["GET", "PUT"], "description": "Methods that pass."}},
-		{"server": {` + serverSchema + `, "description": "The server, if any."}},
+		{"server": {` + serverSchema + `, "required": false, "description": "The server, if any."}},
 		{"other": {` + serverSchema + `, "required": true, "description": "The other server."}}
 	]}`
 	schema, err := Schema(reflect.TypeFor[*config]())

@@ -21,13 +21,13 @@ const sample = `{"name":"sample","fields":[
 		{"vault":{"type":"string"}},
 		{"plain":{"type":"string"}},
 		{"labels":{"type":"map","keys":{"type":"string"},"values":{"type":"integer"}}},
-		{"hcv":{"type":"record","fields":[
+		{"hcv":{"type":"record","required":false,"fields":[
 			{"kv":{"type":"string","one_of":["v1","v2"],"default":"v2"}},
 			{"token":{"type":"string","referenceable":true,"encrypted":true}},
 			{"method":{"type":"string","default":"token"}},
 			{"role":{"type":"string"}}],
 			"entity_checks":[{"conditional":{"if_field":"method","if_match":{"eq":"approle"},"then_field":"role","then_match":{"required":true}}}]}},
-		{"azure":{"type":"record","fields":[{"uri":{"type":"string","required":true,"starts_with":"https://"}}]}}],
+		{"azure":{"type":"record","required":false,"fields":[{"uri":{"type":"string","required":true,"starts_with":"https://"}}]}}],
 		"entity_checks":[{"only_one_of":["vault","hcv","azure"]}]}}]}`
 
 func samplePlugin(t *testing.T) map[string]*plugin {
@@ -41,9 +41,13 @@ func samplePlugin(t *testing.T) map[string]*plugin {
 
 func loadText(t *testing.T, text string) (*configuration, []string, error) {
 	t.Helper()
+	return loadWith(text, samplePlugin(t))
+}
+
+func loadWith(text string, plugins map[string]*plugin) (*configuration, []string, error) {
 	var notices []string
 	env := map[string]string{"MY_TOKEN": "s3cret", "P_X": "prefixed", "OBJECT": `{"key":"inner"}`}
-	c, err := load([]byte(text), samplePlugin(t), func(k string) (string, bool) {
+	c, err := load([]byte(text), plugins, func(k string) (string, bool) {
 		v, ok := env[k]
 		return v, ok
 	}, func(s string) { notices = append(notices, s) })
@@ -77,6 +81,20 @@ func TestBadConfigurationsAreRefusedAsKongWould(t *testing.T) {
 		_, _, err := loadText(t, "_format_version: '3.0'\nplugins: [{name: sample, config: "+test.config+"}]")
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got\n%v\nwant\n%s", name, err, test.want)
+		}
+	}
+}
+
+// The dump of 2026-11-25 left required out: no configuration was valid then.
+func TestARecordThatLeavesRequiredOutIsRequired(t *testing.T) {
+	s, err := parsePluginSchema([]byte(strings.ReplaceAll(sample, `"required":false,`, "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = loadWith("_format_version: '3.0'\nplugins: [{name: sample, config: {vault: v}}]", map[string]*plugin{"sample": {name: "sample", schema: s}})
+	for _, want := range []string{"in 'uri': required field missing", "exactly one of these fields must be non-empty: 'vault', 'hcv', 'azure'"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got\n%v\nwant\n%s", err, want)
 		}
 	}
 }

@@ -19,6 +19,7 @@ type schema struct {
 type field struct {
 	name string
 	attributes
+	requiredGiven          bool                   // the schema says required, true or false
 	pattern                map[string]*luaPattern // compiled match and not_match
 	elements, keys, values *field
 	record                 *schema // of a record
@@ -96,7 +97,21 @@ func parsePluginSchema(raw []byte) (*schema, error) {
 		return nil, fmt.Errorf("fields: a record named config is missing")
 	}
 	config.Required = true
+	config.record.requireRecords()
 	return s, nil
+}
+
+// requireRecords makes the records in s required unless they say otherwise,
+// as make_records_required does in Kong's kong/db/schema/entity.lua. Records
+// in lists and maps are left alone there too.
+func (s *schema) requireRecords() {
+	for _, f := range s.fields {
+		if f.Type != "record" {
+			continue
+		}
+		f.Required = f.Required || !f.requiredGiven
+		f.record.requireRecords()
+	}
 }
 
 func parseSchema(raw []byte) (*schema, error) {
@@ -139,7 +154,7 @@ func parseField(name string, raw json.RawMessage) (*field, error) {
 	if err := json.Unmarshal(raw, &all); err != nil {
 		return nil, fmt.Errorf("expected a record: %w", err)
 	}
-	f := &field{name: name, pattern: map[string]*luaPattern{}}
+	f := &field{name: name, requiredGiven: all["required"] != nil, pattern: map[string]*luaPattern{}}
 	if err := json.Unmarshal(raw, &f.attributes); err != nil {
 		return nil, err
 	}
