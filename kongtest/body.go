@@ -25,7 +25,8 @@ func (b *body) load() error {
 	}
 	b.read = true
 	b.content, b.err = io.ReadAll(b.r)
-	if b.err != nil || len(b.content) <= b.limit {
+	// nginx takes a quarter more than the size where the length is known.
+	if b.err != nil || len(b.content) <= b.limit+b.limit/4 {
 		return b.err
 	}
 	f, err := os.CreateTemp(b.dir, "client_body_*")

@@ -13,7 +13,8 @@
 // error, values cross the wire as Lua's protobuf library encodes them (no
 // UTF-8 check in either direction), a Lua error inside a PDK call is a 500, an
 // event whose connection the plugin closes is run again without bound. The
-// behaviour is that of Kong 3.10.
+// behaviour is that of Kong 3.9, and checked against recordings of a genuine
+// one: see package recording and testdata/genuine.
 //
 // The front reads HTTP/1 by itself, so that header lines and the request's
 // target reach plugins and services byte for byte, in order, as through nginx;

@@ -260,7 +260,7 @@ func parseHeader(line string) (Header, error) {
 	if !valid {
 		return Header{}, nil
 	}
-	return Header{name, strings.Trim(value, " \t")}, nil
+	return Header{name, strings.Trim(value, " ")}, nil // nginx leaves tabs
 }
 
 // checkHeaders does what nginx does with the headers it knows, and prepares

@@ -30,7 +30,8 @@ type Options struct {
 	// temporary folder with a short name: a socket's path ends at 107 bytes.
 	Prefix string
 
-	Listen string // 127.0.0.1:0
+	Listen  string // 127.0.0.1:0
+	Workers int    // nginx_worker_processes; 2
 
 	// Env is the environment of Kong itself, os.Environ() if nil: of the query
 	// commands and of {vault://env/…} references. The plugin servers get
@@ -64,7 +65,7 @@ type Options struct {
 	ErrorLog func(LogLine)
 }
 
-// Gateway is a small Kong: two workers, plugin servers, an HTTP front, and a
+// Gateway is a small Kong: workers, plugin servers, an HTTP front, and a
 // proxy. All methods are safe for concurrent use.
 type Gateway struct {
 	options  Options
@@ -120,6 +121,7 @@ func run(ctx context.Context, tb TB, o Options) (*Gateway, error) {
 		o.Env = os.Environ()
 	}
 	def(&o.Listen, "127.0.0.1:0")
+	def(&o.Workers, 2)
 	def(&o.ReloadDelay, 2*time.Second)
 	def(&o.RealIPHeader, "X-Real-IP")
 	def(&o.MaxHeaderBytes, 32<<10)

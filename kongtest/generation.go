@@ -1,12 +1,13 @@
 package kongtest
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// generation is what one start or reload of Kong brings up: two workers and
+// generation is what one start or reload of Kong brings up: workers and
 // the plugin servers of the first of them. During a reload two generations
 // live side by side.
 type generation struct {
@@ -16,7 +17,7 @@ type generation struct {
 
 	mu         sync.Mutex
 	accepted   int // client connections so far
-	workers    [2]*worker
+	workers    []*worker
 	supervisor *supervisor
 	requests   int           // in flight
 	quitting   bool          // no connection is kept alive any more
@@ -27,8 +28,8 @@ type generation struct {
 func (g *Gateway) newGeneration(plugins map[string]*plugin, c *configuration) *generation {
 	gen := &generation{gw: g, plugins: plugins, finished: make(chan struct{})}
 	gen.snapshot.Store(&snapshot{c})
-	for i := range gen.workers {
-		gen.workers[i] = newWorker(gen)
+	for range g.options.Workers {
+		gen.workers = append(gen.workers, newWorker(gen))
 	}
 	gen.supervisor = newSupervisor(g.options.PluginServers, g.serverEnv(), g.log)
 	return gen
@@ -82,7 +83,7 @@ func (gen *generation) isQuitting() bool {
 // resetInstances makes all workers forget a plugin's instances.
 func (gen *generation) resetInstances(plugin string) {
 	gen.mu.Lock()
-	workers := gen.workers
+	workers := slices.Clone(gen.workers)
 	gen.mu.Unlock()
 	for _, w := range workers {
 		w.resetInstances(plugin)
@@ -108,7 +109,7 @@ func (gen *generation) quit(delay time.Duration, now <-chan struct{}) {
 	gen.mu.Lock()
 	gen.quitting = true
 	gen.signalFinished()
-	workers := gen.workers
+	workers := slices.Clone(gen.workers)
 	gen.supervisor.end() // a worker that is exiting starts nothing again
 	gen.mu.Unlock()
 	for _, w := range workers {
@@ -129,7 +130,7 @@ func (gen *generation) quit(delay time.Duration, now <-chan struct{}) {
 func (gen *generation) end() {
 	gen.mu.Lock()
 	gen.gone = true
-	workers, supervisor := gen.workers, gen.supervisor
+	workers, supervisor := slices.Clone(gen.workers), gen.supervisor
 	gen.mu.Unlock()
 	for _, w := range workers {
 		w.die()

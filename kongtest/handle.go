@@ -29,7 +29,7 @@ func (w *worker) handle(req *Request) *response {
 	req.Consumers = database{snapshot.consumers, g}
 	req.Trusted = slices.ContainsFunc(g.options.TrustedIPs, func(p netip.Prefix) bool { return p.Contains(req.Client.Addr()) })
 	if req.Trusted {
-		req.Forwarded = forwardedBy(values(req.Header, g.options.RealIPHeader))
+		req.Forwarded = forwardedBy(g.options.RealIPHeader, values(req.Header, g.options.RealIPHeader))
 	}
 	x := newExchange(req)
 	x.emit = func(l LogLine) { g.log(l.Level, l.Text) }
@@ -49,11 +49,14 @@ func (w *worker) handle(req *Request) *response {
 
 // forwardedBy is the client that a trusted proxy names, without real_ip_recursive:
 // the last address, which may have a port. One that is none is ignored.
-func forwardedBy(lines []string) (client netip.AddrPort) {
+func forwardedBy(header string, lines []string) (client netip.AddrPort) {
 	if len(lines) == 0 {
 		return client
 	}
-	last := lines[len(lines)-1]
+	last := lines[0]
+	if strings.EqualFold(header, "x-forwarded-for") {
+		last = lines[len(lines)-1]
+	}
 	last = strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
 	if client, err := netip.ParseAddrPort(last); err == nil {
 		return client
@@ -108,7 +111,7 @@ func (x *exchange) exited() *response {
 	}
 }
 
-const serverName = "kong/3.10.0"
+const serverName = "kong/3.9.1"
 
 // database is Kong's, as of one configuration.
 type database struct {

@@ -56,6 +56,7 @@ func (f *front) handleHTTP2(w http.ResponseWriter, r *http.Request) {
 		req.Header = append(req.Header, Header{"content-length", strconv.FormatInt(r.ContentLength, 10)})
 	}
 	res := f.w.handle(req)
+	w.Header()["Date"] = nil // Kong adds none to what it proxies
 	for _, h := range res.header {
 		if !hopByHop(h.Name) {
 			w.Header()[http.CanonicalHeaderKey(h.Name)] = append(w.Header()[http.CanonicalHeaderKey(h.Name)], h.Value)

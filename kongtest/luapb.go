@@ -165,7 +165,7 @@ func encodeMessage(md protoreflect.MessageDescriptor, table map[string]any) ([]b
 	for i := range fields.Len() {
 		fd := fields.Get(i)
 		v, ok := table[string(fd.Name())]
-		if !ok || v == nil {
+		if !ok || v == nil || !fd.HasPresence() && (v == "" || v == 0.0 || v == false) {
 			continue
 		}
 		var err error

@@ -39,7 +39,7 @@ var pdkServiceRequest = map[string]pdkFunc{
 		return nil, nil
 	},
 	"kong.service.request.set_raw_query": func(x *exchange, args []any) (any, error) {
-		x.up.RawQuery = text(args[0])
+		x.up.RawQuery = escapeArgs(text(args[0]))
 		return nil, nil
 	},
 	"kong.service.request.set_query": func(x *exchange, args []any) (any, error) {

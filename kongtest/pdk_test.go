@@ -109,7 +109,7 @@ func TestPDKCallsThatRead(t *testing.T) {
 		{"kong.nginx.get_var", str("nonsense"), nil},
 		{"kong.nginx.get_subsystem", nil, "http"},
 		{"kong.ctx.shared.get", str("none"), nil},
-		{"kong.ip.is_trusted", str("127.0.0.1"), false},
+		{"kong.ip.is_trusted", str("127.0.0.1"), nil}, // false isn't encoded
 	}
 	x := newExchange(req)
 	for _, test := range tests {

@@ -49,6 +49,14 @@ func (w *worker) proxy(x *exchange, m *match) *response {
 		}
 		return x.exited()
 	}
+	if len(values(res.header, "server")) == 0 {
+		res.header = append(res.header, Header{"Server", serverName})
+	}
+	for i, h := range res.header {
+		if strings.EqualFold(h.Name, "content-type") && slices.Contains(charsetTypes, h.Value) {
+			res.header[i].Value += "; charset=UTF-8"
+		}
+	}
 	res.header = append(res.header, x.respHeader...)
 	if x.respStatus != 0 {
 		res.status = x.respStatus
@@ -56,10 +64,31 @@ func (w *worker) proxy(x *exchange, m *match) *response {
 	res.header = append(res.header,
 		Header{"X-Kong-Upstream-Latency", strconv.FormatInt(time.Since(sent).Milliseconds(), 10)},
 		Header{"X-Kong-Proxy-Latency", strconv.FormatInt(kong.Milliseconds(), 10)},
-		Header{"Via", "1.1 " + serverName},
+		Header{"Via", via(strings.HasPrefix(x.up.Scheme, "grpc"))},
 		Header{"X-Kong-Request-Id", x.req.Vars["kong_request_id"]},
 	)
 	return res
+}
+
+// charsetTypes are those to which nginx adds a charset (charset UTF-8 in Kong's
+// template, and charset_types as nginx has it).
+var charsetTypes = []string{"text/html", "text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml"}
+
+// forwardedFor is what the client sent and who connected, or, where it sent
+// nothing, who the client is.
+func (x *exchange) forwardedFor() string {
+	if sent := values(x.req.Header, "x-forwarded-for"); len(sent) > 0 {
+		return sent[0] + ", " + x.req.Client.Addr().String()
+	}
+	return x.req.Forwarded.Addr().String()
+}
+
+// via is a Via header: a protocol's version and Kong's name.
+func via(http2 bool) string {
+	if http2 {
+		return "2 " + serverName
+	}
+	return "1.1 " + serverName
 }
 
 // forwarded are the header lines for the service.
@@ -69,13 +98,13 @@ func (x *exchange) forwarded(m *match) []Header {
 		"host", "content-length", "expect", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
 		"x-forwarded-port", "x-forwarded-path", "x-forwarded-prefix", "x-real-ip", "x-kong-request-id",
 	}
+	named := x.namedInConnection()
 	for _, h := range x.up.Header {
-		if !hopByHop(h.Name) && !slices.Contains(own, strings.ToLower(h.Name)) {
+		if name := strings.ToLower(h.Name); !hopByHop(name) && !slices.Contains(own, name) && !slices.Contains(named, name) {
 			out = append(out, h)
 		}
 	}
 	path, _ := x.req.split()
-	client := x.req.Client.Addr().String()
 	trust := func(name, value string) string {
 		if v := x.trustedHeader(name); v != "" {
 			return v
@@ -83,19 +112,23 @@ func (x *exchange) forwarded(m *match) []Header {
 		return value
 	}
 	out = append(out,
-		Header{"X-Forwarded-For", strings.Join(append(values(x.up.Header, "x-forwarded-for"), client), ", ")},
+		Header{"X-Forwarded-For", x.forwardedFor()},
 		Header{"X-Forwarded-Proto", trust("x-forwarded-proto", x.req.Scheme)},
 		Header{"X-Forwarded-Host", trust("x-forwarded-host", x.req.Host)},
 		Header{"X-Forwarded-Port", trust("x-forwarded-port", strconv.Itoa(x.req.Port))},
 		Header{"X-Forwarded-Path", trust("x-forwarded-path", path)},
 		Header{"X-Real-IP", x.req.Forwarded.Addr().String()},
+		Header{"Via", via(x.req.HTTPVersion >= 2)},
 		Header{"X-Kong-Request-Id", x.req.Vars["kong_request_id"]},
 	)
 	if m.StripPath && m.prefix != "" {
-		out = append(out, Header{"X-Forwarded-Prefix", m.prefix})
+		out = append(out, Header{"X-Forwarded-Prefix", trust("x-forwarded-prefix", m.prefix)})
 	}
 	if up := values(x.req.Header, "upgrade"); len(up) > 0 && x.req.HTTPVersion < 2 {
-		return append(out, Header{"Upgrade", up[0]}, Header{"Connection", "upgrade"})
+		return append(out, Header{"Upgrade", up[0]}, Header{"Connection", "keep-alive, Upgrade"})
+	}
+	if x.up.Scheme == "http" || x.up.Scheme == "https" {
+		out = append(out, Header{"Connection", "keep-alive"})
 	}
 	if slices.Contains(values(x.req.Header, "te"), "trailers") {
 		out = append(out, Header{"TE", "trailers"})
@@ -103,9 +136,25 @@ func (x *exchange) forwarded(m *match) []Header {
 	return out
 }
 
+// namedInConnection are the headers, in lower case, that Kong removes after
+// the plugins have run because the client's Connection header names them. Kong
+// has kept the first such header as it was before any plugin ran
+// (get_header in kong/tools/http.lua), so no plugin can change that.
+func (x *exchange) namedInConnection() []string {
+	lines := values(x.req.Header, "connection")
+	if len(lines) == 0 || slices.Contains([]string{"keep-alive", "close", "upgrade"}, lines[0]) {
+		return nil
+	}
+	var names []string
+	for name := range strings.SplitSeq(lines[0], ",") {
+		names = append(names, strings.ToLower(strings.TrimSpace(name)))
+	}
+	return names
+}
+
 func hopByHop(name string) bool {
 	switch strings.ToLower(name) {
-	case "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade":
+	case "connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade":
 		return true
 	}
 	return false
@@ -163,7 +212,7 @@ func (u *upstreams) drop(c *connection) error {
 // roundTrip speaks HTTP/1.1, byte for byte as the client's header lines were.
 func (u *upstreams) roundTrip(x *exchange, header []Header) (*response, error) {
 	target := x.up.Path
-	if x.up.RawQuery != "" {
+	if x.up.RawQuery != "" || strings.HasSuffix(x.req.URI, "?") {
 		target += "?" + x.up.RawQuery
 	}
 	var b bytes.Buffer

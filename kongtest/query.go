@@ -79,6 +79,12 @@ func encodeArgs(t map[string]any) (string, error) {
 	return strings.Join(out, "&"), nil
 }
 
+// escapeArgs is what ngx.req.set_uri_args does to a whole query string: it
+// escapes what would end the request line.
+func escapeArgs(s string) string {
+	return escapeBytes(s, func(c byte) bool { return c > ' ' && c != 0x7f })
+}
+
 func escapeArg(s string) string {
 	return escapeBytes(s, func(c byte) bool { return isAlnum(c) || strings.IndexByte("-._~", c) >= 0 })
 }

@@ -31,6 +31,9 @@ type match struct {
 }
 
 func (r *routeEntity) compile() error {
+	if slices.ContainsFunc(r.Protocols, func(p string) bool { return strings.HasPrefix(p, "grpc") }) {
+		r.StripPath = false // Kong never strips the path of a gRPC route
+	}
 	r.regexes = map[string]*regexp.Regexp{}
 	for _, p := range r.Paths {
 		if expr, ok := strings.CutPrefix(p, "~"); ok {

@@ -18,6 +18,9 @@ func (s *schema) fill(in map[string]any) map[string]any {
 	for _, f := range s.fields {
 		v, ok := out[f.name]
 		if f.Type == "record" && f.record != nil {
+			if list, isList := v.([]any); isList && len(list) == 0 {
+				v = map[string]any{} // Lua knows no difference
+			}
 			t, isTable := v.(map[string]any)
 			if !ok && f.Default != nil {
 				t, isTable = f.Default.(map[string]any)
@@ -128,6 +131,13 @@ func (f *field) validateType(v any) any {
 			}
 		}
 	case "record":
+		if list, isList := v.([]any); isList && len(list) > 0 {
+			errs := map[int]any{}
+			for i := range list {
+				errs[i+1] = "unknown field" // a list's entries are fields named 1, 2, ...
+			}
+			return errs
+		}
 		t, ok := v.(map[string]any)
 		if !ok {
 			return "expected a record"

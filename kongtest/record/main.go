@@ -1,0 +1,197 @@
+// Command record drives a genuine Kong with external plugins and writes what it
+// did to kongtest/testdata/genuine, where the tests of kongtest compare it with
+// what kongtest does.
+//
+//	go run ./kongtest/record -kong /path/to/kong
+//
+// It starts that Kong without a database, with a prefix folder and ports of its
+// own, and stops it at the end. The configurations whose verdicts are recorded
+// are those already in schema.json: to add one, add its "case" and "plugin"
+// there and run this again.
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"kong-vault-auth/kongtest/recording"
+	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/vaultauth"
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("record: ")
+	kong := flag.String("kong", os.Getenv("E2E_KONG"), "the kong `program`; $E2E_KONG by default")
+	out := flag.String("out", filepath.Join("kongtest", "testdata", "genuine"), "`folder` of the recording")
+	flag.Parse()
+	if *kong == "" || flag.NArg() > 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	if err := record(*kong, *out); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func record(program, out string) error {
+	dir, err := os.MkdirTemp("", "record") // short: a socket's path ends at 107 bytes
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // Kong's workers may be another user's
+		return err
+	}
+	probe, err := recording.NewProbe(dir)
+	if err != nil {
+		return err
+	}
+	upstream, err := recording.NewUpstream()
+	if err != nil {
+		return err
+	}
+	defer upstream.Close()
+	schema, err := vaultAuth(dir)
+	if err != nil {
+		return err
+	}
+	k, err := startKong(program, dir, probe)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := k.stop(); err != nil {
+			log.Print(err)
+		}
+	}()
+
+	if err := k.SetConfig(recording.Config(upstream)); err != nil {
+		return err
+	}
+	cases, err := recording.Run(k, probe, upstream, recording.Cases())
+	if err != nil {
+		return err
+	}
+	if err := recording.Write(out, recording.RequestsFile, recording.Requests{Kong: k.version, Cases: cases}); err != nil {
+		return err
+	}
+	steps, err := recording.LifeCycle(k, probe, upstream)
+	if err != nil {
+		return err
+	}
+	if err := recording.Write(out, recording.LifeCycleFile, recording.Steps{Kong: k.version, Steps: steps}); err != nil {
+		return err
+	}
+	var verdicts recording.Verdicts
+	if err := recording.Read(out, recording.SchemaFile, &verdicts); err != nil {
+		return err
+	}
+	verdicts.Kong, verdicts.Schema = k.version, schema
+	for i := range verdicts.Cases {
+		if err := k.judge(&verdicts.Cases[i]); err != nil {
+			return fmt.Errorf("case %q: %w", verdicts.Cases[i].Case, err)
+		}
+	}
+	return recording.Write(out, recording.SchemaFile, verdicts)
+}
+
+// vaultAuthDump is where the query command of vault-auth finds what to print.
+func vaultAuthDump(dir string) string { return filepath.Join(dir, "vault-auth.json") }
+
+// vaultAuth writes the description of vault-auth for Kong, and returns the
+// plugin's schema.
+func vaultAuth(dir string) (json.RawMessage, error) {
+	var b bytes.Buffer
+	plugin := vaultauth.New("0.0.0", nil, slog.New(slog.DiscardHandler)).Plugin
+	if err := pluginserver.Dump(&b, plugin, "vault-auth", filepath.Join(dir, "vault-auth.socket")); err != nil {
+		return nil, err
+	}
+	var description struct {
+		Plugins []struct{ Schema json.RawMessage }
+	}
+	if err := json.Unmarshal(b.Bytes(), &description); err != nil {
+		return nil, err
+	}
+	return description.Plugins[0].Schema, os.WriteFile(vaultAuthDump(dir), b.Bytes(), 0o644)
+}
+
+// judge asks Kong about one configuration. The Admin API can't add a plugin
+// without a database, so what is stored is read after a POST to /config.
+func (k *kong) judge(v *recording.Verdict) error {
+	v.Accepted, v.Errors, v.Stored = false, nil, nil
+	status, body, err := k.call(http.MethodPost, "/schemas/plugins/validate", v.Plugin)
+	if err != nil {
+		return err
+	}
+	if status >= 300 {
+		var refused struct{ Fields map[string]any }
+		if err := json.Unmarshal(body, &refused); err != nil {
+			return fmt.Errorf("%d %s: %w", status, body, err)
+		}
+		v.Errors, err = json.Marshal(refused.Fields) // with its keys in order
+		return err
+	}
+	v.Accepted = true
+	var plugin map[string]any
+	if err := json.Unmarshal(v.Plugin, &plugin); err != nil {
+		return err
+	}
+	config := map[string]any{"_format_version": "3.0", "plugins": []any{plugin}}
+	if consumer, ok := plugin["consumer"].(map[string]any); ok {
+		config["consumers"] = []any{map[string]any{"id": consumer["id"], "username": "scope"}}
+		plugin["consumer"] = consumer["id"]
+	}
+	text, err := json.Marshal(config)
+	if err != nil {
+		return err
+	}
+	if status, body, err := k.call(http.MethodPost, "/config", text); err != nil || status >= 300 {
+		return fmt.Errorf("POST /config: %d %s: %w", status, body, err)
+	}
+	_, body, err = k.call(http.MethodGet, "/plugins", nil)
+	if err != nil {
+		return err
+	}
+	var stored struct {
+		Data []struct {
+			Config    map[string]any `json:"config"`
+			Enabled   bool           `json:"enabled"`
+			Protocols []string       `json:"protocols"`
+		}
+	}
+	if err := json.Unmarshal(body, &stored); err != nil {
+		return err
+	}
+	if len(stored.Data) != 1 {
+		return fmt.Errorf("%d plugins are stored", len(stored.Data))
+	}
+	slices.Sort(stored.Data[0].Protocols) // a set, in any order
+	v.Stored, err = json.Marshal(stored.Data[0])
+	return err
+}
+
+// call is a call to the Admin API.
+func (k *kong) call(method, path string, body []byte) (status int, answer []byte, err error) {
+	req, err := http.NewRequest(method, "http://"+k.admin+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	answer, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, answer, err
+}
