@@ -3,6 +3,7 @@ package kongtest
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -94,6 +95,13 @@ func TestStartFailsWithAReason(t *testing.T) {
 	_, err := Run(t.Context(), Options{Config: "{}", PluginServers: []PluginServer{{Name: "talks", QueryCommand: "echo hello"}}})
 	if err == nil {
 		t.Error("a query command that talks was accepted")
+	}
+	for _, version := range []string{"dev", "", "1..2", "1.2.3.4"} {
+		dump := `echo '{"Protocol":"ProtoBuf:1","Plugins":[{"Name":"p","Version":"` + version + `","Schema":{}}]}'`
+		_, err := Run(t.Context(), Options{Config: "{}", PluginServers: []PluginServer{{Name: "p", QueryCommand: dump}}})
+		if err == nil || !strings.Contains(err.Error(), `its VERSION field does not follow the "x.y.z" format`) {
+			t.Errorf("version %q: %v", version, err)
+		}
 	}
 	_, err = Run(t.Context(), Options{Config: "plugins: []", Plugins: []string{filepath.Join(binaries, "wireplugin")}})
 	if err == nil || err.Error() != "error parsing declarative config:\nin '_format_version': required field missing" {

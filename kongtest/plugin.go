@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -79,6 +80,9 @@ func (s *PluginServer) query(ctx context.Context, env []string) (*plugin, error)
 		return nil, fmt.Errorf("no plugins in the info of [%s]", s.Name)
 	}
 	info := dump.Plugins[0]
+	if v := versionNumbers.FindString(info.Version); !versionPattern.MatchString(v) {
+		return nil, fmt.Errorf("plugin %q cannot be loaded because its VERSION field does not follow the \"x.y.z\" format, got: %q", info.Name, info.Version)
+	}
 	schema, err := parsePluginSchema(info.Schema)
 	if err != nil {
 		return nil, fmt.Errorf("error loading plugin schemas: on plugin '%s': %w", info.Name, err)
@@ -125,3 +129,10 @@ func mainEnv(directive string, getenv func(string) (string, bool)) []string {
 	}
 	return env
 }
+
+// Kong takes the first numbers and dots in a version, which must be one to
+// three numbers (kong/db/dao/plugins.lua).
+var (
+	versionNumbers = regexp.MustCompile(`\d[\d.]*`)
+	versionPattern = regexp.MustCompile(`^\d+(\.\d+){0,2}$`)
+)

@@ -85,6 +85,19 @@ func TestDumpIsWhatKongReads(t *testing.T) {
 	}
 }
 
+// A genuine Kong 3.9.1 refuses "dev", the version of an image that was built
+// without one.
+func TestKongGetsAVersionOfThreeNumbers(t *testing.T) {
+	for version, want := range map[string]string{
+		"1.2.3": "1.2.3", "v1.2.3": "1.2.3", "v1.2.3-4-g6f4686f-dirty": "1.2.3",
+		"dev": "0.0.0", "6f4686f": "0.0.0", "1.2": "0.0.0", "": "0.0.0",
+	} {
+		if got := kongVersion(version); got != want {
+			t.Errorf("kongVersion(%q) = %q, want %q", version, got, want)
+		}
+	}
+}
+
 func TestParseEnv(t *testing.T) {
 	for name, tc := range map[string]struct {
 		text string

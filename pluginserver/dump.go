@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"regexp"
 
 	"kong-vault-auth/kongschema"
 )
@@ -39,7 +40,7 @@ func Dump(w io.Writer, p Plugin, name, socket string) error {
 		Plugins: []pluginDescription{{
 			Name:     name,
 			Phases:   []string{phaseAccess},
-			Version:  p.Version,
+			Version:  kongVersion(p.Version),
 			Priority: p.Priority,
 			Schema: map[string]any{
 				"name": name,
@@ -55,4 +56,16 @@ func Dump(w io.Writer, p Plugin, name, socket string) error {
 			},
 		}},
 	})
+}
+
+var threeNumbers = regexp.MustCompile(`\d+\.\d+\.\d+`)
+
+// kongVersion is the part of a version that Kong takes. It refuses to load a
+// plugin whose version isn't x.y.z (kong/db/dao/plugins.lua), such as the
+// "dev" or the commit's hash of a build without a tag.
+func kongVersion(version string) string {
+	if v := threeNumbers.FindString(version); v != "" {
+		return v
+	}
+	return "0.0.0"
 }
