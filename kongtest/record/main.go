@@ -15,7 +15,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"log/slog"
 	"net/http"
@@ -23,6 +22,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"kong-vault-auth/kongtest"
+	"kong-vault-auth/kongtest/genuine"
 	"kong-vault-auth/kongtest/recording"
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/vaultauth"
@@ -65,15 +66,30 @@ func record(program, out string) error {
 	if err != nil {
 		return err
 	}
-	k, err := startKong(program, dir, probe)
+	k, err := genuine.Start(genuine.Options{
+		Program: program, Prefix: filepath.Join(dir, "kong"),
+		Servers: []kongtest.PluginServer{
+			{Name: "vault-auth", Socket: filepath.Join(dir, "vault-auth.socket"), QueryCommand: "/bin/cat " + vaultAuthDump(dir)},
+			{Name: recording.Plugin, Socket: probe.Socket(), QueryCommand: probe.Query()},
+		},
+		Env: []string{
+			// One worker, so that what belongs to a worker comes in one order.
+			"KONG_NGINX_WORKER_PROCESSES=1",
+			"KONG_TRUSTED_IPS=" + recording.TrustedClient,
+		},
+	})
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if err := k.stop(); err != nil {
+		if err := k.Stop(); err != nil {
 			log.Print(err)
 		}
 	}()
+	version, err := k.Version()
+	if err != nil {
+		return err
+	}
 
 	if err := k.SetConfig(recording.Config(upstream)); err != nil {
 		return err
@@ -82,23 +98,23 @@ func record(program, out string) error {
 	if err != nil {
 		return err
 	}
-	if err := recording.Write(out, recording.RequestsFile, recording.Requests{Kong: k.version, Cases: cases}); err != nil {
+	if err := recording.Write(out, recording.RequestsFile, recording.Requests{Kong: version, Cases: cases}); err != nil {
 		return err
 	}
 	steps, err := recording.LifeCycle(k, probe, upstream)
 	if err != nil {
 		return err
 	}
-	if err := recording.Write(out, recording.LifeCycleFile, recording.Steps{Kong: k.version, Steps: steps}); err != nil {
+	if err := recording.Write(out, recording.LifeCycleFile, recording.Steps{Kong: version, Steps: steps}); err != nil {
 		return err
 	}
 	var verdicts recording.Verdicts
 	if err := recording.Read(out, recording.SchemaFile, &verdicts); err != nil {
 		return err
 	}
-	verdicts.Kong, verdicts.Schema = k.version, schema
+	verdicts.Kong, verdicts.Schema = version, schema
 	for i := range verdicts.Cases {
-		if err := k.judge(&verdicts.Cases[i]); err != nil {
+		if err := judge(k, &verdicts.Cases[i]); err != nil {
 			return fmt.Errorf("case %q: %w", verdicts.Cases[i].Case, err)
 		}
 	}
@@ -127,9 +143,9 @@ func vaultAuth(dir string) (json.RawMessage, error) {
 
 // judge asks Kong about one configuration. The Admin API can't add a plugin
 // without a database, so what is stored is read after a POST to /config.
-func (k *kong) judge(v *recording.Verdict) error {
+func judge(k *genuine.Kong, v *recording.Verdict) error {
 	v.Accepted, v.Errors, v.Stored = false, nil, nil
-	status, body, err := k.call(http.MethodPost, "/schemas/plugins/validate", v.Plugin)
+	status, body, err := k.Admin(http.MethodPost, "/schemas/plugins/validate", v.Plugin)
 	if err != nil {
 		return err
 	}
@@ -155,10 +171,10 @@ func (k *kong) judge(v *recording.Verdict) error {
 	if err != nil {
 		return err
 	}
-	if status, body, err := k.call(http.MethodPost, "/config", text); err != nil || status >= 300 {
+	if status, body, err := k.Admin(http.MethodPost, "/config", text); err != nil || status >= 300 {
 		return fmt.Errorf("POST /config: %d %s: %w", status, body, err)
 	}
-	_, body, err = k.call(http.MethodGet, "/plugins", nil)
+	_, body, err = k.Admin(http.MethodGet, "/plugins", nil)
 	if err != nil {
 		return err
 	}
@@ -178,20 +194,4 @@ func (k *kong) judge(v *recording.Verdict) error {
 	slices.Sort(stored.Data[0].Protocols) // a set, in any order
 	v.Stored, err = json.Marshal(stored.Data[0])
 	return err
-}
-
-// call is a call to the Admin API.
-func (k *kong) call(method, path string, body []byte) (status int, answer []byte, err error) {
-	req, err := http.NewRequest(method, "http://"+k.admin+path, bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer resp.Body.Close()
-	answer, err = io.ReadAll(resp.Body)
-	return resp.StatusCode, answer, err
 }

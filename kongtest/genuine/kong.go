@@ -1,0 +1,248 @@
+// Package genuine starts and stops a genuine Kong, one that is installed on
+// this machine, for tests and benchmarks that hold this project to it.
+package genuine
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"kong-vault-auth/kongtest"
+)
+
+// Kong is a Kong that runs, without a database unless its environment says
+// otherwise. Its methods are not for concurrent use.
+type Kong struct {
+	program, prefix         string
+	env                     []string
+	proxy, h2, admin, state string
+	configs                 int // how many have been put into effect
+}
+
+// Options say what to start.
+type Options struct {
+	Program string // the kong command
+	// Prefix is Kong's prefix folder, which Kong makes. It is to be short: the
+	// path of a socket in it ends at 107 bytes.
+	Prefix string
+	// Servers are its plugin servers. One without a start command is somebody
+	// else's to run.
+	Servers []kongtest.PluginServer
+	// Env are further settings, such as KONG_NGINX_WORKER_PROCESSES=2. The
+	// last one of a name counts.
+	Env []string
+}
+
+// Start starts Kong with listeners of its own on loopback, and waits until it
+// has started. An error holds what Kong printed.
+func Start(o Options) (*Kong, error) {
+	k := &Kong{program: o.Program, prefix: o.Prefix}
+	for _, addr := range []*string{&k.proxy, &k.h2, &k.admin, &k.state} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		*addr = l.Addr().String()
+		if err := l.Close(); err != nil {
+			return nil, err
+		}
+	}
+	plugins, servers := "bundled", ""
+	k.env = append(os.Environ(),
+		"KONG_PREFIX="+k.prefix,
+		"KONG_DATABASE=off",
+		"KONG_PROXY_LISTEN="+k.proxy+", "+k.h2+" http2",
+		"KONG_ADMIN_LISTEN="+k.admin,
+		"KONG_ADMIN_GUI_LISTEN=off",
+		"KONG_STATUS_LISTEN="+k.state,
+		"KONG_ANONYMOUS_REPORTS=off",
+	)
+	for _, s := range o.Servers {
+		plugins, servers = plugins+","+s.Name, servers+","+s.Name
+		setting := "KONG_PLUGINSERVER_" + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
+		k.env = append(k.env, setting+"_SOCKET="+s.Socket, setting+"_QUERY_CMD="+s.QueryCommand)
+		if s.StartCommand != "" {
+			k.env = append(k.env, setting+"_START_CMD="+s.StartCommand)
+		}
+	}
+	k.env = append(k.env, "KONG_PLUGINS="+plugins)
+	if servers != "" {
+		k.env = append(k.env, "KONG_PLUGINSERVER_NAMES="+servers[1:])
+	}
+	k.env = append(k.env, o.Env...)
+	return k, k.Command("start")
+}
+
+// Command runs a command of Kong's on this prefix: reload, stop, health, ...
+func (k *Kong) Command(args ...string) error {
+	cmd := exec.Command(k.program, append(args, "-p", k.prefix)...)
+	cmd.Env = k.env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("kong %s: %w\n%s", args[0], err, out)
+	}
+	return nil
+}
+
+// Stop stops Kong.
+func (k *Kong) Stop() error { return k.Command("stop") }
+
+// Addr is where the proxy listens for HTTP/1.1.
+func (k *Kong) Addr() string { return k.proxy }
+
+// H2Addr is where the proxy listens for HTTP/2 without TLS.
+func (k *Kong) H2Addr() string { return k.h2 }
+
+// StatusURL is where the Status API listens.
+func (k *Kong) StatusURL() string { return "http://" + k.state }
+
+// Prefix is the prefix folder.
+func (k *Kong) Prefix() string { return k.prefix }
+
+// Log is what the error log holds so far.
+func (k *Kong) Log() string {
+	b, err := os.ReadFile(filepath.Join(k.prefix, "logs", "error.log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// Admin calls the Admin API with a JSON body, or none.
+func (k *Kong) Admin(method, path string, body []byte) (status int, answer []byte, err error) {
+	req, err := http.NewRequest(method, "http://"+k.admin+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	answer, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, answer, err
+}
+
+// Version is Kong's, such as 3.9.1.
+func (k *Kong) Version() (string, error) {
+	status, body, err := k.Admin(http.MethodGet, "/", nil)
+	if err != nil {
+		return "", err
+	}
+	var info struct{ Version string }
+	if err := json.Unmarshal(body, &info); err != nil || info.Version == "" {
+		return "", fmt.Errorf("GET /: %d %s", status, body)
+	}
+	return info.Version, nil
+}
+
+// SetConfig puts a declarative configuration into effect with a POST to
+// /config, and returns when new connections meet it. It adds a route of its
+// own, /config-N, to see that. What Kong refuses is an error with its words,
+// and changes nothing.
+func (k *Kong) SetConfig(text string) error {
+	var config map[string]any
+	if err := yaml.Unmarshal([]byte(text), &config); err != nil {
+		return err
+	}
+	k.configs++
+	path := fmt.Sprintf("/config-%d", k.configs)
+	routes, _ := config["routes"].([]any)
+	config["routes"] = append(routes, map[string]any{
+		"name": "config", "paths": []any{path},
+		"plugins": []any{map[string]any{"name": "request-termination", "config": map[string]any{"status_code": 204}}},
+	})
+	b, err := json.Marshal(config)
+	if err != nil {
+		return err
+	}
+	status, body, err := k.Admin(http.MethodPost, "/config", b)
+	if err != nil {
+		return err
+	}
+	if status >= 300 {
+		return fmt.Errorf("kong refuses the configuration: %d\n%s", status, body)
+	}
+	// Each on a connection of its own, so that every worker is met.
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	right := 0
+	return eventually("the configuration is in effect", func() bool {
+		resp, err := client.Get("http://" + k.proxy + path)
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		if right++; resp.StatusCode != http.StatusNoContent {
+			right = 0
+		}
+		return right >= 10
+	})
+}
+
+// Reload is kong reload, until the old workers have gone.
+func (k *Kong) Reload() error {
+	old, err := k.Workers()
+	if err != nil {
+		return err
+	}
+	if err := k.Command("reload"); err != nil {
+		return err
+	}
+	return eventually("the old workers are gone", func() bool {
+		now, err := k.Workers()
+		if err != nil || len(now) == 0 {
+			return false
+		}
+		for _, pid := range now {
+			for _, was := range old {
+				if pid == was {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+// Workers are the process ids of nginx's workers.
+func (k *Kong) Workers() ([]int, error) {
+	b, err := os.ReadFile(filepath.Join(k.prefix, "pids", "nginx.pid"))
+	if err != nil {
+		return nil, err
+	}
+	master := strings.TrimSpace(string(b))
+	children, err := os.ReadFile(filepath.Join("/proc", master, "task", master, "children"))
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for field := range strings.FieldsSeq(string(children)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
+}
+
+func eventually(what string, ok func() bool) error {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if ok() {
+			return nil
+		}
+	}
+	return errors.New("in vain for a minute: " + what)
+}
