@@ -10,7 +10,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE        := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak fuzz bench lint clean
+.PHONY: help build demo test soak fuzz bench load lint clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ fuzz: ## run every fuzz target for FUZZTIME (1m)
 bench: ## all benchmarks, in one run
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	cd e2e && $(GO) test -run '^$$' -bench . ./bench
+
+load: ## what a route costs with and without the plugin, on a whole gateway (E2E_KONG=/path/to/kong: a genuine one)
+	@cd e2e && $(GO) run ./load
 
 lint: ## gofmt, go vet and staticcheck, both modules
 	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "not as gofmt writes it:"; echo "$$unformatted"; exit 1; fi

@@ -46,7 +46,8 @@ type Options struct {
 }
 
 // Start starts Kong with listeners of its own on loopback, and waits until it
-// has started. An error holds what Kong printed.
+// has started. Its workers are of the caller's user. An error holds what Kong
+// printed.
 func Start(o Options) (*Kong, error) {
 	k := &Kong{program: o.Program, prefix: o.Prefix}
 	for _, addr := range []*string{&k.proxy, &k.h2, &k.admin, &k.state} {
@@ -69,6 +70,10 @@ func Start(o Options) (*Kong, error) {
 		"KONG_STATUS_LISTEN="+k.state,
 		"KONG_ANONYMOUS_REPORTS=off",
 	)
+	if os.Getuid() == 0 {
+		// Else they would be nobody's, whom plugin servers of root refuse.
+		k.env = append(k.env, "KONG_NGINX_USER=root root")
+	}
 	for _, s := range o.Servers {
 		plugins, servers = plugins+","+s.Name, servers+","+s.Name
 		setting := "KONG_PLUGINSERVER_" + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))

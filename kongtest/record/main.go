@@ -50,9 +50,6 @@ func record(program, out string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { // Kong's workers may be another user's
-		return err
-	}
 	probe, err := recording.NewProbe(dir)
 	if err != nil {
 		return err

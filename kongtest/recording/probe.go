@@ -87,10 +87,6 @@ func (p *Probe) Listen() error {
 	if err != nil {
 		return err
 	}
-	if err := os.Chmod(p.Socket(), 0o666); err != nil { // Kong may run as another user
-		l.Close()
-		return err
-	}
 	p.mu.Lock()
 	p.listener = l
 	p.mu.Unlock()
