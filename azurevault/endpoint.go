@@ -28,6 +28,17 @@ var clouds = []struct {
 	{"vault.usgovcloudapi.net", cloud.AzureGovernment},
 }
 
+// isKeyVault reports a host in a domain of key vaults.
+func isKeyVault(host string) bool {
+	_, domain, _ := strings.Cut(strings.ToLower(host), ".")
+	for _, c := range clouds {
+		if domain == c.domain {
+			return true
+		}
+	}
+	return false
+}
+
 // vaultName is what Azure allows a key vault to be called.
 var vaultName = regexp.MustCompile(`^[a-z](?:-?[a-z0-9]){2,23}$`)
 

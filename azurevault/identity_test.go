@@ -168,7 +168,7 @@ func TestCertificateFilesAreReadWithEachLogin(t *testing.T) {
 	file := writeFile(t, "cert.pem", bytes.Join([][]byte{first, firstKey}, nil), 0o600)
 	cred, err := newCredential(
 		vault.Azure{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: file},
-		vault.OpenOptions{TrustNode: true, Getenv: environ()}, clientOptions(clouds[0].cloud, "", newHTTPClient()))
+		vault.OpenOptions{TrustNode: true, Getenv: environ()}, clientOptions(clouds[0].cloud, "", newHTTPClient(vault.Reach{})))
 	if err != nil {
 		t.Fatal(err)
 	}

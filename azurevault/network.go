@@ -32,6 +32,7 @@ func transportFailure(op, host string, err error) *vault.Failure {
 		record    tls.RecordHeaderError
 		netOp     *net.OpError
 		timeout   interface{ Timeout() bool }
+		reach     *vault.ReachError
 	)
 	fromNet := errors.As(err, &withURL)
 	if fromNet {
@@ -39,6 +40,8 @@ func transportFailure(op, host string, err error) *vault.Failure {
 	}
 	f.Err = fmt.Errorf("%s: %s", host, quoted.ReplaceAllString(err.Error(), `"…"`))
 	switch {
+	case errors.As(err, &reach):
+		f.Reason, f.Remedy, f.Err = "address", reach.Remedy, reach.Err
 	case errors.Is(err, context.Canceled):
 		f.Reason, f.Remedy = "canceled", ""
 	case fromNet && errors.As(err, &dns) && dns.Timeout():

@@ -11,6 +11,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"kong-vault-auth/vault"
 )
 
 // maxConns is how many lookups the cache has in flight at most. Azure speaks
@@ -24,19 +26,23 @@ const maxConns = 64
 // Azure sends none, and they would take access tokens elsewhere.
 //
 // Managed identity on Service Fabric needs an *http.Transport in it.
-func newHTTPClient() *http.Client {
+//
+// reach is about key vaults only: logins go where the cloud has put them, which
+// for virtual machines is a link-local address.
+func newHTTPClient(reach vault.Reach) *http.Client {
+	t := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		TLSHandshakeTimeout: 5 * time.Second,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:   true,
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 2 * time.Second},
+		MaxConnsPerHost:     maxConns,
+		MaxIdleConnsPerHost: maxConns,
+		IdleConnTimeout:     90 * time.Second,
+	}
+	reach.Guard(t, &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}, isKeyVault)
 	return &http.Client{
-		Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			TLSHandshakeTimeout: 5 * time.Second,
-			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
-			ForceAttemptHTTP2:   true,
-			HTTP2:               &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 2 * time.Second},
-			MaxConnsPerHost:     maxConns,
-			MaxIdleConnsPerHost: maxConns,
-			IdleConnTimeout:     90 * time.Second,
-		},
+		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -64,7 +70,8 @@ func worthRetrying(resp *http.Response, err error) bool {
 	if err != nil {
 		var untrusted *tls.CertificateVerificationError
 		var dns *net.DNSError
-		return !errors.As(err, &untrusted) && !(errors.As(err, &dns) && dns.IsNotFound)
+		var reach *vault.ReachError
+		return !errors.As(err, &untrusted) && !errors.As(err, &reach) && !(errors.As(err, &dns) && dns.IsNotFound)
 	}
 	passing := []int{http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
 	return slices.Contains(passing, resp.StatusCode) && retryAfter(resp.Header) == 0

@@ -50,7 +50,7 @@ type store struct {
 // token at the path where AKS puts it. Their access tokens are good for the key
 // vaults of one cloud only, and are sent nowhere else.
 func Open(cfg vault.Azure, o vault.OpenOptions) (vault.Store, error) {
-	s, err := open(cfg, o, newHTTPClient())
+	s, err := open(cfg, o, newHTTPClient(o.Reach))
 	if err != nil {
 		return nil, err // not s, which would be a Store that isn't nil
 	}

@@ -16,8 +16,9 @@ import (
 	"kong-vault-auth/kongtest"
 )
 
-// nameServer is a DNS server that knows every name as 127.0.0.1.
+// nameServer is a DNS server that knows every name as one address.
 type nameServer struct {
+	address   [4]byte
 	conn      net.PacketConn
 	answers   atomic.Int64 // a dnsmessage.RCode, or silent
 	questions atomic.Int64 // for addresses of IPv4
@@ -27,14 +28,14 @@ const silent = -1
 
 // startNameServer skips the test where it can't be had: programs that go by
 // resolv.conf look for one at port 53 only.
-func startNameServer(t *testing.T) *nameServer {
+func startNameServer(t *testing.T, address [4]byte) *nameServer {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", fmt.Sprintf("127.53.%d.%d:53", rand.N(256), rand.N(256)))
 	if err != nil {
 		t.Skipf("no name server can be started: %v", err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	s := &nameServer{conn: conn}
+	s := &nameServer{conn: conn, address: address}
 	go s.serve()
 	return s
 }
@@ -64,7 +65,7 @@ func (s *nameServer) serve() {
 		if q.Type == dnsmessage.TypeA && m.RCode == dnsmessage.RCodeSuccess {
 			m.Answers = []dnsmessage.Resource{{
 				Header: dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET},
-				Body:   &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}},
+				Body:   &dnsmessage.AResource{A: s.address},
 			}}
 		}
 		if answer, err := m.Pack(); err == nil {
@@ -111,7 +112,7 @@ func TestVaultWhoseNameGoesAwayIsSurvived(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			names := startNameServer(t)
+			names := startNameServer(t, [4]byte{127, 0, 0, 1})
 			w := newWorld(t)
 			known, unread := w.credentials(10), w.credential(nil)
 			proxy, _ := w.behindProxy(nil)

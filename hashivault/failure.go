@@ -53,10 +53,13 @@ func transportFailure(op string, err error) *vault.Failure {
 		dns       *net.DNSError
 		network   *net.OpError
 		timeout   interface{ Timeout() bool }
+		reach     *vault.ReachError
 	)
 	switch {
 	case errors.As(err, &mend):
 		return fileFailure(op, mend)
+	case errors.As(err, &reach):
+		f.Reason, f.Remedy, f.Err = "address", reach.Remedy, reach.Err
 	case errors.Is(err, errNotVault):
 		f.Reason, f.Remedy = "unexpected", remedyNotVault
 	case errors.Is(err, errRedirect):

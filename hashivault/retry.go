@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kong-vault-auth/securefile"
+	"kong-vault-auth/vault"
 )
 
 // pauses are those between attempts at one read, before jitter.
@@ -44,10 +45,11 @@ func passing(a *answer, err error) bool {
 			record      tls.RecordHeaderError
 			file        *securefile.Error
 			network     *net.OpError
+			reach       *vault.ReachError
 		)
 		switch {
 		case errors.Is(err, errRedirect), errors.Is(err, context.Canceled), errors.Is(err, http.ErrSchemeMismatch),
-			errors.As(err, &timeout) && timeout.Timeout(), errors.As(err, &dns), errors.As(err, &file),
+			errors.As(err, &timeout) && timeout.Timeout(), errors.As(err, &dns), errors.As(err, &file), errors.As(err, &reach),
 			errors.As(err, &certificate), errors.As(err, &record),
 			errors.As(err, &network) && network.Op == "remote error":
 			return false

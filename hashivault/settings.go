@@ -44,6 +44,7 @@ type dialing struct {
 	clientKey  pemSource
 	serverName string
 	skipVerify bool
+	reach      vault.Reach
 }
 
 // folder is the path below which records are read.
@@ -102,6 +103,7 @@ func newSettings(cfg vault.HCV, o vault.OpenOptions) (settings, error) {
 		c.refuse("kv", "it must be v1 or v2")
 	}
 	s.dialing = c.dialing()
+	s.reach = o.Reach
 	s.method = c.method(s.dialing)
 	if len(c.problems) > 0 {
 		return settings{}, fmt.Errorf("%w: %s", vault.ErrConfig, strings.Join(c.problems, "; "))

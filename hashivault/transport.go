@@ -177,7 +177,6 @@ func (d *dialing) transport() (*http.Transport, error) {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         dialer.DialContext,
 		TLSClientConfig:     tlsConfig,
 		TLSHandshakeTimeout: 5 * time.Second,
 		ForceAttemptHTTP2:   true,
@@ -188,7 +187,9 @@ func (d *dialing) transport() (*http.Transport, error) {
 		// A dead peer must not hold all streams of the one connection for long.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 2 * time.Second},
 	}
-	if d.socket != "" {
+	if d.socket == "" {
+		d.reach.Guard(t, dialer, nil)
+	} else {
 		t.Proxy = nil
 		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", d.socket)

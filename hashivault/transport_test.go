@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"kong-vault-auth/vault"
 )
@@ -44,6 +46,46 @@ func TestHalfExchangedCertificateInterruptsNothing(t *testing.T) {
 		t.Error(err)
 	}
 	wantFound(t, s)
+}
+
+// The registry has checked the host as it stands, not what it leads to.
+func TestStoreConnectsOnlyWhereItMay(t *testing.T) {
+	v := newFakeVault()
+	v.on(alice, canned(200, secret("alice")))
+	server := httptest.NewServer(v)
+	defer server.Close()
+	for name, tt := range map[string]struct{ host, hosts, want string }{
+		"anywhere":                           {"localhost", "", ""},
+		"by name":                            {"localhost", "localhost", ""},
+		"by address":                         {"localhost", "127.0.0.0/8, ::1", ""},
+		"name that leads elsewhere":          {"localhost", "10.0.0.0/8", "localhost leads to "},
+		"metadata service of the machine":    {"169.254.169.254", "", "never connected to as a Vault"},
+		"metadata service, whatever is said": {"169.254.169.254", "0.0.0.0/0", "never connected to as a Vault"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options(nil)
+			if tt.hosts != "" {
+				var err error
+				if o.Reach, err = vault.ParseReach(tt.hosts); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cfg := at(t, config(nil), server.URL)
+			cfg.Host = tt.host
+			s, err := Open(cfg, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			got, err := readWithin(t, s, 5*time.Second, "alice")
+			switch {
+			case tt.want == "" && got != (verdict{Found: "alice"}):
+				t.Errorf("%v, %v", got, err)
+			case tt.want != "" && (got != (verdict{Failure: "address"}) || !strings.Contains(err.Error(), tt.want)):
+				t.Errorf("%v, %v; want a failure with %q", got, err, tt.want)
+			}
+		})
+	}
 }
 
 func TestTLSIsAtLeast12(t *testing.T) {

@@ -102,4 +102,5 @@ type OpenOptions struct {
 	TrustNode bool                    // the node defined the object: files and the environment may be read
 	Getenv    func(key string) string // the environment, consulted only with TrustNode
 	Logger    *slog.Logger            // for what happens in the background
+	Reach     Reach                   // where the store may connect
 }

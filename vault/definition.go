@@ -24,6 +24,9 @@ type Definition struct {
 	// the environment. What a plugin's configuration defines may name no files,
 	// and gets nothing that is the node's.
 	Node bool
+	// Inline says that it stands in a plugin's configuration, so that what the node
+	// says of where those may connect concerns it, also if they are trusted.
+	Inline bool
 	// Refs are the references that fields of an inline object were configured
 	// with, by field, as the record's $refs has them. Kong hands over what it
 	// resolved them to, and an empty string where it couldn't.

@@ -54,6 +54,7 @@ type Registry struct {
 type liveKey struct {
 	identity string
 	node     bool              // the node defined it: its environment and files are in it
+	limited  bool              // it may not connect everywhere
 	settings [sha256.Size]byte // see Definition.digest
 }
 
@@ -74,7 +75,7 @@ func NewRegistry(open Openers, o Options) *Registry {
 		options: o,
 		started: time.Now(),
 		key:     make([]byte, sha256.Size),
-		inline:  inlinePolicy(o.Getenv("VAULT_AUTH_INLINE")),
+		inline:  newInlinePolicy(o.Getenv),
 		lives:   map[liveKey]*live{},
 	}
 	rand.Read(r.key)
@@ -123,6 +124,9 @@ func (r *Registry) Open(owner string, c Config) (object *Object, release func(),
 		return nil, nil, err
 	}
 	warnings, err := Validate(d)
+	if err == nil {
+		err = r.inline.permit(d)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -149,10 +153,11 @@ func (r *Registry) warn(object string, warnings []string) {
 // use makes owner a user of d's store, which is opened if it isn't. d is valid.
 // r.mu is held.
 func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
-	key := liveKey{identity: d.identity(), node: d.Node, settings: d.digest(r.key)}
+	reach := r.reach(d)
+	key := liveKey{identity: d.identity(), node: d.Node, limited: reach != Reach{}, settings: d.digest(r.key)}
 	l := r.lives[key]
 	if l == nil {
-		s, err := r.openStore(d, key.identity)
+		s, err := r.openStore(d, key.identity, reach)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -182,7 +187,15 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 	}), nil
 }
 
-func (r *Registry) openStore(d Definition, identity string) (Store, error) {
+// reach is where d's store may connect.
+func (r *Registry) reach(d Definition) Reach {
+	if d.Inline {
+		return r.inline.reach
+	}
+	return Reach{}
+}
+
+func (r *Registry) openStore(d Definition, identity string, reach Reach) (Store, error) {
 	o := OpenOptions{
 		Name:      d.Name,
 		Identity:  identity,
@@ -190,6 +203,7 @@ func (r *Registry) openStore(d Definition, identity string) (Store, error) {
 		TrustNode: d.Node,
 		Getenv:    r.options.Getenv,
 		Logger:    r.options.Logger,
+		Reach:     reach,
 	}
 	if d.Azure != nil {
 		return r.open.Azure(*d.Azure, o)
@@ -204,7 +218,7 @@ func (r *Registry) successor(owner string, key liveKey) *live {
 		return nil
 	}
 	for k, l := range r.lives {
-		if k.identity == key.identity && k.node == key.node && l.onlyUser() == owner {
+		if k.identity == key.identity && k.node == key.node && k.limited == key.limited && l.onlyUser() == owner {
 			return l
 		}
 	}

@@ -342,6 +342,81 @@ func TestInlineObjects(t *testing.T) {
 	}
 }
 
+// What the node says of inline objects, trusted or not, it doesn't say of its
+// own.
+func TestInlineObjectsKeepToWhatTheNodePermits(t *testing.T) {
+	const corrected = ", and until that is corrected, config.hcv and config.azure are switched off"
+	hcv := func(host string) Config { return inlineHCV(t, func(c *HCV) { c.Host = host }) }
+	azure := func(method string) Config {
+		return inlineAzure(t, func(c *Azure) {
+			c.AuthMethod, c.TenantID, c.ClientID, c.ClientSecret, c.ClientCertificate = method, "contoso.com", "ab", "s", somePEM
+		})
+	}
+	const ofTheNode = " logs in as an identity of the node"
+	tests := []struct {
+		name   string
+		env    []string
+		config Config
+		want   string // part of the error; empty: it opens
+	}{
+		{"host that is listed", []string{"VAULT_AUTH_INLINE_HOSTS", "*.example.com"}, hcv("vault.example.com"), ""},
+		{"host that isn't", []string{"VAULT_AUTH_INLINE_HOSTS", "*.example.com"}, hcv("evil.test"), "host: evil.test is not among VAULT_AUTH_INLINE_HOSTS"},
+		{"host that isn't, trusted", []string{"VAULT_AUTH_INLINE_HOSTS", "*.example.com", "VAULT_AUTH_INLINE", "trusted"}, hcv("evil.test"), "host: evil.test is not among"},
+		{"address that isn't", []string{"VAULT_AUTH_INLINE_HOSTS", "10.0.0.0/8"}, hcv("[::1]"), "host: ::1 is not among"},
+		{"name that may have an address that is", []string{"VAULT_AUTH_INLINE_HOSTS", "10.0.0.0/8"}, hcv("vault.test"), ""},
+		{"key vault that is listed", []string{"VAULT_AUTH_INLINE_HOSTS", "contoso.vault.azure.net"}, azure("client_secret"), ""},
+		{"key vault that isn't", []string{"VAULT_AUTH_INLINE_HOSTS", "*.example.com"}, azure("client_secret"), "vault_uri: contoso.vault.azure.net is not among"},
+		{"socket, trusted", []string{"VAULT_AUTH_INLINE_HOSTS", "*.example.com", "VAULT_AUTH_INLINE", "trusted"}, inlineHCV(t, func(c *HCV) { c.UnixSocket = "/run/agent.sock" }), ""},
+		{"hosts that can't be read", []string{"VAULT_AUTH_INLINE_HOSTS", "10.0.0.0/99"}, hcv("10.0.0.1"), `VAULT_AUTH_INLINE_HOSTS: "10.0.0.0/99" is not a host name`},
+		{"hosts that can't be read are no licence", []string{"VAULT_AUTH_INLINE_HOSTS", "vault:8200"}, hcv("vault"), corrected},
+		{"object of the node", []string{"VAULT_AUTH_INLINE_HOSTS", "*.example.com", "KONG_VAULT_HCV_TOKEN", "hvs.node"}, Config{Vault: "hcv"}, ""},
+
+		{"identities by default", nil, azure("managed_identity"), ""},
+		{"identities on", []string{"VAULT_AUTH_INLINE_IDENTITIES", "on"}, azure("workload_identity"), ""},
+		{"managed identity", []string{"VAULT_AUTH_INLINE_IDENTITIES", "off"}, azure("managed_identity"), "auth_method: managed_identity" + ofTheNode},
+		{"workload identity", []string{"VAULT_AUTH_INLINE_IDENTITIES", "off"}, azure("workload_identity"), "auth_method: workload_identity" + ofTheNode},
+		{"default chain", []string{"VAULT_AUTH_INLINE_IDENTITIES", "off"}, azure("default"), "auth_method: default" + ofTheNode},
+		{"managed identity, trusted", []string{"VAULT_AUTH_INLINE_IDENTITIES", "off", "VAULT_AUTH_INLINE", "trusted"}, azure("managed_identity"), "auth_method: managed_identity" + ofTheNode},
+		{"default chain, trusted", []string{"VAULT_AUTH_INLINE_IDENTITIES", "off", "VAULT_AUTH_INLINE", "trusted"}, azure("default"), "auth_method: default" + ofTheNode},
+		{"client secret", []string{"VAULT_AUTH_INLINE_IDENTITIES", "off"}, azure("client_secret"), ""},
+		{"client certificate", []string{"VAULT_AUTH_INLINE_IDENTITIES", "off"}, azure("client_certificate"), ""},
+		{"identities, neither on nor off", []string{"VAULT_AUTH_INLINE_IDENTITIES", "no"}, hcv("vault"), "VAULT_AUTH_INLINE_IDENTITIES must be on or off" + corrected},
+
+		{"link-local", nil, hcv("169.254.169.254"), "host: 169.254.169.254 is link-local"},
+		{"metadata service", []string{"VAULT_AUTH_INLINE", "trusted"}, hcv("metadata.google.internal"), "host: metadata.google.internal is link-local or a cloud's"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, _, err := newRegistry(t, &fakeStores{}, &logbook{}, tt.env...).Open("plugin", tt.config)
+				switch {
+				case tt.want == "" && err != nil:
+					t.Errorf("Open = %v", err)
+				case tt.want != "" && (!errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), tt.want)):
+					t.Errorf("Open = %v, want an ErrConfig with %q", err, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// A store that may connect everywhere is no other's with the same settings.
+func TestStoresOfInlineObjectsMayConnectWhereTheNodePermits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stores := &fakeStores{}
+		r := newRegistry(t, stores, &logbook{}, "VAULT_AUTH_INLINE_HOSTS", "127.0.0.0/8", "VAULT_AUTH_INLINE", "trusted", "KONG_VAULT_HCV_TOKEN", "hvs.one")
+		mustOpen(t, r, "a", Config{Vault: "hcv"})
+		mustOpen(t, r, "b", inlineHCV(t, nil))
+		if n := len(stores.all()); n != 2 {
+			t.Fatalf("%d stores", n)
+		}
+		of := func(i int) error { return stores.all()[i].options.Reach.Host("10.0.0.1") }
+		if of(0) != nil || of(1) == nil {
+			t.Errorf("10.0.0.1: %v for the node's object, %v for the inline one", of(0), of(1))
+		}
+	})
+}
+
 func TestTrustedInlineObjectGetsTheNodesTokenWithoutChangingTheConfiguration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stores := &fakeStores{}

@@ -54,6 +54,9 @@ func (p *problems) checkVaultAddress(c *HCV) {
 	case strings.ContainsAny(c.Host, "/?# "):
 		p.add("host", "it must be a host name or an address, and nothing else")
 	}
+	if err := (Reach{}).Host(c.Host); err != nil {
+		p.add("host", "%v", err)
+	}
 	switch {
 	case c.Protocol == "http" && !isLoopback(c.Host):
 		p.warn("protocol", "without TLS, whoever listens on the way learns the Vault token and every secret token; use https")
