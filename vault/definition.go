@@ -27,6 +27,8 @@ type Definition struct {
 	// Inline says that it stands in a plugin's configuration, so that what the node
 	// says of where those may connect concerns it, also if they are trusted.
 	Inline bool
+	// Allowed says which configurations may name an object of the node's.
+	Allowed Allowed
 	// Refs are the references that fields of an inline object were configured
 	// with, by field, as the record's $refs has them. Kong hands over what it
 	// resolved them to, and an empty string where it couldn't.

@@ -22,7 +22,10 @@ type vaultsFile struct {
 // declarative form.
 var (
 	fileFields  = []string{"_format_version", "_transform", "vaults"}
-	vaultFields = []string{"name", "prefix", "config", "id", "description", "tags", "created_at", "updated_at"}
+	vaultFields = []string{
+		"name", "prefix", "config", allowedServices, allowedRoutes, allowedWorkspaces,
+		"id", "description", "tags", "created_at", "updated_at",
+	}
 )
 
 // parseFile reads a vaults file: vault objects in Kong's declarative form,
@@ -32,6 +35,7 @@ var (
 //	- name: hcv            # or azure
 //	  prefix: kong-auth    # the object's name
 //	  config: {host: vault.example.com, token: "{vault://env/MY_TOKEN}"}
+//	  allowed_services: [0dc6f45b-8f8d-40d2-a504-473544ee190b] # see Allowed; not of Kong's
 //
 // in YAML, and so in JSON too. Anything unknown is an error, with its line.
 func parseFile(data []byte, getenv func(string) string) (*vaultsFile, error) {
@@ -89,6 +93,9 @@ func (f *vaultsFile) add(n *yaml.Node, getenv func(string) string) error {
 	d, err := decode(kind, prefix, texts, getenv)
 	if err != nil {
 		return at(n, "config of %s: %v", prefix, err)
+	}
+	if d.Allowed, err = readAllowed(entry); err != nil {
+		return err
 	}
 	f.defined[prefix] = d
 	return nil

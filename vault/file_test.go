@@ -29,6 +29,11 @@ vaults:
 - {name: azure, prefix: cloud, config: {vault_uri: https://contoso.vault.azure.net, name_prefix: ""}}
 - name: hcv
   prefix: plain
+  allowed_services: [0DC6F45B-8f8d-40d2-a504-473544ee190b]
+  allowed_routes:
+  - 11111111-1111-4111-8111-111111111111
+  - 22222222-2222-4222-8222-222222222222
+  allowed_workspaces: [33333333-3333-4333-8333-333333333333]
 `
 	got, err := parseFile([]byte(file), environ("MY_TOKEN", "hvs.two", "MAX_TTL", "90", "VAULT_ADDR", "http://other:8200", "VAULT_TOKEN", "hvs.one"))
 	if err != nil {
@@ -39,7 +44,11 @@ vaults:
 			c.Host, c.Port, c.Token, c.Path, c.SSLVerify, c.TTL, c.MaxTTL = "vault", 443, "hvs.two", "", false, 1.5, 90
 		}).HCV},
 		"cloud": {Name: "cloud", Node: true, Azure: inlineAzure(t, func(c *Azure) { c.NamePrefix = "" }).Azure},
-		"plain": {Name: "plain", Node: true, HCV: inlineHCV(t, func(c *HCV) { c.Host = "other" }).HCV},
+		"plain": {Name: "plain", Node: true, HCV: inlineHCV(t, func(c *HCV) { c.Host = "other" }).HCV, Allowed: Allowed{
+			Services:   []string{"0dc6f45b-8f8d-40d2-a504-473544ee190b"},
+			Routes:     []string{"11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"},
+			Workspaces: []string{"33333333-3333-4333-8333-333333333333"},
+		}},
 	}
 	if diff := cmp.Diff(want, got.defined); diff != "" {
 		t.Error(diff)
@@ -78,6 +87,13 @@ func TestParseFileRefuses(t *testing.T) {
 		{"field given twice", hcv("host: a\n    host: b"), "line 6: host is given twice"},
 		{"other kind", "vaults: [{name: aws, prefix: kong-auth}]", "name must be hcv or azure"},
 		{"no prefix", "vaults: [{name: hcv}]", "prefix must be the object's name"},
+		{"allowed by name", hcv("host: a\n  allowed_services: [orders]"), `line 6: allowed_services holds "orders", which is not an id such as`},
+		{"allowed by another spelling of an id", hcv("host: a\n  allowed_routes: ['{11111111-1111-4111-8111-111111111111}']"), "line 6: allowed_routes holds"},
+		{"allowed to an odd value", hcv("host: a\n  allowed_routes: [[]]"), "line 6: allowed_routes holds"},
+		{"allowed to nobody", hcv("host: a\n  allowed_workspaces: []"), "line 6: allowed_workspaces must be a list of ids; leave it out to allow all"},
+		{"allowed to nothing", hcv("host: a\n  allowed_workspaces:"), "line 6: allowed_workspaces must be a list of ids"},
+		{"allowed to one", hcv("host: a\n  allowed_routes: 11111111-1111-4111-8111-111111111111"), "line 6: allowed_routes must be a list of ids"},
+		{"allowed in the configuration", hcv("allowed_routes: [11111111-1111-4111-8111-111111111111]"), `config has no field "allowed_routes"`},
 		{"prefix", "vaults: [{name: hcv, prefix: Kong_Auth}]", "prefix must be the object's name"},
 		{"reserved prefix", "vaults: [{name: hcv, prefix: azure}]", "objects of that name are those of the environment"},
 		{"prefix given twice", "vaults: [{name: hcv, prefix: a1}, {name: azure, prefix: a1}]", "prefix a1 is taken"},

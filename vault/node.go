@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -34,7 +35,8 @@ type nodeObjects struct {
 // nodeObject is an object of the node that plugin instances have open. All of
 // them share it, and see at once when its definition changes.
 type nodeObject struct {
-	Object
+	name       string
+	bound      atomic.Pointer[binding]
 	users      int
 	definition Definition // what it is bound to
 	release    func()     // nil: it is bound to an error
@@ -66,17 +68,17 @@ func (n *nodeObjects) init(r *Registry) {
 	}
 }
 
-// open returns the object of that name, whether or not there is one. r.mu is
-// held.
-func (n *nodeObjects) open(name string) (*Object, func()) {
+// open returns the object of that name for a configuration, whether or not there
+// is one. r.mu is held.
+func (n *nodeObjects) open(name string, scope Scope) (*Object, func()) {
 	o := n.inUse[name]
 	if o == nil {
-		o = &nodeObject{Object: Object{name: name}}
+		o = &nodeObject{name: name}
 		n.inUse[name] = o
 		n.bind(o)
 	}
 	o.users++
-	return &o.Object, sync.OnceFunc(func() {
+	return &Object{name: name, scope: scope, bound: &o.bound}, sync.OnceFunc(func() {
 		n.registry.mu.Lock()
 		o.users--
 		if o.users > 0 {

@@ -16,20 +16,33 @@ import (
 // is safe for concurrent use.
 type Object struct {
 	name  string
-	bound atomic.Pointer[binding]
+	scope Scope // of the configuration that uses it
+	bound *atomic.Pointer[binding]
 }
 
 // binding is what an object stands for at present. That of a named object
 // changes with the vaults file.
 type binding struct {
-	live   *live
-	policy cache.Policy
-	err    error // instead of the other two: why there is no store to ask
+	live    *live
+	allowed Allowed
+	policy  cache.Policy
+	err     error // instead of the others: why there is no store to ask
 }
 
 // Name is the object's name, for messages: that of the node's definition, or
 // what an inline object connects to.
 func (o *Object) Name() string { return o.name }
+
+// Usable says, by its error, which matches ErrConfig, why no pair can be looked up:
+// the node has no usable object of this name, or not for this configuration.
+func (o *Object) Usable() error { return o.usable(o.bound.Load()) }
+
+func (o *Object) usable(b *binding) error {
+	if b.err != nil {
+		return b.err
+	}
+	return b.allowed.check(o.name, o.scope)
+}
 
 // Lookup returns the credential that the pair proves. Its errors are
 //
@@ -38,7 +51,7 @@ func (o *Object) Name() string { return o.name }
 //   - *GuessingError: there is such a credential, and this secret token is one
 //     of too many wrong ones;
 //   - *UnavailableError: the store can't say, and nothing is cached;
-//   - one that matches ErrConfig: the node has no usable object of this name;
+//   - one that matches ErrConfig: see Usable;
 //   - ctx's own, if the caller has gone away;
 //   - anything else is a fault of this program's.
 //
@@ -46,12 +59,12 @@ func (o *Object) Name() string { return o.name }
 // and fresh. client shares the budget of lookups with others; nil stands for
 // nobody, who may have all of it.
 func (o *Object) Lookup(ctx context.Context, accessToken, secretToken string, client Client) (*credential.Credential, error) {
+	b := o.bound.Load()
+	if err := o.usable(b); err != nil {
+		return nil, err
+	}
 	if credential.CheckAccessToken(accessToken) != nil || len(secretToken) == 0 || len(secretToken) > credential.MaxSecretToken {
 		return nil, &RefusedError{ReasonMalformed}
-	}
-	b := o.bound.Load()
-	if b.err != nil {
-		return nil, b.err
 	}
 	c, err := b.live.get(ctx, accessToken, secretToken, client, b.policy)
 	if err != nil {

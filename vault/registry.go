@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -93,6 +94,8 @@ type Config struct {
 	// Refs are the references in the inline object's fields, by field: $refs of
 	// the record that Kong handed over. They are for messages only.
 	Refs map[string]string
+	// Scope is what the plugin's configuration is for.
+	Scope Scope
 }
 
 // Open returns the object that c asks for. It does no network I/O. release must
@@ -116,7 +119,7 @@ func (r *Registry) Open(owner string, c Config) (object *Object, release func(),
 		if c.HCV != nil || c.Azure != nil {
 			return nil, nil, fmt.Errorf("%w: exactly one of vault, hcv and azure must be set", ErrConfig)
 		}
-		object, release = r.node.open(c.Vault)
+		object, release = r.node.open(c.Vault, c.Scope)
 		return object, release, nil
 	}
 	d, err := r.inline.definition(c, r.options.Getenv)
@@ -135,13 +138,13 @@ func (r *Registry) Open(owner string, c Config) (object *Object, release func(),
 		return nil, nil, err
 	}
 	r.warn(d.Name, warnings)
-	object = &Object{name: d.Name}
-	object.bound.Store(r.bind(l, d))
-	return object, release, nil
+	bound := &atomic.Pointer[binding]{}
+	bound.Store(r.bind(l, d))
+	return &Object{name: d.Name, bound: bound}, release, nil
 }
 
 func (r *Registry) bind(l *live, d Definition) *binding {
-	return &binding{live: l, policy: d.limits().policy(r.options.LookupTimeout)}
+	return &binding{live: l, allowed: d.Allowed, policy: d.limits().policy(r.options.LookupTimeout)}
 }
 
 func (r *Registry) warn(object string, warnings []string) {

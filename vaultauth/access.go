@@ -10,6 +10,7 @@ import (
 
 // lookuper is a vault object as the access phase uses it.
 type lookuper interface {
+	Usable() error
 	Lookup(ctx context.Context, accessToken, secretToken string, client vault.Client) (*credential.Credential, error)
 }
 
@@ -65,6 +66,9 @@ type caller struct {
 // authenticate finds out who is calling. Its errors are the rows of the
 // answers table.
 func (h *handler) authenticate(e *pluginserver.Event, r *request) (caller, error) {
+	if err := h.object.Usable(); err != nil {
+		return caller{}, err
+	}
 	pair, err := h.tokens(e, r)
 	if err != nil {
 		return caller{}, err

@@ -41,6 +41,8 @@ type pairs map[string]struct {
 	err      error
 }
 
+func (pairs) Usable() error { return nil }
+
 func (p pairs) Lookup(_ context.Context, access, secret string, client vault.Client) (*credential.Credential, error) {
 	c, ok := p[access]
 	switch {
@@ -177,6 +179,30 @@ func TestRefusals(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// unusable is a vault object that the node doesn't have, or not for this
+// configuration.
+type unusable struct{ lookuper }
+
+func (unusable) Usable() error {
+	return fmt.Errorf("%w: no such object", vault.ErrConfig)
+}
+
+// Whoever is missing a token is no answer to that, and nobody at all either.
+func TestEveryRequestOfAConfigurationWithoutAnObjectIsAnswered500(t *testing.T) {
+	for name, headers := range map[string][]string{
+		"pair": {"access_token: alice-1", "secret_token: s3cret"}, "no token": nil, "malformed": {"access_token: a b", "secret_token: x"},
+	} {
+		for _, config := range []string{"{}", `{"anonymous": "guest"}`} {
+			p, in := startOn(t, unusable{known}, config)
+			out := in.Access(t, get("/", headers...))
+			if out.Exit == nil || out.Exit.Status != 500 || len(out.Log) == 0 || !strings.Contains(out.Log[len(out.Log)-1].Text, "no such object") {
+				t.Errorf("%s, %s: %+v, log %q", name, config, out.Exit, out.Log)
+			}
+			wantCounted(t, p, Answered{"500", "config", 1})
+		}
 	}
 }
 
@@ -420,6 +446,8 @@ func TestACachedPairCostsTwoWaits(t *testing.T) {
 // miss is a vault object that asks who the client is, as it does where memory
 // has no answer.
 type miss struct{ clients []string }
+
+func (*miss) Usable() error { return nil }
 
 func (m *miss) Lookup(_ context.Context, _, _ string, client vault.Client) (*credential.Credential, error) {
 	m.clients = append(m.clients, client.Address(), client.Address())

@@ -15,6 +15,8 @@ import (
 // cached is a vault object that has its answer ready.
 type cached struct{ credential.Credential }
 
+func (*cached) Usable() error { return nil }
+
 func (c *cached) Lookup(context.Context, string, string, vault.Client) (*credential.Credential, error) {
 	return &c.Credential, nil
 }

@@ -36,11 +36,14 @@ func (Config) EntityChecks() []any {
 	}
 }
 
-// origin is what Kong adds to a configuration: whose it is, and the references
-// that it has resolved in records, by field.
+// origin is what Kong adds to a configuration: whose it is, what it is for, and
+// the references that it has resolved in records, by field. Kong itself sets the
+// ids, so nobody can put others into a configuration.
 type origin struct {
 	PluginID  string `json:"__plugin_id"`
 	Workspace string `json:"__ws_id"`
+	Service   string `json:"service_id"`
+	Route     string `json:"route_id"`
 	HCV       record `json:"hcv"`
 	Azure     record `json:"azure"`
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func TestDefaults(t *testing.T) {
-	got, o, err := parseConfig([]byte(`{"vault": "kong-auth", "__plugin_id": "p", "__ws_id": "w", "__seq__": 1, "route_id": "r"}`))
+	got, o, err := parseConfig([]byte(`{"vault": "kong-auth", "__plugin_id": "p", "__ws_id": "w", "__seq__": 1, "route_id": "r", "service_id": "s"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,8 +23,8 @@ func TestDefaults(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if o.PluginID != "p" || o.Workspace != "w" {
-		t.Errorf("origin %+v", o)
+	if diff := cmp.Diff(origin{PluginID: "p", Workspace: "w", Service: "s", Route: "r"}, o); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -46,7 +46,10 @@ func (p *Plugin) start(config []byte) (pluginserver.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	object, release, err := p.open(id.PluginID, vault.Config{Vault: c.Vault, HCV: c.HCV, Azure: c.Azure, Refs: id.refs()})
+	object, release, err := p.open(id.PluginID, vault.Config{
+		Vault: c.Vault, HCV: c.HCV, Azure: c.Azure, Refs: id.refs(),
+		Scope: vault.Scope{Service: id.Service, Route: id.Route, Workspace: id.Workspace},
+	})
 	if err != nil {
 		return nil, err
 	}

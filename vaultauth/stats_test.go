@@ -25,6 +25,8 @@ func wantCounted(t *testing.T, p *Plugin, want ...Answered) {
 // buggy is a vault object that panics.
 type buggy struct{}
 
+func (buggy) Usable() error { return nil }
+
 func (buggy) Lookup(context.Context, string, string, vault.Client) (*credential.Credential, error) {
 	panic("bug")
 }

@@ -1,0 +1,95 @@
+package vault
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"go.yaml.in/yaml/v3"
+)
+
+// Scope is what a plugin's configuration is for, by the ids that Kong hands over
+// with it. An id is empty where the configuration isn't limited to one: Kong
+// doesn't say which service the route of a configuration leads to, nor what
+// anything is called.
+type Scope struct {
+	Service   string
+	Route     string
+	Workspace string
+}
+
+// Allowed says which plugin configurations may name a vault object of the
+// node's. Each list holds ids; one that is empty limits nothing.
+type Allowed struct {
+	Services   []string
+	Routes     []string
+	Workspaces []string
+}
+
+// The fields of a vault in the vaults file that hold ids.
+const (
+	allowedServices   = "allowed_services"
+	allowedRoutes     = "allowed_routes"
+	allowedWorkspaces = "allowed_workspaces"
+)
+
+// check reports whether a configuration may name the object. It must be in one
+// of the workspaces, and for one of the services or routes, as far as there are
+// lists of these. Its error matches ErrConfig.
+func (a *Allowed) check(object string, s Scope) error {
+	places := len(a.Services) + len(a.Routes)
+	switch {
+	case len(a.Workspaces) > 0 && !has(a.Workspaces, s.Workspace):
+		return notAllowed(object, "it is of the workspace "+s.Workspace+", which is not in the object's "+allowedWorkspaces)
+	case places == 0 || has(a.Services, s.Service) || has(a.Routes, s.Route):
+		return nil
+	case s.Route != "":
+		return notAllowed(object, "it is for the route "+s.Route+", which is not in the object's "+allowedRoutes)
+	case s.Service != "":
+		return notAllowed(object, "it is for the service "+s.Service+", which is not in the object's "+allowedServices)
+	}
+	return notAllowed(object, "it is for all services and routes, and the object has "+allowedServices+" or "+allowedRoutes)
+}
+
+func notAllowed(object, why string) error {
+	return fmt.Errorf("%w: config.vault: this configuration may not name %q: %s. Add the id to the vaults file "+
+		"(Kong tells plugins ids and no names, and not the service of a route), or name another object", ErrConfig, object, why)
+}
+
+func has(ids []string, id string) bool {
+	return id != "" && slices.Contains(ids, strings.ToLower(id))
+}
+
+// readAllowed reads the lists of a vault in the vaults file.
+func readAllowed(entry map[string]*yaml.Node) (a Allowed, err error) {
+	for field, ids := range map[string]*[]string{
+		allowedServices: &a.Services, allowedRoutes: &a.Routes, allowedWorkspaces: &a.Workspaces,
+	} {
+		n, set := entry[field]
+		if !set {
+			continue
+		}
+		if *ids, err = readIDs(n, field); err != nil {
+			return Allowed{}, err
+		}
+	}
+	return a, nil
+}
+
+// readIDs reads a list that is there to limit something: an empty one can't be
+// meant.
+func readIDs(n *yaml.Node, field string) ([]string, error) {
+	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+		return nil, at(n, "%s must be a list of ids; leave it out to allow all", field)
+	}
+	var ids []string
+	for _, item := range n.Content {
+		id, err := uuid.Parse(text(item))
+		if err != nil || len(text(item)) != len(id.String()) {
+			return nil, at(item, "%s holds %.80q, which is not an id such as 0dc6f45b-8f8d-40d2-a504-473544ee190b: Kong tells plugins ids only, and no names", field, text(item))
+		}
+		ids = append(ids, id.String())
+	}
+	return ids, nil
+}

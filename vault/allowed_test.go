@@ -1,0 +1,91 @@
+package vault
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestWhoMayNameAnObject(t *testing.T) {
+	const s, r, w, other = "s-id", "r-id", "w-id", "other-id"
+	tests := []struct {
+		name    string
+		allowed Allowed
+		scope   Scope
+		want    string // the list that lacks it; empty: it may
+	}{
+		{"everybody", Allowed{}, Scope{}, ""},
+		{"everybody, somewhere", Allowed{}, Scope{s, r, w}, ""},
+
+		{"service", Allowed{Services: []string{other, s}}, Scope{Service: s, Workspace: w}, ""},
+		{"service, in capitals", Allowed{Services: []string{s}}, Scope{Service: "S-ID"}, ""},
+		{"service and route", Allowed{Services: []string{s}}, Scope{Service: s, Route: r}, ""},
+		{"other service", Allowed{Services: []string{s}}, Scope{Service: other}, "for the service other-id, which is not in the object's allowed_services"},
+		{"a route of it, for all we know", Allowed{Services: []string{s}}, Scope{Route: r}, "for the route r-id, which is not in the object's allowed_routes"},
+		{"global", Allowed{Services: []string{s}}, Scope{Workspace: w}, "for all services and routes, and the object has allowed_services or allowed_routes"},
+		{"route of that id", Allowed{Services: []string{s}}, Scope{Route: s}, "allowed_routes"},
+
+		{"route", Allowed{Routes: []string{r}}, Scope{Route: r}, ""},
+		{"other route", Allowed{Routes: []string{r}}, Scope{Route: other}, "allowed_routes"},
+		{"its service", Allowed{Routes: []string{r}}, Scope{Service: s}, "allowed_services"},
+
+		{"one of both: service", Allowed{Services: []string{s}, Routes: []string{r}}, Scope{Service: s}, ""},
+		{"one of both: route", Allowed{Services: []string{s}, Routes: []string{r}}, Scope{Route: r}, ""},
+		{"one of both: neither", Allowed{Services: []string{s}, Routes: []string{r}}, Scope{Service: other, Route: other}, "allowed_routes"},
+
+		{"workspace", Allowed{Workspaces: []string{w}}, Scope{Workspace: w}, ""},
+		{"workspace, on a route", Allowed{Workspaces: []string{w}}, Scope{Route: r, Workspace: w}, ""},
+		{"other workspace", Allowed{Workspaces: []string{w}}, Scope{Service: s, Workspace: other}, "of the workspace other-id, which is not in the object's allowed_workspaces"},
+		{"no workspace", Allowed{Workspaces: []string{w}}, Scope{}, "allowed_workspaces"},
+		{"workspace and service", Allowed{Workspaces: []string{w}, Services: []string{s}}, Scope{Service: s, Workspace: w}, ""},
+		{"workspace and other service", Allowed{Workspaces: []string{w}, Services: []string{s}}, Scope{Service: other, Workspace: w}, "allowed_services"},
+		{"other workspace and service", Allowed{Workspaces: []string{w}, Services: []string{s}}, Scope{Service: s, Workspace: other}, "allowed_workspaces"},
+	}
+	for _, tt := range tests {
+		err := tt.allowed.check("kong-auth", tt.scope)
+		switch {
+		case tt.want == "" && err != nil:
+			t.Errorf("%s: %v", tt.name, err)
+		case tt.want != "" && (!errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), `"kong-auth"`)):
+			t.Errorf("%s: %v, want an ErrConfig with %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+// A pair that is cached for one configuration is none for another, and a change
+// of the vaults file counts at once.
+func TestOnlyAllowedConfigurationsLookUpInAnObject(t *testing.T) {
+	const allowed, other = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+	file := func(route string) string {
+		return strings.Replace(vaultsYML(""), "config:", "allowed_routes: ["+route+"], config:", 1)
+	}
+	stores := &fakeStores{records: someRecords()}
+	r, path := fileRegistry(t, stores, &logbook{}, file(allowed))
+	r.node.stop()
+	open := func(route string) *Object {
+		o, _ := mustOpen(t, r, "plugin of "+route, Config{Vault: "kong-auth", Scope: Scope{Route: route}})
+		return o
+	}
+	wantDenied := func(o *Object) {
+		t.Helper()
+		for _, access := range []string{"ac-alice", "malformed/token"} {
+			if _, err := o.Lookup(t.Context(), access, "right", nil); !errors.Is(err, ErrConfig) || errors.Is(err, ErrRefused) {
+				t.Errorf("Lookup(%q) = %v, want an ErrConfig", access, err)
+			}
+		}
+		if err := o.Usable(); !errors.Is(err, ErrConfig) {
+			t.Errorf("Usable() = %v, want an ErrConfig", err)
+		}
+	}
+	mine, yours := open(allowed), open(other)
+	wantAccepted(t, mine, "ac-alice", "right")
+	wantDenied(yours)
+
+	writeFile(t, path, file(other))
+	r.node.reload()
+	wantDenied(mine)
+	wantAccepted(t, yours, "ac-alice", "right")
+	if n := len(stores.all()); n != 1 {
+		t.Errorf("%d stores for one object", n)
+	}
+}
