@@ -14,7 +14,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"kong-vault-auth/azurevault"
@@ -64,6 +63,7 @@ func run(ctx context.Context, args []string) int {
 }
 
 func serve(ctx context.Context, c *pluginserver.Command) error {
+	errSecret := keepSecret() // before there is a secret to keep
 	if c.EnvFile != "" {
 		if err := addEnv(c.EnvFile); err != nil {
 			return fmt.Errorf("-env-file: %w", err)
@@ -84,6 +84,9 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	// process prints, and a line more would be its last.
 	signal.Ignore(syscall.SIGPIPE)
 	log := pluginserver.NewLog(os.Stderr, logLevel(os.Getenv("VAULT_AUTH_LOG_LEVEL")))
+	if errSecret != nil {
+		slog.New(log).Warn("others of this user can read the process's secrets, and core dumps hold them", "reason", "dumpable", "err", errSecret)
+	}
 	objects := vault.NewRegistry(
 		vault.Openers{HCV: hashivault.Open, Azure: azurevault.Open},
 		vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, MaxCredentials: credentials, Getenv: takeEnv()},
@@ -137,21 +140,6 @@ func addEnv(path string) error {
 		}
 	}
 	return nil
-}
-
-// takeEnv returns a look-up in the environment as it is now, and takes Vault's
-// own variables out of it: they are for vault objects of the node, and the
-// client library would read them for every other object too.
-func takeEnv() func(string) string {
-	env := map[string]string{}
-	for _, line := range os.Environ() {
-		name, value, _ := strings.Cut(line, "=")
-		env[name] = value
-		if strings.HasPrefix(name, "VAULT_") {
-			os.Unsetenv(name)
-		}
-	}
-	return func(name string) string { return env[name] }
 }
 
 func logLevel(name string) slog.Level {

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// keepSecret keeps the process's memory, and the environment that it was started
+// with, from core dumps and from others of its user: it is not dumpable, and in
+// /proc only root may read of it what the kernel guards like a debugger's access.
+func keepSecret() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
+
+// keptVariables are those that are read while the process runs: by Go's runtime
+// and library, by Azure's, and by az and its like, which azidentity may start.
+var keptVariables = []string{
+	"GODEBUG", "GOTRACEBACK", "GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GORACE", "GOCOVERDIR",
+	"PATH", "HOME", "USER", "LOGNAME", "PWD", "TMPDIR", "TZ", "LANG", "LC_ALL", "LC_CTYPE",
+	"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "RES_OPTIONS", "LOCALDOMAIN",
+	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "REQUEST_METHOD",
+
+	"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_AUTHORITY_HOST",
+	"AZURE_REGIONAL_AUTHORITY_NAME", "AZURE_ADDITIONALLY_ALLOWED_TENANTS", "AZURE_TOKEN_CREDENTIALS",
+	"AZURE_KUBERNETES_TOKEN_PROXY", "AZURE_KUBERNETES_SNI_NAME", "AZURE_KUBERNETES_CA_FILE", "AZURE_KUBERNETES_CA_DATA",
+	"AZURE_POD_IDENTITY_AUTHORITY_HOST", "AZURE_CONFIG_DIR", "MSAL_FORCE_REGION", "REGION_NAME",
+
+	// Two are secrets: azidentity reads IDENTITY_HEADER and MSI_SECRET at each login.
+	"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT", "IMDS_ENDPOINT",
+	"MSI_ENDPOINT", "MSI_SECRET", "DEFAULT_IDENTITY_CLIENT_ID",
+}
+
+// takeEnv returns a look-up in the environment as it is now, and takes everything
+// out of it that no library reads later: what it holds is for vault objects of
+// the node, and neither for a library that would read it for every object, nor
+// for programs that are started. The secrets among it can have any name.
+func takeEnv() func(string) string {
+	env := map[string]string{}
+	for _, line := range os.Environ() {
+		name, value, _ := strings.Cut(line, "=")
+		env[name] = value
+		if !slices.Contains(keptVariables, name) {
+			os.Unsetenv(name)
+		}
+	}
+	return func(name string) string { return env[name] }
+}
