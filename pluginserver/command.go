@@ -89,7 +89,7 @@ func (c *Command) ListenAndServe(ctx context.Context, p Plugin, log *Log) error 
 	if err != nil {
 		return err
 	}
-	s := NewServer(p, Options{Name: c.Name, Log: log, Allow: PeerCheck(os.Getuid(), c.SocketGroup, groupsOf)})
+	s := NewServer(p, Options{Name: c.Name, Log: log, Allow: PeerCheck(os.Getuid(), c.SocketGroup)})
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(ctx, func() {
@@ -114,24 +114,4 @@ func (c *Command) ListenAndServe(ctx context.Context, p Plugin, log *Log) error 
 		return fmt.Errorf("socket %s: %w", c.SocketPath, err)
 	}
 	return nil
-}
-
-func groupsOf(uid uint32) ([]int, error) {
-	u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
-	if err != nil {
-		return nil, err
-	}
-	ids, err := u.GroupIds()
-	if err != nil {
-		return nil, err
-	}
-	groups := make([]int, 0, len(ids))
-	for _, id := range ids {
-		g, err := strconv.Atoi(id)
-		if err != nil {
-			return nil, err
-		}
-		groups = append(groups, g)
-	}
-	return groups, nil
 }

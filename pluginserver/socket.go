@@ -8,8 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
-	"syscall"
 	"time"
 )
 
@@ -121,46 +119,4 @@ func (s *Socket) WatchTakeover(ctx context.Context, every time.Duration, needles
 			}
 		}
 	}
-}
-
-// PeerCheck returns a check that a peer is this user, root, or, if gid is not
-// negative, in that group.
-func PeerCheck(uid, gid int, groupsOf func(uid uint32) ([]int, error)) func(*net.UnixConn) error {
-	return func(c *net.UnixConn) error {
-		cred, err := peerCredentials(c)
-		if err != nil {
-			return fmt.Errorf("who the peer is can't be told: %w", err)
-		}
-		return mayConnect(cred.Uid, cred.Gid, uid, gid, groupsOf)
-	}
-}
-
-func mayConnect(peerUID, peerGID uint32, uid, gid int, groupsOf func(uint32) ([]int, error)) error {
-	if peerUID == 0 || int(peerUID) == uid || gid >= 0 && int(peerGID) == gid {
-		return nil
-	}
-	if gid >= 0 {
-		groups, err := groupsOf(peerUID)
-		if err != nil {
-			return fmt.Errorf("groups of uid %d: %w", peerUID, err)
-		}
-		if slices.Contains(groups, gid) {
-			return nil
-		}
-	}
-	return fmt.Errorf("peer has uid %d and gid %d; only uid %d, root and -socket-group may connect", peerUID, peerGID, uid)
-}
-
-func peerCredentials(c *net.UnixConn) (*syscall.Ucred, error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var cred *syscall.Ucred
-	if ctlErr := raw.Control(func(fd uintptr) {
-		cred, err = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
-	}); ctlErr != nil {
-		return nil, ctlErr
-	}
-	return cred, err
 }

@@ -1,0 +1,75 @@
+package pluginserver
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// PeerCheck returns a check that a peer is this user, root, or, if gid is not
+// negative, in that group. It takes the kernel's word for who the peer is: in a
+// container there is often no passwd entry to look a user's groups up in.
+func PeerCheck(uid, gid int) func(*net.UnixConn) error {
+	return func(c *net.UnixConn) error {
+		p, err := peerOf(c)
+		if err != nil {
+			return fmt.Errorf("who the peer is can't be told: %w", err)
+		}
+		return p.mayConnect(uid, gid)
+	}
+}
+
+// peer is the process at the other end of a connection, as it was when it
+// connected.
+type peer struct {
+	uid, gid uint32
+	groups   []uint32 // supplementary ones
+}
+
+func (p peer) mayConnect(uid, gid int) error {
+	if p.uid == 0 || int(p.uid) == uid {
+		return nil
+	}
+	if gid >= 0 && (int(p.gid) == gid || slices.Contains(p.groups, uint32(gid))) {
+		return nil
+	}
+	return fmt.Errorf("peer has uid %d, gid %d and groups %v; only uid %d, root and -socket-group may connect", p.uid, p.gid, p.groups, uid)
+}
+
+func peerOf(c *net.UnixConn) (p peer, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return p, err
+	}
+	ctlErr := raw.Control(func(fd uintptr) {
+		var cred *unix.Ucred
+		if cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err != nil {
+			return
+		}
+		p.uid, p.gid = cred.Uid, cred.Gid
+		p.groups, err = peerGroups(fd)
+	})
+	return p, errors.Join(ctlErr, err)
+}
+
+// peerGroups reads SO_PEERGROUPS, an array of group ids for which x/sys has no
+// function.
+func peerGroups(fd uintptr) ([]uint32, error) {
+	groups := make([]uint32, 64)
+	for {
+		size := uint32(len(groups)) * 4 // bytes; the kernel writes how many it has
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+			uintptr(unsafe.Pointer(unsafe.SliceData(groups))), uintptr(unsafe.Pointer(&size)), 0)
+		switch {
+		case errno == 0:
+			return groups[:size/4], nil
+		case errno != unix.ERANGE || int(size/4) <= len(groups):
+			return nil, errno
+		}
+		groups = make([]uint32, size/4)
+	}
+}
