@@ -37,11 +37,7 @@ func main() {
 // run returns the exit status: 0 after a stop that was asked for, 1 for what
 // failed, 2 for a command line that can't be taken.
 func run(ctx context.Context, args []string) int {
-	executable, err := os.Executable()
-	if err != nil {
-		executable = os.Args[0]
-	}
-	c, err := pluginserver.ParseCommand(executable, args, os.Stderr)
+	c, err := pluginserver.ParseCommand(os.Args[0], args, os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -76,5 +78,50 @@ func TestMetricsAreNotServedOnTheSocketOfKong(t *testing.T) {
 	})
 	if want := "VAULT_AUTH_METRICS_LISTEN: the socket is the one that Kong connects to"; !strings.Contains(said, want) {
 		t.Errorf("it says %q", said)
+	}
+}
+
+// TestMain becomes the program where a test has started it as such.
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+const asProgram = "VAULT_AUTH_TEST_AS_PROGRAM"
+
+// command is a command line of the program, by way of a link with that name.
+func command(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	test, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), name)
+	if err := os.Symlink(test, link); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), link, args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	return cmd
+}
+
+// TestPluginIsNamedAfterTheLink to a program, not after what the link points to.
+func TestPluginIsNamedAfterTheLink(t *testing.T) {
+	for name, args := range map[string][]string{
+		"vault-auth":       {"-dump"},
+		"vault-auth-1.2.3": {"-name", "vault-auth", "-dump"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := command(t, name, args...).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var dump struct{ Plugins []struct{ Name string } }
+			if err := json.Unmarshal(out, &dump); err != nil || dump.Plugins[0].Name != "vault-auth" {
+				t.Errorf("%v, %v", dump, err)
+			}
+		})
 	}
 }

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// Command is the command line that Kong starts a plugin server with.
+// Command is the command line of a plugin server.
 type Command struct {
-	Name        string      // the plugin's name: the executable's base name
+	Name        string      // -name, the plugin's name
 	KongPrefix  string      // -kong-prefix
 	Dump        bool        // -dump
 	Version     bool        // -version
@@ -26,13 +26,17 @@ type Command struct {
 	SocketGroup int         // -socket-group as a group id, -1 for none
 }
 
-// ParseCommand reads the arguments after the executable's name. It returns
-// flag.ErrHelp after having written usage for -help, and for anything it can't
-// take an error that says what to change, which it has written too.
-func ParseCommand(executable string, args []string, stderr io.Writer) (*Command, error) {
-	c := &Command{Name: filepath.Base(executable), SocketGroup: -1}
-	f := flag.NewFlagSet(c.Name, flag.ContinueOnError)
+// ParseCommand reads a command line, the program's name included: its base name
+// is the plugin's unless -name says otherwise. A symbolic link counts by its own
+// name, since versions of a program are exchanged by turning a link to another.
+//
+// It returns flag.ErrHelp after having written usage for -help, and for anything
+// it can't take an error that says what to change, which it has written too.
+func ParseCommand(program string, args []string, stderr io.Writer) (*Command, error) {
+	c := &Command{SocketGroup: -1}
+	f := flag.NewFlagSet(filepath.Base(program), flag.ContinueOnError)
 	f.SetOutput(stderr)
+	f.StringVar(&c.Name, "name", f.Name(), "the plugin's `name`, as in Kong's configuration")
 	f.StringVar(&c.KongPrefix, "kong-prefix", "/usr/local/kong", "Kong's `prefix` directory, in which the socket is made")
 	f.BoolVar(&c.Dump, "dump", false, "print what Kong's query command must know, and exit")
 	f.BoolVar(&c.Version, "version", false, "print the version, and exit")
@@ -45,7 +49,7 @@ func ParseCommand(executable string, args []string, stderr io.Writer) (*Command,
 	}
 	err := c.check(f, *mode, *group)
 	if err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n", c.Name, err)
+		fmt.Fprintf(stderr, "%s: %v\n", f.Name(), err)
 	}
 	return c, err
 }

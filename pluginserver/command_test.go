@@ -21,6 +21,8 @@ func TestParseCommand(t *testing.T) {
 		"dump":            {[]string{"-kong-prefix", "/k", "-dump"}, &Command{Name: "vault-auth", KongPrefix: "/k", Dump: true, SocketPath: "/k/vault-auth.socket", SocketMode: 0o600, SocketGroup: -1}, ""},
 		"sidecar": {[]string{"-socket", "/run/p.sock", "-socket-mode", "0660", "-socket-group", "0", "-env-file", "/e"},
 			&Command{Name: "vault-auth", KongPrefix: "/usr/local/kong", SocketPath: "/run/p.sock", SocketMode: 0o660, SocketGroup: 0, EnvFile: "/e"}, ""},
+		"name": {[]string{"-name", "orders-auth", "-kong-prefix", "/k"},
+			&Command{Name: "orders-auth", KongPrefix: "/k", SocketPath: "/k/orders-auth.socket", SocketMode: 0o600, SocketGroup: -1}, ""},
 		"bad mode":      {[]string{"-socket-mode", "rw"}, nil, `-socket-mode "rw" is not an octal file mode such as 0600`},
 		"mode too wide": {[]string{"-socket-mode", "7777"}, nil, "not an octal file mode"},
 		"bad group":     {[]string{"-socket-group", "no such group"}, nil, "is not a group of this machine"},
@@ -29,7 +31,7 @@ func TestParseCommand(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stderr bytes.Buffer
-			got, err := ParseCommand("/usr/local/bin/vault-auth", tc.args, &stderr)
+			got, err := ParseCommand("/opt/vault-auth/vault-auth", tc.args, &stderr)
 			if tc.err != "" {
 				if err == nil || !strings.Contains(stderr.String(), tc.err) {
 					t.Errorf("got %v and %q, want %q", err, &stderr, tc.err)
