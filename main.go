@@ -29,7 +29,8 @@ import (
 var version = "0.1.0"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// Images of Kong's name SIGQUIT as their stop signal.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:]))
 }
@@ -48,6 +49,8 @@ func run(ctx context.Context, args []string) int {
 		return 0
 	case c.Dump:
 		err = pluginserver.Dump(os.Stdout, vaultauth.New(version, nil, slog.New(slog.DiscardHandler)).Plugin, c.Name, c.SocketPath)
+	case c.CheckHealth:
+		err = c.Check(ctx)
 	default:
 		err = serve(ctx, c)
 	}
@@ -76,9 +79,10 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	if own, err := filepath.Abs(c.SocketPath); err == nil && metricsAddress.String() == "unix:"+own {
 		return errors.New("VAULT_AUTH_METRICS_LISTEN: the socket is the one that Kong connects to, choose another path")
 	}
-	// After a crash of the worker that started it, nobody reads what this
-	// process prints, and a line more would be its last.
-	signal.Ignore(syscall.SIGPIPE)
+	// SIGPIPE: after a crash of the worker that started it, nobody reads what this
+	// process prints, and a line more would be its last. SIGHUP: a closed terminal
+	// is no reason to stop, and what could be reloaded is watched anyway.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 	log := pluginserver.NewLog(os.Stderr, logLevel(os.Getenv("VAULT_AUTH_LOG_LEVEL")))
 	if errSecret != nil {
 		slog.New(log).Warn("others of this user can read the process's secrets, and core dumps hold them", "reason", "dumpable", "err", errSecret)

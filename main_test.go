@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 func TestMaxCredentials(t *testing.T) {
@@ -121,6 +125,73 @@ func TestPluginIsNamedAfterTheLink(t *testing.T) {
 			var dump struct{ Plugins []struct{ Name string } }
 			if err := json.Unmarshal(out, &dump); err != nil || dump.Plugins[0].Name != "vault-auth" {
 				t.Errorf("%v, %v", dump, err)
+			}
+		})
+	}
+}
+
+// server starts the program and returns when it answers at its socket, and the
+// command that checks that.
+func server(t *testing.T) (cmd *exec.Cmd, check func() error) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "va") // t.TempDir's paths can be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "s")
+	cmd = command(t, "vault-auth", "-socket", socket)
+	log := &strings.Builder{}
+	cmd.Stderr = log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() {
+			t.Log(log)
+		}
+	})
+	check = func() error { return command(t, "vault-auth", "-check", "-socket", socket).Run() }
+	for late := time.Now().Add(30 * time.Second); check() != nil; {
+		if time.Now().After(late) {
+			t.Fatal("the server does not answer")
+		}
+	}
+	return cmd, check
+}
+
+func TestHangUpDoesNotEndTheServer(t *testing.T) {
+	cmd, check := server(t)
+	for range 3 {
+		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		if err := check(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestServerStopsInOrder at every signal that asks for it: its socket is gone.
+func TestServerStopsInOrder(t *testing.T) {
+	for name, signal := range map[string]os.Signal{
+		"SIGTERM": syscall.SIGTERM, "SIGINT": os.Interrupt, "SIGQUIT, the stop signal of Kong's image": syscall.SIGQUIT,
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd, check := server(t)
+			if err := cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+			if check() == nil {
+				t.Error("somebody answers at the socket of a server that has ended")
+			}
+			if _, err := os.Lstat(cmd.Args[2]); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the socket's file: %v", err)
 			}
 		})
 	}

@@ -20,6 +20,7 @@ type Command struct {
 	KongPrefix  string      // -kong-prefix
 	Dump        bool        // -dump
 	Version     bool        // -version
+	CheckHealth bool        // -check
 	EnvFile     string      // -env-file, "" for none
 	SocketPath  string      // -socket, or <prefix>/<name>.socket
 	SocketMode  fs.FileMode // -socket-mode
@@ -40,6 +41,7 @@ func ParseCommand(program string, args []string, stderr io.Writer) (*Command, er
 	f.StringVar(&c.KongPrefix, "kong-prefix", "/usr/local/kong", "Kong's `prefix` directory, in which the socket is made")
 	f.BoolVar(&c.Dump, "dump", false, "print what Kong's query command must know, and exit")
 	f.BoolVar(&c.Version, "version", false, "print the version, and exit")
+	f.BoolVar(&c.CheckHealth, "check", false, "exit with status 0 if a plugin server answers at the socket, else with 1")
 	f.StringVar(&c.EnvFile, "env-file", "", "`file` of NAME=VALUE lines to add to the environment, which is empty for plugin servers that Kong starts")
 	f.StringVar(&c.SocketPath, "socket", "", "`path` of the socket, for a plugin server beside Kong (default <prefix>/<name>.socket)")
 	mode := f.String("socket-mode", "0600", "file `mode` of the socket, octal")
