@@ -76,6 +76,9 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	if err != nil {
 		return fmt.Errorf("VAULT_AUTH_METRICS_LISTEN: %w", err)
 	}
+	if err := c.Inherit(); err != nil {
+		return err
+	}
 	if own, err := filepath.Abs(c.SocketPath); err == nil && metricsAddress.String() == "unix:"+own {
 		return errors.New("VAULT_AUTH_METRICS_LISTEN: the socket is the one that Kong connects to, choose another path")
 	}

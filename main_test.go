@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"kong-vault-auth/kongtest"
 )
 
 func TestMaxCredentials(t *testing.T) {
@@ -130,17 +133,21 @@ func TestPluginIsNamedAfterTheLink(t *testing.T) {
 	}
 }
 
-// server starts the program and returns when it answers at its socket, and the
-// command that checks that.
-func server(t *testing.T) (cmd *exec.Cmd, check func() error) {
+// socketPath is the path of a socket in a folder of the test's own, which t.TempDir
+// would make too long.
+func socketPath(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "va") // t.TempDir's paths can be too long for a socket
+	dir, err := os.MkdirTemp("", "va")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "s")
-	cmd = command(t, "vault-auth", "-socket", socket)
+	return filepath.Join(dir, "s")
+}
+
+// start starts a command, which ends with the test at the latest.
+func start(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
 	log := &strings.Builder{}
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
@@ -153,22 +160,34 @@ func server(t *testing.T) (cmd *exec.Cmd, check func() error) {
 			t.Log(log)
 		}
 	})
-	check = func() error { return command(t, "vault-auth", "-check", "-socket", socket).Run() }
-	for late := time.Now().Add(30 * time.Second); check() != nil; {
+}
+
+// check says whether a server answers at a socket.
+func check(t *testing.T, socket string) error {
+	return command(t, "vault-auth", "-check", "-socket", socket).Run()
+}
+
+// server starts the program and returns when it answers at its socket.
+func server(t *testing.T) (cmd *exec.Cmd, socket string) {
+	t.Helper()
+	socket = socketPath(t)
+	cmd = command(t, "vault-auth", "-socket", socket)
+	start(t, cmd)
+	for late := time.Now().Add(30 * time.Second); check(t, socket) != nil; {
 		if time.Now().After(late) {
 			t.Fatal("the server does not answer")
 		}
 	}
-	return cmd, check
+	return cmd, socket
 }
 
 func TestHangUpDoesNotEndTheServer(t *testing.T) {
-	cmd, check := server(t)
+	cmd, socket := server(t)
 	for range 3 {
 		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		if err := check(); err != nil {
+		if err := check(t, socket); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -180,18 +199,100 @@ func TestServerStopsInOrder(t *testing.T) {
 		"SIGTERM": syscall.SIGTERM, "SIGINT": os.Interrupt, "SIGQUIT, the stop signal of Kong's image": syscall.SIGQUIT,
 	} {
 		t.Run(name, func(t *testing.T) {
-			cmd, check := server(t)
+			cmd, socket := server(t)
 			if err := cmd.Process.Signal(signal); err != nil {
 				t.Fatal(err)
 			}
 			if err := cmd.Wait(); err != nil {
 				t.Error(err)
 			}
-			if check() == nil {
-				t.Error("somebody answers at the socket of a server that has ended")
-			}
-			if _, err := os.Lstat(cmd.Args[2]); !errors.Is(err, fs.ErrNotExist) {
+			if _, err := os.Lstat(socket); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("the socket's file: %v", err)
+			}
+		})
+	}
+}
+
+// passOn has a command inherit a listener as systemd's services do.
+func passOn(t *testing.T, cmd *exec.Cmd, listener *os.File) *exec.Cmd {
+	t.Helper()
+	sh := exec.CommandContext(t.Context(), "/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`}, cmd.Args...)...)
+	sh.Env = append(cmd.Env, "LISTEN_FDS=1")
+	sh.ExtraFiles = []*os.File{listener} // becomes descriptor 3
+	return sh
+}
+
+// TestInheritedSocketOutlivesTheServer: what connects while no server runs is
+// answered by the next one.
+func TestInheritedSocketOutlivesTheServer(t *testing.T) {
+	socket := socketPath(t)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	file, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	before, err := os.Lstat(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, end := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL, syscall.SIGTERM} {
+		answered := make(chan error, 1)
+		go func() {
+			_, err := kongtest.NewClient(socket).StartInstance("vault-auth", []byte("{}"))
+			answered <- err
+		}()
+		cmd := passOn(t, command(t, "vault-auth"), file)
+		start(t, cmd)
+		if err := <-answered; err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Process.Signal(end); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err != nil && end == syscall.SIGTERM {
+			t.Error(err)
+		}
+		after, err := os.Lstat(socket)
+		if err != nil || !os.SameFile(before, after) {
+			t.Errorf("after %s the socket's file is another: %v", end, err)
+		}
+	}
+}
+
+func TestSocketThatCannotBeInheritedIsRefused(t *testing.T) {
+	tcp, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	unix, err := net.ListenUnix("unix", &net.UnixAddr{Name: socketPath(t), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close()
+	for name, tt := range map[string]struct {
+		listener interface{ File() (*os.File, error) }
+		args     []string
+		says     string
+	}{
+		"no unix socket": {tcp, nil, "must be one unix stream socket"},
+		"another path":   {unix, []string{"-socket", "/run/another"}, "-socket is /run/another, and the socket that was passed on (LISTEN_FDS) is at " + unix.Addr().String()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file, err := tt.listener.File()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			out, err := passOn(t, command(t, "vault-auth", tt.args...), file).CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), tt.says) {
+				t.Errorf("%v, it says %q", err, out)
 			}
 		})
 	}

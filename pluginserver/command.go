@@ -11,7 +11,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
-	"time"
 )
 
 // Command is the command line of a plugin server.
@@ -25,6 +24,9 @@ type Command struct {
 	SocketPath  string      // -socket, or <prefix>/<name>.socket
 	SocketMode  fs.FileMode // -socket-mode
 	SocketGroup int         // -socket-group as a group id, -1 for none
+
+	socketGiven bool // -socket is there
+	inherited   *Socket
 }
 
 // ParseCommand reads a command line, the program's name included: its base name
@@ -60,7 +62,8 @@ func (c *Command) check(f *flag.FlagSet, mode, group string) error {
 	if f.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q: see -help", f.Arg(0))
 	}
-	if c.SocketPath == "" {
+	c.socketGiven = c.SocketPath != ""
+	if !c.socketGiven {
 		c.SocketPath = filepath.Join(c.KongPrefix, c.Name+".socket")
 	}
 	m, err := strconv.ParseUint(mode, 8, 32)
@@ -80,40 +83,42 @@ func (c *Command) check(f *flag.FlagSet, mode, group string) error {
 	return nil
 }
 
-// takeoverEvery is how often a server looks whether its path is another's.
-const takeoverEvery = 3 * time.Second
-
-// takeoverPatience is how long a server whose worker seems to live stays after
-// its path was taken. By then a worker that was replaced is exiting and starts
-// nothing any more.
-const takeoverPatience = time.Minute
+// Inherit takes over the socket that systemd passes on, if it does (LISTEN_FDS):
+// the command's socket is then that one.
+func (c *Command) Inherit() error {
+	s, err := inheritSocket()
+	if s == nil || err != nil {
+		return err
+	}
+	if c.socketGiven && c.SocketPath != s.path {
+		return fmt.Errorf("-socket is %s, and the socket that was passed on (LISTEN_FDS) is at %s: leave -socket out, or make them equal", c.SocketPath, s.path)
+	}
+	c.inherited, c.SocketPath = s, s.path
+	return nil
+}
 
 // ListenAndServe serves a plugin on the command's socket until ctx ends or
 // another server has taken the path over. It returns nil after either.
 func (c *Command) ListenAndServe(ctx context.Context, p Plugin, log *Log) error {
-	socket, err := ListenSocket(c.SocketPath, c.SocketMode, c.SocketGroup)
-	if err != nil {
-		return err
+	socket := c.inherited
+	if socket == nil {
+		var err error
+		if socket, err = ListenSocket(c.SocketPath, c.SocketMode, c.SocketGroup); err != nil {
+			return err
+		}
 	}
 	s := NewServer(p, Options{Name: c.Name, Log: log, Allow: PeerCheck(os.Getuid(), c.SocketGroup)})
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	defer context.AfterFunc(ctx, func() {
-		if errors.Is(socket.taken(), errTaken) {
-			s.Leave()
-		}
-	})()
 	parent := os.Getppid()
-	needless := func(replaced bool, since time.Duration) bool {
-		if replaced {
-			s.Leave()
-		}
-		return orphaned(parent) || replaced && since >= takeoverPatience
-	}
 	go func() {
-		if socket.WatchTakeover(ctx, takeoverEvery, needless, s.idle) {
+		if s.keepPath(ctx, socket, func() bool { return orphaned(parent) }) {
 			s.logger.Info("the socket leads here no more, leaving", "reason", "takeover")
 			stop()
+		}
+		// Is there another server for Kong, or soon?
+		if socket.inherited || errors.Is(socket.Found(), errTaken) {
+			s.Leave(true)
 		}
 	}()
 	if err := s.Serve(ctx, socket); err != nil && !errors.Is(err, fs.ErrClosed) {

@@ -25,7 +25,7 @@ type conn struct {
 	event  Event
 	exits  sync.WaitGroup // exits that the deadline has made
 
-	busy atomic.Bool // a call has begun and not been answered
+	steps atomic.Uint64 // one as a call begins, one when it is answered
 }
 
 // errClosing ends a connection without a word in the log: this side means it.
@@ -51,14 +51,14 @@ func (c *conn) serve() {
 			}
 			return
 		}
-		c.busy.Store(true)
+		c.steps.Add(1)
 		err = c.call(buf)
 		if err == nil {
 			// What was told with an event's end is answered before Kong reads
 			// that end. Closing before that would fail the request.
 			err = c.event.drain()
 		}
-		c.busy.Store(false)
+		c.steps.Add(1)
 		if err != nil {
 			if !errors.Is(err, errClosing) {
 				c.server.logger.Debug("connection closed", "err", err)
@@ -129,11 +129,12 @@ func (c *conn) answer(sequence int64, ret *kong_plugin_protocol.RpcReturn) error
 // without an answer: Kong then starts the instance anew and asks again. A server
 // that is leaving makes use of that.
 func (c *conn) handleEvent(call eventCall) error {
-	if c.server.sendsAway() {
-		return errClosing
-	}
 	in, ok := c.server.instances.use(call.instance)
 	if !ok {
+		return errClosing
+	}
+	if c.server.sendsAway(in) {
+		in.done(time.Now())
 		return errClosing
 	}
 	e := &c.event

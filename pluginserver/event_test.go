@@ -355,20 +355,34 @@ func TestRpcCallThatCannotBeDecodedClosesTheConnection(t *testing.T) {
 }
 
 // A server that is leaving closes a connection only in answer to an event, which
-// Kong then runs elsewhere, and one at a time: a worker that has come over uses
-// ids that are unknown here.
-func TestALeavingServerSendsEventsAwayOneByOne(t *testing.T) {
+// Kong then runs elsewhere: after it has started an instance, which may be here
+// again, and then one event is answered.
+func TestALeavingServerSendsEventsAway(t *testing.T) {
 	s := serve(t, func(*pluginserver.Event) pluginserver.Verdict { return pluginserver.Pass() }, pluginserver.Options{})
 	s.Access(t, &kongtest.Request{})
 	s.Server.Leave()
-	_, err := s.Server.HandleEvent(s.ID, "access", &kongtest.Request{})
-	var call *kongtest.CallError
-	if !errors.As(err, &call) || !call.Retried() {
-		t.Errorf("the first event: %v, want an error on which Kong runs it again", err)
+	sentAway := func(in *servertest.Instance) {
+		t.Helper()
+		_, err := in.Server.HandleEvent(in.ID, "access", &kongtest.Request{})
+		var call *kongtest.CallError
+		if !errors.As(err, &call) || !call.Retried() {
+			t.Errorf("%v, want an error on which Kong runs the event again", err)
+		}
 	}
-	other := s.Server.Start(t, "{}")
-	other.Access(t, &kongtest.Request{})
+	for range 3 {
+		sentAway(s)
+		again := s.Server.Start(t, "{}")
+		again.Access(t, &kongtest.Request{})
+		sentAway(again)
+	}
+}
+
+// A worker that has nothing to do keeps its connections for a minute.
+func TestALeavingServerGoesOnceNothingIsHeard(t *testing.T) {
+	s := serve(t, func(*pluginserver.Event) pluginserver.Verdict { return pluginserver.Pass() }, pluginserver.Options{Grace: time.Hour})
 	s.Access(t, &kongtest.Request{})
+	s.Server.Leave()
+	s.Server.Stop(t)
 }
 
 // A worker may send a call over a pooled connection at any moment. When the

@@ -24,6 +24,7 @@ type instance struct {
 	lastUsed atomic.Int64 // Unix nanoseconds
 	running  atomic.Int32 // events
 	closed   atomic.Bool
+	spent    atomic.Bool // its one event on a server that is leaving has been
 }
 
 // instances is the table of live instances. It is safe for concurrent use.

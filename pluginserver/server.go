@@ -41,8 +41,7 @@ type Server struct {
 	ctx    context.Context // ends when the server has stopped
 	cancel context.CancelFunc
 
-	leaving  atomic.Bool  // another server is there for Kong
-	sentAway atomic.Int64 // when the last event was, Unix nanoseconds
+	leaving atomic.Int64 // since when, in Unix nanoseconds, another server is there for Kong; 0 if none is
 
 	mu    sync.Mutex // guards conns
 	conns map[*conn]struct{}
@@ -135,42 +134,41 @@ func (s *Server) add(c *conn) {
 	})
 }
 
-// idle reports whether no event is running and nothing else is being answered.
-func (s *Server) idle() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		if c.busy.Load() {
-			return false
-		}
-	}
-	return true
+// calls counts what Kong has asked for over the connections that there are, and
+// reports whether something of it is not answered yet.
+func (s *Server) calls() (count uint64, busy bool) {
+	s.each(func(c *conn) {
+		steps := c.steps.Load()
+		count += steps
+		busy = busy || steps%2 == 1
+	})
+	return count, busy
 }
 
-// Leave makes Kong's workers go over to the server that has taken the socket's
-// path, while everything is still answered.
-func (s *Server) Leave() { s.leaving.Store(true) }
-
-// sendAwayEvery is how often a server that is leaving refuses an event. Once is
-// enough to make a worker start its instances elsewhere; from then on the ids
-// that it uses are unknown here. To refuse all of them could make one request
-// go through every connection that its worker has.
-const sendAwayEvery = 100 * time.Millisecond
+// Leave makes Kong's workers go over to another server that has taken the
+// socket's path, or will get the connections that wait there, while everything
+// is still answered; or not any more.
+func (s *Server) Leave(leaving bool) {
+	if !leaving {
+		s.leaving.Store(0)
+		return
+	}
+	s.leaving.CompareAndSwap(0, time.Now().UnixNano())
+}
 
 // sendsAway reports whether an event is to be refused so that Kong runs it at
-// another server.
+// another server: all of instances that were started before this one began to
+// leave, and all but the first of those that were started since. So each request
+// is refused once or twice, and each refusal takes one of its worker's
+// connections: when none is left, the next is to the other server.
 //
-// Connections are closed in answer to an event only, and not when the server
-// stops: Kong repeats an event whose connection has ended, but answers 500 when
-// that happens to the start of an instance, or to a call that it is just
-// sending. New workers too can have connections to an old server, made before
-// the new one listened.
-func (s *Server) sendsAway() bool {
-	if !s.leaving.Load() {
-		return false
-	}
-	now, last := time.Now().UnixNano(), s.sentAway.Load()
-	return now-last >= int64(sendAwayEvery) && s.sentAway.CompareAndSwap(last, now)
+// Connections are closed in answer to an event only: Kong repeats an event whose
+// connection has ended, but answers 500 when that happens to the start of an
+// instance, or to a call that it is just sending. New workers too can have
+// connections to an old server, made before the new one listened.
+func (s *Server) sendsAway(in *instance) bool {
+	since := s.leaving.Load()
+	return since != 0 && (in.started.UnixNano() < since || in.spent.Swap(true))
 }
 
 // linger is how long Kong may take to let go of connections that have ended.
@@ -179,27 +177,64 @@ const linger = 250 * time.Millisecond
 // shutdown answers what comes until Kong's workers have gone, or the grace is
 // over. A handler that is stuck must not keep the process.
 func (s *Server) shutdown() {
-	if !within(s.grace, s.wg.Wait) {
-		s.each((*conn).halfClose)
-		within(linger, s.wg.Wait)
+	gone := make(chan struct{})
+	go func() { s.wg.Wait(); close(gone) }()
+	if !s.drain(gone) {
+		s.part()
+		within(linger, gone)
 	}
 	s.cancel()
 	s.each(func(c *conn) { c.nc.Close() })
 	s.instances.dropAll()
 }
 
-// within waits for what wait waits for, and no longer than d. It reports whether
-// that was long enough.
-func within(d time.Duration, wait func()) bool {
-	done := make(chan struct{})
-	go func() { wait(); close(done) }()
+// quiet is how long a server that is leaving must have heard nothing before it
+// goes: Kong's workers then have no connection to it that they still use.
+const quiet = 100 * time.Millisecond
+
+// drain waits until Kong has closed all connections, which it reports, or the
+// grace is over, or a server that is leaving hears nothing any more.
+func (s *Server) drain(gone <-chan struct{}) bool {
+	late := time.NewTimer(s.grace)
+	defer late.Stop()
+	look := time.NewTicker(quiet)
+	defer look.Stop()
+	before, _ := s.calls()
+	for {
+		select {
+		case <-gone:
+			return true
+		case <-late.C:
+			return false
+		case <-look.C:
+			count, busy := s.calls()
+			if s.leaving.Load() != 0 && !busy && count == before {
+				return false
+			}
+			before = count
+		}
+	}
+}
+
+// part ends this side of the connections one after the other. Were it all at
+// once, a worker that repeats an event, and first starts an instance, could do
+// that over a connection of whose end it has not read yet.
+func (s *Server) part() {
+	var conns []*conn
+	s.each(func(c *conn) { conns = append(conns, c) })
+	for _, c := range conns {
+		c.halfClose()
+		time.Sleep(min(time.Millisecond, linger/time.Duration(len(conns))))
+	}
+}
+
+// within waits for done, and no longer than d.
+func within(d time.Duration, done <-chan struct{}) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-done:
-		return true
 	case <-t.C:
-		return false
 	}
 }
 

@@ -1,14 +1,17 @@
 package pluginserver
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"golang.org/x/sys/unix"
 )
 
 // maxSocketPath is the longest path, in bytes, that a unix socket's address
@@ -16,12 +19,18 @@ import (
 const maxSocketPath = 107
 
 // Socket is a listening unix socket at a path that other servers may take
-// over: `kong reload` starts a new server on the path while the old one still
-// serves.
+// over: an upgrade in place, or `kong reload` with a start command, starts a new
+// server on the path while the old one still serves.
 type Socket struct {
-	*net.UnixListener
-	path string
-	own  os.FileInfo
+	path      string
+	mode      fs.FileMode
+	gid       int  // -1 for none
+	inherited bool // whoever passed it on has bound it, and binds or removes it
+
+	mu       sync.Mutex // guards the rest
+	listener *net.UnixListener
+	own      os.FileInfo // the file that leads to the listener
+	closed   bool
 }
 
 // ListenSocket listens at path, with a file mode, and with a group if gid is
@@ -29,56 +38,123 @@ type Socket struct {
 // that the path always leads to a server, and never to one that may not be
 // spoken to yet. Errors name the path.
 func ListenSocket(path string, mode fs.FileMode, gid int) (*Socket, error) {
-	temporary := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%d-%x", os.Getpid(), time.Now().UnixNano()&0xffffff))
-	for _, p := range []string{path, temporary} {
-		if len(p) > maxSocketPath {
-			return nil, fmt.Errorf("socket path %s has %d bytes, a unix socket's path may have %d: use a shorter Kong prefix", p, len(p), maxSocketPath)
-		}
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
-	if err != nil {
-		return nil, fmt.Errorf("listen on socket %s: %w", path, err)
-	}
-	l.SetUnlinkOnClose(false)
-	s := &Socket{UnixListener: l, path: path}
-	if err := s.place(temporary, mode, gid); err != nil {
-		l.Close()
-		os.Remove(temporary)
-		return nil, fmt.Errorf("listen on socket %s: %w", path, err)
+	s := &Socket{path: path, mode: mode, gid: gid}
+	if err := s.bind(os.Rename); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Socket) place(temporary string, mode fs.FileMode, gid int) (err error) {
-	if gid >= 0 {
-		if err := os.Chown(temporary, -1, gid); err != nil {
-			return err
-		}
+// inheritSocket returns the socket that systemd has passed on, by its protocol
+// (LISTEN_FDS), or nil if it hasn't.
+func inheritSocket() (*Socket, error) {
+	listeners, err := activation.Listeners()
+	if err != nil || len(listeners) == 0 {
+		return nil, err
 	}
-	if err := os.Chmod(temporary, mode); err != nil {
-		return err
+	l, ok := listeners[0].(*net.UnixListener)
+	if !ok || len(listeners) > 1 || !filepath.IsAbs(l.Addr().String()) {
+		return nil, errors.New("what was passed on (LISTEN_FDS) must be one unix stream socket: give the socket unit a single ListenStream=, with a path")
 	}
-	if s.own, err = os.Lstat(temporary); err != nil {
-		return err
+	s := &Socket{path: l.Addr().String(), gid: -1, inherited: true, listener: l}
+	s.own, err = os.Lstat(s.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("socket that was passed on: %w", err)
 	}
-	return os.Rename(temporary, s.path)
+	return s, nil
 }
 
-// Close stops listening and removes the socket if the path is still its own.
+// bind makes the socket under a name of its own and lets move take it to the
+// path.
+func (s *Socket) bind(move func(from, to string) error) error {
+	temporary := filepath.Join(filepath.Dir(s.path), fmt.Sprintf(".%d-%x", os.Getpid(), time.Now().UnixNano()&0xffffff))
+	for _, p := range []string{s.path, temporary} {
+		if len(p) > maxSocketPath {
+			return fmt.Errorf("socket path %s has %d bytes, a unix socket's path may have %d: use a shorter one", p, len(p), maxSocketPath)
+		}
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
+	if err != nil {
+		return fmt.Errorf("listen on socket %s: %w", s.path, err)
+	}
+	l.SetUnlinkOnClose(false)
+	own, err := s.place(temporary, move)
+	if err != nil {
+		l.Close()
+		os.Remove(temporary)
+		return fmt.Errorf("listen on socket %s: %w", s.path, err)
+	}
+	s.listener, s.own = l, own
+	return nil
+}
+
+func (s *Socket) place(temporary string, move func(from, to string) error) (os.FileInfo, error) {
+	if s.gid >= 0 {
+		if err := os.Chown(temporary, -1, s.gid); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.Chmod(temporary, s.mode); err != nil {
+		return nil, err
+	}
+	own, err := os.Lstat(temporary)
+	if err != nil {
+		return nil, err
+	}
+	return own, move(temporary, s.path)
+}
+
+// Accept returns the next connection.
+func (s *Socket) Accept() (net.Conn, error) {
+	for {
+		l := s.current()
+		c, err := l.Accept()
+		if err == nil || l == s.current() {
+			return c, err
+		}
+	}
+}
+
+// Addr is the socket's path.
+func (s *Socket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix"} }
+
+func (s *Socket) current() *net.UnixListener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listener
+}
+
+// Close stops listening and removes the socket's file, if the path still leads
+// here and the socket was not passed on.
 func (s *Socket) Close() error {
-	if s.taken() == nil {
-		if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return errors.Join(err, s.UnixListener.Close())
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil // the file's number may be another's by now
 	}
-	return s.UnixListener.Close()
+	s.closed = true
+	var err error
+	if !s.inherited && s.found() == nil {
+		err = os.Remove(s.path)
+	}
+	return errors.Join(err, s.listener.Close())
 }
 
-// errTaken says that the path leads to somebody else's socket.
-var errTaken = errors.New("another plugin server listens on this socket's path")
+var (
+	// errTaken says that the path leads to somebody else's socket.
+	errTaken = errors.New("another plugin server listens on this socket's path")
+	// errInherited says what to do when only who passed the socket on can do it.
+	errInherited = errors.New("its file was removed, and only who passed it on can make another (systemctl restart vault-auth.socket)")
+)
 
-// taken returns nil while the path is this socket's.
-func (s *Socket) taken() error {
+// Found returns nil while the path leads here.
+func (s *Socket) Found() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.found()
+}
+
+func (s *Socket) found() error {
 	now, err := os.Lstat(s.path)
 	if err != nil {
 		return err
@@ -89,34 +165,25 @@ func (s *Socket) taken() error {
 	return nil
 }
 
-// WatchTakeover returns when this server isn't needed any more and idle says that
-// nothing is in flight, and tells whether that is why it returned, and not
-// ctx's end. A server whose worker crashed has nobody else to tell it.
-//
-// While the path isn't this server's, needless is asked whether to leave:
-// whether the path leads to another server, and for how long it hasn't led
-// here. To leave while the worker still lives would be wrong: it would start
-// another server, which would take the path from the new worker's.
-func (s *Socket) WatchTakeover(ctx context.Context, every time.Duration, needless func(replaced bool, since time.Duration) bool, idle func() bool) bool {
-	t := time.NewTicker(every)
-	defer t.Stop()
-	var lost time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return false
-		case now := <-t.C:
-			err := s.taken()
-			if err == nil {
-				lost = time.Time{}
-				continue
-			}
-			if lost.IsZero() {
-				lost = now
-			}
-			if needless(errors.Is(err, errTaken), now.Sub(lost)) && idle() {
-				return true
-			}
-		}
+// Restore listens at the path again after its file was removed. It fails, and
+// changes nothing, if another server has the path by then.
+func (s *Socket) Restore() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return net.ErrClosed
+	case s.inherited:
+		return errInherited
 	}
+	old := s.listener
+	if err := s.bind(moveToFree); err != nil {
+		return err
+	}
+	return old.Close()
+}
+
+// moveToFree renames a file unless there is one of the new name.
+func moveToFree(from, to string) error {
+	return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 }

@@ -1,12 +1,13 @@
 package pluginserver
 
 import (
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func socketDir(t *testing.T) string {
@@ -44,62 +45,95 @@ func TestSocketIsPrivateAndRemovedAtClose(t *testing.T) {
 	}
 }
 
-func TestASecondServerTakesThePathOver(t *testing.T) {
-	path := filepath.Join(socketDir(t), "p.socket")
-	first := listen(t, path)
-	second := listen(t, path)
-	busy, asked := true, 0
-	needless := func(replaced bool, since time.Duration) bool {
-		asked++
-		return replaced && since > 3*time.Millisecond
-	}
-	if !first.WatchTakeover(t.Context(), time.Millisecond, needless, func() bool { busy = !busy; return busy }) || asked < 3 {
-		t.Errorf("the first server does not notice, or leaves at once (after %d looks)", asked)
-	}
-	if err := first.Close(); err != nil {
-		t.Error(err)
-	}
-	accepted := make(chan error, 1)
+// reaches reports whether a connection to the path ends up at a socket.
+func reaches(t *testing.T, path string, s *Socket) bool {
+	t.Helper()
+	accepted := make(chan net.Conn, 1)
 	go func() {
-		c, err := second.Accept()
-		if err == nil {
-			c.Close()
+		if c, err := s.Accept(); err == nil {
+			accepted <- c
 		}
-		accepted <- err
+		close(accepted)
 	}()
 	c, err := net.Dial("unix", path)
 	if err != nil {
-		t.Fatalf("the second server's socket went with the first server: %v", err)
+		return false
 	}
-	c.Close()
-	if err := <-accepted; err != nil {
-		t.Error(err)
+	defer c.Close()
+	other := <-accepted
+	if other == nil {
+		return false
+	}
+	return other.Close() == nil
+}
+
+func TestASecondServerTakesThePathOver(t *testing.T) {
+	path := filepath.Join(socketDir(t), "p.socket")
+	first, second := listen(t, path), listen(t, path)
+	if err := first.Found(); !errors.Is(err, errTaken) {
+		t.Errorf("the first server's path: %v", err)
+	}
+	for range 2 {
+		if err := first.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if !reaches(t, path, second) {
+		t.Error("the second server's socket went with the first server")
 	}
 	if err := second.Close(); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestASocketThatWasRemovedIsNotTakenForReplaced(t *testing.T) {
+func TestSocketThatWasRemovedComesBack(t *testing.T) {
 	path := filepath.Join(socketDir(t), "p.socket")
 	s := listen(t, path)
+	defer s.Close()
+	accepted := make(chan error, 1)
+	go func() { // accepts throughout
+		_, err := s.Accept()
+		accepted <- err
+	}()
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	s.WatchTakeover(t.Context(), time.Millisecond, func(replaced bool, _ time.Duration) bool {
-		if replaced {
-			t.Error("there is no other server")
-		}
-		return true
-	}, func() bool { return true })
-	if err := s.Close(); err != nil {
+	if err := s.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 || s.Found() != nil {
+		t.Errorf("%v, %v, %v", info, err, s.Found())
+	}
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := <-accepted; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestSocketIsNotTakenBackFromAnotherServer(t *testing.T) {
+	path := filepath.Join(socketDir(t), "p.socket")
+	first := listen(t, path)
+	defer first.Close()
+	second := listen(t, path)
+	defer second.Close()
+	if err := first.Restore(); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("got %v", err)
+	}
+	if !reaches(t, path, second) {
+		t.Error("the path doesn't lead to the second server")
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 
 func TestSocketPathThatIsTooLongIsNamed(t *testing.T) {
 	_, err := ListenSocket("/tmp/"+strings.Repeat("x", 103), 0o600, -1)
-	if err == nil || !strings.Contains(err.Error(), "use a shorter Kong prefix") {
+	if err == nil || !strings.Contains(err.Error(), "use a shorter one") {
 		t.Errorf("got %v", err)
 	}
 }

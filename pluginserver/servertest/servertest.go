@@ -52,7 +52,7 @@ func Serve(t testing.TB, plugin func(*slog.Logger) pluginserver.Plugin, o plugin
 		o.Grace = grace
 	}
 	server := pluginserver.NewServer(plugin(slog.New(s.Log)), o)
-	s.Leave = server.Leave
+	s.Leave = func() { server.Leave(true) }
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, l) }()

@@ -1,0 +1,67 @@
+package pluginserver
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+)
+
+const (
+	// lookEvery is how often a server looks where its socket's path leads.
+	lookEvery = time.Second
+
+	// takeoverPatience is how long a server whose parent lives stays after another
+	// has taken its path. Was it started by a worker of Kong's, and left at once,
+	// the worker would start another, which would take the path from the new
+	// worker's. By then that worker is exiting and starts nothing any more.
+	takeoverPatience = 10 * time.Second
+)
+
+// keepPath looks until ctx ends where the socket's path leads. It has the socket
+// restored when its file was removed, and sends Kong to the server that has taken
+// the path, until that one is gone. It returns true when this server isn't needed
+// any more and nothing is in flight: another has had the path for a while, or
+// whoever started this one is gone and has nobody to tell it.
+func (s *Server) keepPath(ctx context.Context, socket *Socket, orphaned func() bool) (needless bool) {
+	t := time.NewTicker(lookEvery)
+	defer t.Stop()
+	var taken time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case now := <-t.C:
+			err := socket.Found()
+			s.Leave(errors.Is(err, errTaken))
+			switch {
+			case err == nil:
+				taken = time.Time{}
+				continue
+			case !errors.Is(err, errTaken):
+				taken = time.Time{}
+			case taken.IsZero():
+				taken = now
+				s.logger.Info("another plugin server has taken the socket, Kong is sent there", "reason", "takeover")
+			}
+			enough := !taken.IsZero() && now.Sub(taken) >= takeoverPatience
+			if enough || orphaned() {
+				if _, busy := s.calls(); !busy {
+					return true
+				}
+				continue
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				s.restore(socket)
+			}
+		}
+	}
+}
+
+func (s *Server) restore(socket *Socket) {
+	if err := socket.Restore(); err != nil {
+		s.logger.Error("Kong can't connect to this plugin server", "reason", "socket", "socket", socket.path, "err", err)
+		return
+	}
+	s.logger.Warn("the socket's file was removed, and is there again", "reason", "socket", "socket", socket.path)
+}
