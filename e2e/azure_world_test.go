@@ -144,13 +144,16 @@ func (a *azure) gateway(config object, env []string) gateway {
 	return a.startUnderWatch(route{"/", []object{{"name": "vault-auth", "config": config}}}, env, &a.hidden)
 }
 
-// allLevels is all that a gateway has logged.
+// allLevels is all that a gateway and its plugin server have logged.
 func allLevels(g gateway) string {
+	var b strings.Builder
+	if server := g.Server(); server != nil {
+		b.WriteString(server.output.String())
+	}
 	s, ok := g.(*simulated)
 	if !ok {
-		return g.Log()
+		return b.String() + g.Log()
 	}
-	var b strings.Builder
 	for _, line := range s.ErrorLog() {
 		b.WriteString("[" + line.Level + "] " + line.Text + "\n")
 	}

@@ -92,8 +92,8 @@ func TestVaultTokenComesFromKongsEnvironment(t *testing.T) {
 	}
 }
 
-// TestVaultObjectComesFromTheNodesEnvironment: nginx hands a plugin server
-// only the variables that nginx_main_env names.
+// TestVaultObjectComesFromTheNodesEnvironment: of Kong's own, nginx hands a plugin
+// server that Kong starts only what nginx_main_env names.
 func TestVaultObjectComesFromTheNodesEnvironment(t *testing.T) {
 	w := newWorld(t)
 	p := w.credential(nil)
@@ -105,15 +105,17 @@ func TestVaultObjectComesFromTheNodesEnvironment(t *testing.T) {
 	named := "KONG_NGINX_MAIN_ENV=KONG_VAULT_HCV_HOST; env KONG_VAULT_HCV_PORT; env KONG_VAULT_HCV_MOUNT; env KONG_VAULT_HCV_KV; env KONG_VAULT_HCV_TOKEN"
 	for _, tt := range []struct {
 		name string
+		by   supervisor
 		env  []string
 		want int
 	}{
-		{"passed on", append(env, named), 200},
-		{"not passed on", env, 500},
+		{"its own", apart, env, 200},
+		{"passed on", kong, append(env, named), 200},
+		{"not passed on", kong, env, 500},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := w.in(t)
-			g := start(t, config, tt.env...)
+			g := startBy(t, tt.by, config, tt.env...)
 			if a := w.get(g, "/", p.header()); a.Status != tt.want {
 				t.Errorf("%d %s, want %d", a.Status, a.Body, tt.want)
 			}

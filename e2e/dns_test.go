@@ -117,10 +117,10 @@ func TestVaultWhoseNameGoesAwayIsSurvived(t *testing.T) {
 			known, unread := w.credentials(10), w.credential(nil)
 			proxy, _ := w.behindProxy(nil)
 			hcv := w.hcv(object{"ttl": 0.2, "host": "vault.test", "port": portOf(proxy.URL)})
-			g := &simulated{kongtest.Start(t, kongtest.Options{
+			g := &simulated{t: t, Gateway: kongtest.Start(t, kongtest.Options{
 				Config: w.declare(consumers(), w.guarded("/", object{"hcv": hcv})), Plugins: []string{pluginAsking(t, names)},
 				MainEnv: quickExit + "; env GODEBUG=netdns=go", // as the plugin is without cgo
-			}), t, ""}
+			})}
 			w.warm(g, known)
 
 			w.survives(g, known, unread, ordeal{

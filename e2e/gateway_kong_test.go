@@ -8,13 +8,13 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 )
 
 // genuine is a Kong of the machine: the program that E2E_KONG names.
 type genuine struct {
+	deployment
 	t      *testing.T
 	prefix string
 	env    []string
@@ -23,16 +23,9 @@ type genuine struct {
 	admin  string // address of the Admin API
 }
 
-// startKong starts it as its documentation says for external plugins, with a
-// prefix folder of its own.
-func startKong(t *testing.T, kongYML string, env []string) (gateway, error) {
-	// Not in t.TempDir: a unix socket's path ends at 107 bytes.
-	prefix, err := os.MkdirTemp("", "kong-*")
-	if err != nil {
-		return nil, err
-	}
-	t.Cleanup(func() { os.RemoveAll(prefix) })
-	k := &genuine{t: t, prefix: prefix}
+// startKong starts it as its documentation says for external plugins.
+func startKong(t *testing.T, kongYML, prefix string, d deployment, env []string) (_ gateway, err error) {
+	k := &genuine{deployment: d, t: t, prefix: prefix}
 	for _, addr := range []*string{&k.proxy, &k.h2, &k.admin} {
 		if *addr, err = freeAddr(); err != nil {
 			return nil, err
@@ -53,14 +46,16 @@ func startKong(t *testing.T, kongYML string, env []string) (gateway, error) {
 		"KONG_PLUGINS=bundled,vault-auth,early-auth",
 		"KONG_PLUGINSERVER_NAMES=vault-auth,early-auth",
 	)
-	for _, name := range []string{"vault-auth", "early-auth"} {
-		setting := "KONG_PLUGINSERVER_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-		program := filepath.Join(plugins, name)
-		k.env = append(k.env,
-			setting+"_SOCKET="+k.path(name+".socket"),
-			setting+"_START_CMD="+program+" -kong-prefix "+prefix,
-			setting+"_QUERY_CMD="+program+" -dump",
-		)
+	if os.Getuid() == 0 {
+		// Else its workers are nobody, who may not speak to root's plugin servers.
+		k.env = append(k.env, "KONG_NGINX_USER=root root")
+	}
+	for _, server := range d.servers {
+		setting := "KONG_PLUGINSERVER_" + strings.ToUpper(strings.ReplaceAll(server.Name, "-", "_"))
+		k.env = append(k.env, setting+"_SOCKET="+server.Socket, setting+"_QUERY_CMD="+server.QueryCommand)
+		if server.StartCommand != "" {
+			k.env = append(k.env, setting+"_START_CMD="+server.StartCommand)
+		}
 	}
 	k.env = append(k.env, env...)
 	if err := k.command("start", "-p", prefix); err != nil {
@@ -77,7 +72,7 @@ func freeAddr() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-func (k *genuine) path(name string) string { return filepath.Join(k.prefix, name) }
+func (k *genuine) path(name string) string { return k.prefix + "/" + name }
 
 func (k *genuine) declare(kongYML string) error {
 	return os.WriteFile(k.path("declared.yml"), []byte(kongYML), 0o600)
@@ -92,9 +87,8 @@ func (k *genuine) command(args ...string) error {
 	return nil
 }
 
-func (k *genuine) URL() string    { return "http://" + k.proxy }
-func (k *genuine) H2URL() string  { return "http://" + k.h2 }
-func (k *genuine) Prefix() string { return k.prefix }
+func (k *genuine) URL() string   { return "http://" + k.proxy }
+func (k *genuine) H2URL() string { return "http://" + k.h2 }
 
 func (k *genuine) Configure(kongYML string) error {
 	resp, err := http.Post("http://"+k.admin+"/config", "application/json", bytes.NewReader([]byte(kongYML)))

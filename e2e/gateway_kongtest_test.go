@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,34 +11,28 @@ import (
 // simulated is kongtest's gateway.
 type simulated struct {
 	*kongtest.Gateway
-	t      *testing.T
-	prefix string
+	deployment
+	t *testing.T
 }
 
-// maxRetries is how often the event of one request may run again because the
-// plugin doesn't know the instance: after a reload or a restart, an instance
-// of either worker, and once more.
-const maxRetries = 3
+// maxRetries is how often the event of one request may run again because the plugin
+// doesn't know the instance, or is leaving: after a reload, a restart or an upgrade,
+// for some of the connections that its worker has to the old plugin server.
+const maxRetries = 10
 
-func startKongtest(t *testing.T, kongYML string, env []string) (gateway, error) {
-	prefix, err := os.MkdirTemp("", "kong-*")
-	if err != nil {
-		return nil, err
-	}
-	t.Cleanup(func() { os.RemoveAll(prefix) })
+func startKongtest(t *testing.T, kongYML, prefix string, d deployment, env []string) (gateway, error) {
 	g := kongtest.Start(t, kongtest.Options{
-		Config:     kongYML,
-		Plugins:    []string{filepath.Join(plugins, "vault-auth"), filepath.Join(plugins, "early-auth")},
-		Prefix:     prefix,
-		Env:        append(os.Environ(), env...),
-		MainEnv:    lookup(env, "KONG_NGINX_MAIN_ENV"),
-		MaxRetries: maxRetries,
+		Config:        kongYML,
+		PluginServers: d.servers,
+		Prefix:        prefix,
+		Env:           append(os.Environ(), env...),
+		MainEnv:       lookup(env, "KONG_NGINX_MAIN_ENV"),
+		MaxRetries:    maxRetries,
 	})
-	return &simulated{g, t, prefix}, nil
+	return &simulated{g, d, t}, nil
 }
 
 func (s *simulated) H2URL() string                  { return s.URL() }
-func (s *simulated) Prefix() string                 { return s.prefix }
 func (s *simulated) Configure(kongYML string) error { return s.SetConfig(kongYML) }
 func (s *simulated) Reload() error                  { return s.Gateway.Reload(s.t.Context()) }
 

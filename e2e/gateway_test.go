@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,8 +24,10 @@ type gateway interface {
 	Configure(kongYML string) error
 	// Reload does what "kong reload" does.
 	Reload() error
-	// Prefix is Kong's prefix folder, which holds the plugin's socket.
-	Prefix() string
+	// Server is vault-auth, or nil if Kong has started it.
+	Server() *pluginServer
+	// Socket is where Kong finds vault-auth.
+	Socket() string
 	// Log is what the error log holds so far.
 	Log() string
 	// Stop does what "kong stop" does.
@@ -40,21 +41,35 @@ const patience = 30 * time.Second
 // genuineKong is the kong program to test with; without one it is kongtest.
 var genuineKong = os.Getenv("E2E_KONG")
 
-// start starts a gateway with a configuration and an environment
-// (NAME=value), and waits until the plugin server listens.
+// start starts a gateway with a configuration and an environment (NAME=value),
+// and with a plugin server of its own in the same environment.
 func start(t *testing.T, kongYML string, env ...string) gateway {
 	t.Helper()
-	// For the query command, and through nginx for the plugin server.
+	return startBy(t, apart, kongYML, env...)
+}
+
+// startBy is start with a choice of who starts the plugin server. It returns when
+// that one listens.
+func startBy(t *testing.T, by supervisor, kongYML string, env ...string) gateway {
+	t.Helper()
+	// For the query command and the plugin server, and through nginx for one that
+	// Kong starts.
 	mainEnv := quickExit
 	if passed := lookup(env, "KONG_NGINX_MAIN_ENV"); passed != "" {
 		mainEnv = passed + "; env " + quickExit
 	}
 	env = append(slices.Clip(env), quickExit, "KONG_NGINX_MAIN_ENV="+mainEnv)
+	// Not in t.TempDir: a unix socket's path ends at 107 bytes.
+	prefix, err := os.MkdirTemp("", "kong-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(prefix) })
 	run := startKongtest
 	if genuineKong != "" {
 		run = startKong
 	}
-	g, err := run(t, kongYML, env)
+	g, err := run(t, kongYML, prefix, deploy(t, by, prefix, env), env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,22 +81,13 @@ func start(t *testing.T, kongYML string, env ...string) gateway {
 			t.Logf("the gateway's error log:\n%s", g.Log())
 		}
 	})
-	eventually(t, "the plugin server listens", func() bool { return listening(g) })
+	eventually(t, "the plugin server listens", func() bool { return dials(g.Socket()) })
 	return g
 }
 
 // quickExit is for programs with the race detector, which else wait for a
 // second before they exit.
 const quickExit = "GORACE=atexit_sleep_ms=0"
-
-func listening(g gateway) bool {
-	conn, err := net.Dial("unix", filepath.Join(g.Prefix(), "vault-auth.socket"))
-	if err != nil {
-		return false
-	}
-	conn.Close()
-	return true
-}
 
 // lookup is the value of a variable in an environment; the last one counts.
 func lookup(env []string, name string) string {
@@ -109,14 +115,17 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 // pluginServers are the process ids of a gateway's plugin servers, old and
-// new, by their command lines in /proc.
+// new ones of Kong's by their command lines in /proc.
 func pluginServers(t *testing.T, g gateway) []int {
 	t.Helper()
+	if s := g.Server(); s != nil {
+		return []int{s.pid()}
+	}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		t.Fatal(err)
 	}
-	wanted := fmt.Appendf(nil, "vault-auth\x00-kong-prefix\x00%s\x00", g.Prefix())
+	wanted := fmt.Appendf(nil, "vault-auth\x00-kong-prefix\x00%s\x00", filepath.Dir(g.Socket()))
 	var pids []int
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())

@@ -38,11 +38,11 @@ func TestInlineObjectsConnectWhereTheNodeLetsThem(t *testing.T) {
 			if tt.hosts != "" {
 				env += "; env VAULT_AUTH_INLINE_HOSTS=" + tt.hosts
 			}
-			g := &simulated{kongtest.Start(t, kongtest.Options{
+			g := &simulated{t: t, Gateway: kongtest.Start(t, kongtest.Options{
 				Config:  w.declare(consumers(), w.guarded("/", object{"hcv": hcv})),
 				Plugins: []string{pluginAsking(t, startNameServer(t, tt.address))},
 				MainEnv: env,
-			}), t, ""}
+			})}
 			if a := w.get(g, "/", p.header()); a.Status != tt.want {
 				t.Errorf("%d %s, want %d", a.Status, a.Body, tt.want)
 			}

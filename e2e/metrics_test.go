@@ -96,6 +96,6 @@ func TestMetricsOfTheRunningPluginServer(t *testing.T) {
 		}
 	}
 
-	w.must(g.Reload())
+	g.Server().upgrade()
 	tells(t, socket, `vault_auth_requests_total{answer="ok",reason=""} 0`) // the new process
 }

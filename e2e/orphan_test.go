@@ -7,7 +7,7 @@ import "testing"
 func TestAPluginServerWhoseWorkerCrashedLeaves(t *testing.T) {
 	w := newWorld(t)
 	p := w.credential(nil)
-	g, ok := w.start(w.guarded("/", nil)).(*simulated)
+	g, ok := w.startBy(kong, w.guarded("/", nil)).(*simulated)
 	if !ok {
 		t.Skip("which of a genuine Kong's processes is worker 0 can't be told from outside: only kongtest crashes it")
 	}

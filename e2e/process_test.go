@@ -5,11 +5,11 @@ import (
 	"maps"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"kong-vault-auth/e2e/echo"
 	"kong-vault-auth/e2e/vaultserver"
@@ -57,23 +57,27 @@ func (l *load) stop() map[string]int {
 // socket is the file at which Kong finds the plugin server.
 func socket(t *testing.T, g gateway) os.FileInfo {
 	t.Helper()
-	info, err := os.Lstat(filepath.Join(g.Prefix(), "vault-auth.socket"))
+	info, err := os.Lstat(g.Socket())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return info
 }
 
-func TestReloadsCostNoRequest(t *testing.T) {
+// ok is the outcome of a request that has to succeed.
+func ok(a answer) string {
+	if a.Status == 200 {
+		return "ok"
+	}
+	return a.Body
+}
+
+// TestReloadsWithAStartCommandCostNoRequest: each has another plugin server take
+// the old one's place.
+func TestReloadsWithAStartCommandCostNoRequest(t *testing.T) {
 	w := newWorld(t)
 	p := w.credential(nil)
-	g := w.start(w.guarded("/", nil))
-	ok := func(a answer) string {
-		if a.Status == 200 {
-			return "ok"
-		}
-		return a.Body
-	}
+	g := w.startBy(kong, w.guarded("/", nil))
 	w.upstream.received()
 	l := startLoad(w, g, 4, "/", p.header(), ok)
 	for range 10 {
@@ -114,16 +118,92 @@ func consumerIn(body string) string {
 	return told(&seen).Username
 }
 
+// TestReloadsCostNothing where the plugin server runs apart: no request, and nothing
+// of what is cached.
+func TestReloadsCostNothing(t *testing.T) {
+	w := newWorld(t)
+	p := w.credential(nil)
+	g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"ttl": 3600})}))
+	server := g.Server().pid()
+	l := startLoad(w, g, 4, "/", p.header(), ok)
+	for range 3 {
+		before := l.soFar()["ok"]
+		w.must(g.Reload())
+		eventually(t, "requests are answered", func() bool { return l.soFar()["ok"] > before+500 })
+	}
+	if got := l.stop(); len(got) != 1 {
+		t.Errorf("answers under load: %v", got)
+	}
+	if n := w.reads(p.access); n != 1 {
+		t.Errorf("%d lookups, want 1", n)
+	}
+	if now := g.Server().pid(); now != server {
+		t.Error("the plugin server is another")
+	}
+}
+
+// TestUpgradesCostNoRequest: in place, where the new plugin server takes the path of
+// the old one's socket, and by a restart behind a socket that is passed on.
+func TestUpgradesCostNoRequest(t *testing.T) {
+	for by, upgrade := range map[supervisor]func(*pluginServer){
+		apart:   (*pluginServer).upgrade,
+		systemd: (*pluginServer).restart,
+	} {
+		t.Run(by.String(), func(t *testing.T) {
+			w := newWorld(t)
+			p := w.credential(nil)
+			g := w.startBy(by, w.guarded("/", nil))
+			l := startLoad(w, g, 16, "/", p.header(), ok)
+			var longest time.Duration
+			for range 3 {
+				answered := func() {
+					before := l.soFar()["ok"]
+					eventually(t, "requests are answered", func() bool { return l.soFar()["ok"] > before+500 })
+				}
+				answered()
+				old, began := g.Server().pid(), time.Now()
+				upgrade(g.Server())
+				longest = max(longest, time.Since(began))
+				answered()
+				if g.Server().pid() == old {
+					t.Error("the plugin server is the same")
+				}
+			}
+			got := l.stop()
+			t.Logf("%v; an upgrade took %s at most", got, longest.Round(time.Millisecond))
+			if len(got) != 1 {
+				t.Errorf("answers under load: %v", got)
+			}
+		})
+	}
+}
+
+// TestRemovedSocketComesBack, as new workers that have no connection yet find.
+func TestRemovedSocketComesBack(t *testing.T) {
+	w := newWorld(t)
+	p := w.credential(nil)
+	g := w.start(w.guarded("/", nil))
+	w.must(os.Remove(g.Socket()))
+	w.must(g.Reload())
+	eventually(t, "requests are answered", func() bool { return w.get(g, "/", p.header()).Status == 200 })
+}
+
 // TestRoutesNeverAnswerForEachOther: after its plugin server was killed, Kong
 // goes on with the ids of instances that are no more.
 func TestRoutesNeverAnswerForEachOther(t *testing.T) {
+	for _, by := range []supervisor{apart, systemd, kong} {
+		t.Run(by.String(), func(t *testing.T) { routesNeverAnswerForEachOther(t, by) })
+	}
+}
+
+func routesNeverAnswerForEachOther(t *testing.T, by supervisor) {
 	w := newWorld(t)
 	v := newWorldOn(t, w.vault, vaultserver.KV{Mount: "secret", Version: 2, Path: "other-auth"})
 	empty := newWorldOn(t, w.vault, vaultserver.KV{Mount: "secret", Version: 2, Path: "empty-auth"})
 	p := newPair()
 	w.put(p, nil)
 	v.put(pair{p.access, "secret-of-the-other"}, object{"consumer": object{"id": bobID}})
-	g := w.start(w.guarded("/alice", nil), v.guarded("/bob", nil), empty.guarded("/nobody", nil))
+	g := w.startBy(by, w.guarded("/alice", nil), v.guarded("/bob", nil), empty.guarded("/nobody", nil))
 
 	// The upstream's answer tells whose request it was.
 	caller := func(a answer) string {

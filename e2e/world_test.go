@@ -206,7 +206,13 @@ func (w *world) declare(consumers []object, routes ...route) string {
 // start starts a gateway with these routes and the usual consumers.
 func (w *world) start(routes ...route) gateway {
 	w.Helper()
-	return start(w.T, w.declare(consumers(), routes...))
+	return w.startBy(apart, routes...)
+}
+
+// startBy is start with a choice of who starts the plugin server.
+func (w *world) startBy(by supervisor, routes ...route) gateway {
+	w.Helper()
+	return startBy(w.T, by, w.declare(consumers(), routes...))
 }
 
 // answer is what a client gets.
