@@ -1,4 +1,5 @@
-# Kong's official image with vault-auth in it.
+# Kong's official image with vault-auth in it, for both containers: Kong, and the
+# plugin server beside it (docker-compose.yml, deploy/kubernetes.yaml).
 #
 #   docker build -t kong-vault-auth .
 #
@@ -19,14 +20,16 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
 
 FROM kong:3.9.3
 
-# Owned by root: Kong's user runs the program and can't replace it. The socket
-# is in Kong's prefix, which the base image gives to that user.
-COPY --from=build --chown=root:root --chmod=0755 /out/vault-auth /usr/local/bin/vault-auth
+# Owned by root: Kong's user runs the program and can't replace it. Not in
+# /usr/local/bin, where Kong would take a file of this name for a start command.
+COPY --from=build --chown=root:root --chmod=0755 /out/vault-auth /opt/vault-auth/vault-auth
+
+# A volume that is mounted here belongs to Kong's user as well.
+USER root
+RUN install -d -o kong -g kong -m 0750 /run/vault-auth
+USER kong
 
 ENV KONG_PLUGINS=bundled,vault-auth \
     KONG_PLUGINSERVER_NAMES=vault-auth \
-    KONG_PLUGINSERVER_VAULT_AUTH_SOCKET=/usr/local/kong/vault-auth.socket \
-    KONG_PLUGINSERVER_VAULT_AUTH_START_CMD="/usr/local/bin/vault-auth -kong-prefix /usr/local/kong" \
-    KONG_PLUGINSERVER_VAULT_AUTH_QUERY_CMD="/usr/local/bin/vault-auth -dump"
-
-USER kong
+    KONG_PLUGINSERVER_VAULT_AUTH_SOCKET=/run/vault-auth/vault-auth.socket \
+    KONG_PLUGINSERVER_VAULT_AUTH_QUERY_CMD="/opt/vault-auth/vault-auth -dump"

@@ -4,7 +4,9 @@
 package packaging
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -17,7 +19,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/semver"
@@ -26,10 +30,12 @@ import (
 	"kong-vault-auth/e2e/example"
 	"kong-vault-auth/e2e/vaultserver"
 	"kong-vault-auth/kongtest"
+	"kong-vault-auth/pluginserver"
 )
 
-// program is the plugin in the image and in kong.conf.example.
-const program = "/usr/local/bin/vault-auth"
+// program is the plugin wherever it is installed. In /usr/local/bin, Kong would
+// take it for a start command of the plugin server of its name.
+const program = "/opt/vault-auth/vault-auth"
 
 // dumped is what Kong reads from the query command.
 type dumped struct {
@@ -38,21 +44,34 @@ type dumped struct {
 	Plugins    []struct{ Name string }
 }
 
-// compile builds the plugin under the name it is installed by.
-func compile(t *testing.T) string {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), path.Base(program))
-	if err := build.Plugin(t.Context(), bin, false); err != nil {
-		t.Fatal(err)
+// bin is the folder of the compiled plugin.
+var bin string
+
+func TestMain(m *testing.M) {
+	code, err := func() (code int, err error) {
+		if bin, err = os.MkdirTemp("", "packaging-*"); err != nil {
+			return 1, err
+		}
+		defer os.RemoveAll(bin)
+		if err := build.Plugin(context.Background(), compiled(), false); err != nil {
+			return 1, err
+		}
+		return m.Run(), nil
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 	}
-	return bin
+	os.Exit(code)
 }
+
+// compiled is the plugin, under the name that it is installed by.
+func compiled() string { return filepath.Join(bin, path.Base(program)) }
 
 // dump runs the program with -dump behind the arguments of a command line,
 // which it checks and uses all the same.
-func dump(t *testing.T, bin string, args ...string) dumped {
+func dump(t *testing.T, args ...string) dumped {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), bin, append(args, "-dump")...).Output()
+	out, err := exec.CommandContext(t.Context(), compiled(), append(args, "-dump")...).Output()
 	if err != nil {
 		t.Fatalf("vault-auth %s: %v", strings.Join(args, " "), err)
 	}
@@ -76,32 +95,42 @@ func TestImageAndKongConfSayTheSame(t *testing.T) {
 
 func TestKongConfFitsTheProgram(t *testing.T) {
 	set, offered := kongConf(t)
-	bin := compile(t)
-	query, start := words(set["pluginserver_vault_auth_query_cmd"]), words(set["pluginserver_vault_auth_start_cmd"])
-	if query[0] != program || start[0] != program {
-		t.Errorf("the commands run %s and %s, want %s", query[0], start[0], program)
-	}
-	if diff := cmp.Diff([]string{program, "-dump"}, query); diff != "" {
+	if diff := cmp.Diff([]string{program, "-dump"}, words(set["pluginserver_vault_auth_query_cmd"])); diff != "" {
 		t.Errorf("query command:\n%s", diff)
 	}
-	got := dump(t, bin)
+	got := dump(t)
 	if got.Protocol != "ProtoBuf:1" || got.Plugins[0].Name != set["pluginserver_names"] {
 		t.Errorf("the query command answers protocol %q, plugin %q", got.Protocol, got.Plugins[0].Name)
 	}
 	if want := "bundled," + set["pluginserver_names"]; set["plugins"] != want {
 		t.Errorf("plugins = %s, want %s", set["plugins"], want)
 	}
+	if command, there := set["pluginserver_vault_auth_start_cmd"]; there {
+		t.Errorf("Kong is to start the plugin server: %s", command)
+	}
 
-	commands := []string{set["pluginserver_vault_auth_start_cmd"]}
+	// The second way.
+	starts, socket := 0, ""
 	for _, line := range offered {
-		if line[0] == "pluginserver_vault_auth_start_cmd" {
-			commands = append(commands, line[1])
+		if line[0] == "pluginserver_vault_auth_socket" {
+			socket = line[1]
 		}
 	}
-	for _, command := range commands {
-		if got := dump(t, bin, words(command)[1:]...).SocketPath; got != set["pluginserver_vault_auth_socket"] {
-			t.Errorf("Kong expects the socket at %s, %q makes it at %s", set["pluginserver_vault_auth_socket"], command, got)
+	for _, line := range offered {
+		if line[0] != "pluginserver_vault_auth_start_cmd" {
+			continue
 		}
+		starts++
+		command := words(line[1])
+		if command[0] != program {
+			t.Errorf("%q runs %s, want %s", line[1], command[0], program)
+		}
+		if got := dump(t, command[1:]...).SocketPath; got != socket {
+			t.Errorf("Kong expects the socket at %s, %q makes it at %s", socket, line[1], got)
+		}
+	}
+	if starts == 0 {
+		t.Error("kong.conf.example shows no start command")
 	}
 }
 
@@ -138,15 +167,41 @@ func TestKongConfNamesWhatThePluginReads(t *testing.T) {
 	}
 }
 
-func TestSidecarCommandOfKongConfIsUnderstood(t *testing.T) {
-	sidecar := regexp.MustCompile(`(?m)^#\s+vault-auth (-socket .*)$`).FindStringSubmatch(read(t, "kong.conf.example"))
-	if sidecar == nil {
-		t.Fatal("kong.conf.example shows no sidecar")
+// atKongsSocket fails unless a command line of the program's serves or checks the
+// socket that kong.conf.example names.
+func atKongsSocket(t *testing.T, whose string, command []string) {
+	t.Helper()
+	set, _ := kongConf(t)
+	if command[0] != program {
+		t.Errorf("%s runs %s, want %s", whose, command[0], program)
 	}
-	// The group of the example need not exist on this machine.
-	args := words(strings.Replace(sidecar[1], "-socket-group kong", "-socket-group 0", 1))
-	if got, want := dump(t, compile(t), args...).SocketPath, args[1]; got != want {
-		t.Errorf("the sidecar's socket is at %s, want %s", got, want)
+	// The group need not exist on this machine.
+	args := words(strings.Replace(strings.Join(command[1:], " "), "-socket-group kong", "-socket-group 0", 1))
+	if got, want := dump(t, args...).SocketPath, set["pluginserver_vault_auth_socket"]; got != want {
+		t.Errorf("%s is at socket %s, Kong expects %s", whose, got, want)
+	}
+}
+
+func TestPluginServerOfKongConfIsWhereKongLooks(t *testing.T) {
+	conf := read(t, "kong.conf.example")
+	command := regexp.MustCompile(`(?m)^#\s+(/\S+ -socket .*)$`).FindStringSubmatch(conf)
+	group := regexp.MustCompile(`(?m)^#\s+(-socket-mode .*)$`).FindStringSubmatch(conf)
+	if command == nil || group == nil {
+		t.Fatal("kong.conf.example shows no plugin server")
+	}
+	atKongsSocket(t, "kong.conf.example", words(command[1]))
+	atKongsSocket(t, "kong.conf.example", words(command[1]+" "+group[1]))
+}
+
+// TestProgramLiesWhereKongStartsNothing, in all that users copy from.
+func TestProgramLiesWhereKongStartsNothing(t *testing.T) {
+	for _, name := range []string{
+		"README.md", "Dockerfile", "docker-compose.yml", "kong.conf.example", "docs/vault.md", "docs/azure.md", "docs/metrics.md",
+		"deploy/kubernetes.yaml", "deploy/vault-auth.service",
+	} {
+		if strings.Contains(read(t, name), "/usr/local/bin/vault-auth") {
+			t.Errorf("%s has the program in /usr/local/bin", name)
+		}
 	}
 }
 
@@ -160,7 +215,12 @@ func TestImageHoldsTheProgramAsKongsUserCannotChangeIt(t *testing.T) {
 	if diff := cmp.Diff(copied{program, "root:root", "0755"}, got); diff != "" {
 		t.Error(diff)
 	}
-	building := d.runs[len(d.runs)-1]
+	set, _ := kongConf(t)
+	want := "install -d -o kong -g kong -m 0750 " + path.Dir(set["pluginserver_vault_auth_socket"])
+	if made := d.runs[len(d.runs)-1]; made != want {
+		t.Errorf("the image's last RUN is %q, want %q", made, want)
+	}
+	building := d.runs[len(d.runs)-2]
 	for _, want := range []string{"CGO_ENABLED=0", "-trimpath", "-X main.version=", "-o " + d.copy.SourcePaths[0]} {
 		if !strings.Contains(building, want) {
 			t.Errorf("the image's program is built without %s: %s", want, building)
@@ -175,7 +235,7 @@ func TestImagesArePinned(t *testing.T) {
 		if service.Image == "" && service.Build == nil {
 			t.Errorf("service %s has no image", name)
 		}
-		if service.Image != "" {
+		if service.Build == nil {
 			images = append(images, service.Image)
 		}
 	}
@@ -239,7 +299,7 @@ func TestBuilderGetsAllThatIsCompiled(t *testing.T) {
 func TestKongTakesKongYML(t *testing.T) {
 	g := kongtest.Start(t, kongtest.Options{
 		Config:  read(t, "kong.yml"),
-		Plugins: []string{compile(t)},
+		Plugins: []string{compiled()},
 		Env:     append(os.Environ(), "HCV_TOKEN=unused"),
 	})
 	resp, err := http.Get(g.URL() + "/orders")
@@ -302,9 +362,6 @@ func TestComposeFitsKongYML(t *testing.T) {
 	if got := mounted[environment(kong)["KONG_DECLARATIVE_CONFIG"]]; got != file(t, "kong.yml") {
 		t.Errorf("Kong's declarative configuration is %q", got)
 	}
-	if kong.Build.Context != file(t, ".") {
-		t.Errorf("Kong is built in %s", kong.Build.Context)
-	}
 	for key := range parseDockerfile(t).env {
 		if _, again := environment(kong)[key]; again {
 			t.Errorf("%s is in the image and in docker-compose.yml", key)
@@ -314,6 +371,37 @@ func TestComposeFitsKongYML(t *testing.T) {
 	variable := strings.ToUpper(strings.ReplaceAll(reference[1], "-", "_"))
 	if got, want := environment(kong)[variable], environment(project.Services["seed"])["HCV_TOKEN"]; got == "" || got != want {
 		t.Errorf("Kong finds Vault token %q in %s, the seed makes %q", got, variable, want)
+	}
+}
+
+// TestComposeRunsThePluginServerBesideKong: one image, and a volume for the socket,
+// which Kong can't replace.
+func TestComposeRunsThePluginServerBesideKong(t *testing.T) {
+	set, _ := kongConf(t)
+	services := compose(t).Services
+	kong, server := services["kong"], services["vault-auth"]
+	for name, service := range map[string]types.ServiceConfig{"kong": kong, "vault-auth": server} {
+		if service.Build == nil || service.Build.Context != file(t, ".") || service.Image != kong.Image {
+			t.Errorf("service %s is not the project's image %s", name, kong.Image)
+		}
+		socket := slices.IndexFunc(service.Volumes, func(v types.ServiceVolumeConfig) bool {
+			return v.Type == "volume" && v.Source == "socket" && v.Target == path.Dir(set["pluginserver_vault_auth_socket"])
+		})
+		if socket < 0 || service.Volumes[socket].ReadOnly != (name == "kong") {
+			t.Errorf("service %s has volumes %+v", name, service.Volumes)
+		}
+	}
+	atKongsSocket(t, "service vault-auth", server.Entrypoint)
+	atKongsSocket(t, "the health check of service vault-auth", server.HealthCheck.Test[1:])
+	if waits := kong.DependsOn["vault-auth"].Condition; waits != types.ServiceConditionHealthy {
+		t.Errorf("Kong starts when vault-auth is %q", waits)
+	}
+	// With "always", a server whose socket was taken over would take it back.
+	if server.Restart != types.RestartPolicyOnFailure {
+		t.Errorf("vault-auth is restarted %q", server.Restart)
+	}
+	if grace := time.Duration(*server.StopGracePeriod); server.StopSignal != "SIGTERM" || grace < 2*pluginserver.DefaultGrace {
+		t.Errorf("vault-auth is stopped with %s, and killed after %s", server.StopSignal, grace)
 	}
 }
 
@@ -351,7 +439,7 @@ func TestSeededCredentialOpensTheRoute(t *testing.T) {
 	}
 	g := kongtest.Start(t, kongtest.Options{
 		Config:  config,
-		Plugins: []string{compile(t)},
+		Plugins: []string{compiled()},
 		Env:     append(os.Environ(), example.TokenVariable+"="+token),
 	})
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.URL()+"/orders", nil)
