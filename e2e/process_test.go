@@ -142,6 +142,24 @@ func TestReloadsCostNothing(t *testing.T) {
 	}
 }
 
+// TestAdminAPIAnswers: with a start command, GET / is 500 on every open-source Kong
+// 3.9, and it is the first thing that decK and Kong's ingress controller ask for.
+func TestAdminAPIAnswers(t *testing.T) {
+	w := newWorld(t)
+	k, ok := w.start(w.guarded("/", nil)).(*genuine)
+	if !ok {
+		t.Skip("kongtest has no Admin API")
+	}
+	for range 50 {
+		resp, err := http.Get("http://" + k.admin + "/")
+		w.must(err)
+		resp.Body.Close()
+		if resp.StatusCode != 200 {
+			t.Errorf("GET / of the Admin API: %s", resp.Status)
+		}
+	}
+}
+
 // TestUpgradesCostNoRequest: in place, where the new plugin server takes the path of
 // the old one's socket, and by a restart behind a socket that is passed on.
 func TestUpgradesCostNoRequest(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,7 +15,7 @@ type keptPath struct {
 	*testing.T
 	server   *Server
 	socket   *Socket
-	orphaned bool
+	orphaned atomic.Bool
 	needless bool // what keepPath has returned
 	ended    bool
 }
@@ -28,7 +29,7 @@ func keep(t *testing.T, test func(k *keptPath, wait func(seconds int))) {
 		defer k.socket.Close()
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			k.needless = k.server.keepPath(ctx, k.socket, func() bool { return k.orphaned })
+			k.needless = k.server.keepPath(ctx, k.socket, k.orphaned.Load)
 			k.ended = true
 		}()
 		test(k, func(seconds int) {
@@ -122,7 +123,7 @@ func TestOrphanLeaves(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			keep(t, func(k *keptPath, wait func(int)) {
-				k.orphaned = true
+				k.orphaned.Store(true)
 				wait(60)
 				k.is(true, false, false)
 				lose(k)
