@@ -1,6 +1,7 @@
 // Command vault-auth is an auth plugin for Kong Gateway whose credentials live
-// in HashiCorp Vault or Azure Key Vault. Kong runs it as a plugin server: with
-// -dump to learn about it, and with -kong-prefix to serve. See the README.
+// in HashiCorp Vault or Azure Key Vault. It runs beside Kong as a plugin server, on
+// the socket that -socket names or systemd passes on, and Kong runs it with -dump to
+// learn about the plugin. See the README.
 package main
 
 import (

@@ -29,9 +29,9 @@ type Command struct {
 	inherited   *Socket
 }
 
-// ParseCommand reads a command line, the program's name included: its base name
-// is the plugin's unless -name says otherwise. A symbolic link counts by its own
-// name, since versions of a program are exchanged by turning a link to another.
+// ParseCommand reads a command line. The base name of program is the plugin's name
+// unless -name says otherwise; of a symbolic link it is the link's own, since
+// turning a link to another file is how programs are upgraded.
 //
 // It returns flag.ErrHelp after having written usage for -help, and for anything
 // it can't take an error that says what to change, which it has written too.

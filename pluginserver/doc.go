@@ -17,8 +17,9 @@
 //     configuration.
 //   - An invalid configuration gets an instance whose requests are answered
 //     500 and whose reason is in Kong's error log.
-//   - The socket survives `kong reload`, where a new server starts on the same
-//     path while the old one still runs.
+//   - The socket outlives a server: systemd may pass it on, or a new server takes
+//     its path over while the old one still runs, in an upgrade in place or at a
+//     `kong reload` with a start command. The old one sends Kong to the new one.
 //
 // A frame is a length of 4 bytes, little-endian, and that many bytes. Kong
 // sends an RpcCall. While an event runs, the plugin writes a frame with the
