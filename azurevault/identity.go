@@ -59,6 +59,11 @@ func newCredential(cfg vault.Azure, o vault.OpenOptions, options azcore.ClientOp
 	p.clientID = cmp.Or(cfg.ClientID, p.env(prefix+"_CLIENT_ID"))
 	p.secret = cmp.Or(cfg.ClientSecret, p.env(prefix+"_CLIENT_SECRET"))
 
+	if os.Getenv("IDENTITY_SERVER_THUMBPRINT") != "" {
+		// Service Fabric: azidentity pins the endpoint's certificate, in a plain
+		// http.Transport only.
+		options.Transport = newHTTPClient(newTransport(o.Reach))
+	}
 	method := cmp.Or(cfg.AuthMethod, "default")
 	source := credentialSource{method: method, clientID: p.clientID, secret: p.secret}
 	var err error

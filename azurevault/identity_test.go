@@ -168,7 +168,7 @@ func TestCertificateFilesAreReadWithEachLogin(t *testing.T) {
 	file := writeFile(t, "cert.pem", bytes.Join([][]byte{first, firstKey}, nil), 0o600)
 	cred, err := newCredential(
 		vault.Azure{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: file},
-		vault.OpenOptions{TrustNode: true, Getenv: environ()}, clientOptions(clouds[0].cloud, "", newHTTPClient(vault.Reach{})))
+		vault.OpenOptions{TrustNode: true, Getenv: environ()}, clientOptions(clouds[0].cloud, "", newHTTPClient(newTransport(vault.Reach{}))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,4 +247,17 @@ func writeFile(t *testing.T, name string, content []byte, mode os.FileMode) stri
 		t.Fatal(err)
 	}
 	return path
+}
+
+func TestManagedIdentityOnServiceFabricCanBeOpened(t *testing.T) {
+	t.Setenv("IDENTITY_ENDPOINT", "https://localhost:2377/metadata/identity/oauth2/token")
+	t.Setenv("IDENTITY_HEADER", "header")
+	t.Setenv("IDENTITY_SERVER_THUMBPRINT", "0123456789012345678901234567890123456789")
+	s, err := Open(vault.Azure{VaultURI: akvsim.VaultURI, AuthMethod: "managed_identity"}, vault.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
 }

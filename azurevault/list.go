@@ -27,9 +27,15 @@ func (s *store) List(ctx context.Context, yield func([]vault.Listed) error) erro
 		return &vault.Failure{Op: r.op, Reason: "closed", Err: errClosed}
 	}
 	ctx = policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}})
-	prefix := strings.ToLower(s.cfg.NamePrefix)
+	err := r.list(ctx, yield)
+	s.redialAfter(err)
+	return err
+}
+
+func (r *read) list(ctx context.Context, yield func([]vault.Listed) error) error {
+	prefix := strings.ToLower(r.cfg.NamePrefix)
 	for next := ""; ; {
-		page, err := withToken(ctx, s.login, func() (azsecrets.ListSecretPropertiesResponse, error) { return s.page(ctx, next) })
+		page, err := withToken(ctx, r.login, func() (azsecrets.ListSecretPropertiesResponse, error) { return r.page(ctx, next) })
 		if err != nil {
 			return r.explainListing(ctx, err)
 		}
@@ -54,7 +60,7 @@ func (s *store) List(ctx context.Context, yield func([]vault.Listed) error) erro
 			return nil
 		}
 		next = *page.NextLink
-		if u, err := url.Parse(next); err != nil || strings.TrimSuffix(strings.ToLower(u.Host), ":443") != s.endpoint.host {
+		if u, err := url.Parse(next); err != nil || strings.TrimSuffix(strings.ToLower(u.Host), ":443") != r.endpoint.host {
 			return r.explainListing(ctx, errNotKeyVault) // and nobody to send a token to
 		}
 	}

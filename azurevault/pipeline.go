@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -20,16 +21,12 @@ import (
 // of them would open its own.
 const maxConns = 64
 
-// newHTTPClient returns the client of one store, for the key vault and for
-// logins. It heeds HTTPS_PROXY and its like, finds out in seconds that a
-// connection is dead (the SDK's own takes fifteen), and follows no redirects:
-// Azure sends none, and they would take access tokens elsewhere.
-//
-// Managed identity on Service Fabric needs an *http.Transport in it.
+// newTransport honours HTTPS_PROXY and its like, and finds out in seconds that a
+// connection is dead (the SDK's own takes fifteen).
 //
 // reach is about key vaults only: logins go where the cloud has put them, which
 // for virtual machines is a link-local address.
-func newHTTPClient(reach vault.Reach) *http.Client {
+func newTransport(reach vault.Reach) *http.Transport {
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		TLSHandshakeTimeout: 5 * time.Second,
@@ -41,10 +38,41 @@ func newHTTPClient(reach vault.Reach) *http.Client {
 		IdleConnTimeout:     90 * time.Second,
 	}
 	reach.Guard(t, &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}, isKeyVault)
+	return t
+}
+
+// newHTTPClient returns the client of one store, for the key vault and for
+// logins. It follows no redirects: Azure sends none, and they would take access
+// tokens elsewhere.
+func newHTTPClient(t http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// redialing is an http.Transport whose connections can be left while they are in
+// use.
+type redialing struct {
+	current atomic.Pointer[http.Transport]
+}
+
+func newRedialing(t *http.Transport) *redialing {
+	r := &redialing{}
+	r.current.Store(t)
+	return r
+}
+
+// RoundTrip implements http.RoundTripper.
+func (r *redialing) RoundTrip(req *http.Request) (*http.Response, error) {
+	return r.current.Load().RoundTrip(req)
+}
+
+// CloseIdleConnections leaves all connections at hand, those that are in use as
+// well, which close once they are idle. In HTTP/2 one connection serves all
+// requests, and under load it is never idle.
+func (r *redialing) CloseIdleConnections() {
+	r.current.Swap(r.current.Load().Clone()).CloseIdleConnections()
 }
 
 // clientOptions are those of all the SDK's clients. Its own retries take up to

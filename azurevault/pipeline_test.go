@@ -2,7 +2,6 @@ package azurevault
 
 import (
 	"errors"
-	"net/http"
 	"testing"
 
 	"kong-vault-auth/vault"
@@ -14,8 +13,7 @@ func TestOnlyKeyVaultsAreLimitedToWhereTheStoreMayConnect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := newHTTPClient(reach)
-	client.Transport.(*http.Transport).DisableKeepAlives = true
+	client := newHTTPClient(newTransport(reach))
 	for url, limited := range map[string]bool{
 		"https://contoso.vault.azure.net/secrets/x":         true,
 		"https://Contoso.Vault.Azure.CN/secrets/x":          true,

@@ -50,7 +50,7 @@ type store struct {
 // token at the path where AKS puts it. Their access tokens are good for the key
 // vaults of one cloud only, and are sent nowhere else.
 func Open(cfg vault.Azure, o vault.OpenOptions) (vault.Store, error) {
-	s, err := open(cfg, o, newHTTPClient(o.Reach))
+	s, err := open(cfg, o, newHTTPClient(newRedialing(newTransport(o.Reach))))
 	if err != nil {
 		return nil, err // not s, which would be a Store that isn't nil
 	}
@@ -114,6 +114,24 @@ func (s *store) Read(ctx context.Context, accessToken string) (*credential.Recor
 		return nil, &vault.Failure{Op: r.op, Reason: "closed", Err: errClosed}
 	}
 	ctx = policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}})
+	record, err := r.record(ctx)
+	s.redialAfter(err)
+	return record, err
+}
+
+// redialAfter has the next request, that of a login as well, open a new connection
+// if this one has failed. What fails may keep its connections; whatever leads to
+// something better by now (DNS, a private endpoint, a proxy) counts only for new
+// ones.
+func (s *store) redialAfter(err error) {
+	var failure *vault.Failure
+	if errors.As(err, &failure) {
+		s.http.CloseIdleConnections()
+	}
+}
+
+// record reads the record, with the secret token of the version before.
+func (r *read) record(ctx context.Context) (*credential.Record, error) {
 	secret, err := r.get(ctx, "")
 	if err != nil {
 		return nil, err

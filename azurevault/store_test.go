@@ -64,10 +64,9 @@ func (a azure) open(t *testing.T, change func(*vault.Azure)) *store {
 func (a azure) openAs(t *testing.T, cfg vault.Azure, o vault.OpenOptions) *store {
 	t.Helper()
 	o.Name, o.Identity, o.UserAgent = "kong-auth", "test", "kong-vault-auth/1.2.3-rc.1+build"
-	client := newHTTPClient(o.Reach)
-	transport, simulated := client.Transport.(*http.Transport), a.server.Transport()
+	transport, simulated := newTransport(o.Reach), a.server.Transport()
 	transport.Proxy, transport.TLSClientConfig = simulated.Proxy, simulated.TLSClientConfig
-	s, err := open(cfg, o, client)
+	s, err := open(cfg, o, newHTTPClient(newRedialing(transport)))
 	if err != nil {
 		t.Fatal(err)
 	}

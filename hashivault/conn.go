@@ -97,7 +97,10 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-func (c *conn) close() { c.http.CloseIdleConnections() }
+// redial has later requests open new connections. A Vault that fails, sealed say,
+// keeps those it has; whatever leads to a better one by now (DNS, a Service, a
+// load balancer) counts only for new ones.
+func (c *conn) redial() { c.http.CloseIdleConnections() }
 
 // get asks for a path, written without escapes and without /v1/. An error is one
 // of the connection; it never holds the path.

@@ -33,6 +33,12 @@ func (s *store) List(ctx context.Context, yield func([]vault.Listed) error) erro
 	if s.closed.Load() {
 		return closedFailure()
 	}
+	err := s.list(ctx, yield)
+	s.redialAfter(err)
+	return err
+}
+
+func (s *store) list(ctx context.Context, yield func([]vault.Listed) error) error {
 	current, err := s.sessions.get(ctx)
 	if err != nil {
 		return err

@@ -21,6 +21,20 @@ func (s *store) Read(ctx context.Context, accessToken string) (*credential.Recor
 	if credential.CheckAccessToken(accessToken) != nil {
 		return nil, &vault.Absent{Reason: vault.ReasonNotFound} // no record can have that name
 	}
+	r, err := s.read(ctx, accessToken)
+	s.redialAfter(err)
+	return r, err
+}
+
+// redialAfter has the next request open a new connection if this one has failed.
+func (s *store) redialAfter(err error) {
+	var f *vault.Failure
+	if errors.As(err, &f) {
+		s.conn.redial()
+	}
+}
+
+func (s *store) read(ctx context.Context, accessToken string) (*credential.Record, error) {
 	current, err := s.sessions.get(ctx)
 	if err != nil {
 		return nil, err

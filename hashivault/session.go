@@ -208,6 +208,7 @@ func (l *sessions) acquire(ctx context.Context) *session {
 		if ctx.Err() != nil {
 			return nil
 		}
+		l.conn.redial()
 		l.log.Warn("no Vault token could be obtained", "reason", err.Reason, "err", err)
 		l.mu.Lock()
 		l.countFailure(err)

@@ -65,7 +65,7 @@ func (s *store) Close() error {
 		return nil
 	}
 	err := s.sessions.close()
-	s.conn.close()
+	s.conn.http.CloseIdleConnections()
 	return err
 }
 

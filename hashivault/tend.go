@@ -51,6 +51,7 @@ func (l *sessions) tend(ctx context.Context, s *session) *session {
 			l.prove(s)
 		case err := <-t.life.stopped:
 			if expiring = t.life.over(err); t.life.again != nil {
+				l.conn.redial()
 				l.log.Warn("the Vault token could not be renewed, and will be tried again", "reason", "renewal", "err", apiFailure("renew the Vault token", err, s.token))
 			}
 		case <-t.life.again:
@@ -96,6 +97,7 @@ func (t *tending) startAfresh(ctx context.Context) *session {
 		return next
 	}
 	if ctx.Err() == nil {
+		t.conn.redial()
 		t.tries++
 		t.again = time.After(pauseAfter(failure, t.tries))
 		t.log.Warn("a file has changed, but no Vault token can be obtained with it; the one at hand is kept", "reason", failure.Reason, "err", failure)
@@ -110,6 +112,7 @@ func (t *tending) lookUp(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
 	if !t.lookUpToken(limited) || !t.checkVersion(limited) {
+		t.conn.redial()
 		t.look = time.After(pollInterval)
 	}
 }

@@ -102,11 +102,15 @@ func (t *transport) reload() error {
 	return nil
 }
 
+// CloseIdleConnections leaves all connections at hand, those that are in use as
+// well, which close once they are idle. A new transport is the only way to that:
+// in HTTP/2 one connection serves all requests, and under load it is never idle.
 func (t *transport) CloseIdleConnections() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.current != nil {
-		t.current.CloseIdleConnections()
+	if old := t.current; old != nil {
+		t.current = old.Clone()
+		old.CloseIdleConnections()
 	}
 }
 
