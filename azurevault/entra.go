@@ -57,7 +57,7 @@ func (l *login) explain(ctx context.Context, err error, a *attempt) *vault.Failu
 	case l.life.Err() != nil:
 		return &vault.Failure{Op: l.op, Reason: "closed", Err: errClosed}
 	case l.cred.method == "default" && l.cred.secret == "" && l.cred.clientID == "":
-		return l.explainDefault(err)
+		return l.explainDefault(err, a.answer != nil && l.explainAnswer(a.host, a.answer).LoginRefused)
 	case a.answer != nil:
 		return l.explainAnswer(a.host, a.answer)
 	case a.host != "" || ctx.Err() != nil:
@@ -71,16 +71,18 @@ func (l *login) explain(ctx context.Context, err error, a *attempt) *vault.Failu
 }
 
 // explainDefault repeats what azidentity says of all the identities it looked
-// for: which one was meant, nobody here knows.
-func (l *login) explainDefault(err error) *vault.Failure {
+// for: which one was meant, nobody here knows. refused says that the last one of
+// them was.
+func (l *login) explainDefault(err error, refused bool) *vault.Failure {
 	return &vault.Failure{
-		Op: l.op, Reason: "login", Err: errors.New(l.quote(err.Error())),
+		Op: l.op, Reason: "login", Err: errors.New(l.quote(err.Error())), LoginRefused: refused,
 		Remedy: "name the identity that is meant with auth_method. What it needs of the environment must be passed on to the plugin server with nginx_main_env",
 	}
 }
 
 // loginError is how Entra ID and the managed identity endpoints report errors.
 type loginError struct {
+	Code        string `json:"error"`
 	Description string `json:"error_description"`
 	Message     string `json:"message"`
 	Codes       []int  `json:"error_codes"`
@@ -98,7 +100,8 @@ func (l *login) explainAnswer(host string, a *answer) *vault.Failure {
 	switch {
 	case a.status == http.StatusTooManyRequests:
 		f.Reason, f.Remedy = "rate_limited", "too many logins: check how many processes log in as this identity, and whether they restart all the time"
-	case a.status >= 500, a.status == http.StatusRequestTimeout, a.status == http.StatusGone:
+	case a.status >= 500, a.status == http.StatusRequestTimeout, a.status == http.StatusGone,
+		e.Code == "temporarily_unavailable", e.Code == "server_error": // OAuth's words, whatever the status
 		f.Reason, f.Remedy = "server", "see whether Azure reports an outage of Microsoft Entra ID, or of managed identities"
 	case !understood:
 		f.Reason, f.Remedy = "unexpected", "check what answers for "+host+" here: a proxy or firewall may do so by itself"
@@ -109,6 +112,7 @@ func (l *login) explainAnswer(host string, a *answer) *vault.Failure {
 	default:
 		f.Remedy = "this machine or app has no system-assigned identity: turn it on (az vm identity assign, az webapp identity assign, …), or set client_id to that of a user-assigned one"
 	}
+	f.LoginRefused = f.Reason == "login"
 	return f
 }
 

@@ -37,7 +37,9 @@ func (r *read) explain(ctx context.Context, err error) error {
 		body, _ := runtime.Payload(response.RawResponse)
 		return r.explainAnswer(ctx, &answer{response.StatusCode, response.RawResponse.Header, body})
 	case errors.Is(err, errTokenRefused):
-		return r.failure("login", remedyRefusedToken, "%w", errTokenRefused)
+		f := r.failure("login", remedyRefusedToken, "%w", errTokenRefused)
+		f.LoginRefused = true
+		return f
 	case ctx.Err() != nil && !errors.As(err, new(*net.DNSError)):
 		err = ctx.Err()
 	}
@@ -137,6 +139,7 @@ func isDenied(err error) bool {
 func (r *read) answerFailure(a *answer, e vaultError, reason, remedy string) *vault.Failure {
 	f := r.failure(reason, remedy, "key vault %s answered %s", r.endpoint.name, strings.TrimSpace(fmt.Sprint(a.status, " ", r.codes(e))))
 	f.Wait = retryAfter(a.header)
+	f.LoginRefused = reason == "login"
 	return f
 }
 

@@ -3,11 +3,14 @@ package azurevault
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -69,6 +72,7 @@ func TestFailuresOfKeyVaultExplainThemselves(t *testing.T) {
 			tt.do(a)
 			_, err := a.open(t, nil).Read(t.Context(), "s3same")
 			checkFailure(t, err, tt.reason, append(tt.want, "x-ms-client-request-id "))
+			checkDenied(t, err, tt.reason == "denied")
 			if !strings.HasPrefix(err.Error(), "read kong-auth/"+credential.Fingerprint(credential.ID("test", "s3same"))+": ") {
 				t.Errorf("it does not name the credential: %v", err)
 			}
@@ -116,6 +120,9 @@ func TestFailuresOfLoginsExplainThemselves(t *testing.T) {
 		"another number":     {do: entra(1234567), want: []string{"AADSTS1234567: So it is for [token] and [client secret].", "https://login.microsoftonline.com/error?code=1234567"}},
 		"Entra is down":      {do: func(a azure) { a.Fail(akvsim.Entra, akvsim.Fault{Status: 503}) }, reason: "server", want: []string{"login.microsoftonline.com answered 503", "outage"}},
 		"Entra throttles":    {do: func(a azure) { a.Fail(akvsim.Entra, akvsim.EntraError(429, "x", 50196, "Slow down.")) }, reason: "rate_limited", want: []string{"too many logins"}},
+		"Entra is out": {do: func(a azure) {
+			a.Fail(akvsim.Entra, akvsim.EntraError(400, "temporarily_unavailable", 90033, "Later."))
+		}, reason: "server", want: []string{"AADSTS90033", "outage"}},
 		"not Entra":          {do: func(a azure) { a.Fail(akvsim.Entra, akvsim.Fault{Status: 403, Body: "<html>"}) }, reason: "unexpected", want: []string{"login.microsoftonline.com answered 403", "proxy"}},
 		"nonsense":           {do: func(a azure) { a.Fail(akvsim.Entra, akvsim.Fault{Status: 200, Body: "<html>"}) }, reason: "unexpected", want: []string{"login.microsoftonline.com answered 200"}},
 		"broken off":         {do: func(a azure) { a.Fail(akvsim.Entra, akvsim.Fault{Drop: true}) }, reason: "network", want: []string{"connect to login.microsoftonline.com"}},
@@ -137,6 +144,7 @@ func TestFailuresOfLoginsExplainThemselves(t *testing.T) {
 			s := a.open(t, tt.change)
 			_, err := s.Read(t.Context(), "s3same")
 			checkFailure(t, err, tt.reason, tt.want)
+			checkDenied(t, err, tt.reason == "login")
 			if !strings.HasPrefix(err.Error(), "login with "+s.cfg.AuthMethod+": ") {
 				t.Errorf("it does not name the login: %v", err)
 			}
@@ -151,6 +159,59 @@ func TestAnIdentityThatIsNowhereIsListedPlaceByPlace(t *testing.T) {
 	s := a.openAs(t, vault.Azure{VaultURI: akvsim.VaultURI}, vault.OpenOptions{TrustNode: true, Getenv: environ()})
 	_, err := s.Read(t.Context(), "alice")
 	checkFailure(t, err, "login", []string{"login with default: ", "EnvironmentCredential", "ManagedIdentityCredential", "auth_method", "nginx_main_env"})
+	checkDenied(t, err, false)
+
+	a.Recover() // and now the endpoint says that there is none
+	_, err = s.Read(t.Context(), "alice")
+	checkFailure(t, err, "login", []string{"ManagedIdentityCredential"})
+	checkDenied(t, err, true)
+}
+
+// What Key Vault refuses although Entra ID has granted it is a refusal of the
+// login too; and one that can't be repeated for want of a file remains one.
+func TestTokensThatKeyVaultRefusesAreDenials(t *testing.T) {
+	a := newAzure(t, akvsim.Options{})
+	a.put("alice", "s", nil)
+	cert, key := newCertificate(t)
+	block, _ := pem.Decode(cert)
+	parsed, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.AddApp(akvsim.App{ClientID: clientID, ObjectID: objectID, Certificate: parsed, May: akvsim.Get})
+	file := writeFile(t, "cert.pem", append(cert, key...), 0o400)
+	s := a.openAs(t, vault.Azure{
+		VaultURI: akvsim.VaultURI, NamePrefix: prefix, AuthMethod: "client_certificate",
+		TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: file,
+	}, vault.OpenOptions{TrustNode: true, Getenv: environ()})
+	if got := outcome(s.Read(t.Context(), "alice")); got != "found alice s" {
+		t.Fatal(got)
+	}
+	a.Fail(akvsim.KeyVault, akvsim.Fault{
+		Status: 401, Header: http.Header{"Www-Authenticate": {`Bearer authorization="https://login.microsoftonline.com/` + akvsim.Tenant + `", resource="https://vault.azure.net", error="invalid_token"`}},
+		Body: `{"error":{"code":"Unauthorized","message":"AKV10046: no"}}`,
+	})
+	_, err = s.Read(t.Context(), "alice")
+	checkFailure(t, err, "login", []string{"401 Unauthorized AKV10046"})
+	checkDenied(t, err, true)
+
+	a.Recover()
+	a.RevokeTokens(false)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	s.login.refusedAt = time.Time{}
+	_, err = s.Read(t.Context(), "alice")
+	checkFailure(t, err, "file", nil)
+	checkDenied(t, err, true)
+}
+
+func checkDenied(t *testing.T, err error, want bool) {
+	t.Helper()
+	var failure *vault.Failure
+	if !errors.As(err, &failure) || failure.Denied() != want {
+		t.Errorf("denied: %v, want %v", !want, want)
+	}
 }
 
 // checkFailure checks that err is a failure for that reason, which says what it

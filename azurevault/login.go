@@ -109,6 +109,8 @@ func (l *login) start(claims string, ahead bool) *flight {
 		f.token, err = l.cred.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{l.scope}, EnableCAE: true, Claims: claims})
 		if err != nil {
 			f.err = l.explain(ctx, err, &f.attempt)
+			// Where nobody was asked, what Key Vault said of the last token stands.
+			f.err.LoginRefused = f.err.LoginRefused || f.err.Reason == "file" && claims != ""
 		}
 		l.mu.Lock()
 		l.flight = nil

@@ -197,3 +197,45 @@ func TestUnusableLoginFileIsNamed(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusedLoginIsTrustedForAShorterTime: what takes the plugin's login away
+// ends what is cached after resurrect_denied_ttl, where an outage would not.
+func TestRefusedLoginIsTrustedForAShorterTime(t *testing.T) {
+	for name, tt := range map[string]struct {
+		login  func(*authWorld) (mount string, settings object)
+		refuse func(a *authWorld, mount string, settings object)
+	}{
+		"the token is revoked": {
+			func(a *authWorld) (string, object) { return "", object{} },
+			func(a *authWorld, _ string, _ object) { a.must(a.vault.RevokeToken(a.Context(), a.token)) },
+		},
+		"the secret id is destroyed": {
+			func(a *authWorld) (string, object) { return a.withSecretID(nil) },
+			func(a *authWorld, mount string, settings object) {
+				a.write("auth/"+mount+"/role/kong/secret-id/destroy", object{"secret_id": settings["approle_secret_id"]})
+				a.must(a.vault.RevokeGranted(a.Context(), mount))
+			},
+		},
+		"the role is deleted": {
+			func(a *authWorld) (string, object) { return a.withSecretID(nil) },
+			func(a *authWorld, mount string, _ object) {
+				a.must(a.vault.DeletePath(a.Context(), "auth/"+mount+"/role/kong"))
+				a.must(a.vault.RevokeGranted(a.Context(), mount))
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAuthWorld(t)
+			p := a.credential(nil)
+			mount, settings := tt.login(a)
+			settings["ttl"], settings["resurrect_denied_ttl"] = 0.01, 1
+			g := a.node(settings)
+			if got := a.ask(g, p); got.Status != 200 {
+				t.Fatalf("before: %d %s", got.Status, got.Body)
+			}
+			tt.refuse(a, mount, settings)
+			eventually(t, "the cached pair is no longer accepted", func() bool { return a.ask(g, p).Status == 503 })
+		})
+	}
+}

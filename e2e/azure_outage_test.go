@@ -163,3 +163,17 @@ func TestThousandRequestsForANewTokenAreOneSecretRead(t *testing.T) {
 		t.Errorf("Azure was asked %d times, for the secret %d times", n, a.reads(p))
 	}
 }
+
+// TestRefusedApplicationIsTrustedForAShorterTime than Azure is in an outage.
+func TestRefusedApplicationIsTrustedForAShorterTime(t *testing.T) {
+	a := newAzure(t)
+	p := a.credential(nil)
+	g := a.guard(thePlugin, byClientSecret(object{"ttl": 0.01, "resurrect_denied_ttl": 1}))
+	if got := a.ask(g, p); got.Status != 200 {
+		t.Fatalf("before: %d %s", got.Status, got.Body)
+	}
+	a.app(func(app *akvsim.App) { app.SecretExpired = true })
+	a.sim.RevokeTokens(false)
+	eventually(t, "the cached pair is no longer accepted", func() bool { return a.ask(g, p).Status == 503 })
+	a.logs(g, "[error]", "reason=login", "AADSTS7000222")
+}

@@ -136,7 +136,7 @@ func unwrapStep(ctx context.Context, c *conn, method, path, wrapping string, dat
 	case a.status == http.StatusOK && isVault && json.Unmarshal(r.Data, data) == nil:
 		return nil
 	case a.status == http.StatusBadRequest && isVault:
-		return &vault.Failure{Op: wrappedOp, Reason: "login", Err: errors.New("the wrapping token has been used already or has expired"), Remedy: remedyWrapping}
+		return &vault.Failure{Op: wrappedOp, Reason: "login", Err: errors.New("the wrapping token has been used already or has expired"), Remedy: remedyWrapping, LoginRefused: true}
 	}
 	return a.failure(wrappedOp, unsaid)
 }

@@ -114,7 +114,7 @@ func loginFailure(op string, l *login, err error, secret string) *vault.Failure 
 	f := apiFailure(op, err, secret)
 	var refusal *api.ResponseError
 	if errors.As(err, &refusal) && !refusal.RawError && refused(refusal.StatusCode) {
-		f.Reason, f.Remedy = "login", l.hint
+		f.Reason, f.Remedy, f.LoginRefused = "login", l.hint, true
 		if refusal.StatusCode == http.StatusForbidden || refusal.StatusCode == http.StatusNotFound {
 			f.Remedy += "; and that the auth method is enabled at auth/" + l.mount
 		}

@@ -13,7 +13,7 @@ import (
 
 // refusal is the failure of what was tried with a token that Vault no longer accepts.
 func (s *store) refusal(op string, renewed bool) *vault.Failure {
-	f := &vault.Failure{Op: op, Reason: "token", Remedy: s.settings.method.remedy()}
+	f := &vault.Failure{Op: op, Reason: "token", Remedy: s.settings.method.remedy(), LoginRefused: true}
 	f.Err = errors.New("the Vault token is refused: it has expired or was revoked")
 	if s.settings.namespace != "" {
 		f.Remedy += fmt.Sprintf("; and check that the token is one of the namespace %s", s.settings.namespace)

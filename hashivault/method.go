@@ -119,7 +119,7 @@ func (l *login) obtain(ctx context.Context, c *conn, _ bool) (grant, error) {
 	}
 	switch {
 	case reply != nil && reply.Auth != nil && reply.Auth.MFARequirement != nil:
-		return grant{}, &vault.Failure{Op: op, Reason: "login", Err: errMFA, Remedy: "take the auth method out of the MFA enforcement"}
+		return grant{}, &vault.Failure{Op: op, Reason: "login", Err: errMFA, Remedy: "take the auth method out of the MFA enforcement", LoginRefused: true}
 	case reply == nil || reply.Auth == nil || reply.Auth.ClientToken == "":
 		return grant{}, &vault.Failure{Op: op, Reason: "unexpected", Err: errNotVault, Remedy: remedyNotVault}
 	}

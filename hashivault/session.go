@@ -48,6 +48,7 @@ type sessions struct {
 	changed  chan struct{}  // closed when any of these changes
 	failure  *vault.Failure // of the last attempt to obtain a token; nil after a success
 	failures int            // in a row, until a token has proved itself
+	revoked  bool           // Vault refuses the token that was current last
 	retryAt  time.Time      // no attempt before
 }
 
@@ -116,10 +117,12 @@ func (l *sessions) replace(ctx context.Context, s *session, refusal *vault.Failu
 			return nil, refusal
 		}
 		s.refused.Store(true)
-		l.current = nil
+		l.current, l.revoked = nil, true
 		if !s.proven.Load() {
 			// Not refusal itself, which speaks of one record.
-			l.countFailure(&vault.Failure{Op: "use the Vault token", Reason: refusal.Reason, Remedy: refusal.Remedy, Err: refusal.Err})
+			f := *refusal
+			f.Op = "use the Vault token"
+			l.countFailure(&f)
 		}
 		l.announce()
 		l.nudge()
@@ -160,6 +163,10 @@ func (l *sessions) announce() {
 // countFailure opens or lengthens the pause. l.mu is held.
 func (l *sessions) countFailure(f *vault.Failure) {
 	l.failures++
+	if f.Reason == "file" || f.Reason == "login" {
+		// Vault wasn't asked anything since, so what it said last stands.
+		f.LoginRefused = f.LoginRefused || l.revoked
+	}
 	l.failure = f
 	l.retryAt = time.Now().Add(max(f.Wait, pauseAfter(f, l.failures)))
 }
@@ -304,7 +311,7 @@ func (l *sessions) askKV(ctx context.Context, g grant) (string, *vault.Failure) 
 func (l *sessions) publish(s *session) {
 	l.mu.Lock()
 	old := l.current
-	l.current, l.failure, l.retryAt = s, nil, time.Now().Add(loginInterval)
+	l.current, l.failure, l.revoked, l.retryAt = s, nil, false, time.Now().Add(loginInterval)
 	l.announce()
 	l.mu.Unlock()
 	if old != nil && old.token != s.token {

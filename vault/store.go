@@ -101,6 +101,9 @@ type Failure struct {
 	Remedy string        // what an operator should do, a sentence without a final stop
 	Wait   time.Duration // how long the store asked us to wait (Retry-After), 0 if it did not say
 	Err    error         // the cause, without secrets, tokens or URLs that end in one
+	// LoginRefused says that the store has answered, and no longer accepts this
+	// login: its token was revoked or its secret id deleted, say.
+	LoginRefused bool
 }
 
 // Error is one line: what was tried, why it failed, and what to do about it.
@@ -118,13 +121,14 @@ func (e *Failure) Error() string {
 // Unwrap returns the cause.
 func (e *Failure) Unwrap() error { return e.Err }
 
-// Denied is the Reason of a Failure where the store refuses this login every
-// name: a policy or role that was taken away, by mistake or on purpose.
+// Denied is the Reason of a Failure where the store accepts this login and
+// refuses it every name: a policy or role that was taken away, by mistake or on
+// purpose.
 const Denied = "denied"
 
 // Denied reports whether credentials outlive their ttl by the object's
-// resurrect_denied_ttl only.
-func (e *Failure) Denied() bool { return e.Reason == Denied }
+// resurrect_denied_ttl only: the store refuses this login, or all that it asks for.
+func (e *Failure) Denied() bool { return e.Reason == Denied || e.LoginRefused }
 
 // RetryAfter is how long the store asked to be left alone; the cache's pause
 // respects it.

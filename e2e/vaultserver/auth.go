@@ -28,6 +28,13 @@ func (s *Server) Write(ctx context.Context, path string, fields map[string]any) 
 	return s.client.Logical().WriteWithContext(ctx, path, fields)
 }
 
+// DeletePath deletes at any path of the API, with the root token, as "vault
+// delete" does.
+func (s *Server) DeletePath(ctx context.Context, path string) error {
+	_, err := s.client.Logical().DeleteWithContext(ctx, path)
+	return err
+}
+
 // WriteWrapped is Write with the answer wrapped (-wrap-ttl). It returns the
 // token that unwraps it, once.
 func (s *Server) WriteWrapped(ctx context.Context, path string, fields map[string]any, ttl time.Duration) (token string, err error) {
