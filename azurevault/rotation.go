@@ -11,7 +11,7 @@ import (
 	"kong-vault-auth/credential"
 )
 
-// addPrevious gives a record the secret token of the version before it, if that
+// addPrevious gives a record the secret token of the version directly before it, if that
 // one is still to be accepted: accept_previous_version is set, and the current
 // version was made less than that ago. A previous secret that the record itself
 // names, and that still works, comes first.
@@ -42,10 +42,13 @@ func (r *read) addPrevious(ctx context.Context, current azsecrets.Secret, record
 	return nil
 }
 
-// versionBefore is the newest enabled version before the current one, or empty.
-// Key Vault lists versions in no particular order.
+// versionBefore is the version directly before the current one, or empty if there
+// is none or it is disabled: disabling it ends the grace, and must not bring back
+// one that is older still. Key Vault lists versions in no particular order, and
+// tells their age in whole seconds: of several made in the same second, none may
+// be disabled.
 func (r *read) versionBefore(ctx context.Context, current azsecrets.Secret) (string, error) {
-	version, newest := "", time.Time{}
+	version, newest, enabled := "", time.Time{}, false
 	pages := r.client.NewListSecretPropertiesVersionsPager(r.name, nil)
 	for pages.More() {
 		page, err := recovered(func() (azsecrets.ListSecretPropertiesVersionsResponse, error) { return pages.NextPage(ctx) })
@@ -56,12 +59,18 @@ func (r *read) versionBefore(ctx context.Context, current azsecrets.Secret) (str
 			if p == nil || p.ID == nil || p.Attributes == nil || p.Attributes.Created == nil || p.ID.Version() == current.ID.Version() {
 				continue
 			}
-			made, enabled := *p.Attributes.Created, p.Attributes.Enabled
-			if made.After(*current.Attributes.Created) || made.Before(newest) || enabled != nil && !*enabled {
-				continue
+			made, inUse := *p.Attributes.Created, p.Attributes.Enabled == nil || *p.Attributes.Enabled
+			switch {
+			case made.After(*current.Attributes.Created):
+			case made.After(newest):
+				version, newest, enabled = p.ID.Version(), made, inUse
+			case made.Equal(newest):
+				enabled = enabled && inUse
 			}
-			version, newest = p.ID.Version(), made
 		}
+	}
+	if !enabled {
+		return "", nil
 	}
 	return version, nil
 }

@@ -55,9 +55,31 @@ func TestThePreviousVersionIsAcceptedForAWhile(t *testing.T) {
 			}
 			a.put("alice", "new", ago(time.Minute))
 		}, "old", window - time.Minute, 3},
-		"a disabled one is passed over": {window, func(a azure) {
-			a.put("alice", "old", ago(2*time.Hour))
+		"a disabled one brings no older one back": {window, func(a azure) {
+			a.put("alice", "older", ago(2*time.Hour))
 			a.put("alice", "stolen", disabled(time.Hour))
+			a.put("alice", "new", ago(time.Minute))
+		}, "", 0, 1},
+		"nor does an expired one": {window, func(a azure) {
+			a.put("alice", "older", ago(2*time.Hour))
+			a.put("alice", "old", expiring(time.Hour, -time.Minute))
+			a.put("alice", "new", ago(time.Minute))
+		}, "", 0, 1},
+		"an older one that is disabled does no harm": {window, func(a azure) {
+			a.put("alice", "stolen", disabled(2*time.Hour))
+			a.put("alice", "old", ago(time.Hour))
+			a.put("alice", "new", ago(time.Minute))
+		}, "old", window - time.Minute, 1},
+		"one disabled of two of the same second": {window, func(a azure) {
+			a.put("alice", "old", ago(time.Hour))
+			a.put("alice", "stolen", disabled(time.Hour))
+			a.put("alice", "old", ago(time.Hour))
+			a.put("alice", "new", ago(time.Minute))
+		}, "", 0, 1},
+		"two of the same second": {window, func(a azure) {
+			a.put("alice", "older", ago(2*time.Hour))
+			a.put("alice", "old", ago(time.Hour))
+			a.put("alice", "old", ago(time.Hour))
 			a.put("alice", "new", ago(time.Minute))
 		}, "old", window - time.Minute, 1},
 		"only disabled ones": {window, func(a azure) { a.put("alice", "stolen", disabled(time.Hour)); a.put("alice", "new", ago(time.Minute)) },
@@ -162,4 +184,28 @@ func betweenVersions(t *testing.T, do func(azure)) (azure, *store) {
 		return transport.RoundTrip(r)
 	})
 	return a, s
+}
+
+// Disabling the version before the current one ends the grace while it lasts.
+func TestDisablingThePreviousVersionEndsItsGrace(t *testing.T) {
+	a := newAzure(t, akvsim.Options{})
+	ago := func(d time.Duration) *azsecrets.SecretAttributes {
+		return &azsecrets.SecretAttributes{Created: to.Ptr(time.Now().Add(-d))}
+	}
+	a.put("alice", "older", ago(2*time.Hour))
+	old := a.Put(prefix+"alice", recordOf("alice", "old"), ago(time.Hour))
+	a.put("alice", "new", ago(time.Minute))
+	s := a.open(t, func(c *vault.Azure) { c.AcceptPreviousVersion = 600 })
+	previous := func() string {
+		r, err := s.Read(t.Context(), "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.PreviousSecretToken
+	}
+	before := previous()
+	a.Change(prefix+"alice", old, azsecrets.SecretAttributes{Enabled: to.Ptr(false)})
+	if after := previous(); before != "old" || after != "" {
+		t.Errorf("the previous secret token is %q, and once its version is disabled %q", before, after)
+	}
 }
