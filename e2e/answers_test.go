@@ -243,3 +243,35 @@ func TestNoSecretIsInTheLog(t *testing.T) {
 		}
 	}
 }
+
+// TestVersionWithAnEndIsRefusedFromThenOn: delete_version_after counts for what
+// is cached, also while Vault can't be asked whether there is a newer version.
+func TestVersionWithAnEndIsRefusedFromThenOn(t *testing.T) {
+	for name, tt := range map[string]struct {
+		sealed bool
+		want   int
+	}{"in the cache": {false, 401}, "in an outage": {true, 503}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			vault := ownVault(t)
+			w := newWorldOn(t, vault, kongAuth)
+			ending, lasting := newPair(), w.credential(nil)
+			_, err := vault.Write(t.Context(), "secret/metadata/kong-auth/"+ending.access, object{"delete_version_after": "3s"})
+			w.must(err)
+			w.put(ending, nil)
+			g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"ttl": 3600})}))
+			for _, p := range []pair{ending, lasting} {
+				if a := w.ask(g, p); a.Status != 200 {
+					t.Fatalf("before: %d %s", a.Status, a.Body)
+				}
+			}
+			if tt.sealed {
+				w.must(vault.Seal(t.Context()))
+			}
+			eventually(t, "the end counts", func() bool { return w.ask(g, ending).Status == tt.want })
+			if a := w.ask(g, lasting); a.Status != 200 {
+				t.Errorf("one without an end: %d %s", a.Status, a.Body)
+			}
+		})
+	}
+}

@@ -56,3 +56,38 @@ func TestOutcomesOfARealVault(t *testing.T) {
 		})
 	}
 }
+
+// A version with delete_version_after ends as one with expires_at does, whichever
+// comes first: Vault tells when, and a cache that can't ask any more knows.
+func TestVersionsEndWhenVaultWillDeleteThem(t *testing.T) {
+	v := startVault(t)
+	ends := func(name string) time.Time {
+		metadata := v.do("GET", "secret/data/kong-auth/"+name, nil)["data"].(fields)["metadata"].(fields)
+		end, err := time.Parse(time.RFC3339Nano, metadata["deletion_time"].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return end
+	}
+	put := func(name string, expiresAt any) {
+		v.do("POST", "secret/metadata/kong-auth/"+name, fields{"delete_version_after": "1h"})
+		v.do("POST", "secret/data/kong-auth/"+name, fields{"data": fields{
+			"access_token": name, "secret_token": "s", "consumer": "alice", "expires_at": expiresAt,
+		}})
+	}
+	soon, late := time.Now().Add(time.Minute).Truncate(time.Second), time.Now().Add(24*time.Hour).Truncate(time.Second)
+	v.put("forever")
+	put("ending", nil)
+	put("sooner", soon.Unix())
+	put("later", late.Unix())
+	token := v.token(nil)
+	s := openAt(t, v.config(func(c *vault.HCV) { c.Token = token }), nil)
+	for name, want := range map[string]time.Time{"forever": {}, "ending": ends("ending"), "sooner": soon, "later": ends("later")} {
+		r, err := s.Read(t.Context(), name)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if !r.ExpiresAt.Equal(want) {
+			t.Errorf("%s ends %v, want %v", name, r.ExpiresAt, want)
+		}
+	}
+}

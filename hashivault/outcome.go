@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"kong-vault-auth/credential"
 	"kong-vault-auth/vault"
@@ -31,11 +32,12 @@ func (s *store) outcome(a *answer, name secretName, kv string) (*credential.Reco
 		if a.truncated && a.startsLikeVaults() {
 			return nil, unusable(&credential.UnusableError{Reason: "size", Detail: fmt.Sprintf("the secret is larger than %d bytes", credential.MaxRecord)})
 		}
-		record, metadata := secretData(r.Data, kv)
-		if isVault && isObject(record) {
-			return s.parse(record, name)
-		}
-		if metadata.gone() {
+		fields, metadata := secretData(r.Data, kv)
+		end, err := metadata.end()
+		switch {
+		case isVault && isObject(fields) && err == nil:
+			return s.parse(fields, name, end)
+		case isVault && !isObject(fields) && metadata.gone():
 			return nil, &vault.Absent{Reason: vault.ReasonDeleted}
 		}
 		return nil, &vault.Failure{Op: op, Reason: "unexpected", Remedy: remedyNotVault,
@@ -78,8 +80,18 @@ func (s *store) misplaced(a *answer, r reply, op string, redact func(string) str
 
 // versionMetadata is what KV v2 tells about a version beside its data.
 type versionMetadata struct {
+	// DeletionTime is when the version was deleted or, with delete_version_after,
+	// will be; empty: it isn't and won't.
 	DeletionTime string `json:"deletion_time"`
 	Destroyed    bool   `json:"destroyed"`
+}
+
+// end is when the version ends by itself, the zero time if never.
+func (m versionMetadata) end() (time.Time, error) {
+	if m.DeletionTime == "" {
+		return time.Time{}, nil
+	}
+	return time.Parse(time.RFC3339, m.DeletionTime)
 }
 
 func (m versionMetadata) gone() bool { return m.DeletionTime != "" || m.Destroyed }
@@ -110,8 +122,8 @@ func unusable(err error) *vault.Absent {
 	return &vault.Absent{Reason: vault.ReasonUnusable, Err: err}
 }
 
-// parse reads a secret's fields as a record.
-func (s *store) parse(fields json.RawMessage, name secretName) (*credential.Record, error) {
+// parse reads a secret's fields as a record, which ends with the secret.
+func (s *store) parse(fields json.RawMessage, name secretName, end time.Time) (*credential.Record, error) {
 	r, err := credential.Parse(fields)
 	if err != nil {
 		return nil, unusable(err)
@@ -124,6 +136,9 @@ func (s *store) parse(fields json.RawMessage, name secretName) (*credential.Reco
 		if err := decodeSecrets(r); err != nil {
 			return nil, unusable(err)
 		}
+	}
+	if !end.IsZero() && (r.ExpiresAt.IsZero() || end.Before(r.ExpiresAt)) {
+		r.ExpiresAt = end
 	}
 	return r, nil
 }

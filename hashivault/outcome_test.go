@@ -42,6 +42,7 @@ func TestOnlyVaultsOwnWordIsADefiniteNo(t *testing.T) {
 		{"200 with data null", canned(200, `{"request_id":"1","data":null}`), verdict{Failure: "unexpected"}},
 		{"200 with the data of a version null", canned(200, `{"request_id":"1","data":{"data":null,"metadata":{}}}`), verdict{Failure: "unexpected"}},
 		{"200 of a deleted version", canned(200, gone), verdict{Absent: vault.ReasonDeleted}},
+		{"200 of a version that ends at a time nobody understands", canned(200, strings.Replace(secret("alice"), `"deletion_time":""`, `"deletion_time":"soon"`, 1)), verdict{Failure: "unexpected"}},
 		{"204", canned(204, ""), verdict{Failure: "unexpected"}},
 
 		{"404 with no errors", canned(404, notFound), verdict{Absent: vault.ReasonNotFound}},
