@@ -19,11 +19,12 @@ func (c *checker) appRole() method {
 	roleID := c.required("approle_role_id", c.secret("approle_role_id", c.cfg.AppRoleRoleID))
 	secretID := c.secret("approle_secret_id", c.cfg.AppRoleSecretID)
 	file := c.cfg.AppRoleSecretFile
+	none := secretID == "" && file == "" // a role with bind_secret_id=false asks for none
 	switch {
-	case secretID == "" && file == "":
-		c.refuse("approle_secret_id", "it or approle_secret_id_file is needed; if it is a reference, the vault it names holds nothing there")
 	case secretID != "" && file != "":
 		c.refuse("approle_secret_id", "it and approle_secret_id_file exclude each other")
+	case none && c.cfg.AppRoleWrapped:
+		c.refuse("approle_response_wrapping", "it needs approle_secret_id or approle_secret_id_file")
 	}
 	if c.cfg.AppRoleWrapped && c.cfg.TokenSinkFile == "" {
 		c.refuse("approle_response_wrapping", "a wrapped secret id can be unwrapped only once, and Kong starts a fresh plugin server at every reload: "+
@@ -38,6 +39,14 @@ func (c *checker) appRole() method {
 		with: func(secretID string) (api.AuthMethod, error) {
 			return approle.NewAppRoleAuth(roleID, &approle.SecretID{FromString: secretID}, approle.WithMountPath(mount))
 		},
+	}
+	if none {
+		l.hint = "check the role id, and that the role takes logins from here without a secret id (bind_secret_id, token_bound_cidrs); " +
+			"else set approle_secret_id or approle_secret_id_file"
+		l.secret = nil
+		l.with = func(string) (api.AuthMethod, error) {
+			return loginBody{mount, map[string]any{"role_id": roleID}}, nil
+		}
 	}
 	if file != "" {
 		l.watch = []string{file}
@@ -112,7 +121,9 @@ func (w *wrappedSecretID) checkOrigin(ctx context.Context, c *conn, wrapping str
 	if err := unwrapStep(ctx, c, http.MethodGet, "sys/wrapping/lookup", wrapping, &info); err != nil {
 		return err
 	}
-	if !strings.Contains("/"+info.CreationPath, "/auth/"+w.source.mount+"/role/") || !strings.HasSuffix(info.CreationPath, "/secret-id") {
+	_, of, found := strings.Cut("/"+info.CreationPath, "/auth/"+w.source.mount+"/role/")
+	_, endpoint, _ := strings.Cut(of, "/")
+	if !found || endpoint != "secret-id" && endpoint != "custom-secret-id" {
 		return &vault.Failure{
 			Op: wrappedOp, Reason: "login",
 			Err:    fmt.Errorf("the wrapping token was made by %q, not by a role of auth/%s: somebody may have exchanged it", info.CreationPath, w.source.mount),

@@ -46,7 +46,13 @@ func (v *realVault) secretID() string {
 
 func (v *realVault) wrappedSecretID() string {
 	v.t.Helper()
-	return v.do("PUT", "auth/approle/role/kong/secret-id", nil, "X-Vault-Wrap-TTL", "60s")["wrap_info"].(fields)["token"].(string)
+	return v.wrapped("auth/approle/role/kong/secret-id", nil)
+}
+
+// wrapped is the token that wraps what a path answers.
+func (v *realVault) wrapped(path string, body any) string {
+	v.t.Helper()
+	return v.do("PUT", path, body, "X-Vault-Wrap-TTL", "60s")["wrap_info"].(fields)["token"].(string)
 }
 
 func (v *realVault) logins() int { return len(v.audited("update", "auth/approle/login")) }
@@ -190,15 +196,41 @@ func TestWrappedSecretIDServesManyProcesses(t *testing.T) {
 func TestWrappingTokenOfOtherOriginIsRefused(t *testing.T) {
 	v := startVault(t)
 	cfg := v.appRole(fields{})
-	wrapped := v.do("POST", "sys/wrapping/wrap", fields{"secret_id": v.secretID()}, "X-Vault-Wrap-TTL", "60s")
-	cfg.AppRoleSecretID, cfg.AppRoleWrapped = wrapped["wrap_info"].(fields)["token"].(string), true
-	cfg.TokenSinkFile = filepath.Join(t.TempDir(), "token")
-	_, err := readWithin(t, openAt(t, cfg, nil), 5*time.Second, "alice")
-	if err == nil || !strings.Contains(err.Error(), "somebody may have exchanged it") {
-		t.Error(err)
+	cfg.AppRoleWrapped = true
+	for i, path := range []string{"sys/wrapping/wrap", "auth/approle/role/kong/secret-id/lookup"} {
+		cfg.AppRoleSecretID = v.wrapped(path, fields{"secret_id": v.secretID()})
+		cfg.TokenSinkFile = filepath.Join(t.TempDir(), fmt.Sprint("token", i))
+		_, err := readWithin(t, openAt(t, cfg, nil), 5*time.Second, "alice")
+		if err == nil || !strings.Contains(err.Error(), "somebody may have exchanged it") {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 	if v.logins() != 0 {
 		t.Error("it was used to log in")
+	}
+}
+
+// Where the secret id is chosen by whoever hands it out, it comes from an endpoint
+// of AppRole's too, so nobody has tampered with it.
+func TestWrappedCustomSecretIDIsAppRolesOwn(t *testing.T) {
+	v := startVault(t)
+	cfg := v.appRole(fields{"token_ttl": "1h"})
+	cfg.AppRoleSecretID, cfg.AppRoleWrapped = v.wrapped("auth/approle/role/kong/custom-secret-id", fields{"secret_id": "chosen-by-somebody"}), true
+	cfg.TokenSinkFile = filepath.Join(t.TempDir(), "token")
+	wantFound(t, openAt(t, cfg, nil))
+}
+
+func TestRoleWithoutSecretID(t *testing.T) {
+	v := startVault(t)
+	cfg := v.appRole(fields{})
+	cfg.AppRoleSecretID = ""
+	v.do("POST", "auth/approle/role/kong", fields{"bind_secret_id": false, "token_bound_cidrs": "127.0.0.1/32"})
+	wantFound(t, openAt(t, cfg, nil))
+
+	v.do("POST", "auth/approle/role/kong", fields{"bind_secret_id": true})
+	_, err := readWithin(t, openAt(t, cfg, nil), 5*time.Second, "alice")
+	if err == nil || !strings.Contains(err.Error(), "set approle_secret_id or approle_secret_id_file") {
+		t.Errorf("a role that asks for a secret id: %v", err)
 	}
 }
 

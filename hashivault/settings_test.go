@@ -26,7 +26,10 @@ func TestImpossibleSettingsAreRefused(t *testing.T) {
 		{"two tokens", func(c *vault.HCV) { c.TokenFile = "/f" }, "token: token and token_file"},
 		{"a method that Vault has and we don't", func(c *vault.HCV) { c.AuthMethod = "aws" }, "auth_method: "},
 		{"no role id", func(c *vault.HCV) { appRoleConfig(c); c.AppRoleRoleID = "" }, "approle_role_id: "},
-		{"no secret id", func(c *vault.HCV) { appRoleConfig(c); c.AppRoleSecretID = "" }, "approle_secret_id: "},
+		{"no secret id to unwrap", func(c *vault.HCV) {
+			appRoleConfig(c)
+			c.AppRoleSecretID, c.AppRoleWrapped, c.TokenSinkFile = "", true, "/f"
+		}, "approle_response_wrapping: "},
 		{"two secret ids", func(c *vault.HCV) { appRoleConfig(c); c.AppRoleSecretFile = "/f" }, "approle_secret_id: "},
 		{"a wrapped secret id and nowhere to keep the token", func(c *vault.HCV) { appRoleConfig(c); c.AppRoleWrapped = true },
 			"approle_response_wrapping: a wrapped secret id can be unwrapped only once"},

@@ -36,7 +36,7 @@ type HCV struct {
 	TokenFile         string `json:"token_file" doc:"File that holds the Vault token and is read again when it changes, as Vault Agent writes it. Only on objects that the node defines."`
 	AppRoleAuthPath   string `json:"approle_auth_path" kong:"default=approle" doc:"Mount path of the AppRole auth method."`
 	AppRoleRoleID     string `json:"approle_role_id" kong:"referenceable;encrypted" doc:"Role id, for the auth method approle."`
-	AppRoleSecretID   string `json:"approle_secret_id" kong:"referenceable;encrypted" doc:"Secret id, for the auth method approle."`
+	AppRoleSecretID   string `json:"approle_secret_id" kong:"referenceable;encrypted" doc:"Secret id, for the auth method approle. A role with bind_secret_id=false needs none, in no file either."`
 	AppRoleSecretFile string `json:"approle_secret_id_file" doc:"File that holds the secret id. Only on objects that the node defines."`
 	AppRoleWrapped    bool   `json:"approle_response_wrapping" doc:"The secret id is a response-wrapping token, to be unwrapped once."`
 	TokenSinkFile     string `json:"token_sink_file" doc:"File (mode 0600) that keeps the Vault token of a wrapped or single-use secret id between restarts. Only on objects that the node defines."`

@@ -100,11 +100,11 @@ func (p *problems) checkVaultLogin(c *HCV) {
 
 func (p *problems) checkAppRole(c *HCV) {
 	p.required("approle_role_id", c.AppRoleRoleID, "approle")
-	switch {
+	switch _, unresolved := p.Refs["approle_secret_id"]; {
 	case c.AppRoleSecretID != "" && c.AppRoleSecretFile != "":
 		p.add("approle_secret_id", "approle_secret_id and approle_secret_id_file exclude each other")
-	case c.AppRoleSecretFile == "":
-		p.required("approle_secret_id", c.AppRoleSecretID, "approle")
+	case c.AppRoleSecretID == "" && c.AppRoleSecretFile == "" && c.AppRoleWrapped && !unresolved:
+		p.add("approle_response_wrapping", "it needs approle_secret_id or approle_secret_id_file")
 	}
 	if c.AppRoleWrapped && c.TokenSinkFile == "" {
 		p.add("approle_response_wrapping", "a wrapped secret id can be unwrapped once, and Kong starts a new plugin server at every reload. "+

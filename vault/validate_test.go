@@ -26,6 +26,7 @@ func TestValidateHCV(t *testing.T) {
 		{"files of the node", true, func(c *HCV) { c.Token, c.TokenFile, c.CACert = "", "/run/token", "/etc/ca.pem" }, ""},
 		{"an agent's socket", true, func(c *HCV) { c.Token, c.UnixSocket = "", "/run/agent.sock" }, ""},
 		{"approle", false, func(c *HCV) { c.AuthMethod, c.AppRoleRoleID, c.AppRoleSecretID = "approle", "role", "secret" }, ""},
+		{"approle without a secret id", false, func(c *HCV) { c.AuthMethod, c.AppRoleRoleID = "approle", "role" }, ""},
 		{"kubernetes of the node", true, func(c *HCV) { c.AuthMethod, c.KubeRole = "kubernetes", "kong" }, ""},
 		{"jwt of the node", true, func(c *HCV) { c.AuthMethod, c.JWTRole, c.JWTTokenFile = "jwt", "kong", "/run/jwt" }, ""},
 
@@ -48,7 +49,10 @@ func TestValidateHCV(t *testing.T) {
 		{"unresolved reference", false, func(c *HCV) { c.Namespace = "{vault://env/NS}" },
 			"namespace: Kong resolves references only in token, approle_role_id, approle_secret_id, cert_auth_cert_key"},
 		{"approle without ids", true, func(c *HCV) { c.AuthMethod = "approle" },
-			"approle_role_id: it is empty, and auth_method approle needs it; approle_secret_id: it is empty, and auth_method approle needs it"},
+			"approle_role_id: it is empty, and auth_method approle needs it"},
+		{"nothing wrapped", true, func(c *HCV) {
+			c.AuthMethod, c.AppRoleRoleID, c.AppRoleWrapped, c.TokenSinkFile = "approle", "role", true, "/run/sink"
+		}, "approle_response_wrapping: it needs approle_secret_id or approle_secret_id_file"},
 		{"two secret ids", true, func(c *HCV) {
 			c.AuthMethod, c.AppRoleRoleID, c.AppRoleSecretID, c.AppRoleSecretFile = "approle", "role", "secret", "/run/id"
 		}, "approle_secret_id: approle_secret_id and approle_secret_id_file exclude each other"},
