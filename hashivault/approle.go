@@ -138,7 +138,7 @@ const remedyWrapping = "have a new secret id wrapped (vault write -wrap-ttl=… 
 
 // unwrapStep sends a request on the wrapping token's own authority.
 func unwrapStep(ctx context.Context, c *conn, method, path, wrapping string, data any) error {
-	a, err := c.send(ctx, method, wrapping, path)
+	a, err := c.ofLogin(ctx, method, wrapping, path)
 	if err != nil {
 		return transportFailure(wrappedOp, err)
 	}

@@ -25,12 +25,14 @@ var errRedirect = errors.New("redirected to something that isn't the same path o
 // conn is one way to one Vault: plain requests for what is read on behalf of
 // clients, vault/api for logging in and renewing, over the same connections.
 type conn struct {
-	base   url.URL
-	mount  string      // of the KV engine
-	header http.Header // of every request
-	http   *http.Client
-	api    *api.Client
-	reload func() error // see roundTripper
+	base      url.URL
+	namespace string      // of the secrets
+	loginIn   string      // the namespace of the login
+	mount     string      // of the KV engine
+	header    http.Header // of every request
+	http      *http.Client
+	api       *api.Client
+	reload    func() error // see roundTripper
 }
 
 // answer is what came back, whole.
@@ -43,8 +45,10 @@ type answer struct {
 
 func newConn(s settings, userAgent string, t roundTripper) (*conn, error) {
 	c := &conn{
-		base:  s.base,
-		mount: s.mount,
+		base:      s.base,
+		namespace: s.namespace,
+		loginIn:   s.loginIn,
+		mount:     s.mount,
 		// X-Vault-Request is what a Vault Agent asks for as proof that nobody
 		// was tricked into sending the request.
 		header: http.Header{api.RequestHeaderName: {"true"}},
@@ -53,9 +57,6 @@ func newConn(s settings, userAgent string, t roundTripper) (*conn, error) {
 	}
 	if userAgent != "" {
 		c.header.Set("User-Agent", userAgent)
-	}
-	if s.namespace != "" {
-		c.header.Set(api.NamespaceHeaderName, s.namespace)
 	}
 	var err error
 	c.api, err = newAPIClient(c)
@@ -80,7 +81,7 @@ func newAPIClient(c *conn) (*api.Client, error) {
 		// With the rest given above, only a variable can be at fault.
 		return nil, fmt.Errorf("%w: a VAULT_* variable of the environment can't be read, although it would not be used (unset it): %w", vault.ErrConfig, err)
 	}
-	client.SetHeaders(c.header.Clone())
+	client.SetHeaders(c.headerIn(c.loginIn))
 	client.ClearToken()
 	client.SetWrappingLookupFunc(func(string, string) string { return "" })
 	return client, nil
@@ -102,10 +103,25 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 // load balancer) counts only for new ones.
 func (c *conn) redial() { c.http.CloseIdleConnections() }
 
+// headerIn is the header of a request in a namespace.
+func (c *conn) headerIn(namespace string) http.Header {
+	h := c.header.Clone()
+	if namespace != "" {
+		h.Set(api.NamespaceHeaderName, namespace)
+	}
+	return h
+}
+
 // get asks for a path, written without escapes and without /v1/. An error is one
 // of the connection; it never holds the path.
 func (c *conn) get(ctx context.Context, token, path string) (*answer, error) {
-	return c.send(ctx, http.MethodGet, token, path)
+	return c.send(ctx, http.MethodGet, c.namespace, token, path)
+}
+
+// ofLogin sends a request that concerns the login or its token, which Vault knows
+// in their own namespace only.
+func (c *conn) ofLogin(ctx context.Context, method, token, path string) (*answer, error) {
+	return c.send(ctx, method, c.loginIn, token, path)
 }
 
 // list asks for the names in a folder. The method LIST is unknown to much that
@@ -116,19 +132,19 @@ func (c *conn) list(ctx context.Context, token, folder string, excludeDeleted bo
 	if excludeDeleted {
 		u.RawQuery += "&exclude_deleted=true"
 	}
-	return c.sendTo(context.WithValue(ctx, bodyLimitKey{}, maxListing), http.MethodGet, token, &u)
+	return c.sendTo(context.WithValue(ctx, bodyLimitKey{}, maxListing), http.MethodGet, c.namespace, token, &u)
 }
 
-func (c *conn) send(ctx context.Context, method, token, path string) (*answer, error) {
+func (c *conn) send(ctx context.Context, method, namespace, token, path string) (*answer, error) {
 	// The URL is put together by hand: vault/api's NewRequest would join the
 	// path's segments, and .. would climb out of the mount.
 	u := c.base
 	u.Path = "/v1/" + path
-	return c.sendTo(ctx, method, token, &u)
+	return c.sendTo(ctx, method, namespace, token, &u)
 }
 
-func (c *conn) sendTo(ctx context.Context, method, token string, u *url.URL) (*answer, error) {
-	req := (&http.Request{Method: method, URL: u, Host: u.Host, Header: c.header.Clone()}).WithContext(ctx)
+func (c *conn) sendTo(ctx context.Context, method, namespace, token string, u *url.URL) (*answer, error) {
+	req := (&http.Request{Method: method, URL: u, Host: u.Host, Header: c.headerIn(namespace)}).WithContext(ctx)
 	if token != "" {
 		req.Header.Set(api.AuthHeaderName, token)
 	}

@@ -15,8 +15,8 @@ import (
 func (s *store) refusal(op string, renewed bool) *vault.Failure {
 	f := &vault.Failure{Op: op, Reason: "token", Remedy: s.settings.method.remedy(), LoginRefused: true}
 	f.Err = errors.New("the Vault token is refused: it has expired or was revoked")
-	if s.settings.namespace != "" {
-		f.Remedy += fmt.Sprintf("; and check that the token is one of the namespace %s", s.settings.namespace)
+	if in := s.settings.loginIn; in != "" {
+		f.Remedy += fmt.Sprintf("; and check that the token is one of the namespace %s, or set auth_namespace", in)
 	}
 	if renewed {
 		f.Err = errors.New("even a Vault token that has just been obtained is refused")

@@ -2,6 +2,7 @@ package hashivault
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,70 @@ func TestRequestsSayWhoAsksAndWhere(t *testing.T) {
 	want := map[string][]string{"x-vault-namespace": {"team/a"}, "user-agent": {"kong-vault-auth/test"}}
 	if diff := cmp.Diff(want, reads[0].Request.Headers); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The login may be in another namespace than the secrets: whatever concerns it and
+// its token is asked for in its own.
+func TestLoginsMayBeInANamespaceOfTheirOwn(t *testing.T) {
+	v := startVault(t)
+	cfg := v.appRole(fields{"token_ttl": "1h"})
+	v.do("PUT", "sys/config/auditing/request-headers/X-Vault-Namespace", fields{"hmac": false})
+	for _, test := range []struct {
+		namespace, authNamespace string
+		secrets, login           string
+	}{
+		{"team/a", "", "team/a", "team/a"},
+		{"/team/b/", "/admin/", "team/b", "admin"},
+		{"team/c", "/", "team/c", ""},
+		{"", "admin/d", "", "admin/d"},
+	} {
+		t.Run(test.namespace+" and "+test.authNamespace, func(t *testing.T) {
+			name := "of" + strings.NewReplacer("/", "-").Replace(test.secrets+test.login)
+			v.put(name)
+			requests := []struct{ operation, path, namespace string }{
+				{"update", "sys/wrapping/unwrap", test.login},
+				{"read", "sys/wrapping/lookup", test.login},
+				{"update", "auth/approle/login", test.login},
+				{"update", "auth/token/renew-self", test.login},
+				{"read", "auth/token/lookup-self", test.login},
+				{"update", "auth/token/revoke-self", test.login},
+				{"read", "sys/internal/ui/mounts/secret", test.secrets},
+				{"read", "secret/data/kong-auth/" + name, test.secrets},
+				{"list", "secret/metadata/kong-auth/", test.secrets},
+			}
+			before := make([]int, len(requests))
+			for i, r := range requests {
+				before[i] = len(v.audited(r.operation, r.path))
+			}
+
+			c := cfg
+			c.Namespace, c.AuthNamespace = test.namespace, test.authNamespace
+			s := openAt(t, c, nil).(*store)
+			readWithin(t, s, 5*time.Second, name)
+			s.List(t.Context(), func([]vault.Listed) error { return nil })
+			eventually(t, "a renewal", func() bool { return len(v.audited("update", "auth/token/renew-self")) > before[3] })
+			if _, err := s.conn.askStanding(t.Context(), "no-such-token"); err != nil {
+				t.Error(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			c.AppRoleSecretID, c.AppRoleWrapped, c.TokenSinkFile = v.wrappedSecretID(), true, filepath.Join(t.TempDir(), "sink")
+			readWithin(t, openAt(t, c, nil), 5*time.Second, name)
+
+			for i, r := range requests {
+				entries := v.audited(r.operation, r.path)[before[i]:]
+				if len(entries) == 0 {
+					t.Errorf("%s %s was never asked for", r.operation, r.path)
+				}
+				for _, e := range entries {
+					if got := strings.Join(e.Request.Headers["x-vault-namespace"], ", "); got != r.namespace {
+						t.Errorf("%s %s was asked for in %q, want %q", r.operation, r.path, got, r.namespace)
+					}
+				}
+			}
+		})
 	}
 }
 

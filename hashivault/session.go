@@ -326,7 +326,7 @@ func (l *sessions) revoke(g grant) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	a, err := l.conn.send(ctx, http.MethodPut, g.token, "auth/token/revoke-self")
+	a, err := l.conn.ofLogin(ctx, http.MethodPut, g.token, "auth/token/revoke-self")
 	switch {
 	case err != nil:
 		return transportFailure("revoke the Vault token", err)

@@ -27,7 +27,8 @@ const (
 // settings are a vault object's configuration, checked and complete.
 type settings struct {
 	dialing
-	namespace string
+	namespace string // of the secrets
+	loginIn   string // the namespace of the login
 	mount     string // without slashes at its ends
 	path      string // the same; may be empty
 	kv        string // empty: Vault is asked
@@ -87,7 +88,7 @@ func (c *checker) nodeOnly(field, value string) {
 func newSettings(cfg vault.HCV, o vault.OpenOptions) (settings, error) {
 	c := &checker{cfg: cfg, trusted: o.TrustNode}
 	s := settings{
-		namespace: strings.Trim(cfg.Namespace, "/ "),
+		namespace: c.namespace("namespace", cfg.Namespace),
 		mount:     c.cleanPath("mount", cmp.Or(cfg.Mount, "secret")),
 		path:      c.cleanPath("path", cfg.Path),
 		kv:        cfg.KV,
@@ -96,8 +97,9 @@ func newSettings(cfg vault.HCV, o vault.OpenOptions) (settings, error) {
 	if s.mount == "" {
 		c.refuse("mount", "it is empty")
 	}
-	if strings.ContainsFunc(s.namespace, unicode.IsControl) {
-		c.refuse("namespace", "it holds control characters")
+	s.loginIn = s.namespace
+	if cfg.AuthNamespace != "" {
+		s.loginIn = c.namespace("auth_namespace", cfg.AuthNamespace)
 	}
 	if !slices.Contains([]string{"", kv1, kv2}, s.kv) {
 		c.refuse("kv", "it must be v1 or v2")
@@ -109,6 +111,16 @@ func newSettings(cfg vault.HCV, o vault.OpenOptions) (settings, error) {
 		return settings{}, fmt.Errorf("%w: %s", vault.ErrConfig, strings.Join(c.problems, "; "))
 	}
 	return s, nil
+}
+
+// namespace takes the slashes off a namespace's ends; what is left of the root
+// namespace's is nothing.
+func (c *checker) namespace(field, value string) string {
+	value = strings.Trim(value, "/ ")
+	if strings.ContainsFunc(value, unicode.IsControl) {
+		c.refuse(field, "it holds control characters")
+	}
+	return value
 }
 
 // cleanPath takes the slashes off a path's ends and refuses what a path of

@@ -49,6 +49,7 @@ func TestImpossibleSettingsAreRefused(t *testing.T) {
 		{"a path with a line end", func(c *vault.HCV) { c.Path = "a\nb" }, "path: "},
 		{"an auth path that climbs", func(c *vault.HCV) { appRoleConfig(c); c.AppRoleAuthPath = "../sys" }, "approle_auth_path: "},
 		{"a namespace with a line end", func(c *vault.HCV) { c.Namespace = "a\r\nX-Evil: 1" }, "namespace: "},
+		{"a namespace of the login with a line end", func(c *vault.HCV) { c.AuthNamespace = "a\r\nX-Evil: 1" }, "auth_namespace: "},
 		{"a KV version to come", func(c *vault.HCV) { c.KV = "v3" }, "kv: "},
 		{"a URL for a host", func(c *vault.HCV) { c.Host = "https://vault.example.com" }, "host: "},
 		{"a host with a port", func(c *vault.HCV) { c.Host = "vault.example.com:8200" }, "host: "},

@@ -33,7 +33,7 @@ func (i tokenInfo) auth(token string) *api.SecretAuth {
 }
 
 func (c *conn) lookupSelf(ctx context.Context, token string) (info tokenInfo, a *answer, err error) {
-	a, err = c.get(ctx, token, "auth/token/lookup-self")
+	a, err = c.ofLogin(ctx, http.MethodGet, token, "auth/token/lookup-self")
 	if err == nil && a.status == http.StatusOK {
 		err = a.data(&info)
 	}

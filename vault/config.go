@@ -28,6 +28,7 @@ type HCV struct {
 	Host              string `json:"host" kong:"default=127.0.0.1;len_min=1" doc:"Host name or address of the Vault server."`
 	Port              int    `json:"port" kong:"default=8200;between=1,65535" doc:"Port of the Vault server's API."`
 	Namespace         string `json:"namespace" doc:"Vault Enterprise namespace, sent as X-Vault-Namespace."`
+	AuthNamespace     string `json:"auth_namespace" doc:"Namespace of the auth method, or of the token that is given, if it isn't namespace; / is the root namespace."`
 	Mount             string `json:"mount" kong:"default=secret;len_min=1" doc:"Path at which the KV secrets engine is mounted; may hold slashes."`
 	KV                string `json:"kv" kong:"one_of=v1|v2" doc:"Version of the KV secrets engine. Left out, Vault is asked, and v1 is assumed where it won't say."`
 	Path              string `json:"path" kong:"default=kong-auth;len_min=0" doc:"Path inside the mount below which credentials are kept, so that an access token can't name another secret."`

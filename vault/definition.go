@@ -80,6 +80,9 @@ func (d *Definition) identity() string {
 			"hcv", hcvAddress(c), strings.Trim(c.Namespace, "/ "), strings.Trim(c.Mount, "/"), strings.Trim(c.Path, "/"), c.KV,
 			c.AuthMethod,
 		}, hcvRole(c)...)
+		if in := strings.Trim(c.AuthNamespace, "/ "); c.AuthNamespace != "" && in != strings.Trim(c.Namespace, "/ ") {
+			parts = append(parts, "in", in)
+		}
 	}
 	b, _ := json.Marshal(parts) // strings can always be marshalled
 	return string(b)

@@ -23,6 +23,12 @@ func TestIdentityIsTheSameForEver(t *testing.T) {
 		`["hcv","http://vault:8200","","secret","kong-auth","","cert","cert","kong"]`: inlineHCV(t, func(c *HCV) {
 			c.Host, c.AuthMethod, c.CertAuthRoleName = "Vault", "cert", "kong"
 		}),
+		`["hcv","http://127.0.0.1:8200","team/a","secret","kong-auth","","token","in","admin"]`: inlineHCV(t, func(c *HCV) {
+			c.Namespace, c.AuthNamespace = "team/a", "/admin/"
+		}),
+		`["hcv","http://127.0.0.1:8200","team/b","secret","kong-auth","","token"]`: inlineHCV(t, func(c *HCV) {
+			c.Namespace, c.AuthNamespace = "team/b", "/team/b"
+		}),
 		`["hcv","http://127.0.0.1:8200","","secret","kong-auth","","jwt","jwt","kong"]`: inlineHCV(t, func(c *HCV) {
 			c.AuthMethod, c.JWTRole = "jwt", "kong"
 		}),
