@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -52,7 +53,7 @@ func newConn(s settings, userAgent string, t roundTripper) (*conn, error) {
 		// X-Vault-Request is what a Vault Agent asks for as proof that nobody
 		// was tricked into sending the request.
 		header: http.Header{api.RequestHeaderName: {"true"}},
-		http:   &http.Client{Transport: t, CheckRedirect: checkRedirect},
+		http:   &http.Client{Transport: t, CheckRedirect: redirects(s.base.Path)},
 		reload: t.reload,
 	}
 	if userAgent != "" {
@@ -87,15 +88,19 @@ func newAPIClient(c *conn) (*api.Client, error) {
 	return client, nil
 }
 
-// checkRedirect follows what a standby says: ask the active node, the same
-// question, once. Anything else would carry the Vault token to a stranger.
-func checkRedirect(req *http.Request, via []*http.Request) error {
-	from := via[0]
-	downgrade := from.URL.Scheme == "https" && req.URL.Scheme != "https"
-	if len(via) > 1 || downgrade || req.URL.Path != from.URL.Path || req.Method != from.Method {
-		return errRedirect
+// redirects follows what a standby says: ask the active node, the same question,
+// once. Anything else would carry the Vault token to a stranger. A standby behind
+// a proxy knows nothing of the path before /v1 that leads through it.
+func redirects(basePath string) func(req *http.Request, via []*http.Request) error {
+	return func(req *http.Request, via []*http.Request) error {
+		from := via[0]
+		downgrade := from.URL.Scheme == "https" && req.URL.Scheme != "https"
+		samePath := req.URL.Path == from.URL.Path || req.URL.Path == strings.TrimPrefix(from.URL.Path, basePath)
+		if len(via) > 1 || downgrade || !samePath || req.Method != from.Method {
+			return errRedirect
+		}
+		return nil
 	}
-	return nil
 }
 
 // redial has later requests open new connections. A Vault that fails, sealed say,
@@ -128,7 +133,7 @@ func (c *conn) ofLogin(ctx context.Context, method, token, path string) (*answer
 // stands before Vaults.
 func (c *conn) list(ctx context.Context, token, folder string, excludeDeleted bool) (*answer, error) {
 	u := c.base
-	u.Path, u.RawQuery = "/v1/"+folder+"/", "list=true"
+	u.Path, u.RawQuery = u.Path+"/v1/"+folder+"/", "list=true"
 	if excludeDeleted {
 		u.RawQuery += "&exclude_deleted=true"
 	}
@@ -139,7 +144,7 @@ func (c *conn) send(ctx context.Context, method, namespace, token, path string) 
 	// The URL is put together by hand: vault/api's NewRequest would join the
 	// path's segments, and .. would climb out of the mount.
 	u := c.base
-	u.Path = "/v1/" + path
+	u.Path += "/v1/" + path
 	return c.sendTo(ctx, method, namespace, token, &u)
 }
 

@@ -2,6 +2,10 @@ package hashivault
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -181,6 +185,33 @@ func TestLoginsMayBeInANamespaceOfTheirOwn(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A proxy may serve Vault's API below a path.
+func TestVaultBehindAPath(t *testing.T) {
+	v := startVault(t)
+	cfg := v.appRole(fields{"token_ttl": "1h"})
+	v.do("PUT", "sys/policies/acl/list", fields{"policy": `path "secret/metadata/kong-auth" { capabilities = ["list"] }`})
+	v.do("POST", "auth/approle/role/kong", fields{"token_policies": []string{"list", v.policy("secret/data/kong-auth/*")}})
+	target, err := url.Parse(v.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/team-a/vault/v1/", http.StripPrefix("/team-a/vault", &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+	}))
+	proxy := httptest.NewServer(mux)
+	defer proxy.Close()
+	cfg = at(t, cfg, proxy.URL)
+	cfg.BasePath = "/team-a/vault/"
+	cfg.AppRoleSecretID, cfg.AppRoleWrapped, cfg.TokenSinkFile = v.wrappedSecretID(), true, filepath.Join(t.TempDir(), "sink")
+	s := openAt(t, cfg, nil).(*store)
+	wantFound(t, s)
+	if err := s.List(t.Context(), func([]vault.Listed) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "a renewal", func() bool { return len(v.audited("update", "auth/token/renew-self")) > 0 })
 }
 
 func TestMountThatBecomesVersionedIsNoticed(t *testing.T) {

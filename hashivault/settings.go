@@ -158,6 +158,9 @@ func (c *checker) dialing() dialing {
 	} else {
 		protocol, host, port := cmp.Or(c.cfg.Protocol, "http"), cmp.Or(c.cfg.Host, "127.0.0.1"), cmp.Or(c.cfg.Port, 8200)
 		d.base = url.URL{Scheme: protocol, Host: net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))}
+		if base := c.cleanPath("base_path", c.cfg.BasePath); base != "" {
+			d.base.Path = "/" + base
+		}
 		if protocol != "http" && protocol != "https" {
 			c.refuse("protocol", "it must be http or https")
 		}

@@ -45,6 +45,7 @@ func TestImpossibleSettingsAreRefused(t *testing.T) {
 		{"a mount that climbs", func(c *vault.HCV) { c.Mount = "secret/../sys" }, "mount: "},
 		{"no mount", func(c *vault.HCV) { c.Mount = "/" }, "mount: "},
 		{"a path that climbs", func(c *vault.HCV) { c.Path = ".." }, "path: "},
+		{"a base path that climbs", func(c *vault.HCV) { c.BasePath = "vault/../x" }, "base_path: "},
 		{"a path with a gap", func(c *vault.HCV) { c.Path = "a//b" }, "path: "},
 		{"a path with a line end", func(c *vault.HCV) { c.Path = "a\nb" }, "path: "},
 		{"an auth path that climbs", func(c *vault.HCV) { appRoleConfig(c); c.AppRoleAuthPath = "../sys" }, "approle_auth_path: "},

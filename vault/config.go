@@ -27,6 +27,7 @@ type HCV struct {
 	Protocol          string `json:"protocol" kong:"default=http;one_of=http|https" doc:"Protocol of the Vault server's API."`
 	Host              string `json:"host" kong:"default=127.0.0.1;len_min=1" doc:"Host name or address of the Vault server."`
 	Port              int    `json:"port" kong:"default=8200;between=1,65535" doc:"Port of the Vault server's API."`
+	BasePath          string `json:"base_path" doc:"Path below which a proxy serves Vault's API, what comes before /v1: /vault where VAULT_ADDR is https://proxy.example.com/vault."`
 	Namespace         string `json:"namespace" doc:"Vault Enterprise namespace, sent as X-Vault-Namespace."`
 	AuthNamespace     string `json:"auth_namespace" doc:"Namespace of the auth method, or of the token that is given, if it isn't namespace; / is the root namespace."`
 	Mount             string `json:"mount" kong:"default=secret;len_min=1" doc:"Path at which the KV secrets engine is mounted; may hold slashes."`

@@ -92,7 +92,11 @@ func hcvAddress(c *HCV) string {
 	if c.UnixSocket != "" {
 		return "unix://" + c.UnixSocket
 	}
-	return c.Protocol + "://" + net.JoinHostPort(strings.ToLower(strings.Trim(c.Host, "[]")), strconv.Itoa(c.Port))
+	address := c.Protocol + "://" + net.JoinHostPort(strings.ToLower(strings.Trim(c.Host, "[]")), strconv.Itoa(c.Port))
+	if base := strings.Trim(c.BasePath, "/"); base != "" {
+		address += "/" + base
+	}
+	return address
 }
 
 // hcvRole is who logs in. A token says nothing of that which outlives it.

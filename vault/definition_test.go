@@ -29,6 +29,9 @@ func TestIdentityIsTheSameForEver(t *testing.T) {
 		`["hcv","http://127.0.0.1:8200","team/b","secret","kong-auth","","token"]`: inlineHCV(t, func(c *HCV) {
 			c.Namespace, c.AuthNamespace = "team/b", "/team/b"
 		}),
+		`["hcv","http://127.0.0.1:8200/team/vault","","secret","kong-auth","","token"]`: inlineHCV(t, func(c *HCV) {
+			c.BasePath = "/team/vault/"
+		}),
 		`["hcv","http://127.0.0.1:8200","","secret","kong-auth","","jwt","jwt","kong"]`: inlineHCV(t, func(c *HCV) {
 			c.AuthMethod, c.JWTRole = "jwt", "kong"
 		}),

@@ -64,8 +64,11 @@ func addressFromVaultAddr(values map[string]any, address string) error {
 		return nil
 	}
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" {
-		return errors.New("VAULT_ADDR must be like https://vault.example.com:8200")
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+		return errors.New("VAULT_ADDR must be like https://vault.example.com:8200, or https://proxy.example.com/vault")
+	}
+	if _, set := values["base_path"]; !set && strings.Trim(u.Path, "/") != "" {
+		values["base_path"] = u.Path
 	}
 	values["protocol"], values["host"] = u.Scheme, u.Hostname()
 	switch {

@@ -40,6 +40,10 @@ func TestObjectsOfTheEnvironment(t *testing.T) {
 		}, hcv(func(c *HCV) { c.Host, c.Token, c.CACert, c.Namespace = "kong", "hvs.kong", "/kong.pem", "kong" })},
 		{"VAULT_ADDR with port", []string{"VAULT_ADDR", "http://[::1]:8300/", "VAULT_TOKEN", "hvs.one"}, hcv(func(c *HCV) { c.Host, c.Port = "::1", 8300 })},
 		{"VAULT_ADDR without port", []string{"VAULT_ADDR", "http://vault", "VAULT_TOKEN", "hvs.one"}, hcv(func(c *HCV) { c.Host, c.Port = "vault", 80 })},
+		{"VAULT_ADDR with a path", []string{"VAULT_ADDR", "https://proxy/vault/", "VAULT_TOKEN", "hvs.one"},
+			hcv(func(c *HCV) { c.Protocol, c.Host, c.Port, c.BasePath = "https", "proxy", 443, "/vault/" })},
+		{"VAULT_ADDR below a path of Kong's", []string{"VAULT_ADDR", "http://proxy/vault", "KONG_VAULT_HCV_BASE_PATH", "/kong", "VAULT_TOKEN", "hvs.one"},
+			hcv(func(c *HCV) { c.Host, c.Port, c.BasePath = "proxy", 80, "/kong" })},
 		{"VAULT_ADDR of an agent, which has a token", []string{"VAULT_ADDR", "unix:///run/agent.sock", "VAULT_TOKEN", "hvs.two"},
 			hcv(func(c *HCV) { c.UnixSocket, c.Token = "/run/agent.sock", "" })},
 		{"VAULT_TOKEN beside a file", []string{"KONG_VAULT_HCV_TOKEN_FILE", "/run/token", "VAULT_TOKEN", "hvs.two"},
@@ -73,7 +77,6 @@ func TestEnvironmentThatMakesNoSense(t *testing.T) {
 		{"KONG_VAULT_HCV_SSL_VERIFY", "maybe", "ssl_verify: it must be true or false"},
 		{"KONG_VAULT_HCV_TOKEN", "{vault://env/none}", "KONG_VAULT_HCV_TOKEN: the environment variable NONE is not set"},
 		{"VAULT_ADDR", "vault:8200", "VAULT_ADDR must be like https://vault.example.com:8200"},
-		{"VAULT_ADDR", "https://vault/prefix", "VAULT_ADDR must be like"},
 		{"VAULT_ADDR", "https://user:pw@vault", "VAULT_ADDR must be like"},
 		{"VAULT_ADDR", "https://vault:99999999999999999999", "environment"},
 	}

@@ -17,6 +17,10 @@ func (p *problems) checkHCV(c *HCV) {
 	p.pem("cert_auth_cert_key", c.CertAuthCertKey)
 	p.checkVaultPath("mount", c.Mount)
 	p.checkVaultPath("path", c.Path)
+	p.checkVaultPath("base_path", c.BasePath)
+	if base := strings.TrimRight(c.BasePath, "/"); base == "v1" || strings.HasSuffix(base, "/v1") {
+		p.add("base_path", "it ends in v1, which is added by itself; give what comes before that")
+	}
 	p.checkVaultAddress(c)
 	p.checkVaultLogin(c)
 }
@@ -43,14 +47,22 @@ func (p *problems) checkVaultAddress(c *HCV) {
 		return
 	}
 	scheme, rest, isURL := strings.Cut(c.Host, "://")
+	if !isURL {
+		rest = c.Host
+	}
+	name, path, _ := strings.Cut(strings.TrimRight(rest, "/"), "/")
 	host, port, errPort := net.SplitHostPort(c.Host)
 	switch {
 	case strings.Contains(c.Host, "@"): // what stands before it may be a password
 		p.add("host", "it must be a host name or an address, and nothing else")
+	case isURL && path != "":
+		p.add("host", "it is a URL. Did you mean host %s, protocol %s and base_path /%s?", name, scheme, path)
 	case isURL:
-		p.add("host", "it is a URL. Did you mean host %s and protocol %s?", strings.Trim(rest, "/"), scheme)
+		p.add("host", "it is a URL. Did you mean host %s and protocol %s?", name, scheme)
 	case errPort == nil:
 		p.add("host", "it holds a port. Did you mean host %s and port %s?", host, port)
+	case path != "":
+		p.add("host", "it holds a path. Did you mean host %s and base_path /%s?", name, path)
 	case strings.ContainsAny(c.Host, "/?# "):
 		p.add("host", "it must be a host name or an address, and nothing else")
 	}

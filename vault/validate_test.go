@@ -20,6 +20,7 @@ func TestValidateHCV(t *testing.T) {
 	}{
 		{"defaults and a token", false, nil, ""},
 		{"a v2 mount with slashes", false, func(c *HCV) { c.KV, c.Mount, c.Path = "v2", "/team/kv/", "" }, ""},
+		{"behind a path", false, func(c *HCV) { c.BasePath = "/team/vault/" }, ""},
 		{"PEM literals", false, func(c *HCV) {
 			c.Protocol, c.AuthMethod, c.CACert, c.CertAuthCert, c.CertAuthCertKey = "https", "cert", somePEM, somePEM, somePEM
 		}, ""},
@@ -45,7 +46,12 @@ func TestValidateHCV(t *testing.T) {
 		{"path with a double slash", false, func(c *HCV) { c.Path = "a//b" }, "path: it has an empty segment, or one that is . or .."},
 		{"host with scheme", false, func(c *HCV) { c.Host = "https://vault.example.com/" }, "host: it is a URL. Did you mean host vault.example.com and protocol https?"},
 		{"host with port", false, func(c *HCV) { c.Host = "localhost:8200" }, "host: it holds a port. Did you mean host localhost and port 8200?"},
-		{"host with path", false, func(c *HCV) { c.Host = "localhost/v1" }, "host: it must be a host name or an address, and nothing else"},
+		{"host with path", false, func(c *HCV) { c.Host = "localhost/vault/" }, "host: it holds a path. Did you mean host localhost and base_path /vault?"},
+		{"host with query", false, func(c *HCV) { c.Host = "localhost?x" }, "host: it must be a host name or an address, and nothing else"},
+		{"host with scheme and path", false, func(c *HCV) { c.Host = "https://proxy.example.com/team/vault" },
+			"host: it is a URL. Did you mean host proxy.example.com, protocol https and base_path /team/vault?"},
+		{"base path that climbs", false, func(c *HCV) { c.BasePath = "/vault/.." }, "base_path: it has an empty segment, or one that is . or .."},
+		{"base path with the API's version", false, func(c *HCV) { c.BasePath = "/vault/v1/" }, "base_path: it ends in v1, which is added by itself; give what comes before that"},
 		{"unresolved reference", false, func(c *HCV) { c.Namespace = "{vault://env/NS}" },
 			"namespace: Kong resolves references only in token, approle_role_id, approle_secret_id, cert_auth_cert_key"},
 		{"approle without ids", true, func(c *HCV) { c.AuthMethod = "approle" },
