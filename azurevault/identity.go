@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"regexp"
-	"strings"
 	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -105,11 +104,12 @@ func (p principal) clientCertificate(pemOrFile string, trustNode bool, options a
 		}
 		return azidentity.NewClientCertificateCredential(p.tenantID, p.clientID, certs, key, &azidentity.ClientCertificateCredentialOptions{ClientOptions: options})
 	}
+	pem, isPEM := vault.PEM(pemOrFile)
 	switch {
 	case pemOrFile == "":
 		return nil, fmt.Errorf("client_certificate: it is empty")
-	case strings.Contains(pemOrFile, "-----BEGIN "):
-		return build([]byte(pemOrFile))
+	case isPEM:
+		return build([]byte(pem))
 	case !trustNode:
 		return nil, fmt.Errorf("client_certificate: it is not PEM but may name a file, and only objects that the node defines may do that")
 	}

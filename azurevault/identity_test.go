@@ -63,6 +63,7 @@ func TestEveryIdentityReads(t *testing.T) {
 		"client secret, by node":        {vault.Azure{AuthMethod: "client_secret"}, node("AZURE_TENANT_ID="+akvsim.Tenant, "AZURE_CLIENT_ID="+clientID, "AZURE_CLIENT_SECRET="+clientSecret), false},
 		"another prefix":                {vault.Azure{AuthMethod: "client_secret", CredentialsPrefix: "ORDERS"}, node("ORDERS_TENANT_ID="+akvsim.Tenant, "ORDERS_CLIENT_ID="+clientID, "ORDERS_CLIENT_SECRET="+clientSecret, "AZURE_CLIENT_SECRET=wrong"), false},
 		"certificate, inline":           {vault.Azure{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: "certified", ClientCertificate: certPEM}, inline, false},
+		"certificate, from a variable":  {vault.Azure{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: "certified", ClientCertificate: strings.ReplaceAll(certPEM, "\n", `\n`)}, inline, false},
 		"certificate, by file":          {vault.Azure{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: "certified", ClientCertificate: certFile}, node(), false},
 		"managed identity, VM":          {vault.Azure{AuthMethod: "managed_identity"}, inline, false},
 		"managed identity, chosen":      {vault.Azure{AuthMethod: "managed_identity", ClientID: userAssigned}, inline, false},

@@ -1,6 +1,7 @@
 package hashivault
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +39,13 @@ func TestCertLoginFollowsARotatedCertificate(t *testing.T) {
 		return len(v.audited("update", "auth/cert/login")) >= 2
 	})
 	wantFound(t, s)
+
+	// PEM from a variable, whose line ends are written as \n or \r\n.
+	cert, key = ca.pair("kong", nil)
+	fromVariables := cfg
+	fromVariables.CACert, fromVariables.CertAuthCert = strings.ReplaceAll(cfg.CACert, "\n", `\n`), strings.ReplaceAll(cert, "\n", `\n`)
+	fromVariables.CertAuthCertKey = strings.ReplaceAll(key, "\n", `\r\n`)
+	wantFound(t, openAt(t, fromVariables, nil))
 
 	cert, key = ca.pair("stranger", nil)
 	cfg.CertAuthCert, cfg.CertAuthCertKey = cert, key

@@ -184,8 +184,8 @@ func isHost(host string) bool {
 
 // pem is PEM as it stands, or the file that holds it.
 func (c *checker) pem(field, value string) pemSource {
-	if strings.Contains(value, "-----BEGIN ") {
-		return pemSource{field: field, literal: []byte(value)}
+	if pem, ok := vault.PEM(value); ok {
+		return pemSource{field: field, literal: []byte(pem)}
 	}
 	if value != "" && !c.trusted {
 		c.refuse(field, "it must be PEM: only a vault object that the node defines may name a file")

@@ -145,4 +145,7 @@ func (p *problems) pem(field, value string) {
 	}
 }
 
-func isPEM(s string) bool { return strings.Contains(s, "-----BEGIN ") }
+func isPEM(s string) bool {
+	_, ok := PEM(s)
+	return ok
+}

@@ -10,6 +10,9 @@ import (
 
 const somePEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
+// inOneLine is how many tools put PEM into an environment variable.
+func inOneLine(pem string) string { return strings.ReplaceAll(pem, "\n", `\n`) }
+
 func TestValidateHCV(t *testing.T) {
 	const nothingOfTheNode = "a plugin's configuration may use nothing of the node's. Define the vault object in VAULT_AUTH_VAULTS_FILE and name it in config.vault"
 	tests := []struct {
@@ -23,6 +26,10 @@ func TestValidateHCV(t *testing.T) {
 		{"behind a path", false, func(c *HCV) { c.BasePath = "/team/vault/" }, ""},
 		{"PEM literals", false, func(c *HCV) {
 			c.Protocol, c.AuthMethod, c.CACert, c.CertAuthCert, c.CertAuthCertKey = "https", "cert", somePEM, somePEM, somePEM
+		}, ""},
+		{"PEM literals in one line", false, func(c *HCV) {
+			c.Protocol, c.AuthMethod = "https", "cert"
+			c.CACert, c.CertAuthCert, c.CertAuthCertKey = inOneLine(somePEM), inOneLine(somePEM), inOneLine(somePEM)
 		}, ""},
 		{"files of the node", true, func(c *HCV) { c.Token, c.TokenFile, c.CACert = "", "/run/token", "/etc/ca.pem" }, ""},
 		{"an agent's socket", true, func(c *HCV) { c.Token, c.UnixSocket = "", "/run/agent.sock" }, ""},
