@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -19,9 +18,6 @@ import (
 
 // loginTimeout bounds one login, and one renewal.
 const loginTimeout = 10 * time.Second
-
-// errRedirect is a redirect that no Vault server sends.
-var errRedirect = errors.New("redirected to something that isn't the same path on Vault's active node")
 
 // conn is one way to one Vault: plain requests for what is read on behalf of
 // clients, vault/api for logging in and renewing, over the same connections.
@@ -86,21 +82,6 @@ func newAPIClient(c *conn) (*api.Client, error) {
 	client.ClearToken()
 	client.SetWrappingLookupFunc(func(string, string) string { return "" })
 	return client, nil
-}
-
-// redirects follows what a standby says: ask the active node, the same question,
-// once. Anything else would carry the Vault token to a stranger. A standby behind
-// a proxy knows nothing of the path before /v1 that leads through it.
-func redirects(basePath string) func(req *http.Request, via []*http.Request) error {
-	return func(req *http.Request, via []*http.Request) error {
-		from := via[0]
-		downgrade := from.URL.Scheme == "https" && req.URL.Scheme != "https"
-		samePath := req.URL.Path == from.URL.Path || req.URL.Path == strings.TrimPrefix(from.URL.Path, basePath)
-		if len(via) > 1 || downgrade || !samePath || req.Method != from.Method {
-			return errRedirect
-		}
-		return nil
-	}
 }
 
 // redial has later requests open new connections. A Vault that fails, sealed say,

@@ -64,6 +64,8 @@ func transportFailure(op string, err error) *vault.Failure {
 		f.Reason, f.Remedy = "unexpected", remedyNotVault
 	case errors.Is(err, errRedirect):
 		f.Reason, f.Remedy = "redirect", "point host, or api_addr in Vault's own configuration, at the Vault servers themselves"
+	case errors.Is(err, errForeignRedirect):
+		f.Reason, f.Remedy = "redirect", "give api_addr in Vault's own configuration a name in the same domain as host, or point host at the active node"
 	case errors.As(err, &authority):
 		f.Reason, f.Remedy = "tls", "the server's certificate is signed by a CA that isn't trusted here: put that CA's certificate into ca_cert"
 	case errors.As(err, &host):

@@ -48,7 +48,7 @@ func passing(a *answer, err error) bool {
 			reach       *vault.ReachError
 		)
 		switch {
-		case errors.Is(err, errRedirect), errors.Is(err, context.Canceled), errors.Is(err, http.ErrSchemeMismatch),
+		case errors.Is(err, errRedirect), errors.Is(err, errForeignRedirect), errors.Is(err, context.Canceled), errors.Is(err, http.ErrSchemeMismatch),
 			errors.As(err, &timeout) && timeout.Timeout(), errors.As(err, &dns), errors.As(err, &file), errors.As(err, &reach),
 			errors.As(err, &certificate), errors.As(err, &record),
 			errors.As(err, &network) && network.Op == "remote error":
