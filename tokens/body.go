@@ -17,6 +17,7 @@ const (
 type Body struct {
 	raw    []byte
 	fields []field // in the order of the body
+	json   bool
 }
 
 // field is one named thing in a body. Whatever lies between the end of one
@@ -30,9 +31,14 @@ type field struct {
 // Parse reads a body in this format. maxBytes is the plugin's max_body_bytes.
 //
 // A form is read like a query string (see [FindQuery]). In JSON, only the
-// members of the outermost object are fields, and only strings are values. In
-// a multipart body, a part with a filename is a file and no field, and a part
-// with a Content-Transfer-Encoding that would have to be decoded has no value.
+// members of the outermost object are fields, and only strings are values; a
+// byte order mark before it is skipped. In a multipart body, a part with a
+// filename is a file and no field, and a part with a Content-Transfer-Encoding
+// that would have to be decoded has no value.
+//
+// A body that programs read differently is malformed: what is found and cut out
+// here must be what the upstream would have read. multipartFields, formFields
+// and jsonFields say which programs they were compared with.
 //
 // The error is a [Reason]: [ReasonSize], [ReasonFields], [ReasonDepth] or
 // [ReasonMalformed].
@@ -55,17 +61,27 @@ func (f Format) Parse(body []byte, maxBytes int) (*Body, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Body{raw: body, fields: fields}, nil
+	return &Body{raw: body, fields: fields, json: f.kind == kindJSON}, nil
 }
 
 // Find looks for the field name. The value is a copy: keeping it doesn't keep
 // the body in memory.
+//
+// Names match exactly. But encoding/json and ASP.NET Core ignore the case of
+// JSON names and take the last of several members, so one that differs in case
+// only makes a duplicate of a token that is there.
 func (b *Body) Find(name string) Found {
-	var found Found
+	var found, folded Found
 	for _, f := range b.fields {
-		if f.isNamed(name) {
+		switch {
+		case f.isNamed(name):
 			found.Add(f.value)
+		case b.json && strings.EqualFold(f.name, name):
+			folded.Add(f.value)
 		}
+	}
+	if found.Count > 0 {
+		found.Count += folded.Count
 	}
 	found.Value = strings.Clone(found.Value)
 	return found

@@ -22,11 +22,11 @@ const (
 
 // FormatOf says from a request's headers, before its body is asked for, how
 // the body is to be read. The media type is compared without regard to case,
-// and its parameters are ignored, except for the boundary. An absent
-// Content-Encoding is an empty string.
+// and its parameters are ignored, except for the boundary and the charset. An
+// absent Content-Encoding is an empty string.
 //
-// The error is a [Reason]: [ReasonContentType], [ReasonContentEncoding] or
-// [ReasonBoundary].
+// The error is a [Reason]: [ReasonContentType], [ReasonContentEncoding],
+// [ReasonCharset] or [ReasonBoundary].
 func FormatOf(contentType, contentEncoding string) (Format, error) {
 	kind := kindOf(contentType)
 	if kind == kindOther {
@@ -35,14 +35,27 @@ func FormatOf(contentType, contentEncoding string) (Format, error) {
 	if encoding := strings.TrimSpace(contentEncoding); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return Format{}, ReasonContentEncoding
 	}
-	if kind != kindMultipart {
-		return Format{kind: kind}, nil
-	}
 	_, parameters, err := mime.ParseMediaType(contentType)
-	if err != nil || !validBoundary(parameters["boundary"]) {
+	switch {
+	case !isASCII(parameters["charset"]), err != nil && strings.Contains(strings.ToLower(contentType), "charset="):
+		return Format{}, ReasonCharset
+	case kind != kindMultipart:
+		return Format{kind: kind}, nil
+	case err != nil || !validBoundary(parameters["boundary"]) || !oneBoundary(contentType, parameters):
 		return Format{}, ReasonBoundary
 	}
 	return Format{kind: kind, boundary: parameters["boundary"]}, nil
+}
+
+// isASCII reports whether a charset has ASCII's letters where ASCII has them. To
+// an upstream that decodes by the charset (Tomcat, ASP.NET, Django), a body in
+// another one, UTF-16 or EBCDIC say, has fields with other names.
+func isASCII(charset string) bool {
+	switch strings.ToLower(charset) {
+	case "", "utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "iso-8859-15", "windows-1252":
+		return true
+	}
+	return false
 }
 
 func kindOf(contentType string) kind {
@@ -59,10 +72,24 @@ func kindOf(contentType string) kind {
 	return kindOther
 }
 
-// validBoundary holds a boundary to RFC 2046, section 5.1.1. Where a boundary
-// is none, programs differ in where they see parts begin and end.
+// validBoundary holds a boundary to RFC 2046, section 5.1.1, less the comma,
+// where PHP and Rack see its end. Where a boundary is invalid, programs differ in
+// where they see parts begin and end.
 func validBoundary(boundary string) bool {
-	const allowed = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'()+_,-./:=? "
+	const allowed = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'()+_-./:=? "
 	return 1 <= len(boundary) && len(boundary) <= 70 &&
 		strings.Trim(boundary, allowed) == "" && !strings.HasSuffix(boundary, " ")
+}
+
+// oneBoundary reports whether every reader of a Content-Type finds the same
+// boundary in it. PHP and Rack take whatever follows the first "boundary", be it
+// in the name or the value of another parameter; not all know boundary*, or
+// escapes.
+func oneBoundary(contentType string, parameters map[string]string) bool {
+	known := 1 // the boundary
+	if _, ok := parameters["charset"]; ok {
+		known++
+	}
+	return len(parameters) == known &&
+		strings.Count(strings.ToLower(contentType), "boundary=") == 1 && !strings.ContainsAny(contentType, `\*`)
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -47,11 +48,15 @@ func FuzzQuery(f *testing.F) {
 }
 
 func FuzzForm(f *testing.F) {
-	f.Add([]byte("a=1&access_token=x&&b=%zz+%20&secret%5Ftoken=y&c;d=\xe9"))
+	f.Add([]byte("a=1&access_token=x&&b=%7a+%20&secret%5Ftoken=y&c%3bd=\xe9"))
+	f.Add([]byte("access_token=x;a=1"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		body, stripped := parseAndStrip(t, formBody, raw)
 		if body == nil {
 			return
+		}
+		if _, err := url.ParseQuery(string(raw)); err != nil {
+			t.Fatalf("%q: net/url doesn't read it: %v", raw, err)
 		}
 		if want := StripQuery(string(raw), names...); string(stripped) != want {
 			t.Errorf("%q: stripped to %q, as a query to %q", raw, stripped, want)
@@ -69,10 +74,11 @@ func FuzzJSON(f *testing.F) {
 	f.Add([]byte("{ \"access_token\" :\"x\",\n\"access_token\":null , \"a\":\"\\\"\xe9\" }"))
 	f.Add([]byte(`{"acc\u0065ss_token":""}`))
 	f.Add([]byte(`{"a":1,}`))
+	f.Add([]byte("\ufeff{\"Access_Token\":\"x\",\"access_token\":\"y\"}"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		body, stripped := parseAndStrip(t, jsonBody, raw)
 		var before, after map[string]json.RawMessage
-		readable := json.Unmarshal(raw, &before) == nil && before != nil
+		readable := utf8.Valid(raw) && json.Unmarshal(withoutMark(raw), &before) == nil && before != nil
 		if body == nil {
 			_, err := jsonBody.Parse(raw, len(raw))
 			if readable && errors.Is(err, ReasonMalformed) {
@@ -83,7 +89,7 @@ func FuzzJSON(f *testing.F) {
 		if !readable {
 			t.Fatalf("%q: encoding/json doesn't read it", raw)
 		}
-		if err := json.Unmarshal(stripped, &after); err != nil {
+		if err := json.Unmarshal(withoutMark(stripped), &after); err != nil {
 			t.Fatalf("%q: stripped to %q: %v", raw, stripped, err)
 		}
 		held := len(before)
@@ -102,12 +108,17 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
+func withoutMark(text []byte) []byte { return bytes.TrimPrefix(text, []byte("\ufeff")) }
+
 func FuzzMultipart(f *testing.F) {
 	access := part(`Content-Disposition: form-data; name="access_token"`, "x")
 	file := part("Content-Disposition: form-data; name=a; filename=f\r\nContent-Type: a/b", "\x00\r\n--B\n")
 	f.Add([]byte(access + file + "--b--\r\n"))
 	f.Add([]byte("preamble\r\n" + file + access + access + "--b-- \r\nepilogue"))
+	f.Add([]byte("\r\n" + file + access + access + "--b--\r\n\r\n"))
 	f.Add([]byte("--b \r\n\r\nno headers\r\n--b\r\nContent-Disposition: form-data;\r\n\tname=secret_token\r\n\r\n--b--"))
+	f.Add([]byte(part("Content-Disposition: form-data; name=access_token; filename*=utf-8''f", "x") + "--b--"))
+	f.Add([]byte(part(`Content-Disposition: form-data; filename=""; name="secret_token"`, "x") + "--b--"))
 	f.Add([]byte("--b--"))
 	f.Add([]byte(part("Content-Disposition: form-data; name=secret_token\r\nContent-Transfer-Encoding: base64", "eQ==") + "--b--"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -131,7 +142,7 @@ func FuzzMultipart(f *testing.F) {
 		for _, name := range names {
 			var want Found
 			for _, p := range before {
-				if p.Name == name && isPlain(p.Header["Content-Transfer-Encoding"]) {
+				if p.Name == name && !p.MaybeFile && isPlain(p.Header["Content-Transfer-Encoding"]) {
 					want.Add(p.Content)
 				}
 			}
@@ -215,9 +226,10 @@ func checkUntouched(t *testing.T, raw, stripped []byte, nothingToStrip bool) {
 
 // parsedPart is a part as mime/multipart reads it.
 type parsedPart struct {
-	Name    string // empty if the part is no field
-	Header  map[string]string
-	Content string
+	Name      string // empty if the part is a file to every reader
+	MaybeFile bool   // it is one to some
+	Header    map[string]string
+	Content   string
 }
 
 func readParts(body []byte) ([]parsedPart, error) {
@@ -239,11 +251,16 @@ func readParts(body []byte) ([]parsedPart, error) {
 		for name := range part.Header {
 			result.Header[name] = part.Header.Get(name)
 		}
-		disposition := part.Header["Content-Disposition"]
-		if _, parameters, _ := mime.ParseMediaType(part.Header.Get("Content-Disposition")); len(disposition) == 1 {
-			if _, isFile := parameters["filename"]; !isFile {
-				result.Name = part.FormName()
-			}
+		disposition := part.Header.Get("Content-Disposition")
+		_, parameters, err := mime.ParseMediaType(disposition)
+		if err != nil {
+			return nil, err
+		}
+		filename, isFile := parameters["filename"]
+		plainName := strings.Contains(strings.ToLower(disposition), "filename=")
+		result.MaybeFile = isFile && (filename == "" || !plainName)
+		if !isFile || result.MaybeFile {
+			result.Name = parameters["name"]
 		}
 		parts = append(parts, result)
 	}

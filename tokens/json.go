@@ -4,12 +4,33 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"unicode/utf8"
 )
+
+// byteOrderMark is what some editors and libraries put before a JSON text.
+var byteOrderMark = []byte("\ufeff")
 
 // jsonFields reads the members of a JSON object. It goes from token to token,
 // because decoding into a map would hide repeated members and where they lie.
+//
+// Bytes that aren't UTF-8 are refused, as Python and Jackson refuse them: Go and
+// JavaScript replace them, which makes different names and values equal.
 func jsonFields(body []byte) ([]field, error) {
-	if jsonDepth(body) > MaxDepth {
+	text := bytes.TrimPrefix(body, byteOrderMark)
+	fields, err := jsonMembers(text)
+	mark := len(body) - len(text)
+	for i := range fields {
+		fields[i].start += mark
+		fields[i].end += mark
+	}
+	return fields, err
+}
+
+func jsonMembers(body []byte) ([]field, error) {
+	switch {
+	case !utf8.Valid(body):
+		return nil, ReasonMalformed
+	case jsonDepth(body) > MaxDepth:
 		return nil, ReasonDepth
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))

@@ -1,12 +1,14 @@
 package tokens
 
 import (
-	"bufio"
 	"bytes"
-	"mime"
-	"net/textproto"
+	"regexp"
 	"strings"
 )
+
+// maxPartHeaders bounds the headers of a part, in bytes, as Django does; other
+// readers have larger bounds.
+const maxPartHeaders = 1024
 
 var crlf = []byte("\r\n")
 
@@ -14,109 +16,157 @@ var crlf = []byte("\r\n")
 // RFC 2046 section 5.1). A part's field begins with its delimiter and ends
 // where the next one begins, so that parts need no separator.
 //
-// Programs differ in how they read what the RFCs forbid: lines that end in a
-// bare LF, lines that only begin with a delimiter, a body without its end. All
-// of that is malformed here, since cutting a body that the upstream reads
-// differently could damage it.
+// Programs disagree about much of what the RFCs permit and all of what they
+// forbid, so that a part one of them sees is content to another. What browsers
+// and HTTP libraries send they all read alike, and only that is read here. The
+// readers compared with, and what makes each of them differ from the others:
+//
+//   - Go's mime/multipart gives up at a line of 4,096 bytes outside of parts, and
+//     lets all lines end in LF if the first one does;
+//   - Django sees the boundary within a line too, reads on behind the closing
+//     delimiter, and leaves out a part whose headers are over 1,024 bytes;
+//   - Werkzeug sees the boundary within a line of the preamble, and takes a CR
+//     alone for the end of a line;
+//   - PHP reads on behind the closing delimiter, doesn't know white space behind
+//     a delimiter, and takes single quotes for quotes;
+//   - busboy doesn't know white space behind a delimiter, nor dispositions other
+//     than form-data, and decodes escapes;
+//   - python-multipart (Starlette) refuses a preamble, white space behind a
+//     delimiter, and folded headers;
+//   - commons-fileupload (Tomcat) decodes names (=?utf-8?…) and descends into
+//     parts that are multipart;
+//   - which of several equal headers counts, and whether a part without a file's
+//     name is a file, differs everywhere.
+//
+// So the boundary may occur as a delimiter only, on a line of its own that ends
+// in CRLF; there is nothing before the first delimiter or behind the last but
+// line ends; and a part is as readPart says.
 func multipartFields(body []byte, boundary string) ([]field, error) {
 	dashes := []byte("--" + boundary)
-	current, ok := nextDelimiter(body, dashes, 0)
-	if !ok {
+	start := 0
+	if bytes.HasPrefix(body, crlf) { // the first delimiter's own
+		start = len(crlf)
+	}
+	if !bytes.HasPrefix(body[start:], dashes) {
 		return nil, ReasonMalformed
 	}
 	var fields []field
-	for !current.closing {
+	for {
+		partStart := start + len(dashes) + len(crlf)
+		behind := body[start+len(dashes):]
+		if closing, ok := bytes.CutPrefix(behind, []byte("--")); ok {
+			if len(bytes.ReplaceAll(closing, crlf, nil)) != 0 {
+				return nil, ReasonMalformed
+			}
+			return fields, nil
+		}
+		length := bytes.Index(behind, dashes)
+		if !bytes.HasPrefix(behind, crlf) || length < len(crlf) {
+			return nil, ReasonMalformed
+		}
 		if len(fields) == MaxFields {
 			return nil, ReasonFields
 		}
-		next, ok := nextDelimiter(body, dashes, current.end)
+		end := start + len(dashes) + length
+		part, ok := readPart(body[partStart:end])
 		if !ok {
 			return nil, ReasonMalformed
 		}
-		part, ok := readPart(body[current.end:next.start])
-		if !ok {
-			return nil, ReasonMalformed
-		}
-		part.start, part.end = current.start, next.start
+		part.start, part.end = start, end
 		fields = append(fields, part)
-		current = next
+		start = end
 	}
-	return fields, nil
 }
 
-// delimiter is a line of two dashes and the boundary. The line break before it
-// is its own by the RFC, but not part of start..end here: a part that is cut
-// out leaves it to the delimiter that follows.
-type delimiter struct {
-	start, end int
-	closing    bool
-}
-
-// nextDelimiter finds the first line from an offset on that begins with the
-// dashes and the boundary. It isn't ok when there is none, or none of proper
-// form.
-func nextDelimiter(body, dashes []byte, from int) (d delimiter, ok bool) {
-	for {
-		i := bytes.Index(body[from:], dashes)
-		if i < 0 {
-			return delimiter{}, false
-		}
-		d.start = from + i
-		if d.start == 0 || body[d.start-1] == '\n' {
-			break
-		}
-		from = d.start + len(dashes)
-	}
-	if d.start > 0 && !bytes.HasSuffix(body[:d.start], crlf) {
-		return delimiter{}, false
-	}
-	rest, closing := bytes.CutPrefix(body[d.start+len(dashes):], []byte("--"))
-	d.closing = closing
-	rest = bytes.TrimLeft(rest, " \t")
-	rest, broken := bytes.CutPrefix(rest, crlf)
-	d.end = len(body) - len(rest)
-	return d, broken || closing && len(rest) == 0
-}
-
-// readPart reads what lies between two delimiter lines: headers, an empty
-// line, content, and the line break of the second delimiter. A part without
-// content may share that line break with the empty line. It isn't ok when the
-// headers can't be told from the content.
+// readPart reads what lies between two delimiters: headers, an empty line,
+// content, and the second delimiter's line break.
 func readPart(part []byte) (f field, ok bool) {
-	if bytes.HasPrefix(part, crlf) {
-		return field{}, true // no headers, so no name
-	}
-	headers, content, ok := bytes.Cut(part, []byte("\r\n\r\n"))
-	if !ok || bytes.Count(headers, []byte("\n")) != bytes.Count(headers, crlf) {
+	head, content, divided := bytes.Cut(part, []byte("\r\n\r\n"))
+	content, ended := bytes.CutSuffix(content, crlf)
+	if !divided || !ended || len(head) > maxPartHeaders {
 		return field{}, false
 	}
-	headers = part[:len(headers)+2*len(crlf)]
-	content = bytes.TrimSuffix(content, crlf)
-	reader := textproto.NewReader(bufio.NewReaderSize(bytes.NewReader(headers), len(headers)))
-	header, err := reader.ReadMIMEHeader()
-	if err != nil {
+	headers, ok := partHeaders(string(head))
+	if !ok || strings.HasPrefix(strings.ToLower(headers["content-type"]), "multipart/") {
 		return field{}, false
 	}
-	f.name = fieldName(header)
-	if f.name != "" && isPlain(header.Get("Content-Transfer-Encoding")) {
+	d, ok := parseDisposition(headers["content-disposition"])
+	if !ok {
+		return field{}, false
+	}
+	if d.filename != "" {
+		return field{}, true
+	}
+	f.name = d.name
+	if !d.maybeFile && isPlain(headers["content-transfer-encoding"]) {
 		f.value = string(content)
 	}
 	return f, true
 }
 
-// fieldName is the name that a part's headers give it, or empty if they give
-// none, or if the part is a file.
-func fieldName(header textproto.MIMEHeader) string {
-	dispositions := header["Content-Disposition"]
-	if len(dispositions) != 1 {
-		return ""
+// headerLine is a header in one line. Its value may be in any encoding of text.
+var headerLine = regexp.MustCompile(`^([A-Za-z0-9-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)$`)
+
+// partHeaders is the headers of a part by their names in lower case.
+func partHeaders(head string) (headers map[string]string, ok bool) {
+	headers = map[string]string{}
+	for line := range strings.SplitSeq(head, "\r\n") {
+		match := headerLine.FindStringSubmatch(line)
+		if match == nil {
+			return nil, false
+		}
+		name := strings.ToLower(match[1])
+		if _, twice := headers[name]; twice {
+			return nil, false
+		}
+		headers[name] = strings.TrimRight(match[2], " \t")
 	}
-	disposition, parameters, err := mime.ParseMediaType(dispositions[0])
-	_, isFile := parameters["filename"]
-	if err != nil || disposition != "form-data" || isFile {
-		return ""
+	return headers, true
+}
+
+// disposition is what a part says of itself in Content-Disposition.
+type disposition struct {
+	name     string
+	filename string
+	// maybeFile: an empty filename, or only filename*. PHP and Go take such a part
+	// for a field where others take it for a file, so it has no value, but goes
+	// with its name.
+	maybeFile bool
+}
+
+// dispositionParameter is a parameter with nothing in it that programs take for
+// different things: a backslash ahead of a quote, single quotes.
+var dispositionParameter = regexp.MustCompile(`(?i)^;[ \t]*(?:` +
+	`(name|filename)=(?:"((?:[^"\\]|\\[^"\\])*)"|([\w.+-]+))` +
+	`|(filename\*)=[\w-]+'[\w-]*'[\w.%!#$&+^|~-]+)`)
+
+func parseDisposition(s string) (d disposition, ok bool) {
+	const formData = "form-data"
+	if len(s) < len(formData) || !strings.EqualFold(s[:len(formData)], formData) {
+		return disposition{}, false
 	}
-	return parameters["name"]
+	seen := map[string]bool{}
+	for rest := s[len(formData):]; rest != ""; {
+		match := dispositionParameter.FindStringSubmatch(rest)
+		if match == nil {
+			return disposition{}, false
+		}
+		rest = rest[len(match[0]):]
+		parameter, value := strings.ToLower(match[1]+match[4]), match[2]+match[3]
+		if seen[parameter] {
+			return disposition{}, false
+		}
+		seen[parameter] = true
+		switch parameter {
+		case "name":
+			d.name = value
+		case "filename":
+			d.filename = value
+		}
+	}
+	d.maybeFile = seen["filename"] || seen["filename*"]
+	readable := !strings.Contains(d.name, `\`) && !strings.Contains(d.name, "=?")
+	return d, seen["name"] && readable
 }
 
 func isPlain(transferEncoding string) bool {

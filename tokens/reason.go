@@ -10,11 +10,12 @@ type Reason string
 const (
 	ReasonContentType     Reason = "content_type"     // not form-encoded, JSON or multipart/form-data
 	ReasonContentEncoding Reason = "content_encoding" // compressed
+	ReasonCharset         Reason = "charset"          // not one whose ASCII letters are ASCII's
 	ReasonBoundary        Reason = "boundary"         // multipart, without a usable boundary
 	ReasonSize            Reason = "size"             // larger than max_body_bytes
 	ReasonFields          Reason = "fields"           // more than MaxFields
 	ReasonDepth           Reason = "depth"            // JSON, nested deeper than MaxDepth
-	ReasonMalformed       Reason = "malformed"        // not what its Content-Type says, or open to two readings
+	ReasonMalformed       Reason = "malformed"        // not what its Content-Type says, or read differently by different programs
 )
 
 // Error names the reason.
