@@ -256,11 +256,11 @@ func readParts(body []byte) ([]parsedPart, error) {
 		if err != nil {
 			return nil, err
 		}
-		filename, isFile := parameters["filename"]
-		plainName := strings.Contains(strings.ToLower(disposition), "filename=")
-		result.MaybeFile = isFile && (filename == "" || !plainName)
-		if !isFile || result.MaybeFile {
+		// mime leaves out a filename* in a charset that it doesn't know.
+		mentions := func(parameter string) bool { return strings.Contains(strings.ToLower(disposition), parameter) }
+		if parameters["filename"] == "" || !mentions("filename=") {
 			result.Name = parameters["name"]
+			result.MaybeFile = mentions("filename=") || mentions("filename*=")
 		}
 		parts = append(parts, result)
 	}
