@@ -25,7 +25,9 @@ func (r *read) parse(secret azsecrets.Secret, now time.Time) (*credential.Record
 		var err error
 		if value, err = base64.StdEncoding.DecodeString(strings.TrimSpace(*secret.Value)); err != nil {
 			return nil, &vault.Absent{Reason: vault.ReasonUnusable, Err: &credential.UnusableError{
-				Reason: "base64", Detail: "base64_decode is set, and the secret's value is not base64",
+				Reason: "base64",
+				Detail: "base64_decode is set, and the secret's value is not base64",
+				Remedy: "write the record in base64, or leave base64_decode out",
 			}}
 		}
 	}

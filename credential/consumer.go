@@ -12,7 +12,7 @@ import (
 func (o object) consumer() (Consumer, error) {
 	raw, found := o["consumer"]
 	if !found {
-		return Consumer{}, &UnusableError{"consumer", "it is missing"}
+		return Consumer{}, unusableConsumer("it is missing")
 	}
 	s, isText := asText(raw)
 	if !isText {
@@ -23,26 +23,30 @@ func (o object) consumer() (Consumer, error) {
 		return consumerObject(inner)
 	case strings.HasPrefix(string(inner), `"`):
 		if s, isText = asText(inner); !isText {
-			return Consumer{}, &UnusableError{"consumer", "it is not valid JSON"}
+			return Consumer{}, unusableConsumer("it is not valid JSON")
 		}
 	}
-	return bareConsumer(s)
+	return bareConsumer(withoutLineEnd(s))
+}
+
+func unusableConsumer(detail string) error {
+	return &UnusableError{"consumer", detail, `write {"id": "…"} or {"username": "…"}, as Kong knows the consumer`}
 }
 
 func consumerObject(raw json.RawMessage) (Consumer, error) {
 	o, err := parseObject(raw)
 	if err != nil {
-		return Consumer{}, &UnusableError{"consumer", err.(*UnusableError).Detail}
+		return Consumer{}, unusableConsumer(err.(*UnusableError).Detail)
 	}
 	id, idOK := o.text("id")
 	username, usernameOK := o.text("username")
 	switch {
 	case !idOK || id != "" && !isUUID(id):
-		return Consumer{}, &UnusableError{"consumer", "its id is not a UUID"}
+		return Consumer{}, unusableConsumer("its id is not a UUID")
 	case id != "":
 		return withID(id), nil
 	case !usernameOK:
-		return Consumer{}, &UnusableError{"consumer", "its username is not a string"}
+		return Consumer{}, unusableConsumer("its username is not a string")
 	}
 	return withUsername(username)
 }
@@ -60,7 +64,7 @@ func withID(id string) Consumer { return Consumer{ID: strings.ToLower(id)} }
 
 func withUsername(s string) (Consumer, error) {
 	if s == "" {
-		return Consumer{}, &UnusableError{"consumer", "it has neither id nor username"}
+		return Consumer{}, unusableConsumer("it has neither id nor username")
 	}
 	return Consumer{Username: s}, nil
 }

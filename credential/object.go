@@ -14,8 +14,13 @@ import (
 // MaxRecord is the size in bytes above which a record is unusable.
 const MaxRecord = 64 << 10
 
+// byteOrderMark is what some editors put before the first character of a file.
+const byteOrderMark = "\ufeff"
+
 // object is the members of a JSON object, nulls left out.
 type object map[string]json.RawMessage
+
+const jsonRemedy = `write {"access_token": "…", "secret_token": "…", "consumer": {"username": "…"}}`
 
 // parseObject reads a JSON object. Decoding into a struct would match names
 // without regard to case, take the last of a repeated member and mend broken
@@ -23,15 +28,15 @@ type object map[string]json.RawMessage
 func parseObject(b []byte) (object, error) {
 	switch {
 	case len(b) > MaxRecord:
-		return nil, &UnusableError{"size", fmt.Sprintf("it is larger than %d bytes", MaxRecord)}
+		return nil, &UnusableError{"size", fmt.Sprintf("it is larger than %d bytes", MaxRecord), "keep other data elsewhere"}
 	case !utf8.Valid(b):
-		return nil, &UnusableError{"json", "it is not valid UTF-8"}
+		return nil, &UnusableError{"json", "it is not valid UTF-8", jsonRemedy}
 	case !json.Valid(b):
-		return nil, &UnusableError{"json", "it is not valid JSON"}
+		return nil, &UnusableError{"json", "it is not valid JSON", jsonRemedy}
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	if start, err := dec.Token(); err != nil || start != json.Delim('{') {
-		return nil, &UnusableError{"json", "it is not a JSON object"}
+		return nil, &UnusableError{"json", "it is not a JSON object", jsonRemedy}
 	}
 	o := object{}
 	seen := map[string]bool{}
@@ -40,10 +45,10 @@ func parseObject(b []byte) (object, error) {
 		token, err := dec.Token()
 		name, isText := token.(string)
 		if err != nil || !isText || dec.Decode(&value) != nil {
-			return nil, &UnusableError{"json", "it is not valid JSON"}
+			return nil, &UnusableError{"json", "it is not valid JSON", jsonRemedy}
 		}
 		if seen[name] {
-			return nil, &UnusableError{"json", "a field is given more than once"}
+			return nil, &UnusableError{"json", "a field is given more than once", "leave one of them"}
 		}
 		seen[name] = true
 		if string(value) != "null" {
@@ -70,6 +75,15 @@ func asText(raw json.RawMessage) (s string, ok bool) {
 	return s, json.Unmarshal(raw, &s) == nil
 }
 
+// line is text without the line end of the file that it was read from.
+func (o object) line(name string) (s string, ok bool) {
+	s, ok = o.text(name)
+	return withoutLineEnd(s), ok
+}
+
+// withoutLineEnd drops one line end from the end.
+func withoutLineEnd(s string) string { return strings.TrimSuffix(strings.TrimSuffix(s, "\n"), "\r") }
+
 // number is the number of that name, as a JSON number or a decimal in a string.
 func (o object) number(name string) (n float64, ok bool) {
 	s, isText := asText(o[name])
@@ -90,55 +104,82 @@ func (o object) number(name string) (n float64, ok bool) {
 // with it from overflowing.
 const maxTTL = 1e8 * time.Second
 
-// duration is a positive number of seconds or one of Vault's durations (30m,
-// 1h30m, 2d); anything else is 0.
-func (o object) duration(name string) time.Duration {
-	if seconds, ok := o.number(name); ok {
-		return clampTTL(seconds * float64(time.Second))
+// duration is a number of seconds or one of Vault's durations (30m, 1h30m, 2d);
+// missing, empty or zero, it is 0.
+func (o object) duration(name string) (time.Duration, *Problem) {
+	s, isText := o.text(name)
+	if isText && s == "" {
+		return 0, nil
 	}
-	s, _ := o.text(name)
-	s = strings.TrimSpace(s)
+	p := Problem{Field: name, Remedy: "write seconds, as 3600, or a duration of s, m, h or d, as 30m"}
+	d, ok := parseDuration(strings.TrimSpace(s))
+	if seconds, isNumber := o.number(name); isNumber {
+		d, ok = seconds*float64(time.Second), true
+	}
+	switch {
+	case !ok:
+		p.Detail = "it is no number of seconds and no duration, so the vault object's ttl is used"
+	case d < 0:
+		p.Detail = "it is negative, so the vault object's ttl is used"
+	default:
+		return time.Duration(min(d, float64(maxTTL))), nil
+	}
+	return 0, &p
+}
+
+// parseDuration returns nanoseconds.
+func parseDuration(s string) (float64, bool) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 32)
-		if err != nil {
-			return 0
-		}
-		return clampTTL(float64(n) * 24 * float64(time.Hour))
+		return float64(n) * 24 * float64(time.Hour), err == nil
 	}
 	d, err := time.ParseDuration(s)
-	if err != nil {
-		return 0
-	}
-	return clampTTL(float64(d))
+	return float64(d), err == nil
 }
 
-func clampTTL(nanoseconds float64) time.Duration {
-	return time.Duration(min(max(nanoseconds, 0), float64(maxTTL)))
-}
-
-// maxTime is the end of the year 9999 in Unix seconds. What lies beyond is more
-// likely milliseconds than a date, and as a date would never come.
+// maxTime is the end of the year 9999 in Unix seconds. Milliseconds of today lie
+// beyond.
 const maxTime = 253402300799
 
-// time is a point in time in Unix seconds; missing or empty, the zero time.
-// What lies before 1970 counts as 1970.
-func (o object) time(name string) (time.Time, error) {
-	if s, ok := o.text(name); ok && s == "" {
+const timeRemedy = "write Unix seconds, as 1893456000, or a date as RFC 3339 has it, as 2030-01-01T00:00:00Z"
+
+// time is a point in time, in Unix seconds or as in RFC 3339; missing or empty, the
+// zero time. One that can't be meant is refused, not guessed at.
+func (o object) time(name string) (time.Time, *Problem) {
+	s, isText := o.text(name)
+	if isText && s == "" {
 		return time.Time{}, nil
 	}
-	seconds, ok := o.number(name)
-	if !ok || seconds > maxTime {
-		return time.Time{}, &UnusableError{name, "it is not a time in Unix seconds"}
+	t, detail := readDate(strings.TrimSpace(s))
+	if seconds, isNumber := o.number(name); isNumber {
+		t, detail = readSeconds(seconds)
 	}
-	whole, fraction := math.Modf(max(seconds, 0))
-	return time.Unix(int64(whole), int64(fraction*float64(time.Second))), nil
+	if detail != "" {
+		return time.Time{}, &Problem{name, detail, timeRemedy}
+	}
+	return t, nil
 }
 
-// timeOrNone is time for what may do without: one that can't be read is none.
-func (o object) timeOrNone(name string) time.Time {
-	t, err := o.time(name)
-	if err != nil {
-		return time.Time{}
+func readSeconds(seconds float64) (t time.Time, problem string) {
+	switch {
+	case seconds == 0:
+		return time.Time{}, "it is 0, which is 1970; what has no end leaves it out"
+	case seconds < 0:
+		return time.Time{}, "it lies before 1970"
+	case seconds > maxTime:
+		return time.Time{}, "it is not in seconds, but in milliseconds or less"
 	}
-	return t
+	whole, fraction := math.Modf(seconds)
+	return time.Unix(int64(whole), int64(fraction*float64(time.Second))), ""
+}
+
+func readDate(s string) (t time.Time, problem string) {
+	t, err := time.Parse(time.RFC3339, strings.ToUpper(s))
+	switch {
+	case err != nil:
+		return time.Time{}, "it is not a time"
+	case t.Unix() <= 0:
+		return time.Time{}, "it lies before 1970"
+	}
+	return t, ""
 }

@@ -1,82 +1,217 @@
 package credential
 
 import (
+	"bytes"
+	"encoding/base64"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
-// UnusableError says why a record can't be used.
-type UnusableError struct {
-	Reason string // a short word: the name of a field, "size" or "json"
-	Detail string // what is wrong with it, for operators; never holds anything of the record's values
+// Problem is something in a record that can't be understood or has no effect. It
+// never holds anything of the record's values.
+type Problem struct {
+	Field  string // a field's name, "size" or "json"
+	Detail string // what is wrong with it, and what that means
+	Remedy string // what to write instead
 }
 
-// Error is the reason and the detail.
-func (e *UnusableError) Error() string { return e.Reason + ": " + e.Detail }
+// String is one line.
+func (p Problem) String() string {
+	s := p.Field + ": " + p.Detail
+	if p.Remedy != "" {
+		s += " (" + p.Remedy + ")"
+	}
+	return s
+}
+
+// UnusableError says why a record can't be used. Its fields are those of a
+// Problem.
+type UnusableError struct {
+	Reason string // the Problem's field
+	Detail string
+	Remedy string
+}
+
+// Error is the problem in one line.
+func (e *UnusableError) Error() string { return Problem{e.Reason, e.Detail, e.Remedy}.String() }
+
+func (p *Problem) unusable() error { return &UnusableError{p.Field, p.Detail, p.Remedy} }
 
 // Parse reads a record, as JSON. It is lenient where a mistake in the record
-// can do no harm (a ttl or a time of writing that can't be read counts as
-// missing, and so does a previous secret without a clear end) and strict where
-// it could let somebody in or keep a pair alive: such a record is an
-// *UnusableError, which is the only kind of error. Unknown fields are ignored,
-// null is the same as missing, and names of fields are compared exactly.
+// can do no harm (a ttl that can't be read counts as missing, and so does a
+// previous secret without a clear end), which the record's Problems tell. It is
+// strict where a mistake could let somebody in or keep a pair alive: such a record
+// is an *UnusableError, which is the only kind of error. Unknown fields are
+// ignored, null is the same as missing, and names of fields are compared exactly.
+//
+// One line end after a token or consumer doesn't belong to it: it is the line end
+// of the file that the vault CLI was given (secret_token=@file), and no header
+// could carry it. Nothing else is trimmed.
 func Parse(b []byte) (*Record, error) {
-	o, err := parseObject(b)
+	return parse(b, func(s string) (string, bool) { return s, true })
+}
+
+// ParseBase64 is Parse for a record whose secret tokens are written in base64.
+func ParseBase64(b []byte) (*Record, error) {
+	return parse(b, func(s string) (string, bool) {
+		// base64(1) breaks lines, and not everything pads.
+		s = strings.TrimRight(strings.Join(strings.Fields(s), ""), "=")
+		decoded, err := base64.RawStdEncoding.DecodeString(s)
+		return string(decoded), err == nil
+	})
+}
+
+// decoder turns a secret token into plain text, or says that it can't.
+type decoder func(string) (string, bool)
+
+func parse(b []byte, decode decoder) (*Record, error) {
+	o, err := parseObject(bytes.TrimPrefix(b, []byte(byteOrderMark)))
 	if err != nil {
 		return nil, err
 	}
-	r := &Record{
-		TTL:       o.duration("ttl"),
-		CreatedAt: o.timeOrNone("created_at"),
-		UpdatedAt: o.timeOrNone("updated_at"),
-	}
+	r := &Record{}
 	if r.AccessToken, err = o.accessToken(); err != nil {
 		return nil, err
 	}
-	if r.SecretToken, err = o.secretToken("secret_token"); err != nil {
-		return nil, err
+	var p *Problem
+	if r.SecretToken, p = o.secretToken("secret_token", decode); p != nil {
+		return nil, p.unusable()
 	}
+	r.report(unlikeHeader("secret_token", r.SecretToken))
 	if r.Consumer, err = o.consumer(); err != nil {
 		return nil, err
 	}
-	if r.ExpiresAt, err = o.time("expires_at"); err != nil {
-		return nil, err
+	if r.ExpiresAt, p = o.time("expires_at"); p != nil {
+		return nil, p.unusable()
 	}
-	previous, err := o.secretToken("previous_secret_token")
-	if until := o.timeOrNone("previous_expires_at"); err == nil && !until.IsZero() {
-		r.PreviousSecretToken, r.PreviousExpiresAt = previous, until
-	}
+	r.TTL, p = o.duration("ttl")
+	r.report(p)
+	r.report(o.previous(r, decode))
+	r.report(o.misspelt())
+	r.CreatedAt, _ = o.time("created_at") // nothing depends on these two
+	r.UpdatedAt, _ = o.time("updated_at")
 	return r, nil
 }
 
-func (o object) accessToken() (string, error) {
-	s, ok := o.text("access_token")
-	switch {
-	case !ok:
-		return "", &UnusableError{"access_token", "it is not a string"}
-	case s == "":
-		return "", &UnusableError{"access_token", "it is missing or empty"}
+// report adds a problem, if it is one.
+func (r *Record) report(p *Problem) {
+	if p != nil {
+		r.Flaws = append(r.Flaws, *p)
 	}
-	if err := CheckAccessToken(s); err != nil {
-		return "", &UnusableError{"access_token", err.Error()}
-	}
-	return s, nil
 }
 
-func (o object) secretToken(name string) (string, error) {
+// Problems are those of the record's parts that have no effect, at a time.
+func (r *Record) Problems(now time.Time) []Problem {
+	if r.PreviousExpiresAt.Sub(now) <= maxGrace {
+		return r.Flaws
+	}
+	return append(r.Flaws[:len(r.Flaws):len(r.Flaws)], Problem{
+		"previous_expires_at", fmt.Sprintf("it is more than %d days ahead, so previous_secret_token is refused", maxGrace/(24*time.Hour)),
+		"write an earlier end",
+	})
+}
+
+func (o object) accessToken() (string, error) {
+	s, ok := o.line("access_token")
+	p := Problem{Field: "access_token", Remedy: "write the token that clients send, which is also the secret's name"}
+	switch err := CheckAccessToken(s); {
+	case !ok:
+		p.Detail = "it is not a string"
+	case s == "":
+		p.Detail = "it is missing or empty"
+	case err != nil:
+		p.Detail = err.Error()
+	default:
+		return s, nil
+	}
+	return "", p.unusable()
+}
+
+func (o object) secretToken(name string, decode decoder) (string, *Problem) {
 	s, ok := o.text(name)
+	p := Problem{Field: name, Remedy: "write the token that clients send, as a string"}
 	switch {
 	case !ok:
-		return "", &UnusableError{name, "it is not a string"}
-	case s == "":
-		return "", &UnusableError{name, "it is missing or empty"}
-	case len(s) > MaxSecretToken:
-		return "", &UnusableError{name, fmt.Sprintf("it is longer than %d bytes", MaxSecretToken)}
+		p.Detail = "it is not a string"
+		return "", &p
 	case strings.ContainsRune(s, utf8.RuneError):
 		// encoding/json decodes every unpaired surrogate to this one character, so
 		// different secrets would become the same.
-		return "", &UnusableError{name, "it holds characters that are not valid Unicode"}
+		p.Detail, p.Remedy = "it holds characters that are not valid Unicode", "choose another one"
+		return "", &p
 	}
-	return s, nil
+	s, ok = decode(s)
+	s = withoutLineEnd(s)
+	switch {
+	case !ok:
+		p.Detail, p.Remedy = "it is not base64, which base64_decode asks for", "write it in base64, or leave base64_decode out"
+	case s == "":
+		p.Detail = "it is missing or empty"
+	case len(s) > MaxSecretToken:
+		p.Detail, p.Remedy = fmt.Sprintf("it is longer than %d bytes", MaxSecretToken), "choose a shorter one"
+	default:
+		return s, nil
+	}
+	return "", &p
+}
+
+// unlikeHeader tells of a secret token that no header can carry as it is: servers
+// and proxies take white space off a header's ends, and refuse control characters.
+func unlikeHeader(name, secret string) *Problem {
+	p := Problem{Field: name, Remedy: "write it without; echo and editors add what printf '%s' doesn't"}
+	switch {
+	case strings.HasPrefix(secret, byteOrderMark):
+		p.Detail = "it begins with a byte order mark, which no client sends"
+	case strings.Trim(secret, " \t\r\n") != secret:
+		p.Detail = "it begins or ends with white space, which no header can carry"
+	case strings.ContainsFunc(secret, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+		p.Detail = "it holds control characters, which no header can carry"
+	default:
+		return nil
+	}
+	return &p
+}
+
+// previous reads a rotation's grace period into the record, or tells why there is
+// none.
+func (o object) previous(r *Record, decode decoder) *Problem {
+	const secretField, endField = "previous_secret_token", "previous_expires_at"
+	if s, ok := o.text(secretField); ok && s == "" {
+		return nil
+	}
+	secret, p := o.secretToken(secretField, decode)
+	if p == nil {
+		var end time.Time
+		switch end, p = o.time(endField); {
+		case p == nil && end.IsZero():
+			p = &Problem{endField, "it is missing", timeRemedy}
+		case p == nil:
+			r.PreviousSecretToken, r.PreviousExpiresAt = secret, end
+			return unlikeHeader(secretField, secret)
+		}
+	}
+	p.Detail += ", so previous_secret_token is refused"
+	return p
+}
+
+// optional are the fields that a record may leave out, so that one isn't missed.
+var optional = []string{"ttl", "expires_at", "previous_secret_token", "previous_expires_at"}
+
+// misspelt tells of a field that isn't there, but would be in another spelling,
+// such as expiresAt.
+func (o object) misspelt() *Problem {
+	fold := strings.NewReplacer("_", "", "-", "", " ", "")
+	for _, want := range optional {
+		if _, found := o[want]; found {
+			continue
+		}
+		for name := range o {
+			if strings.EqualFold(fold.Replace(name), fold.Replace(want)) {
+				return &Problem{want, "it has no effect in the spelling of this record", "write " + want}
+			}
+		}
+	}
+	return nil
 }

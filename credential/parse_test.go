@@ -2,8 +2,11 @@ package credential
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +20,21 @@ const consumerID = "2ba4ba8a-4b3c-4c4f-9a0e-0d2a1e6c9a11"
 // plain gives go-cmp the fields without the methods that hide them.
 type plain Record
 
-func diffRecords(want, got *Record) string { return cmp.Diff((*plain)(want), (*plain)(got)) }
+func diffRecords(want, got *Record) string {
+	return cmp.Diff((*plain)(want), (*plain)(got))
+}
+
+// problems is the fields of a record's problems.
+func problems(r *Record, now time.Time) string {
+	var fields []string
+	for _, p := range r.Problems(now) {
+		if p.Detail == "" || p.Remedy == "" {
+			fields = append(fields, "incomplete")
+		}
+		fields = append(fields, p.Field)
+	}
+	return strings.Join(fields, " ")
+}
 
 // with is a valid record with more members, given as JSON without braces.
 func with(members string) string {
@@ -38,8 +55,8 @@ func TestParseReadsWhatKongEnterpriseWrites(t *testing.T) {
 		CreatedAt:   time.Unix(1550538920, 0),
 		UpdatedAt:   time.Unix(1550538930, 0),
 	}
-	if diff := diffRecords(want, got); diff != "" {
-		t.Error(diff)
+	if diff := diffRecords(want, got); diff != "" || problems(got, time.Now()) != "" {
+		t.Errorf("%s, problems: %v", diff, got.Problems(time.Now()))
 	}
 }
 
@@ -83,6 +100,8 @@ func TestParseConsumer(t *testing.T) {
 		{`"{\"id\":\"` + consumerID + `\"}"`, byID},
 		{`" {\"username\":\"alice\"}\n"`, byName},
 		{`" alice"`, Consumer{Username: " alice"}},
+		{`"alice\n"`, byName}, // consumer=@file
+		{`"` + consumerID + `\r\n"`, byID},
 		{`"{"`, Consumer{}},
 		{`"\""`, Consumer{}},
 		{`"\"\""`, Consumer{}},
@@ -114,23 +133,33 @@ func TestParseConsumer(t *testing.T) {
 
 func TestParseTTL(t *testing.T) {
 	const most = 1e8 * time.Second
-	tests := map[string]time.Duration{
+	silent := map[string]time.Duration{
 		`86400`: 24 * time.Hour, `1.5`: 1500 * time.Millisecond, `1e3`: 1000 * time.Second,
 		`"86400"`: 24 * time.Hour, `" 60 "`: time.Minute, `"060"`: time.Minute, `"30m"`: 30 * time.Minute,
-		`"1h30m"`: 90 * time.Minute, `"2d"`: 48 * time.Hour, `"500ms"`: 500 * time.Millisecond,
+		`"1h30m"`: 90 * time.Minute, `"2d"`: 48 * time.Hour, `"500ms"`: 500 * time.Millisecond, `"60\n"`: time.Minute,
 		`1e18`: most, `1e300`: most, `"99999999999"`: most, `"4000000000d"`: most, `"2540400h"`: most,
-		`null`: 0, `""`: 0, `" "`: 0, `0`: 0, `"0"`: 0, `-1`: 0, `"-30m"`: 0, `-1e300`: 0, `1e-12`: 0, `1e999`: 0,
-		`"NaN"`: 0, `"nan"`: 0, `"Inf"`: 0, `"-Infinity"`: 0, `"0x10"`: 0, `"1_000"`: 0, `"1e"`: 0, `"."`: 0,
-		`"soon"`: 0, `"d"`: 0, `"-2d"`: 0, `"1.5d"`: 0, `"1d12h"`: 0, `"9999999999h"`: 0,
-		`true`: 0, `[60]`: 0, `{"seconds":60}`: 0,
+		`null`: 0, `""`: 0, `0`: 0, `"0"`: 0, `"0s"`: 0, `1e-12`: 0,
 	}
-	for ttl, want := range tests {
-		r, err := Parse([]byte(with(`"ttl":` + ttl)))
-		if err != nil {
-			t.Errorf("ttl %s: %v", ttl, err)
-		} else if r.TTL != want {
-			t.Errorf("ttl %s = %v, want %v", ttl, r.TTL, want)
-		}
+	for ttl, want := range silent {
+		wantTTL(t, ttl, want, "")
+	}
+	for _, ttl := range []string{
+		`-1`, `"-30m"`, `-1e300`, `1e999`, `" "`,
+		`"NaN"`, `"nan"`, `"Inf"`, `"-Infinity"`, `"0x10"`, `"1_000"`, `"1e"`, `"."`,
+		`"soon"`, `"d"`, `"-2d"`, `"1.5d"`, `"1d12h"`, `"9999999999h"`,
+		`true`, `[60]`, `{"seconds":60}`,
+	} {
+		wantTTL(t, ttl, 0, "ttl")
+	}
+}
+
+func wantTTL(t *testing.T, ttl string, want time.Duration, problem string) {
+	t.Helper()
+	r, err := Parse([]byte(with(`"ttl":` + ttl)))
+	if err != nil {
+		t.Errorf("ttl %s: %v", ttl, err)
+	} else if got := problems(r, time.Now()); r.TTL != want || got != problem {
+		t.Errorf("ttl %s = %v, want %v; problems %q, want %q", ttl, r.TTL, want, got, problem)
 	}
 }
 
@@ -139,10 +168,14 @@ func TestParseExpiresAt(t *testing.T) {
 	unusable := time.Unix(-1, 0)
 	tests := map[string]time.Time{
 		`1750000000`: time.Unix(1750000000, 0), `"1750000000"`: time.Unix(1750000000, 0),
-		`null`: {}, `""`: {},
-		`0`: time.Unix(0, 0), `-5`: time.Unix(0, 0), `-1e300`: time.Unix(0, 0),
-		`1750000000000`: unusable, `1e300`: unusable, `1e999`: unusable, `"NaN"`: unusable, `"+Inf"`: unusable,
-		`"2030-01-01T00:00:00Z"`: unusable, `"never"`: unusable, `" "`: unusable,
+		`"1750000000\n"`: time.Unix(1750000000, 0),
+		`null`:           {}, `""`: {},
+		`"2030-01-01T00:00:00Z"`: time.Unix(1893456000, 0), `"2030-01-01t02:00:00.5+02:00"`: time.Unix(1893456000, 5e8),
+		`"9999-12-31T23:59:59Z"`: time.Unix(maxTime, 0), `253402300799`: time.Unix(maxTime, 0),
+		`0`: unusable, `"0"`: unusable, `-5`: unusable, `-1e300`: unusable, `"1970-01-01T00:00:00Z"`: unusable, `"0001-01-01T00:00:00Z"`: unusable,
+		`1750000000000`: unusable, `"1750000000000"`: unusable, `1750000000000000000`: unusable, `1e300`: unusable, `1e999`: unusable,
+		`"NaN"`: unusable, `"+Inf"`: unusable, `"2030-01-01"`: unusable, `"2030-01-01 00:00:00"`: unusable, `"2030-02-30T00:00:00Z"`: unusable,
+		`"never"`: unusable, `" "`: unusable,
 		`false`: unusable, `{}`: unusable, `[]`: unusable,
 	}
 	for expires, want := range tests {
@@ -159,23 +192,81 @@ func TestParseExpiresAt(t *testing.T) {
 	}
 }
 
+// What an operator has to be told is the difference between one wrong way to
+// write a time and another.
+func TestTimesThatCannotBeMeantSayWhy(t *testing.T) {
+	for end, want := range map[string]string{
+		`0`:                      "it is 0",
+		`"0"`:                    "it is 0",
+		`1893456000000`:          "milliseconds",
+		`"1893456000000"`:        "milliseconds",
+		`-1`:                     "before 1970",
+		`"1969-01-01T00:00:00Z"`: "before 1970",
+		`"soon"`:                 "not a time",
+		`true`:                   "not a time",
+	} {
+		_, err := Parse([]byte(with(`"expires_at":` + end)))
+		if err == nil || !strings.Contains(err.Error(), "expires_at: ") || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "RFC 3339") {
+			t.Errorf("expires_at %s: %v, want %q", end, err, want)
+		}
+		r, err := Parse([]byte(with(`"previous_secret_token":"old","previous_expires_at":` + end)))
+		if err != nil || r.PreviousSecretToken != "" || len(r.Problems(time.Now())) != 1 ||
+			!strings.Contains(r.Problems(time.Now())[0].String(), want) {
+			t.Errorf("previous_expires_at %s: %v, %v, want %q", end, err, r.Problems(time.Now()), want)
+		}
+	}
+}
+
 func TestPreviousSecretWithoutAClearEndIsIgnored(t *testing.T) {
-	for _, members := range []string{
-		`"previous_secret_token":"old"`,
-		`"previous_secret_token":"old","previous_expires_at":null`,
-		`"previous_secret_token":"old","previous_expires_at":""`,
-		`"previous_secret_token":"old","previous_expires_at":"soon"`,
-		`"previous_secret_token":"old","previous_expires_at":1750000000000`,
-		`"previous_secret_token":"","previous_expires_at":1750000000`,
-		`"previous_secret_token":7,"previous_expires_at":1750000000`,
-		`"previous_secret_token":"` + strings.Repeat("s", 4097) + `","previous_expires_at":1750000000`,
-		`"previous_expires_at":1750000000`,
+	for members, problem := range map[string]string{
+		`"previous_secret_token":"old"`:                                                                "previous_expires_at",
+		`"previous_secret_token":"old","previous_expires_at":null`:                                     "previous_expires_at",
+		`"previous_secret_token":"old","previous_expires_at":""`:                                       "previous_expires_at",
+		`"previous_secret_token":"old","previous_expires_at":"soon"`:                                   "previous_expires_at",
+		`"previous_secret_token":"old","previous_expires_at":0`:                                        "previous_expires_at",
+		`"previous_secret_token":"old","previous_expires_at":1750000000000`:                            "previous_expires_at",
+		`"previous_secret_token":"old","previousExpiresAt":1750000000`:                                 "previous_expires_at previous_expires_at",
+		`"previous_secret_token":7,"previous_expires_at":1750000000`:                                   "previous_secret_token",
+		`"previous_secret_token":"\n","previous_expires_at":1750000000`:                                "previous_secret_token",
+		`"previous_secret_token":"` + strings.Repeat("s", 4097) + `","previous_expires_at":1750000000`: "previous_secret_token",
+		`"previous_secret_token":"","previous_expires_at":1750000000`:                                  "",
+		`"previous_expires_at":1750000000`:                                                             "",
 	} {
 		r, err := Parse([]byte(with(members)))
 		if err != nil {
 			t.Errorf("%.80s: %v", members, err)
-		} else if r.PreviousSecretToken != "" || !r.PreviousExpiresAt.IsZero() {
-			t.Errorf("%.80s: %q until %v", members, r.PreviousSecretToken, r.PreviousExpiresAt)
+			continue
+		}
+		if got := problems(r, time.Now()); got != problem || r.PreviousSecretToken != "" || !r.PreviousExpiresAt.IsZero() {
+			t.Errorf("%.80s: %q until %v; problems %q, want %q", members, r.PreviousSecretToken, r.PreviousExpiresAt, got, problem)
+		}
+	}
+}
+
+func TestGracePeriodThatIsTooLongIsReported(t *testing.T) {
+	end := time.Unix(1893456000, 0)
+	r, err := Parse([]byte(with(`"previous_secret_token":"old","previous_expires_at":"2030-01-01T00:00:00Z"`)))
+	if err != nil || r.PreviousSecretToken != "old" || !r.PreviousExpiresAt.Equal(end) {
+		t.Fatalf("%v, %v", (*plain)(r), err)
+	}
+	for ahead, want := range map[time.Duration]string{-time.Hour: "", maxGrace: "", maxGrace + 1: "previous_expires_at"} {
+		if got := problems(r, end.Add(-ahead)); got != want {
+			t.Errorf("%v ahead: problems %q, want %q", ahead, got, want)
+		}
+	}
+}
+
+func TestFieldsInAnotherSpellingAreReported(t *testing.T) {
+	for members, want := range map[string]string{
+		`"Expires-At":1750000000`:                   "expires_at",
+		`"expiresAt":1750000000`:                    "expires_at",
+		`"TTL":60`:                                  "ttl",
+		`"ttl":60,"TTL":60`:                         "",
+		`"expires":1750000000,"note":"", "Tags":""`: "",
+	} {
+		r, err := Parse([]byte(with(members)))
+		if err != nil || problems(r, time.Now()) != want {
+			t.Errorf("%s: %v, problems %q, want %q", members, err, problems(r, time.Now()), want)
 		}
 	}
 }
@@ -223,6 +314,9 @@ func TestUnusableRecords(t *testing.T) {
 			if r != nil || reasonOf(err) != tt.reason {
 				t.Fatalf("Parse = %v, %v; want an UnusableError of %s", r, err, tt.reason)
 			}
+			if !strings.HasSuffix(err.Error(), ")") {
+				t.Errorf("no remedy: %v", err)
+			}
 			if strings.Contains(err.Error(), "s3cr3t") {
 				t.Errorf("the error holds the secret: %v", err)
 			}
@@ -230,12 +324,68 @@ func TestUnusableRecords(t *testing.T) {
 	}
 }
 
-func TestSecretTokensAreNeverTrimmed(t *testing.T) {
-	for _, secret := range []string{" ", " s ", "s\n", "\u00a0s", strings.Repeat("s", 4096)} {
-		r, err := Parse(fmt.Appendf(nil, `{"access_token":"ac-1","secret_token":%q,"consumer":"alice"}`, secret))
-		if err != nil || r.SecretToken != secret {
-			t.Errorf("secret %.20q: %v", secret, err)
+func TestOneLineEndIsDroppedFromSecretsAndNothingElse(t *testing.T) {
+	for _, tt := range []struct{ stored, secret, problem string }{
+		{"s", "s", ""},
+		{"s\n", "s", ""}, // secret_token=@file
+		{"s\r\n", "s", ""},
+		{"s\n\n", "s\n", "secret_token"},
+		{"\ns", "\ns", "secret_token"},
+		{" ", " ", "secret_token"},
+		{" s \n", " s ", "secret_token"},
+		{"s\t", "s\t", "secret_token"},
+		{"\ufeffs", "\ufeffs", "secret_token"},
+		{"s\x00t", "s\x00t", "secret_token"},
+		{"s\nt", "s\nt", "secret_token"},
+		{"s t\tu", "s t\tu", ""},
+		{"\u00a0s", "\u00a0s", ""},
+		{strings.Repeat("s", 4096) + "\n", strings.Repeat("s", 4096), ""},
+	} {
+		stored, err := json.Marshal(tt.stored)
+		if err != nil {
+			t.Fatal(err)
 		}
+		for read, record := range map[string][]byte{
+			"Parse":       fmt.Appendf(nil, `{"access_token":"ac-1\n","secret_token":%s,"consumer":"alice"}`, stored),
+			"ParseBase64": fmt.Appendf(nil, `{"access_token":"ac-1\n","secret_token":%q,"consumer":"alice"}`, base64.StdEncoding.EncodeToString([]byte(tt.stored))),
+		} {
+			parse := map[string]func([]byte) (*Record, error){"Parse": Parse, "ParseBase64": ParseBase64}[read]
+			r, err := parse(record)
+			if err != nil || r.AccessToken != "ac-1" || r.SecretToken != tt.secret || problems(r, time.Now()) != tt.problem {
+				t.Errorf("%s of %.20q: %v, %v", read, tt.stored, err, (*plain)(r))
+			}
+		}
+	}
+	if _, err := Parse([]byte(`{"access_token":"ac-1","secret_token":"\n","consumer":"alice"}`)); reasonOf(err) != "secret_token" {
+		t.Errorf("a secret that is a line end: %v", err)
+	}
+}
+
+func TestParseBase64(t *testing.T) {
+	for _, tt := range []struct{ secret, previous, want, wantPrevious, problem, reason string }{
+		{"cmlnaHQ=", "b2xk", "right", "old", "", ""},
+		{"cmln\\naHQ", " b2x\\r\\nk", "right", "old", "", ""},
+		{"right!", "b2xk", "", "", "", "secret_token"},
+		{"", "b2xk", "", "", "", "secret_token"},
+		{"Cg==", "b2xk", "", "", "", "secret_token"}, // a line end
+		{"/w==", "b2xk", "\xff", "old", "", ""},
+		{"cmlnaHQ=", "old!", "right", "", "previous_secret_token", ""},
+	} {
+		r, err := ParseBase64(fmt.Appendf(nil, `{"access_token":"ac-1","secret_token":"%s","consumer":"alice",
+			"previous_secret_token":"%s","previous_expires_at":1750000000}`, tt.secret, tt.previous))
+		if reasonOf(err) != tt.reason {
+			t.Errorf("%q: %v", tt.secret, err)
+		}
+		if err == nil && (r.SecretToken != tt.want || r.PreviousSecretToken != tt.wantPrevious || problems(r, time.Now()) != tt.problem) {
+			t.Errorf("%q, %q: %v, problems %q", tt.secret, tt.previous, (*plain)(r), problems(r, time.Now()))
+		}
+	}
+}
+
+func TestByteOrderMarkBeforeARecordIsSkipped(t *testing.T) {
+	r, err := Parse([]byte("\ufeff" + with(`"ttl":60`)))
+	if err != nil || r.SecretToken != "right" || problems(r, time.Now()) != "" {
+		t.Errorf("%v, %v", r, err)
 	}
 }
 
@@ -274,6 +424,11 @@ func FuzzParse(f *testing.F) {
 		}
 		if (r.Consumer.ID == "") == (r.Consumer.Username == "") {
 			t.Errorf("consumer %+v", r.Consumer)
+		}
+		for _, p := range r.Problems(time.Unix(0, 0)) {
+			if !slices.Contains(append(optional, "secret_token"), p.Field) || p.Detail == "" || p.Remedy == "" {
+				t.Errorf("problem %v", p)
+			}
 		}
 		if r.TTL < 0 || r.TTL > maxTTL || r.ExpiresAt.Year() > 9999 {
 			t.Errorf("ttl %v, expires %v", r.TTL, r.ExpiresAt)

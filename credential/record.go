@@ -19,6 +19,7 @@ type Record struct {
 	Consumer            Consumer
 	CreatedAt           time.Time // zero: not known
 	UpdatedAt           time.Time // zero: not known
+	Flaws               []Problem // parts that could not be understood; see Problems
 }
 
 // Consumer names a Kong consumer, by id (a UUID in lower case) or by username.

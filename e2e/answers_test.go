@@ -228,6 +228,49 @@ func TestTooManyUnknownTokensAreAnswered429(t *testing.T) {
 	}
 }
 
+// TestRecordsAsPeopleWriteThem: what can be understood works, what can't is in
+// Kong's log at a level that it shows.
+func TestRecordsAsPeopleWriteThem(t *testing.T) {
+	w := newWorld(t)
+	g := w.start(w.guarded("/", nil))
+	for _, tt := range []struct {
+		name   string
+		secret func(s string) string
+		record object
+		status int
+		logged string // empty: nothing about a credential
+	}{
+		{"secret_token=@file", func(s string) string { return s + "\n" }, nil, 200, ""},
+		{"RFC 3339", nil, object{"expires_at": "2100-01-01T00:00:00Z"}, 200, ""},
+		{"milliseconds", nil, object{"expires_at": "4102444800000"}, 401, "expires_at: it is not in seconds"},
+		{"an end of 0", nil, object{"expires_at": 0}, 401, "expires_at: it is 0"},
+		{"a ttl in words", nil, object{"ttl": "an hour"}, 200, "ttl: it is no number"},
+		{"a grace period without an end", nil, object{"previous_secret_token": "old"}, 200, "previous_expires_at: it is missing"},
+		{"two line ends", func(s string) string { return s + "\n\n" }, nil, 401, "secret_token: it begins or ends with white space"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newPair()
+			record := object{}
+			maps.Copy(record, tt.record)
+			if tt.secret != nil {
+				record["secret_token"] = tt.secret(p.secret)
+			}
+			w.put(p, record)
+			before := len(g.Log())
+			for range 2 {
+				if a := w.get(g, "/", p.header()); a.Status != tt.status {
+					t.Errorf("%d %s, want %d", a.Status, a.Body, tt.status)
+				}
+			}
+			w.get(g, "/", newPair().header()) // what arises in the background rides on the next event
+			log := g.Log()[before:]
+			if !strings.Contains(log, tt.logged) || strings.Contains(log, "credential=") != (tt.logged != "") {
+				t.Errorf("want %q: %s", tt.logged, log)
+			}
+		})
+	}
+}
+
 func TestNoSecretIsInTheLog(t *testing.T) {
 	w := newWorld(t)
 	unusable := w.credential(object{"consumer": nil})

@@ -2,9 +2,7 @@ package hashivault
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -30,7 +28,7 @@ func (s *store) outcome(a *answer, name secretName, kv string) (*credential.Reco
 	switch a.status {
 	case http.StatusOK:
 		if a.truncated && a.startsLikeVaults() {
-			return nil, unusable(&credential.UnusableError{Reason: "size", Detail: fmt.Sprintf("the secret is larger than %d bytes", credential.MaxRecord)})
+			return nil, unusable(&credential.UnusableError{Reason: "size", Detail: fmt.Sprintf("the secret is larger than %d bytes", credential.MaxRecord), Remedy: "keep other data elsewhere"})
 		}
 		fields, metadata := secretData(r.Data, kv)
 		end, err := metadata.end()
@@ -124,46 +122,24 @@ func unusable(err error) *vault.Absent {
 
 // parse reads a secret's fields as a record, which ends with the secret.
 func (s *store) parse(fields json.RawMessage, name secretName, end time.Time) (*credential.Record, error) {
-	r, err := credential.Parse(fields)
+	parse := credential.Parse
+	if s.settings.base64 {
+		parse = credential.ParseBase64
+	}
+	r, err := parse(fields)
 	if err != nil {
 		return nil, unusable(err)
 	}
 	// Vault's paths are exact; this guards against an engine or proxy that isn't.
 	if r.AccessToken != name.accessToken {
-		return nil, unusable(&credential.UnusableError{Reason: "access_token", Detail: "it is not the name the record is stored under"})
-	}
-	if s.settings.base64 {
-		if err := decodeSecrets(r); err != nil {
-			return nil, unusable(err)
-		}
+		return nil, unusable(&credential.UnusableError{
+			Reason: "access_token",
+			Detail: "it is not the name the record is stored under",
+			Remedy: "store the record under its access_token",
+		})
 	}
 	if !end.IsZero() && (r.ExpiresAt.IsZero() || end.Before(r.ExpiresAt)) {
 		r.ExpiresAt = end
 	}
 	return r, nil
-}
-
-// decodeSecrets replaces the secret tokens by what they are base64 of.
-func decodeSecrets(r *credential.Record) error {
-	var err error
-	if r.SecretToken, err = decodeBase64("secret_token", r.SecretToken); err != nil || r.PreviousSecretToken == "" {
-		return err
-	}
-	if r.PreviousSecretToken, err = decodeBase64("previous_secret_token", r.PreviousSecretToken); err != nil {
-		// As for any other flaw of the previous secret: there is none.
-		r.PreviousSecretToken = ""
-	}
-	return nil
-}
-
-var errNotBase64 = errors.New("not base64")
-
-func decodeBase64(field, value string) (string, error) {
-	// base64(1) breaks lines, and not everything pads.
-	value = strings.TrimRight(strings.Join(strings.Fields(value), ""), "=")
-	b, err := base64.RawStdEncoding.DecodeString(value)
-	if err != nil || len(b) == 0 {
-		return "", &credential.UnusableError{Reason: field, Detail: errNotBase64.Error() + ", which base64_decode asks for"}
-	}
-	return string(b), nil
 }

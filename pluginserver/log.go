@@ -26,8 +26,9 @@ const (
 // server prints at info only, a level that it hides by default.
 //
 // Clients control how often most lines are caused, so a line appears at most
-// once a minute for its level, message, vault object ("vault") and reason
-// ("reason"); the next one says how many were left out ("repeated"). Lines
+// once a minute for its level, message, vault object ("vault"), reason ("reason")
+// and credential ("credential"); the next one says how many were left out
+// ("repeated"). Lines
 // below warn go to standard error alone. A Log is safe for concurrent use.
 type Log struct {
 	shared *logState
@@ -50,8 +51,8 @@ type logState struct {
 }
 
 type logKind struct {
-	level                  slog.Level
-	message, vault, reason string
+	level                              slog.Level
+	message, vault, reason, credential string
 }
 
 type logSeen struct {
@@ -117,6 +118,8 @@ func (l *Log) Handle(_ context.Context, r slog.Record) error {
 			kind.vault = a.Value.String()
 		case "reason":
 			kind.reason = a.Value.String()
+		case "credential":
+			kind.credential = a.Value.String()
 		}
 	}
 

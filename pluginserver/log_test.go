@@ -29,13 +29,14 @@ func TestLogLeavesOutWhatItSaidWithinAMinute(t *testing.T) {
 			log.Warn("m", "vault", "a", "reason", "x", "n", 1)
 		}
 		log.Warn("m", "vault", "b", "reason", "x")
+		log.Warn("m", "vault", "b", "reason", "x", "credential", "c")
 		log.Error("m", "vault", "a", "reason", "x")
 		log.Info("only on standard error")
 		log.Debug("below the level")
 		time.Sleep(time.Minute) // virtual
 		log.Warn("m", "vault", "a", "reason", "x", "n", 2)
 		want := []string{
-			"WARN m vault=a reason=x n=1", "WARN m vault=b reason=x", "ERROR m vault=a reason=x",
+			"WARN m vault=a reason=x n=1", "WARN m vault=b reason=x", "WARN m vault=b reason=x credential=c", "ERROR m vault=a reason=x",
 			"WARN m vault=a reason=x n=2 repeated=4",
 		}
 		if diff := cmp.Diff(want, texts(l.Take())); diff != "" {

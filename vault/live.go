@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,7 @@ type live struct {
 	log      *slog.Logger // with the name of the object it was opened for
 	store    atomic.Pointer[openStore]
 	cache    *cache.Cache[*credential.Credential]
-	unusable unusable
+	reported reported
 	guesses  guesses
 	reads    readTimes
 
@@ -101,28 +102,44 @@ func (l *live) read(ctx context.Context, key, accessToken string) (cache.Found[*
 		err = &Absent{Reason: ReasonUnusable, Err: &credential.UnusableError{
 			Reason: "access_token",
 			Detail: "it is not the token that the secret is named for",
+			Remedy: "store the record under its access_token",
 		}}
 	}
 	if err != nil {
-		l.report(accessToken, err)
+		l.reportUnusable(accessToken, err)
 		return found, err
 	}
-	l.unusable.forget(credential.ID(l.identity, accessToken))
+	l.reportProblems(accessToken, r.Problems(time.Now()))
 	c := l.sealer.Seal(l.identity, r)
 	found.Value, found.TTL, found.Expires = c, c.TTL, c.ExpiresAt
 	return found, nil
 }
 
-// report tells of a record that can't be used, once.
-func (l *live) report(accessToken string, err error) {
+// reportUnusable reports a record that can't be used, once.
+func (l *live) reportUnusable(accessToken string, err error) {
 	var absent *Absent
 	if !errors.As(err, &absent) || absent.Reason != ReasonUnusable {
 		return
 	}
 	id := credential.ID(l.identity, accessToken)
-	if l.unusable.first(id) {
-		l.log.Error("a credential's record can't be used, it is refused until the record is mended",
-			"reason", string(ReasonUnusable), "credential", l.fingerprint(accessToken), "err", absent.Err)
+	if l.reported.first(id, absent.Error()) {
+		l.log.Error("a credential's record can't be used, it is refused until the record is fixed",
+			"reason", string(ReasonUnusable), "credential", credential.Fingerprint(id), "err", absent.Err)
+	}
+}
+
+// reportProblems reports what has no effect in a record that is used all the same,
+// once.
+func (l *live) reportProblems(accessToken string, problems []credential.Problem) {
+	lines := make([]string, len(problems))
+	for i, p := range problems {
+		lines[i] = p.String()
+	}
+	report := strings.Join(lines, "; ")
+	id := credential.ID(l.identity, accessToken)
+	if l.reported.first(id, report) {
+		l.log.Warn("a part of a credential's record has no effect",
+			"reason", "record", "credential", credential.Fingerprint(id), "err", report)
 	}
 }
 

@@ -161,7 +161,7 @@ func TestRecordOfAnotherTokenIsUnusable(t *testing.T) {
 	})
 }
 
-func TestUnusableRecordIsReportedOnceUntilItIsMended(t *testing.T) {
+func TestUnusableRecordIsReportedOnceUntilItIsFixed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logbook{}
 		o, store := object(t, log, nil, alice())
@@ -186,14 +186,53 @@ func TestUnusableRecordIsReportedOnceUntilItIsMended(t *testing.T) {
 	})
 }
 
-func TestMoreUnusableRecordsThanAreRemembered(t *testing.T) {
-	var u unusable
-	for i := range 3 * maxUnusable {
-		if !u.first(fmt.Sprint(i)) {
+func TestPartsOfRecordsWithoutEffectAreReportedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &logbook{}
+		o, store := object(t, log, nil)
+		put := func(members string) {
+			t.Helper()
+			r, err := credential.Parse([]byte(`{"access_token":"ac-alice","secret_token":"right","consumer":"alice",` + members + `}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			store.put(*r)
+			time.Sleep(2 * time.Minute) // past its ttl
+			wantAccepted(t, o, "ac-alice", "right")
+		}
+		fingerprint := credential.Fingerprint(credential.ID(store.options.Identity, "ac-alice"))
+		for i, want := range []struct {
+			members string
+			lines   []string // each is to be there once more
+		}{
+			{`"ttl":"soon"`, []string{"ttl: ", "vault object's ttl is used"}},
+			{`"ttl":"soon"`, nil},
+			{`"ttl":60`, nil},
+			{`"ttl":"soon"`, []string{"ttl: ", "vault object's ttl is used"}},
+			{`"ttl":"soon","previous_secret_token":"old"`, []string{"ttl: ", "; previous_expires_at: it is missing"}},
+			{`"previous_secret_token":"old","previous_expires_at":9e9`, []string{"previous_expires_at: it is more than 7 days ahead"}},
+		} {
+			lines := append([]string{"level=WARN", "reason=record", "credential=" + fingerprint, "vault="}, want.lines...)
+			before := log.count(lines...)
+			put(want.members)
+			if n := log.count(lines...) - before; (n == 1) != (want.lines != nil) {
+				t.Errorf("step %d: reported %d times: %s", i, n, log)
+			}
+		}
+		if s := log.String(); strings.Contains(s, "ac-alice") || strings.Contains(s, "old\"") || strings.Contains(s, "soon") {
+			t.Errorf("a value of the record is in the log: %s", s)
+		}
+	})
+}
+
+func TestMoreReportsThanAreRemembered(t *testing.T) {
+	var r reported
+	for i := range 3 * maxReported {
+		if !r.first(fmt.Sprint(i), "wrong") {
 			t.Fatalf("record %d was not reported", i)
 		}
-		if len(u.told) > maxUnusable {
-			t.Fatalf("%d are remembered", len(u.told))
+		if len(r.byHash) > maxReported {
+			t.Fatalf("%d are remembered", len(r.byHash))
 		}
 	}
 }
