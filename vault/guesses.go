@@ -4,6 +4,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"kong-vault-auth/credential"
 )
 
 const (
@@ -71,4 +73,18 @@ func (l *live) guessed(key, accessToken string, client Client, err error) error 
 			"reason", "guessing", "credential", l.fingerprint(accessToken), "client", shown(client))
 	}
 	return &GuessingError{RetryAfter: max(left, time.Second)}
+}
+
+// plusLost reports whether a secret token is wrong only in that it has a space for
+// each + of the right one: what a query string or a form makes of a + that the
+// client hasn't escaped. Such a client doesn't guess, and somebody should tell it.
+func (l *live) plusLost(c *credential.Credential, accessToken, secretToken string, client Client) bool {
+	meant := strings.ReplaceAll(secretToken, " ", "+")
+	if meant == secretToken || c == nil || !l.sealer.Verify(c, accessToken, meant, time.Now()) {
+		return false
+	}
+	l.log.Warn("a secret token is right but for a space in the place of +, and refused; "+
+		"in a query string or form the client has to write + as %2B",
+		"reason", "plus", "credential", c.Fingerprint(), "client", shown(client))
+	return true
 }

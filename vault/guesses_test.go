@@ -50,6 +50,51 @@ func TestGuessingSecretsIsAnsweredWithALimit(t *testing.T) {
 	})
 }
 
+// What a query string makes of a + that wasn't escaped is no guess: it is refused
+// as ever, and explained.
+func TestSecretsThatLostTheirPlusAreNoGuesses(t *testing.T) {
+	for name, tt := range map[string]struct {
+		stored, previous, sent string
+		lost                   bool
+	}{
+		"one":                     {"a+b", "", "a b", true},
+		"all":                     {"+a++b+", "", " a  b ", true},
+		"of the previous secret":  {"new", "o+d", "o d", true},
+		"some, escaped otherwise": {"a+b+c", "", "a+b c", true},
+		"a space of its own":      {"a +b", "", "a  b", false},
+		"another secret":          {"a+b", "", "a c", false},
+		"no space":                {"a+b", "", "a-b", false},
+		"the other way round":     {"a b", "", "a+b", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := &logbook{}
+				r := alice()
+				r.SecretToken = tt.stored
+				if tt.previous != "" {
+					r.PreviousSecretToken, r.PreviousExpiresAt = tt.previous, time.Now().Add(time.Hour)
+				}
+				o, _ := object(t, log, func(c *HCV) { c.TTL = 3600 }, r)
+				var guessing *GuessingError
+				for range maxGuesses + 1 { // the same one again is remembered
+					_, err := o.Lookup(t.Context(), "ac-alice", tt.sent, from("192.0.2.7"))
+					if !errors.Is(err, ErrRefused) && !errors.As(err, &guessing) {
+						t.Fatalf("got %v, want a refusal", err)
+					}
+				}
+				if (guessing == nil) != tt.lost {
+					t.Errorf("taken for guesses: %t, want %t", guessing != nil, !tt.lost)
+				}
+				explained := log.count("level=WARN", "reason=plus", "%2B", "credential=", "client=192.0.2.7", "vault=") > 0
+				if explained != tt.lost || strings.Contains(log.String(), tt.stored) || strings.Contains(log.String(), tt.sent) {
+					t.Errorf("explained: %t, want %t: %s", explained, tt.lost, log)
+				}
+				wantAccepted(t, o, "ac-alice", tt.stored)
+			})
+		})
+	}
+}
+
 func TestUnknownTokensAreNoGuesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, _ := object(t, &logbook{}, nil)

@@ -75,16 +75,23 @@ func newLive(identity string, s Store, log *slog.Logger, maxEntries int) *live {
 
 // get is a lookup through the cache. The pair has been checked.
 func (l *live) get(ctx context.Context, accessToken, secretToken string, client Client, p cache.Policy) (*credential.Credential, error) {
+	var refused *credential.Credential // the last one that the pair doesn't prove
 	claim := cache.Claim[*credential.Credential]{
 		// The key may be a folded name, and the record then of another token; Verify
 		// compares the access token too.
-		Accept: func(c *credential.Credential) bool { return l.sealer.Verify(c, accessToken, secretToken, time.Now()) },
+		Accept: func(c *credential.Credential) bool {
+			if l.sealer.Verify(c, accessToken, secretToken, time.Now()) {
+				return true
+			}
+			refused = c
+			return false
+		},
 		Digest: func() [32]byte { return l.sealer.Digest(accessToken, secretToken) },
 		Source: func() string { return source(client) },
 	}
 	key := l.store.Load().Key(accessToken)
 	r, err := l.cache.Get(ctx, key, accessToken, p, claim)
-	if errors.Is(err, cache.ErrRefused) {
+	if errors.Is(err, cache.ErrRefused) && !l.plusLost(refused, accessToken, secretToken, client) {
 		err = l.guessed(key, accessToken, client, err)
 	}
 	return r.Value, err
