@@ -127,7 +127,7 @@ const maxEnvFile = 1 << 20 // bytes
 // addEnv adds a file's variables to the environment. What is set already wins,
 // as with every such file.
 func addEnv(path string) error {
-	b, err := securefile.Read(path, securefile.Nobody, maxEnvFile)
+	b, err := securefile.Read(path, securefile.Group, maxEnvFile)
 	if err != nil {
 		return err
 	}

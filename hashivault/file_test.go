@@ -18,7 +18,7 @@ func TestFilesThatHoldNoToken(t *testing.T) {
 	} {
 		file := filepath.Join(t.TempDir(), "secret")
 		replaceFile(t, file, contents)
-		if _, err := readSecret(file, securefile.Nobody); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := readSecret(file, securefile.Group); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q: %v", want, err)
 		}
 	}

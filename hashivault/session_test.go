@@ -547,12 +547,12 @@ func TestAnswersToALoginThatAreNone(t *testing.T) {
 
 func TestTokenSinkFileMustBeOurs(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(file, []byte("hvs.x"), 0o640); err != nil {
+	if err := os.WriteFile(file, []byte("hvs.x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	cfg := config(func(c *vault.HCV) { appRoleConfig(c); c.TokenSinkFile = file })
 	_, err := readWithin(t, openOn(t, cfg, nil, appRoleVault(0)), time.Second, "alice")
-	if err == nil || !strings.Contains(err.Error(), "chmod 0600 "+file) {
+	if err == nil || !strings.Contains(err.Error(), "chmod 0640 "+file) {
 		t.Error(err)
 	}
 }

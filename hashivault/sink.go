@@ -51,7 +51,7 @@ func (s *sunk) obtain(ctx context.Context, c *conn, afresh bool) (grant, error) 
 // restore returns the token in the file if it still lives, else none. An error
 // means that Vault couldn't say, or that the file can't be trusted.
 func (s *sunk) restore(ctx context.Context, c *conn) (grant, error) {
-	token, err := readSecret(s.file, securefile.Nobody)
+	token, err := readSecret(s.file, securefile.Group)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errEmptyFile):
 		return grant{}, nil

@@ -15,10 +15,11 @@ const (
 )
 
 // Key reads a file that holds a key of 32 bytes, in base64 or hex, with or
-// without a line's end. It must be closed to others and belong to this process's
-// user or root. The error, a *securefile.Error, names the file and what mends it.
+// without a line's end. It must belong to this process's user or root, and be
+// readable for no others than this process's groups. The error, a
+// *securefile.Error, names the file and what to do about it.
 func Key(name string) ([]byte, error) {
-	b, err := securefile.Read(name, securefile.Nobody, maxKeyFile)
+	b, err := securefile.Read(name, securefile.Group, maxKeyFile)
 	if err != nil {
 		return nil, err
 	}

@@ -64,11 +64,11 @@ var (
 )
 
 // Read yields the records of the file, if all of it is genuine, and returns what
-// it says of itself. It must be closed to others and belong to this process's
-// user or root. Nothing is yielded if Read returns an error, unless somebody
+// it says of itself. It must belong to this process's user or root, and be open to
+// no others than this process's groups. Nothing is yielded if Read returns an error, unless somebody
 // changes the file meanwhile.
 func (f File) Read(now time.Time, yield func(Record)) (Header, error) {
-	file, err := securefile.Open(f.Path, securefile.Nobody)
+	file, err := securefile.Open(f.Path, securefile.Sealed)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Header{}, fmt.Errorf("%s: %w", f.Path, ErrNone)
@@ -193,7 +193,7 @@ func (f File) write(w io.Writer, h Header, records iter.Seq[Record]) error {
 
 // header reads the beginning of the file.
 func (f File) header(now time.Time) (Header, error) {
-	file, err := securefile.Open(f.Path, securefile.Nobody)
+	file, err := securefile.Open(f.Path, securefile.Sealed)
 	if err != nil {
 		return Header{}, err
 	}

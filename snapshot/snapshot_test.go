@@ -112,10 +112,10 @@ func TestWhatCannotBeTrustedIsNotRead(t *testing.T) {
 		"cut off at a segment": {change(func(b []byte) []byte { return b[:2*segment] }), ErrSealed.Error()},
 		"longer":               {change(func(b []byte) []byte { return append(b, 0) }), ErrSealed.Error()},
 		"from the future":      {func(t *testing.T, f *File) { rewrite(t, *f, now.Add(time.Second)) }, ErrFuture.Error()},
-		"legible for others":   {func(t *testing.T, f *File) { os.Chmod(f.Path, 0o640) }, "chmod 0600 "},
+		"legible for others":   {func(t *testing.T, f *File) { os.Chmod(f.Path, 0o644) }, "chmod 0640 "},
 		"a key that others can read": {func(t *testing.T, f *File) {
 			os.Chmod(f.KeyFile, 0o644)
-		}, "chmod 0600 "},
+		}, "chmod 0640 "},
 		"no key":          {func(t *testing.T, f *File) { os.Remove(f.KeyFile) }, "no such file"},
 		"a key too short": {func(t *testing.T, f *File) { write(t, f.KeyFile, []byte(strings.Repeat("02", 31)), 0o600) }, "openssl rand -base64 32"},
 	}

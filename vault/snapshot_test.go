@@ -226,7 +226,7 @@ func TestASnapshotThatCannotBeTrustedIsIgnoredWithAWarning(t *testing.T) {
 		}, "damaged"},
 		"another key":        {func(n *node) { writeFile(n.T, n.file.KeyFile, strings.Repeat("ff", 32)) }, "not sealed with this key"},
 		"of another store":   {func(n *node) { n.env = append(n.env, "KONG_VAULT_HCV_PATH", "other") }, "for this store"},
-		"legible for others": {func(n *node) { os.Chmod(n.file.Path, 0o644) }, "chmod 0600"},
+		"legible for others": {func(n *node) { os.Chmod(n.file.Path, 0o644) }, "chmod 0640"},
 		"from the future":    {func(n *node) { rewriteInFuture(n) }, "future"},
 		"too old":            {func(n *node) { time.Sleep(time.Hour) }, "all of it is older"},
 	}
