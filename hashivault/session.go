@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kong-vault-auth/securefile"
 	"kong-vault-auth/vault"
 )
 
@@ -61,7 +62,7 @@ func startSessions(s settings, c *conn, log *slog.Logger) *sessions {
 	}
 	if files := slices.Concat(s.method.files(), s.dialing.files()); len(files) > 0 {
 		slices.Sort(files)
-		go newFileWatch(slices.Compact(files)).run(ctx, l.fileChanged)
+		go securefile.NewWatch(slices.Compact(files)...).Run(ctx, l.fileChanged)
 	}
 	go l.run(ctx)
 	return l

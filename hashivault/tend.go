@@ -105,6 +105,10 @@ func (t *tending) startAfresh(ctx context.Context) *session {
 	return nil
 }
 
+// lookAgain is how long a look at a token waits for another, when Vault couldn't
+// say.
+const lookAgain = 10 * time.Second
+
 // lookUp learns how long a given token lives, and compares the configured KV
 // version with the mount's own.
 func (t *tending) lookUp(ctx context.Context) {
@@ -113,7 +117,7 @@ func (t *tending) lookUp(ctx context.Context) {
 	defer cancel()
 	if !t.lookUpToken(limited) || !t.checkVersion(limited) {
 		t.conn.redial()
-		t.look = time.After(pollInterval)
+		t.look = time.After(lookAgain)
 	}
 }
 

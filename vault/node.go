@@ -1,18 +1,16 @@
 package vault
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/fsnotify/fsnotify"
+	"kong-vault-auth/securefile"
 )
 
 // nodeObjects are the vault objects that the node defines: in its environment
@@ -28,8 +26,8 @@ type nodeObjects struct {
 	fileProblem error            // of the newest version of the file
 	inUse       map[string]*nodeObject
 
-	watcher *fsnotify.Watcher
-	done    sync.WaitGroup
+	cancel context.CancelFunc // ends the watching; nil if there is none
+	done   sync.WaitGroup
 }
 
 // nodeObject is an object of the node that plugin instances have open. All of
@@ -63,8 +61,9 @@ func (n *nodeObjects) init(r *Registry) {
 		r.options.Logger.Error("the environment's vault object can't be used", "vault", name, "reason", "config", "err", n.problems[name])
 	}
 	if n.path != "" {
+		w := securefile.NewWatch(n.path) // before it is read, so that no version is missed
 		n.reload()
-		n.watch() // reads it once more, so that no version is missed
+		n.watch(w)
 	}
 }
 
@@ -184,55 +183,17 @@ func (n *nodeObjects) reload() {
 	}
 }
 
-// watch reloads the file whenever something happens in its folder: Kubernetes
-// changes a mounted file by swapping a symbolic link beside it.
-func (n *nodeObjects) watch() {
-	watcher, err := fsnotify.NewWatcher()
-	if err == nil {
-		if err = watcher.Add(filepath.Dir(n.path)); err != nil {
-			err = errors.Join(err, watcher.Close())
-		}
-	}
-	if err != nil {
-		n.registry.options.Logger.Error("the vaults file can't be watched; run kong reload after changing it", "reason", "config", "err", err)
-		return
-	}
-	n.watcher = watcher
-	n.done.Go(n.follow)
-}
-
-// settle is how long after something happened the file is read: who writes a
-// file in place empties it first.
-const settle = 100 * time.Millisecond
-
-func (n *nodeObjects) follow() {
-	due := time.NewTimer(0)
-	defer due.Stop()
-	pending := true
-	for {
-		var ok bool
-		select {
-		case _, ok = <-n.watcher.Events:
-		case _, ok = <-n.watcher.Errors: // the queue of events ran over
-		case <-due.C:
-			pending = false
-			n.reload()
-			continue
-		}
-		if !ok {
-			return
-		}
-		if !pending {
-			pending = true
-			due.Reset(settle)
-		}
-	}
+// watch reloads the file whenever it has changed since w was made.
+func (n *nodeObjects) watch(w *securefile.Watch) {
+	ctx, cancel := context.WithCancel(context.Background())
+	n.cancel = cancel
+	n.done.Go(func() { w.Run(ctx, func(string) { n.reload() }) })
 }
 
 // stop ends the watching.
 func (n *nodeObjects) stop() {
-	if n.watcher != nil {
-		_ = n.watcher.Close() // its files are gone whatever it says
+	if n.cancel != nil {
+		n.cancel()
 		n.done.Wait()
 	}
 }
