@@ -23,7 +23,7 @@ type object map[string]json.RawMessage
 const jsonRemedy = `write {"access_token": "…", "secret_token": "…", "consumer": {"username": "…"}}`
 
 // parseObject reads a JSON object. Decoding into a struct would match names
-// without regard to case, take the last of a repeated member and mend broken
+// without regard to case, take the last of a repeated member and repair broken
 // UTF-8; in a record each of these could make another secret the right one.
 func parseObject(b []byte) (object, error) {
 	switch {
