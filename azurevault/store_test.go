@@ -18,6 +18,7 @@ import (
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/cache"
 	"kong-vault-auth/credential"
+	"kong-vault-auth/credential/credentialtest"
 	"kong-vault-auth/vault"
 )
 
@@ -182,6 +183,18 @@ func TestARecordEndsWithItsSecret(t *testing.T) {
 	}
 	if !cmp.Equal(want, got) {
 		t.Errorf("got a record that ends at %v, want %v", got.ExpiresAt, exp)
+	}
+}
+
+func TestKeyVaultHasAnAnswerForEveryAccessToken(t *testing.T) {
+	a := newAzure(t, akvsim.Options{})
+	for _, prefix := range []string{prefix, ""} {
+		s := a.open(t, func(c *vault.Azure) { c.NamePrefix = prefix })
+		for accessToken := range credentialtest.AccessTokens() {
+			if got := outcome(s.Read(t.Context(), accessToken)); got != "absent: not_found" {
+				t.Errorf("%q with the prefix %q: %s", accessToken, prefix, got)
+			}
+		}
 	}
 }
 

@@ -19,11 +19,12 @@ var ErrMalformed = errors.New("malformed access token")
 var (
 	errTokenLength    = fmt.Errorf("%w: it must have 1 to %d bytes", ErrMalformed, MaxAccessToken)
 	errTokenCharacter = fmt.Errorf("%w: it may hold only letters, digits and . _ ~ -", ErrMalformed)
-	errTokenDots      = fmt.Errorf("%w: . and .. are not allowed", ErrMalformed)
+	errTokenDots      = fmt.Errorf("%w: it may neither be a dot nor hold two in a row", ErrMalformed)
 )
 
 // CheckAccessToken reports whether s can be an access token: 1 to 255 bytes of
-// [A-Za-z0-9._~-], neither "." nor "..". What it accepts is one segment of a
+// [A-Za-z0-9._~-], not a single dot, and without two dots in a row, since Vault
+// answers 400 to any path that holds those. What it accepts is one segment of a
 // path, is the same when escaped for a URL, and can be written to a log line
 // without breaking it; nothing else may get near a secret store. The error
 // never holds any of s.
@@ -36,7 +37,7 @@ func CheckAccessToken(s string) error {
 			return errTokenCharacter
 		}
 	}
-	if s == "." || s == ".." {
+	if s == "." || strings.Contains(s, "..") {
 		return errTokenDots
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 
 func TestCheckAccessToken(t *testing.T) {
 	accepted := []string{
-		"a", "-", "...", ".a", "~_.-", "azAZ09",
+		"a", "-", ".a", "a.", "a.b.c", "~_.-", "azAZ09",
 		"9f0f2f4e-8b8f-4c41-a2a1-0a6b9bd3c1f2",
 		strings.Repeat("x", 255),
 	}
@@ -21,7 +21,7 @@ func TestCheckAccessToken(t *testing.T) {
 		}
 	}
 	refused := []string{
-		"", ".", "..", "../a", "a/b", `a\b`, "a b", " a", "a\n", "a\x00", "a%2e", "a?b", "a#b", "a+b", "a:b",
+		"", ".", "..", "...", "a..b", "..a", "a..", "../a", "a/b", `a\b`, "a b", " a", "a\n", "a\x00", "a%2e", "a?b", "a#b", "a+b", "a:b",
 		"caf\u00e9", "\xff", "\u202e",
 		strings.Repeat("x", 256),
 	}
@@ -37,7 +37,7 @@ func TestCheckAccessToken(t *testing.T) {
 }
 
 func FuzzCheckAccessToken(f *testing.F) {
-	for _, s := range []string{"", ".", "..", "a", "a/../b", "%2e%2e", "~x", strings.Repeat("x", 256)} {
+	for _, s := range []string{"", ".", "..", "a..b", "a", "a/../b", "%2e%2e", "~x", strings.Repeat("x", 256)} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -46,6 +46,9 @@ func FuzzCheckAccessToken(f *testing.F) {
 		}
 		if len(s) > MaxAccessToken {
 			t.Errorf("accepted %d bytes", len(s))
+		}
+		if strings.Contains(s, "..") {
+			t.Errorf("accepted %q, which Vault doesn't take as a path", s)
 		}
 		if got := path.Join("/secret/data/kong-auth", s); got != "/secret/data/kong-auth/"+s {
 			t.Errorf("%q moves in a path: %s", s, got)

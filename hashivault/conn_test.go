@@ -99,7 +99,7 @@ func TestMalformedAccessTokensReachNoServer(t *testing.T) {
 			t.Errorf("asked for %s", r.URL.Path)
 		}
 	}))
-	for _, name := range []string{"", ".", "..", "../../sys/mounts", "a/b", "a%2fb", "a?b", "a\nb", strings.Repeat("a", 256)} {
+	for _, name := range []string{"", ".", "..", "a..b", "../../sys/mounts", "a/b", "a%2fb", "a?b", "a\nb", strings.Repeat("a", 256)} {
 		if got, err := readWithin(t, s, time.Second, name); got != (verdict{Absent: vault.ReasonNotFound}) {
 			t.Errorf("%q: %v, %v", name, got, err)
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kong-vault-auth/credential/credentialtest"
 	"kong-vault-auth/vault"
 )
 
@@ -89,5 +90,22 @@ func TestVersionsEndWhenVaultWillDeleteThem(t *testing.T) {
 		} else if !r.ExpiresAt.Equal(want) {
 			t.Errorf("%s ends %v, want %v", name, r.ExpiresAt, want)
 		}
+	}
+}
+
+func TestVaultHasAnAnswerForEveryAccessToken(t *testing.T) {
+	v := startVault(t)
+	v.do("POST", "sys/mounts/plain", fields{"type": "kv"})
+	token := v.token(fields{"policies": []string{v.policy("secret/*"), v.policy("plain/*")}})
+	for kv, mount := range map[string]string{kv1: "plain", kv2: "secret"} {
+		t.Run(kv, func(t *testing.T) {
+			t.Parallel()
+			s := openAt(t, v.config(func(c *vault.HCV) { c.Token, c.Mount, c.KV = token, mount, kv }), nil)
+			for accessToken := range credentialtest.AccessTokens() {
+				if got, err := readWithin(t, s, 5*time.Second, accessToken); got != (verdict{Absent: vault.ReasonNotFound}) {
+					t.Errorf("%q: %v, %v", accessToken, got, err)
+				}
+			}
+		})
 	}
 }

@@ -69,7 +69,7 @@ func TestLookupFindsWhomAPairStandsFor(t *testing.T) {
 func TestTokensNoStoreCouldHoldAreRefusedWithoutALookup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, store := object(t, &logbook{}, nil, alice())
-		for _, access := range []string{"", "..", "a/b", "caf\u00e9", strings.Repeat("a", 256)} {
+		for _, access := range []string{"", "..", "a..b", "a/b", "caf\u00e9", strings.Repeat("a", 256)} {
 			wantRefused(t, o, access, "right", ReasonMalformed)
 		}
 		for _, secret := range []string{"", strings.Repeat("s", 4097)} {
