@@ -44,6 +44,7 @@ func (r *read) explain(ctx context.Context, err error) error {
 		err = ctx.Err()
 	}
 	failure = transportFailure(r.op, r.endpoint.host, err)
+	failure.OneName = failure.Reason == "unexpected" // a page with a status of success, say
 	failure.Err = fmt.Errorf("%w, x-ms-client-request-id %s", failure.Err, r.requestID)
 	return failure
 }
@@ -83,16 +84,16 @@ func (r *read) explainAnswer(ctx context.Context, a *answer) error {
 	switch {
 	case a.status == http.StatusTooManyRequests:
 		return r.answerFailure(a, e, "rate_limited", "Key Vault allows 4,000 reads in 10 s per vault and region: raise ttl, lower max_lookups_per_second, or spread credentials over several vaults")
-	case a.status >= 500, a.status == http.StatusRequestTimeout:
+	case a.status >= 500:
 		return r.answerFailure(a, e, "server", "see whether Azure reports an outage of Key Vault in the vault's region")
 	case !isVault:
-		return r.failure("unexpected", remedyNotKeyVault, "%w: status %d", errNotKeyVault, a.status)
+		return aboutName(r.failure("unexpected", remedyNotKeyVault, "%w: status %d", errNotKeyVault, a.status))
 	case a.status == http.StatusNotFound && e.Code == "SecretNotFound":
 		return &vault.Absent{Reason: vault.ReasonNotFound}
 	case a.status == http.StatusUnauthorized:
 		return r.answerFailure(a, e, "login", refusedTokenRemedy(e.Message))
 	case a.status != http.StatusForbidden:
-		return r.answerFailure(a, e, "unexpected", remedyNotKeyVault)
+		return aboutName(r.answerFailure(a, e, "unexpected", remedyNotKeyVault))
 	case kind == "disabled":
 		return &vault.Absent{Reason: vault.ReasonDisabled}
 	case kind == "network":
@@ -107,8 +108,16 @@ func (r *read) explainAnswer(ctx context.Context, a *answer) error {
 		case vouched:
 			return &vault.Absent{Reason: vault.ReasonDenied}
 		}
+		return aboutName(r.answerFailure(a, e, vault.Denied, r.grantRemedy(e.Message)))
 	}
-	return r.answerFailure(a, e, "denied", r.grantRemedy(e.Message))
+	return r.answerFailure(a, e, vault.Denied, r.grantRemedy(e.Message))
+}
+
+// aboutName marks what may have failed for the secret's name: a firewall before
+// Key Vault can have a page for it.
+func aboutName(f *vault.Failure) *vault.Failure {
+	f.OneName = true
+	return f
 }
 
 // mayRead reports whether the login may read a secret. An error says why that

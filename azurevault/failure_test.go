@@ -80,6 +80,40 @@ func TestFailuresOfKeyVaultExplainThemselves(t *testing.T) {
 	}
 }
 
+// See the test of the same name in hashivault.
+func TestAnswersToOneNameAreToldFromFailuresOfTheStore(t *testing.T) {
+	page := func(status int) akvsim.Fault { return akvsim.Fault{Status: status, Body: "<html>blocked"} }
+	for name, tt := range map[string]struct {
+		fault   akvsim.Fault
+		oneName bool
+	}{
+		"a firewall's 400":      {page(400), true},
+		"a firewall's 403":      {page(403), true},
+		"a firewall's 404":      {page(404), true},
+		"a firewall's 408":      {page(408), true},
+		"a firewall's 200":      {page(200), true},
+		"a firewall's redirect": {akvsim.Fault{Status: 302, Header: http.Header{"Location": {"https://blocked.example.com/"}}}, true},
+		"a name it can't take":  {akvsim.VaultError(400, "BadParameter", "", "The request URI contains an invalid name"), true},
+		"no role":               {akvsim.VaultError(403, "Forbidden", "ForbiddenByRbac", "no"), true},
+		"no access policy":      {akvsim.VaultError(403, "Forbidden", "ForbiddenByPolicy", "no"), false},
+		"the vault's firewall":  {akvsim.Firewall("192.0.2.17"), false},
+		"throttled":             {akvsim.Throttled("3"), false},
+		"a gateway's 502":       {page(502), false},
+		"broken off":            {akvsim.Fault{Drop: true}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAzure(t, akvsim.Options{})
+			a.Fail(akvsim.KeyVault, tt.fault)
+			_, err := a.open(t, nil).Read(t.Context(), "alice")
+			var f *vault.Failure
+			if !errors.As(err, &f) || f.AboutKey() != tt.oneName {
+				t.Errorf("%v: of one name: %t, want %t", err, f.AboutKey(), tt.oneName)
+			}
+		})
+	}
+}
+
 func TestCodesThatCouldNameTheSecretAreNotRepeated(t *testing.T) {
 	s := answering(t, http.StatusForbidden, nil, `{"error":{"code":"Forbidden","innererror":{"code":"Alice"}}}`)
 	_, err := s.Read(t.Context(), "alice")

@@ -148,7 +148,7 @@ func (b *budget[V]) landed(f *flight[V], err error) {
 	case err == nil && f.order != orderReread:
 		b.giveBack(f)
 		f.source.owe(-1)
-	case err == nil, errors.Is(err, ErrAbsent):
+	case err == nil, errors.Is(err, ErrAbsent), isAboutKey(err):
 		f.source.owe(1)
 	}
 }

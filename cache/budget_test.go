@@ -264,28 +264,33 @@ func TestSourcesAreBounded(t *testing.T) {
 }
 
 func TestASourceThatKeepsGuessingComesAfterOneThatDoesNot(t *testing.T) {
-	bubble(t, func(r *rig) {
-		r.p.LookupsPerSecond = 10
-		ask := func(source, key string) {
-			claim := claimOf("s")
-			claim.Source = func() string { return source }
-			go r.claim(r.p, key, claim)
-			synctest.Wait()
-		}
-		ask("guesser", "guess")
-		time.Sleep(debtLife / 2)
-		for i := range 10 {
-			ask(fmt.Sprint("somebody", i), fmt.Sprint("unknown", i)) // no place is left
-		}
-		r.looked()
-		ask("guesser", "another guess")
-		ask("client", "k")
-		time.Sleep(150 * time.Millisecond)
-		if got := r.looked(); len(got) != 1 || got[0].Key != "k" {
-			t.Errorf("looked up:\n%s", describeAll(got))
-		}
-		time.Sleep(2 * time.Second)
-	})
+	for name, of := range map[string]error{"what is not there": nil, "what only fails": page} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				r.p.LookupsPerSecond = 10
+				ask := func(source, key string) {
+					claim := claimOf("s")
+					claim.Source = func() string { return source }
+					go r.claim(r.p, key, claim)
+					synctest.Wait()
+				}
+				r.spoil("guess", of)
+				ask("guesser", "guess")
+				time.Sleep(debtLife / 2)
+				for i := range 10 {
+					ask(fmt.Sprint("somebody", i), fmt.Sprint("unknown", i)) // no place is left
+				}
+				r.looked()
+				ask("guesser", "another guess")
+				ask("client", "k")
+				time.Sleep(150 * time.Millisecond)
+				if got := r.looked(); len(got) != 1 || got[0].Key != "k" {
+					t.Errorf("looked up:\n%s", describeAll(got))
+				}
+				time.Sleep(2 * time.Second)
+			})
+		})
+	}
 }
 
 func TestSourceIsAskedForOnlyIfStrangersCanCauseTheLookup(t *testing.T) {

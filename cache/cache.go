@@ -27,6 +27,7 @@ const housekeeping = time.Second
 //
 //	RetryAfter() time.Duration  // how long the store asked to be left alone
 //	Denied() bool               // whether Policy.ResurrectDeniedTTL holds
+//	AboutKey() bool             // whether it is an answer to this key, which says nothing of others
 //
 // It must return when ctx ends. Lookups of different keys run concurrently.
 type LookupFunc[V any] func(ctx context.Context, key, name string) (Found[V], error)

@@ -28,7 +28,7 @@
 //	past ttl, up to        fails    from memory, at once              probes, in the background
 //	ttl + resurrect_ttl
 //	none, or older         answers  the lookup's                      one, shared
-//	none, or older         fails    *UnavailableError, at once        probes
+//	none, or older         fails    *UnavailableError, at once        probes, of keys with a record
 //	not accepted           answers  after one more lookup: the new    one a second and key
 //	                                record, or ErrRefused
 //	denied by the store             ErrAbsent, and the record is      none for neg_ttl
@@ -46,8 +46,9 @@
 // lookups at a time. Records about to expire come first, then expired ones, then
 // re-reads for claims that a record doesn't accept, then keys without a record.
 // Only misses cost: a lookup that finds a record gives its place back, a re-read
-// if the claim accepts what it found. At most 1,000 lookups wait for a place. A
-// Get waits for one until its lookup deadline and then gets a [*LimitError].
+// if the claim accepts what it found. A failure that concerns one key is a miss.
+// At most 1,000 lookups wait for a place. A Get waits for one until its lookup
+// deadline and then gets a [*LimitError].
 // What strangers can cause, the last two kinds, is shared: one [Claim.Source]
 // gets at most a tenth of the places. Sources take turns, and those come first
 // that have caused the fewest lookups for nothing in the last seconds. When too
@@ -57,10 +58,20 @@
 //
 // From a lookup that fails to the next that doesn't, the store is left alone but
 // for one probe at a time, after pauses that grow from 250 ms to 5 s or to what
-// the store asks for. Only failures do that: a definite no or a panic concerns
-// its key alone, and so does a lookup that has hung through an outage and fails
-// after others, begun later, were answered. A definite no counts in an outage as
-// ever, and no outage brings back what it has ended.
+// the store asks for. The probe is of a key that has a record, if any has: a Get
+// of another key waits for it, and then asks. Only failures do that: a definite no
+// or a panic concerns its key alone, and so does a lookup that has hung through an
+// outage and fails after others, begun later, were answered. A definite no counts
+// in an outage as ever, and no outage brings back what it has ended.
+//
+// A failure may say that it is an answer to one key (see [LookupFunc]): neither a
+// record nor a definite no, such as the page of a firewall before the store.
+// Whoever knows a name that is answered so must not be able to make an outage of
+// it. So it is at first that key's own, remembered for a second, and a control
+// decides: the lookup of a key that is known to be good. The store is failing if
+// two such keys fail, or the only one that there is, or, where none is known, two
+// others. In the last two cases keys without a record are still asked for, since
+// the next may be one that is found.
 //
 // # When the store says something incredible
 //

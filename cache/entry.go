@@ -33,8 +33,16 @@ type entry[V any] struct {
 	// suspect entries got a definite no that the guard holds back, unlisted ones
 	// were missing in a listing that it doesn't believe.
 	suspect, unlisted atomic.Bool
+	// failure is that of the latest lookup, if it concerned this key alone.
+	failure atomic.Pointer[keyFailure]
 	// refreshAt is the clock.mono before which no hit starts a refresh.
 	refreshAt atomic.Int64
+}
+
+// keyFailure is a lookup's failure that concerns one key.
+type keyFailure struct {
+	err error // what a Get with nothing at hand gets
+	at  instant
 }
 
 func newEntry[V any](name string, found Found[V], began instant, jitter float64) *entry[V] {
@@ -72,6 +80,15 @@ func (e *entry[V]) fresh(age time.Duration, p *Policy) bool {
 // say, resurrect past its ttl.
 func (e *entry[V]) usable(age time.Duration, p *Policy, resurrect time.Duration) bool {
 	return age < p.ttl(e.ttl)+resurrect && age < e.life
+}
+
+// recentFailure is what the latest lookup failed with, if that was just now and
+// concerned this key alone.
+func (e *entry[V]) recentFailure(now instant) error {
+	if f := e.failure.Load(); f != nil && now.since(f.at) < failurePause {
+		return f.err
+	}
+	return nil
 }
 
 // claimRefresh reports whether the caller is the one to refresh e now: nobody

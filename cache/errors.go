@@ -63,13 +63,16 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("lookup panicked with a %T", e.Value)
 }
 
-// A failure may carry these two. They are found with errors.As.
+// A failure may carry these. They are found with errors.As.
 type (
 	// retryAfter is how long the store asked to be left alone.
 	retryAfter interface{ RetryAfter() time.Duration }
 	// denied is a store that answers, and denies everything. That is a mistake,
 	// as any outage, or somebody has meant it.
 	denied interface{ Denied() bool }
+	// aboutKey is a store, or what stands before it, that answers for this key
+	// with neither a record nor a definite no. That says nothing of other keys.
+	aboutKey interface{ AboutKey() bool }
 )
 
 func retryAfterOf(err error) time.Duration {
@@ -83,4 +86,9 @@ func retryAfterOf(err error) time.Duration {
 func isDenied(err error) bool {
 	var d denied
 	return errors.As(err, &d) && d.Denied()
+}
+
+func isAboutKey(err error) bool {
+	var a aboutKey
+	return errors.As(err, &a) && a.AboutKey()
 }

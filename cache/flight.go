@@ -49,8 +49,9 @@ const (
 )
 
 // launch returns the flight for key: the one in the air, which it hurries along
-// if the new wish for it comes earlier in the order, or a new one. It refuses
-// with an UnavailableError or a LimitError. mu is held.
+// if the new wish for it comes earlier in the order, or a new one. Where only a
+// probe may be made, and not of this key, it is the probe's flight. It refuses with
+// an UnavailableError or a LimitError. mu is held.
 func (c *Cache[V]) launch(key, name string, p Policy, o order, source string) (*flight[V], error) {
 	now := c.clock()
 	if f, ok := c.flights[key]; ok {
@@ -67,9 +68,12 @@ func (c *Cache[V]) launch(key, name string, p Policy, o order, source string) (*
 	if c.closed {
 		return nil, errClosed
 	}
-	probe, err := c.outage.admit(now)
-	if err != nil {
+	probe, instead, err := c.admit(key, now)
+	switch {
+	case err != nil:
 		return nil, err
+	case instead != nil:
+		return c.launch(instead.key, instead.name, p, orderRefresh, "")
 	}
 	// The caller's strings may be cut from something large, which must not stay
 	// in memory with them.
@@ -200,7 +204,14 @@ func (c *Cache[V]) settle(f *flight[V], e *entry[V], err error, now instant) {
 	case c.closed:
 		c.finish(f, outcomeFailed, errClosed)
 	default:
-		c.finish(f, outcomeFailed, c.outage.unavailable(err, now))
+		about := isAboutKey(err)
+		err = c.outage.unavailable(err, now)
+		if old := c.cached(f.key); about && old != nil {
+			old.failure.Store(&keyFailure{err, now})
+		} else if about {
+			c.absent.rememberFailure(f.key, err, now)
+		}
+		c.finish(f, outcomeFailed, err)
 	}
 }
 

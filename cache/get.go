@@ -87,7 +87,7 @@ func (c *Cache[V]) answer(ctx context.Context, q *question, claim Claim[V]) (Res
 	var landed *flight[V] // the lookup that found e, if this Get waited for it
 	for {
 		now := c.clock()
-		s := judge(q, claim, e, now, c.outage.resurrect(&q.policy))
+		s := judge(q, claim, e, now, q.policy.resurrect(c.outage.denied()))
 		if r, done, err := c.answerFromMemory(q, claim, s, e, landed, now); done {
 			return r, err
 		}
@@ -95,7 +95,7 @@ func (c *Cache[V]) answer(ctx context.Context, q *question, claim Claim[V]) (Res
 		switch {
 		case err != nil:
 			return c.standIn(q, s, e, err)
-		case f == nil, f.outcome == outcomeSuperseded:
+		case f == nil, f.outcome == outcomeSuperseded, f.key != q.key && f.outcome != outcomeFailed:
 			e, landed = c.cached(q.key), nil
 		case f.outcome == outcomeFound:
 			e, landed = f.entry, f // memory may be too full to have kept it
@@ -157,13 +157,20 @@ func (c *Cache[V]) answerFromMemory(q *question, claim Claim[V], s standing, e *
 	case stale:
 		// A failing store is asked in the background only, without a lock until
 		// the next probe is due.
-		return Result[V]{e.value, Resurrected}, c.outage.paused(now) || e.suspect.Load(), nil
+		if c.outage.paused(now) || e.suspect.Load() {
+			return Result[V]{e.value, Resurrected}, true, nil
+		}
 	case mismatched:
-		known := e.suspect.Load() || c.refused.has(q.key, claim.Digest, now, q.policy.NegTTL)
-		return r, known, ErrRefused
+		if e.suspect.Load() || c.refused.has(q.key, claim.Digest, now, q.policy.NegTTL) {
+			return r, true, ErrRefused
+		}
 	case refused:
 		c.refused.remember(q.key, claim.Digest, now, q.policy.NegTTL)
 		return r, true, ErrRefused
+	}
+	if err := e.recentFailure(now); err != nil {
+		r, err = c.standIn(q, s, e, err)
+		return r, true, err
 	}
 	return r, false, nil
 }
@@ -198,7 +205,8 @@ func (c *Cache[V]) ask(ctx context.Context, q *question, claim Claim[V], s stand
 // standIn answers without the store, which gave err: with e if it is good enough
 // still. The failure may be one for which it is not.
 func (c *Cache[V]) standIn(q *question, s standing, e *entry[V], err error) (Result[V], error) {
-	if s == stale && e.usable(c.clock().since(e.began), &q.policy, c.outage.resurrect(&q.policy)) {
+	resurrect := q.policy.resurrect(c.outage.denied() || isDenied(err))
+	if s == stale && e.usable(c.clock().since(e.began), &q.policy, resurrect) {
 		return Result[V]{e.value, Resurrected}, nil
 	}
 	return Result[V]{}, err

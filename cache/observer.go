@@ -12,6 +12,9 @@ type Observer struct {
 	OutageBegan func(err error, lastSuccess, heldUntil time.Time)
 	// OutageEnded tells that the store answers again.
 	OutageEnded func(lasted time.Duration)
+	// KeyFailed tells of a cached record that could not be read again, for a
+	// failure that concerns its key alone.
+	KeyFailed func(err error)
 	// DropsHeld tells that the store, by a listing or by its answers, denies
 	// would of the cached records, and that this is not believed. They are
 	// being verified one by one.

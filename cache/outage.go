@@ -10,7 +10,11 @@ import (
 
 // The store is failing from the first lookup that fails to the next one that
 // does not. Meanwhile there is at most one lookup at a time, a probe, and a
-// pause after each.
+// pause after each. The probe is of a key that has a record, if any has.
+//
+// An answer to one key that is neither a record nor a definite no is not enough
+// for that: whoever knows a name that a firewall objects to could make an outage
+// for everybody. A control decides, a lookup of a key that is known to be good.
 
 const (
 	firstPause = 250 * time.Millisecond // doubled by each probe that fails
@@ -18,6 +22,8 @@ const (
 	// maxRetryAfter bounds what the store may ask for. A load balancer's
 	// maintenance page that asks for an hour must not make an hour of it.
 	maxRetryAfter = time.Minute
+	// controlPause is between two controls that strangers cause.
+	controlPause = time.Second
 )
 
 // outage is guarded by Cache.mu, except that pause may be read without.
@@ -31,6 +37,10 @@ type outage struct {
 	// has answered. What fails but began before says nothing of the store now: a
 	// lookup that has hung through an outage ends only after it.
 	answered time.Duration
+	// failedKey is a key whose lookup got such an answer, since the store last gave
+	// another: one that was known to be good, or any if there is none.
+	failedKey   string
+	nextControl time.Duration // the clock.mono before which strangers cause none
 }
 
 // pause is what a failing store has to be spared, and why.
@@ -38,6 +48,9 @@ type pause struct {
 	until  time.Duration // the clock.mono from which it may be probed; forever while it is
 	err    error
 	denied bool
+	// open: the store answers, if only with failures, and no key is known to be
+	// good. Then each key may be asked for, since the next can be the first that is.
+	open bool
 }
 
 // paused reports whether the store is failing and must not be asked now.
@@ -46,12 +59,10 @@ func (o *outage) paused(now instant) bool {
 	return p != nil && now.mono < p.until
 }
 
-// resurrect is how long past its ttl a record may be answered with.
-func (o *outage) resurrect(p *Policy) time.Duration {
-	if pause := o.pause.Load(); pause != nil && pause.denied {
-		return min(p.ResurrectTTL, p.ResurrectDeniedTTL)
-	}
-	return p.ResurrectTTL
+// denied reports whether the store answers, and denies everything.
+func (o *outage) denied() bool {
+	p := o.pause.Load()
+	return p != nil && p.denied
 }
 
 // HeldUntil is until when, as things are, all that was fresh as the outage began
@@ -69,7 +80,7 @@ func (c *Cache[V]) HeldUntil() time.Time {
 // heldUntil is HeldUntil during an outage: what was read last is older than that
 // if the store has not been asked for a while, or by an earlier process only.
 func (o *outage) heldUntil() time.Time {
-	resurrect := o.resurrect(&o.policy)
+	resurrect := o.policy.resurrect(o.denied())
 	until := time.Unix(0, o.since.wall).Add(resurrect)
 	if newest := o.lastAnswer.Add(o.policy.ttl(0) + resurrect); !o.lastAnswer.IsZero() && newest.Before(until) {
 		return newest
@@ -77,21 +88,49 @@ func (o *outage) heldUntil() time.Time {
 	return until
 }
 
-// admit says whether a lookup may begin, and if so, whether it is a probe.
-func (o *outage) admit(now instant) (probe bool, err error) {
-	p := o.pause.Load()
-	if p == nil {
-		return false, nil
+// admit says whether a lookup of key may begin, and if so, whether it is a probe,
+// or which other key is to be probed instead.
+func (c *Cache[V]) admit(key string, now instant) (probe bool, instead *known, err error) {
+	p := c.outage.pause.Load()
+	good := c.isGood(key)
+	switch {
+	case p == nil, p.open && !good:
+		return false, nil, nil
+	case now.mono < p.until:
+		return false, nil, c.outage.unavailable(p.err, now)
+	case !good:
+		if instead := c.control(key); instead != nil {
+			return false, instead, nil
+		}
 	}
-	if now.mono < p.until {
-		return false, o.unavailable(p.err, now)
-	}
-	o.setPause(forever, p.err)
-	return true, nil
+	c.outage.pause.Store(&pause{until: forever, err: p.err, denied: p.denied, open: p.open})
+	return true, nil, nil
 }
 
-func (o *outage) setPause(until time.Duration, err error) {
-	o.pause.Store(&pause{until: until, err: err, denied: isDenied(err)})
+// known is a key that is known to be good.
+type known struct{ key, name string }
+
+// isGood reports whether key has a record, and its latest lookup did not fail in
+// a way that concerns it alone.
+func (c *Cache[V]) isGood(key string) bool {
+	e := c.cached(key)
+	return e != nil && e.failure.Load() == nil
+}
+
+// control is a good key other than this one, nil if there is none.
+func (c *Cache[V]) control(key string) *known {
+	for other, e := range c.entries.All() {
+		if other != key && e.failure.Load() == nil && !e.suspect.Load() {
+			return &known{other, e.name}
+		}
+	}
+	return nil
+}
+
+// setPause leaves the store alone until then, because of what f failed with.
+func (c *Cache[V]) setPause(until time.Duration, f *flight[V], err error) {
+	open := isAboutKey(err) && c.control(f.key) == nil
+	c.outage.pause.Store(&pause{until: until, err: err, denied: isDenied(err), open: open})
 }
 
 // unavailable is what a failure means for a Get with nothing at hand.
@@ -120,9 +159,12 @@ func (c *Cache[V]) learn(f *flight[V], err error, now instant) {
 			c.tell(func() { tell(panicked) })
 		}
 		if f.probe && c.outage.pause.Load() != nil {
-			c.pauseFor(firstPause, c.outage.pause.Load().err, now)
+			c.pauseFor(firstPause, f, c.outage.pause.Load().err, now)
 		}
 	case c.closed:
+	case isAboutKey(err) && c.outage.pause.Load() == nil:
+		c.stats.failed.Add(1)
+		c.failedKey(f, err, now)
 	default:
 		c.stats.failed.Add(1)
 		c.failed(f, err, now)
@@ -133,6 +175,7 @@ func (c *Cache[V]) recovered(f *flight[V], now instant) {
 	o := &c.outage
 	o.lastAnswer = time.Unix(0, now.wall)
 	o.answered = max(o.answered, f.began.mono)
+	o.failedKey = ""
 	if o.pause.Swap(nil) == nil {
 		return
 	}
@@ -148,36 +191,72 @@ func (c *Cache[V]) failed(f *flight[V], err error, now instant) {
 	switch {
 	case p == nil && f.began.mono < o.answered && retryAfterOf(err) == 0:
 	case p == nil:
-		o.since, o.policy, o.probes = now, f.policy, 0
-		c.pauseFor(firstPause, err, now)
-		if tell := c.observer.OutageBegan; tell != nil {
-			last, until := o.lastAnswer, o.heldUntil()
-			c.tell(func() { tell(err, last, until) })
-		}
-		// Who waits for a place would not get an answer either.
-		for _, waiting := range c.flights {
-			if !waiting.running {
-				c.abandon(waiting, outcomeFailed, o.unavailable(err, now))
-			}
-		}
+		c.beginOutage(f, err, now)
 	case f.probe:
 		o.probes++
-		c.pauseFor(min(firstPause<<min(o.probes, 10), maxPause), err, now)
+		c.pauseFor(min(firstPause<<min(o.probes, 10), maxPause), f, err, now)
+	case p.open && !isAboutKey(err):
+		o.probes = 0
+		c.pauseFor(firstPause, f, err, now)
 	case p.until != forever:
 		// It began before the outage did, so it tells nothing new, unless the
 		// store asks to be left alone for longer.
 		if until := now.mono + min(retryAfterOf(err), maxRetryAfter); until > p.until {
-			o.setPause(until, err)
+			c.setPause(until, f, err)
 		}
+	}
+}
+
+func (c *Cache[V]) beginOutage(f *flight[V], err error, now instant) {
+	o := &c.outage
+	o.since, o.policy, o.probes = now, f.policy, 0
+	c.pauseFor(firstPause, f, err, now)
+	if tell := c.observer.OutageBegan; tell != nil {
+		last, until := o.lastAnswer, o.heldUntil()
+		c.tell(func() { tell(err, last, until) })
+	}
+	if o.pause.Load().open {
+		return
+	}
+	// Who waits for a place would not get an answer either.
+	for _, waiting := range c.flights {
+		if !waiting.running {
+			c.abandon(waiting, outcomeFailed, o.unavailable(err, now))
+		}
+	}
+}
+
+// failedKey takes in an answer to f's key that is neither a record nor a definite
+// no. The store is failing if a second key, one that is known to be good if there
+// is one, gets such an answer before any gets another.
+func (c *Cache[V]) failedKey(f *flight[V], err error, now instant) {
+	o, good := &c.outage, c.isGood(f.key)
+	if tell := c.observer.KeyFailed; tell != nil && c.cached(f.key) != nil {
+		c.tell(func() { tell(err) })
+	}
+	if !good && now.mono < o.nextControl {
+		return
+	}
+	o.nextControl = now.mono + controlPause
+	control := c.control(f.key)
+	second := o.failedKey != "" && o.failedKey != f.key
+	switch {
+	case good && (second || control == nil), !good && second && control == nil:
+		c.beginOutage(f, err, now)
+	case good || control == nil:
+		o.failedKey = f.key
+	}
+	if control != nil {
+		c.launchInBackground(control.key, control.name, f.policy)
 	}
 }
 
 // pauseFor leaves the store alone for d, less up to a quarter so that many
 // nodes don't fall into step, or for as long as it asks.
-func (c *Cache[V]) pauseFor(d time.Duration, err error, now instant) {
+func (c *Cache[V]) pauseFor(d time.Duration, f *flight[V], err error, now instant) {
 	d -= time.Duration(c.jitter() * float64(d/4))
 	d = max(d, min(retryAfterOf(err), maxRetryAfter))
-	c.outage.setPause(now.mono+d, err)
+	c.setPause(now.mono+d, f, err)
 }
 
 // lateError is what a question gets that has waited for f as long as it may,

@@ -15,11 +15,16 @@ import (
 type failure struct {
 	retryAfter time.Duration
 	denied     bool
+	aboutKey   bool
 }
 
 func (failure) Error() string               { return "429" }
 func (f failure) RetryAfter() time.Duration { return f.retryAfter }
 func (f failure) Denied() bool              { return f.denied }
+func (f failure) AboutKey() bool            { return f.aboutKey }
+
+// page is a failure that concerns one key.
+var page = failure{aboutKey: true}
 
 // outage makes the store fail with err, and the cache know it.
 func (r *rig) outage(err error) {

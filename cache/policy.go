@@ -57,6 +57,15 @@ func (p *Policy) ttl(own time.Duration) time.Duration {
 	}
 }
 
+// resurrect is how long past its ttl a record may be answered with, where the
+// store can't say, or denies everything.
+func (p *Policy) resurrect(denied bool) time.Duration {
+	if denied {
+		return min(p.ResurrectTTL, p.ResurrectDeniedTTL)
+	}
+	return p.ResurrectTTL
+}
+
 // longest is how long a record can be of use under this policy.
 func (p *Policy) longest() time.Duration {
 	return max(p.TTL, p.MaxTTL) + p.ResurrectTTL

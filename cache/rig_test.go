@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -12,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 // testPolicy has round figures: an entry is refreshed from 80 s (the rig has no
@@ -37,6 +38,7 @@ type rig struct {
 	secrets       map[string]Found[string]
 	takes         time.Duration             // how long the store takes to answer
 	fails         error                     // what it answers all lookups with
+	spoiled       map[string]error          // the same, for one key
 	hook          func(ctx context.Context) // called by each lookup
 	lookups       []*lookup                 // since looked was last called
 	running, most int                       // lookups at a time
@@ -58,13 +60,14 @@ func bubble(t *testing.T, test func(r *rig)) { bubbleOf(t, Options[string]{}, te
 func bubbleOf(t *testing.T, o Options[string], test func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, p: testPolicy, secrets: map[string]Found[string]{}}
+		r := &rig{t: t, p: testPolicy, secrets: map[string]Found[string]{}, spoiled: map[string]error{}}
 		if o.Jitter == nil {
 			o.Jitter = func() float64 { return 0 }
 		}
 		o.Observer = Observer{
 			OutageBegan:   func(err error, _, _ time.Time) { r.saw("began: " + err.Error()) },
 			OutageEnded:   func(d time.Duration) { r.saw("ended after " + d.String()) },
+			KeyFailed:     func(err error) { r.saw("not read again: " + err.Error()) },
 			DropsHeld:     func(would, cached int) { r.saw(fmt.Sprintf("held %d of %d", would, cached)) },
 			DropsResolved: func() { r.saw("resolved") },
 			Panicked:      func(err *PanicError) { r.saw(err.Error()) },
@@ -86,7 +89,7 @@ func (r *rig) read(ctx context.Context, key, _ string) (found Found[string], err
 	l := &lookup{Key: key, At: r.clock().mono}
 	r.mu.Lock()
 	found, ok := r.secrets[key]
-	fails, takes, hook := r.fails, r.takes, r.hook
+	fails, takes, hook := cmp.Or(r.spoiled[key], r.fails), r.takes, r.hook
 	r.lookups = append(r.lookups, l)
 	r.running++
 	r.most = max(r.most, r.running)
@@ -122,6 +125,9 @@ func (r *rig) del(key string) { r.set(func() { delete(r.secrets, key) }) }
 
 // fail makes the store answer every lookup with err; nil mends it.
 func (r *rig) fail(err error) { r.set(func() { r.fails = err }) }
+
+// spoil makes the store answer lookups of one key with err; nil mends it.
+func (r *rig) spoil(key string, err error) { r.set(func() { r.spoiled[key] = err }) }
 
 // take sets how long the store takes to answer.
 func (r *rig) take(d time.Duration) { r.set(func() { r.takes = d }) }
@@ -227,7 +233,7 @@ func (r *rig) wantEvents(want ...string) {
 	synctest.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if diff := cmp.Diff(want, r.events); diff != "" {
+	if diff := gocmp.Diff(want, r.events); diff != "" {
 		r.t.Errorf("Observer was told (-want +got):\n%s", diff)
 	}
 	r.events = nil

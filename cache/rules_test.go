@@ -61,7 +61,7 @@ type news struct {
 var (
 	steps  = []time.Duration{time.Millisecond, 100 * time.Millisecond, time.Second, 10 * time.Second, 50 * time.Second, 500 * time.Second}
 	delays = []time.Duration{0, 0, 0, 10 * time.Millisecond, 300 * time.Millisecond, 1500 * time.Millisecond, 5 * time.Second}
-	fates  = []error{nil, nil, nil, errDown, failure{retryAfter: 3 * time.Second}}
+	fates  = []error{nil, nil, nil, errDown, failure{retryAfter: 3 * time.Second}, page}
 )
 
 // step does one thing.

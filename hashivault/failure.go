@@ -138,6 +138,21 @@ func (a *answer) failure(op string, redact func(string) string) *vault.Failure {
 	return a.failureSaying(op, r.Errors, isVault, redact)
 }
 
+// readFailure is failure for the read of one record, which may have failed for
+// its name: Vault refuses the path, or a firewall before it has a page for it.
+func (a *answer) readFailure(op string, redact func(string) string) *vault.Failure {
+	f := a.failure(op, redact)
+	f.OneName = a.status < 500 && a.status != http.StatusTooManyRequests && f.Reason != "tls"
+	return f
+}
+
+// unread is a read without an answer. A redirect is one, if of a firewall's.
+func unread(op string, err error) *vault.Failure {
+	f := transportFailure(op, err)
+	f.OneName = errors.Is(err, errRedirect)
+	return f
+}
+
 func (a *answer) failureSaying(op string, said []string, isVault bool, redact func(string) string) *vault.Failure {
 	text := strings.Join(said, "; ")
 	f := &vault.Failure{Op: op, Wait: a.retryAfter(), Err: fmt.Errorf("status %d%s", a.status, quote(redact(text)))}

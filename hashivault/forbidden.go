@@ -36,7 +36,7 @@ func (s *store) denied(ctx context.Context, name secretName, current *session, t
 	case vouched:
 		return &vault.Absent{Reason: vault.ReasonDenied}
 	}
-	f := &vault.Failure{Op: "read " + name.shown, Reason: "denied"}
+	f := &vault.Failure{Op: "read " + name.shown, Reason: vault.Denied, OneName: true}
 	f.Err = fmt.Errorf("status 403: the token%s lacks the capability read on it", described(token))
 	f.Remedy = "add to one of its policies: " + s.policy(current.kv)
 	info, a, err := s.conn.lookupMount(ctx, current.token)
@@ -64,7 +64,7 @@ func (s *store) mayRead(ctx context.Context, accessToken string, current *sessio
 	name := s.name(accessToken, current.kv)
 	a, err := s.fetch(ctx, current.token, name.path)
 	if err != nil {
-		return false, transportFailure("read "+name.shown, err)
+		return false, unread("read "+name.shown, err)
 	}
 	if a.status == http.StatusForbidden && a.isRefusal() {
 		return false, nil

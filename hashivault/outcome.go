@@ -38,7 +38,7 @@ func (s *store) outcome(a *answer, name secretName, kv string) (*credential.Reco
 		case isVault && !isObject(fields) && metadata.gone():
 			return nil, &vault.Absent{Reason: vault.ReasonDeleted}
 		}
-		return nil, &vault.Failure{Op: op, Reason: "unexpected", Remedy: remedyNotVault,
+		return nil, &vault.Failure{Op: op, Reason: "unexpected", Remedy: remedyNotVault, OneName: true,
 			Err: fmt.Errorf("%w: status 200 without a secret's data, content type %.60q", errNotVault, a.header.Get("Content-Type"))}
 	case http.StatusNotFound:
 		if isPlainNotFound(a.body) {
@@ -49,7 +49,7 @@ func (s *store) outcome(a *answer, name secretName, kv string) (*credential.Reco
 		}
 		return nil, s.misplaced(a, r, op, name.redact, kv)
 	}
-	return nil, a.failure(op, name.redact)
+	return nil, a.readFailure(op, name.redact)
 }
 
 // isPlainNotFound is the only 404 that says no secret has that name.
@@ -61,15 +61,15 @@ func isPlainNotFound(body []byte) bool {
 // misplaced is a 404 that doesn't speak of the secret but of where it was looked
 // for.
 func (s *store) misplaced(a *answer, r reply, op string, redact func(string) string, kv string) *vault.Failure {
-	f := a.failure(op, redact)
+	f := a.readFailure(op, redact)
 	said := strings.Join(append(r.Errors, r.Warnings...), "; ")
 	switch {
 	case strings.Contains(said, "no handler for route"):
-		f.Reason = "mount"
+		f.Reason, f.OneName = "mount", false
 		f.Err = fmt.Errorf("nothing is mounted at %s/", s.settings.mount)
 		f.Remedy = "check mount and namespace against: vault secrets list"
 	case kv == kv1 && strings.Contains(said, "versioned K/V"):
-		f.Reason = "kv_version"
+		f.Reason, f.OneName = "kv_version", false
 		f.Err = fmt.Errorf("the secrets engine at %s/ is KV v2, read as v1", s.settings.mount)
 		f.Remedy = "set kv to v2, or leave it out and let Vault be asked"
 	}

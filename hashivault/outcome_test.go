@@ -85,6 +85,46 @@ func TestOnlyVaultsOwnWordIsADefiniteNo(t *testing.T) {
 	}
 }
 
+// What only one name may be answered with must not be taken for a failure of the
+// store: whoever knows such a name could make an outage of it.
+func TestAnswersToOneNameAreToldFromFailuresOfTheStore(t *testing.T) {
+	const page = "<html><body>Request blocked</body></html>"
+	for _, test := range []struct {
+		about   string
+		answer  http.HandlerFunc
+		oneName bool
+	}{
+		{"400 of KV v1", canned(400, `{"errors":["1 error occurred:\n\t* read failed: relative paths not supported\n\n"]}`), true},
+		{"a firewall's 400", canned(400, page), true},
+		{"a firewall's 401", canned(401, page), true},
+		{"a firewall's 403", canned(403, page), true},
+		{"a firewall's 404", canned(404, page), true},
+		{"a firewall's 406", canned(406, ""), true},
+		{"a firewall's 200", canned(200, page), true},
+		{"a firewall's redirect", canned(302, "", "Location", "https://blocked.example.com/"), true},
+		{"403 of a policy", canned(403, noPermission), true},
+		{"405", canned(405, `{"errors":["unsupported operation"]}`), true},
+		{"412", canned(412, `{"errors":["required index state not present"]}`), true},
+		{"400 of a TLS port", canned(400, "Client sent an HTTP request to an HTTPS server."), false},
+		{"404 of a route", canned(404, `{"errors":["no handler for route \"secret/data/kong-auth/alice\". route entry not found."]}`), false},
+		{"429", canned(429, `{"errors":["rate limit quota exceeded"]}`), false},
+		{"429 and a page", canned(429, page), false},
+		{"500", canned(500, `{"errors":["internal error"]}`), false},
+		{"502 and a page", canned(502, page), false},
+		{"503 sealed", canned(503, sealed), false},
+	} {
+		t.Run(test.about, func(t *testing.T) {
+			v := newFakeVault()
+			v.on(alice, test.answer)
+			_, err := readWithin(t, openOn(t, config(nil), nil, v), 5*time.Second, "alice")
+			var f *vault.Failure
+			if !errors.As(err, &f) || f.AboutKey() != test.oneName {
+				t.Errorf("%v: of one name: %t, want %t", err, f.AboutKey(), test.oneName)
+			}
+		})
+	}
+}
+
 func TestServersWaitIsPassedOn(t *testing.T) {
 	for _, test := range []struct {
 		header string

@@ -43,7 +43,7 @@ func (s *store) read(ctx context.Context, accessToken string) (*credential.Recor
 		name := s.name(accessToken, current.kv)
 		a, err := s.fetch(ctx, current.token, name.path)
 		if err != nil {
-			return nil, transportFailure("read "+name.shown, err)
+			return nil, unread("read "+name.shown, err)
 		}
 		if a.status != http.StatusForbidden || !a.isRefusal() {
 			return s.settle(a, name, current)

@@ -92,7 +92,7 @@ func (c *conn) askStanding(ctx context.Context, token string) (standing, error) 
 	case a.status == http.StatusOK:
 		return standing{accepted: true, token: info}, nil
 	case a.status != http.StatusForbidden || !a.isRefusal():
-		return standing{}, a.failure("look up the Vault token", unsaid)
+		return standing{}, a.readFailure("look up the Vault token", unsaid)
 	}
 	_, a, err = c.lookupMount(ctx, token)
 	switch {
@@ -101,7 +101,7 @@ func (c *conn) askStanding(ctx context.Context, token string) (standing, error) 
 	case a.status == http.StatusOK:
 		return standing{accepted: true}, nil
 	case a.status != http.StatusForbidden || !a.isRefusal():
-		return standing{}, a.failure("look up the mount "+c.mount, unsaid)
+		return standing{}, a.readFailure("look up the mount "+c.mount, unsaid)
 	}
 	return standing{accepted: strings.Contains(string(a.body), "preflight capability check")}, nil
 }

@@ -21,6 +21,10 @@ func (l *live) observer() cache.Observer {
 		OutageEnded: func(lasted time.Duration) {
 			l.log.Warn("the secret store answers again", "reason", "recovered", "lasted", lasted.Round(time.Second).String())
 		},
+		KeyFailed: func(err error) {
+			l.log.Warn("a cached credential could not be read again, though others may be; it is honoured for the time being",
+				"reason", reasonOf(err), "err", err)
+		},
 		DropsHeld: func(would, cached int) {
 			l.log.Error("the secret store denies more than half of the cached credentials; none is dropped until each was asked for again. "+
 				"Was the mount, the path or the policy changed?", "reason", "mass_denial", "count", would, "cached", cached)

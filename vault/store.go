@@ -104,6 +104,11 @@ type Failure struct {
 	// LoginRefused says that the store has answered, and no longer accepts this
 	// login: its token was revoked or its secret id deleted, say.
 	LoginRefused bool
+	// OneName says that it is an answer to this one name, which may say nothing of
+	// others: a 4xx other than 429, or a page of a firewall before the store. In
+	// doubt it is set, since the cache finds out. It is not set where the
+	// transport, the login or the mount is at fault.
+	OneName bool
 }
 
 // Error is one line: what was tried, why it failed, and what to do about it.
@@ -129,6 +134,10 @@ const Denied = "denied"
 // Denied reports whether credentials outlive their ttl by the object's
 // resurrect_denied_ttl only: the store refuses this login, or all that it asks for.
 func (e *Failure) Denied() bool { return e.Reason == Denied || e.LoginRefused }
+
+// AboutKey reports OneName: the cache takes such a failure for the store's only
+// once another name fails as well.
+func (e *Failure) AboutKey() bool { return e.OneName }
 
 // RetryAfter is how long the store asked to be left alone; the cache's pause
 // respects it.
