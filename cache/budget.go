@@ -12,7 +12,9 @@ import (
 // that finds a record gives its place back, so only misses cost, and a restart
 // with thousands of legitimate clients is no attack. A re-read gives it back
 // only once a claim accepts what it found: wrong secrets for known names are as
-// much a stranger's doing as unknown names are.
+// much a stranger's doing as unknown names are. No stranger causes a miss of a
+// record that is due: that gives its place back too, and so a revocation of many
+// is through soon.
 
 const (
 	maxInFlight  = 64   // lookups that run at a time
@@ -144,11 +146,14 @@ func (b *budget[V]) take(f *flight[V], now instant) {
 // landed ends f's lookup.
 func (b *budget[V]) landed(f *flight[V], err error) {
 	b.inFlight--
+	absent := errors.Is(err, ErrAbsent)
 	switch {
+	case absent && f.order < orderReread:
+		b.giveBack(f)
 	case err == nil && f.order != orderReread:
 		b.giveBack(f)
 		f.source.owe(-1)
-	case err == nil, errors.Is(err, ErrAbsent), isAboutKey(err):
+	case err == nil, absent, isAboutKey(err):
 		f.source.owe(1)
 	}
 }

@@ -46,7 +46,8 @@
 // lookups at a time. Records about to expire come first, then expired ones, then
 // re-reads for claims that a record doesn't accept, then keys without a record.
 // Only misses cost: a lookup that finds a record gives its place back, a re-read
-// if the claim accepts what it found. A failure that concerns one key is a miss.
+// if the claim accepts what it found. So does a lookup of a record that is due,
+// whatever comes of it. A failure that concerns one key is a miss.
 // At most 1,000 lookups wait for a place. A Get waits for one until its lookup
 // deadline and then gets a [*LimitError].
 // What strangers can cause, the last two kinds, is shared: one [Claim.Source]
@@ -77,7 +78,7 @@
 //
 // If a listing ([Cache.Retain]), or definite nos within 10 s, would end more than
 // half of the cached records and more than ten, no (more) records are dropped
-// before a second lookup has denied them, one by one.
+// before a lookup of each, two seconds later, has denied it.
 //
 // # What else can be relied on
 //

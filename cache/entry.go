@@ -30,9 +30,9 @@ type entry[V any] struct {
 	// outdated entries are never fresh: they came from a snapshot, or the store
 	// is known to have something newer.
 	outdated atomic.Bool
-	// suspect entries got a definite no that the guard holds back, unlisted ones
-	// were missing in a listing that it doesn't believe.
-	suspect, unlisted atomic.Bool
+	// suspect entries were denied, by a lookup or a listing, and the guard has that
+	// verified.
+	suspect atomic.Bool
 	// failure is that of the latest lookup, if it concerned this key alone.
 	failure atomic.Pointer[keyFailure]
 	// refreshAt is the clock.mono before which no hit starts a refresh.
@@ -96,13 +96,4 @@ func (e *entry[V]) recentFailure(now instant) error {
 func (e *entry[V]) claimRefresh(now instant) bool {
 	at := e.refreshAt.Load()
 	return int64(now.mono) >= at && e.refreshAt.CompareAndSwap(at, int64(now.mono+time.Second))
-}
-
-// inDoubt reports whether e is still in the doubt that a held definite no, or
-// else a listing, has put it in. The former takes the place of the latter.
-func (e *entry[V]) inDoubt(held bool) bool {
-	if held {
-		return e.suspect.Load()
-	}
-	return e.unlisted.Load() && !e.suspect.Load()
 }

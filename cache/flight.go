@@ -26,7 +26,7 @@ type flight[V any] struct {
 	claimants  int           // of those, the ones whose claim needs a re-read
 	background bool          // wanted though nobody waits for it
 	probe      bool          // of a failing store
-	verify     bool          // the guard's: a definite no is believed
+	verify     bool          // it decides on a suspect: a definite no is believed
 	running    bool
 	began      instant
 	place      bool // holds a place in the budget

@@ -161,7 +161,7 @@ func (c *Cache[V]) answerFromMemory(q *question, claim Claim[V], s standing, e *
 			return Result[V]{e.value, Resurrected}, true, nil
 		}
 	case mismatched:
-		if e.suspect.Load() || c.refused.has(q.key, claim.Digest, now, q.policy.NegTTL) {
+		if c.refused.has(q.key, claim.Digest, now, q.policy.NegTTL) {
 			return r, true, ErrRefused
 		}
 	case refused:

@@ -6,10 +6,10 @@ import "time"
 // was replaced, a replica is not there yet, a listing went wrong. So one
 // definite no is believed, but not many at once: if a listing, or the lookups
 // of guardWindow, would drop more than half of the records and more than
-// guardLeast, no (more) records are dropped. Those in question are looked up
-// one after the other, and what the store denies then is gone. A record that a
-// lookup has denied is looked up again only after another guardWindow, and is
-// answered with until then, as in an outage.
+// guardLeast, no (more) records are dropped. Those in question are suspect: each
+// is looked up again guardDelay later, many at a time, and what the store denies
+// then is gone. Until then a suspect is answered with as in an outage; a claim
+// that it doesn't accept is decided by the store, as ever.
 //
 // Records of a snapshot are none of that: they stand in for a store that can't
 // answer, and not for one that has said no.
@@ -20,21 +20,26 @@ import "time"
 const (
 	guardWindow = 10 * time.Second
 	guardLeast  = 10
+	// guardDelay is from a denial to the lookup that decides. What was missing for
+	// a moment is back by then, and a revocation that is meant need not wait long.
+	guardDelay = 2 * time.Second
+	// maxVerifying leaves some of the lookups in flight to clients.
+	maxVerifying = maxInFlight - 8
 )
 
 // guard is guarded by Cache.mu.
 type guard struct {
 	drops     []time.Duration // the clock.mono of each drop in the window, oldest first
-	doubts    []doubt         // to be resolved, in this order
-	held      int             // doubts about definite nos; while there are any, all others are held too
-	resolving bool
+	queue     []doubt         // to be verified, in this order
+	doubts    int             // in the queue and being verified; while there are any, all denials are doubted
+	verifiers int             // goroutines that verify
+	policy    Policy          // for their lookups
 }
 
 // doubt is a record that is not dropped before one more lookup.
 type doubt struct {
-	key  string
-	held bool          // a lookup denied it; else a listing did not have it
-	due  time.Duration // the clock.mono from which that lookup counts
+	key string
+	due time.Duration // the clock.mono from which that lookup may begin
 }
 
 // massive reports whether dropping n of cached records is more than is credible.
@@ -46,7 +51,7 @@ func (g *guard) allows(now instant, cached int) bool {
 	for len(g.drops) > 0 && now.mono-g.drops[0] >= guardWindow {
 		g.drops = g.drops[1:]
 	}
-	if g.held > 0 || massive(len(g.drops)+1, len(g.drops)+cached) {
+	if g.doubts > 0 || massive(len(g.drops)+1, len(g.drops)+cached) {
 		return false
 	}
 	g.drops = append(g.drops, now.mono)
@@ -65,72 +70,94 @@ func (c *Cache[V]) holdBack(f *flight[V], now instant) bool {
 		return false
 	}
 	c.stats.held.Add(1)
-	if g.held == 0 {
+	if g.doubts == 0 {
 		c.tellDropsHeld(len(g.drops)+1, len(g.drops)+cached)
 	}
-	if e.suspect.CompareAndSwap(false, true) {
-		g.held++
-		c.doubt(doubt{key: f.key, held: true, due: now.mono + guardWindow}, f.policy)
-	}
+	c.doubt(f.key, e, f.policy, now)
 	return true
 }
 
-// doubt has a record looked up once more. mu is held.
-func (c *Cache[V]) doubt(d doubt, p Policy) {
+// doubt has a record looked up once more, unless it will be already. mu is held.
+func (c *Cache[V]) doubt(key string, e *entry[V], p Policy, now instant) {
+	if c.closed || !e.suspect.CompareAndSwap(false, true) {
+		return
+	}
 	g := &c.guard
-	g.doubts = append(g.doubts, d)
-	if !g.resolving && !c.closed {
-		g.resolving = true
-		c.wg.Go(func() { c.resolve(p) })
+	g.queue = append(g.queue, doubt{key, now.mono + guardDelay})
+	g.doubts++
+	g.policy = p
+	if g.verifiers < maxVerifying {
+		g.verifiers++
+		c.wg.Go(c.verify)
 	}
 }
 
-// resolve looks up the records in doubt one after the other, until none is left.
-func (c *Cache[V]) resolve(p Policy) {
+// verify looks up suspects, one after the other, until none is left.
+func (c *Cache[V]) verify() {
 	for {
-		f, wait, more := c.nextDoubt(p)
-		switch {
-		case !more:
-			return
-		case f != nil:
-			<-f.done
-			if f.outcome == outcomeFailed || f.outcome == outcomeLimited {
-				wait = time.Second
-			}
-		}
-		if !c.sleep(wait) {
+		d, ok := c.nextDoubt()
+		if !ok || !c.decide(d) {
 			return
 		}
 	}
 }
 
-// nextDoubt starts the lookup of the next record that is in doubt still, or
-// says how long to wait for that.
-func (c *Cache[V]) nextDoubt(p Policy) (f *flight[V], wait time.Duration, more bool) {
+// nextDoubt takes the next doubt out of the queue. Without one, the caller ends.
+func (c *Cache[V]) nextDoubt() (d doubt, ok bool) {
 	c.mu.Lock()
 	defer c.unlock()
 	g := &c.guard
-	for len(g.doubts) > 0 {
-		d := g.doubts[0]
-		if e := c.cached(d.key); e != nil && e.inDoubt(d.held) {
-			if wait := d.due - c.clock().mono; wait > 0 {
-				return nil, wait, true
-			}
-			f, err := c.launchInBackground(d.key, e.name, p)
-			if err != nil {
-				return nil, time.Second, true
-			}
-			f.verify = d.held
-			return f, 0, true
+	if len(g.queue) == 0 {
+		g.verifiers--
+		return d, false
+	}
+	d, g.queue = g.queue[0], g.queue[1:]
+	return d, true
+}
+
+// decide has a suspect looked up once that is due, and each second from then on
+// until the store has decided. It reports whether the cache is still open then.
+func (c *Cache[V]) decide(d doubt) bool {
+	for wait := d.due - c.clock().mono; c.sleep(wait); wait = time.Second {
+		if f := c.lookAgain(d.key); f != nil {
+			<-f.done
 		}
-		g.doubts = g.doubts[1:]
-		if d.held {
-			g.held--
+		if c.decided(d.key) {
+			return true
 		}
 	}
-	g.resolving, g.doubts = false, nil
-	c.tell(c.observer.DropsResolved)
-	return nil, 0, false
+	return false
+}
+
+// lookAgain starts the lookup that decides on a suspect, or joins one. It returns
+// no flight if none is needed, or can be had now.
+func (c *Cache[V]) lookAgain(key string) *flight[V] {
+	c.mu.Lock()
+	defer c.unlock()
+	e := c.cached(key)
+	if e == nil || !e.suspect.Load() {
+		return nil
+	}
+	f, err := c.launchInBackground(key, e.name, c.guard.policy)
+	if err != nil || f.key != key {
+		return nil
+	}
+	f.verify = true
+	return f
+}
+
+// decided reports whether key is no longer in doubt, and counts that.
+func (c *Cache[V]) decided(key string) bool {
+	c.mu.Lock()
+	defer c.unlock()
+	if e := c.cached(key); e != nil && e.suspect.Load() {
+		return false
+	}
+	c.guard.doubts--
+	if c.guard.doubts == 0 {
+		c.tell(c.observer.DropsResolved)
+	}
+	return true
 }
 
 // sleep waits for d, and reports whether the cache is still open then.

@@ -5,8 +5,8 @@ import "time"
 // Retain drops the records that a listing of the store does not have: those
 // that were read before the listing began, and for whose key listed is false.
 // It outruns lookups of such keys. It reports how many records it dropped. If
-// they are too many to be credible, it drops none and has them verified one by
-// one, which Observer.DropsHeld is told.
+// they are too many to be credible, it drops none and has each of them verified,
+// which Observer.DropsHeld is told.
 //
 // listed is called without a lock. A listing must be complete: nothing is known
 // from half of one.
@@ -25,9 +25,7 @@ func (c *Cache[V]) Retain(p Policy, began time.Time, listed func(key string) boo
 	if massive(len(missing), cached) {
 		c.tellDropsHeld(len(missing), cached)
 		for key, e := range missing {
-			if e.unlisted.CompareAndSwap(false, true) {
-				c.doubt(doubt{key: key}, p.withDefaults())
-			}
+			c.doubt(key, e, p.withDefaults(), c.clock())
 		}
 		return 0
 	}

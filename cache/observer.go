@@ -16,8 +16,8 @@ type Observer struct {
 	// failure that concerns its key alone.
 	KeyFailed func(err error)
 	// DropsHeld tells that the store, by a listing or by its answers, denies
-	// would of the cached records, and that this is not believed. They are
-	// being verified one by one.
+	// would of the cached records, and that this is not believed. Each is being
+	// verified.
 	DropsHeld func(would, cached int)
 	// DropsResolved tells that this is done: what the store denied again is
 	// gone, the rest is as it was.

@@ -114,7 +114,7 @@ func (c *Cache[V]) Stats() Stats {
 	defer c.mu.Unlock()
 	s.InFlight = c.budget.inFlight
 	s.Waiting = c.budget.len()
-	s.InDoubt = len(c.guard.doubts)
+	s.InDoubt = c.guard.doubts
 	s.LastAnswer = c.outage.lastAnswer
 	return s
 }
