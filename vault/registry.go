@@ -11,9 +11,13 @@ import (
 	"time"
 )
 
-// minLinger is how long at least a store without a user stays open. Kong closes
-// instances and starts them anew whenever it likes.
-const minLinger = 10 * time.Minute
+// A store without a user stays open for as long as what it has cached can be of
+// use, within these: Kong closes instances and starts new ones whenever it likes,
+// and what nothing refers to any more gives its Vault token back within an hour.
+const (
+	minLinger = 10 * time.Minute
+	maxLinger = 55 * time.Minute
+)
 
 // Openers open stores. They do no network I/O before they return.
 type Openers struct {
@@ -180,7 +184,7 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 	if ttl == 0 {
 		ttl = limits.MaxTTL
 	}
-	l.linger = max(l.linger, minLinger, (ttl + limits.ResurrectTTL).duration())
+	l.linger = min(max(l.linger, minLinger, (ttl+limits.ResurrectTTL).duration()), maxLinger)
 	unlist := l.revocation.join(beat{limits.RevocationInterval.duration(), limits.policy(r.options.LookupTimeout)})
 	unkeep := l.snapshots.join(d.snapshot())
 	return l, sync.OnceFunc(func() {

@@ -229,9 +229,11 @@ func TestUnusedStoreIsKeptAWhile(t *testing.T) {
 		want   time.Duration
 	}{
 		"ten minutes at least":   {func(c *HCV) { c.TTL, c.ResurrectTTL = 1, 1 }, 10 * time.Minute},
-		"ttl and resurrect_ttl":  {nil, 61 * time.Minute},
-		"max_ttl in place of 0":  {func(c *HCV) { c.TTL = 0 }, 2 * time.Hour},
-		"the longest of objects": {func(c *HCV) { c.ResurrectTTL = 7200 }, 2*time.Hour + time.Minute},
+		"ttl and resurrect_ttl":  {func(c *HCV) { c.ResurrectTTL = 1200 }, 21 * time.Minute},
+		"max_ttl in place of 0":  {func(c *HCV) { c.TTL, c.MaxTTL, c.ResurrectTTL = 0, 1800, 1200 }, 50 * time.Minute},
+		"the longest of objects": {func(c *HCV) { c.ResurrectTTL = 1800 }, 31 * time.Minute},
+		"within an hour":         {nil, 55 * time.Minute},
+		"whatever the ttls are":  {func(c *HCV) { c.TTL, c.MaxTTL, c.ResurrectTTL = 1e8, 1e8, 1e8 }, 55 * time.Minute},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -268,10 +270,10 @@ func TestStoreThatIsUsedAgainStays(t *testing.T) {
 		r := newRegistry(t, stores, &logbook{})
 		_, release := mustOpen(t, r, "a", inlineHCV(t, nil))
 		release()
-		time.Sleep(time.Hour)
+		time.Sleep(50 * time.Minute)
 		_, release = mustOpen(t, r, "a", inlineHCV(t, nil))
 		release()
-		time.Sleep(time.Hour) // the first timer has fired
+		time.Sleep(50 * time.Minute) // the first timer has fired
 		o, _ := mustOpen(t, r, "a", inlineHCV(t, nil))
 		time.Sleep(2 * time.Hour)
 		wantAccepted(t, o, "ac-alice", "right")
