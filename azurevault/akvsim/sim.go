@@ -43,6 +43,10 @@ const (
 type Options struct {
 	TokenLifetime  time.Duration // how long access tokens are valid; 0: an hour
 	AccessPolicies bool          // the vault is on access policies, not on Azure RBAC: its 403s differ
+
+	// Blocked are names of secrets that a firewall before the vault answers with
+	// a page of its own; nil: none.
+	Blocked func(name string) bool
 }
 
 // Sim is a simulated Azure. Its methods are safe for concurrent use, also while

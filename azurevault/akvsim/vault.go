@@ -3,6 +3,7 @@ package akvsim
 import (
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"slices"
@@ -57,6 +58,12 @@ func (s *Sim) serveVault(w http.ResponseWriter, r *http.Request, c simulatedClou
 func (s *Sim) serveOperation(w http.ResponseWriter, r *http.Request, app App) {
 	seg := append(strings.Split(strings.Trim(r.URL.Path, "/"), "/"), "", "", "")
 	collection, name, version := seg[0], seg[1], seg[2]
+	if s.options.Blocked != nil && s.options.Blocked(name) {
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, "<html><body>Request blocked</body></html>")
+		return
+	}
 	if name != "" && !nameRE.MatchString(name) {
 		refuse(w, http.StatusBadRequest, "BadParameter", "", "The request URI contains an invalid name: "+name)
 		return

@@ -18,6 +18,14 @@ type Fault struct {
 	closed bool
 }
 
+// over is a server that fails its clients so.
+func (f Fault) over(server http.Handler) http.Handler {
+	if f.serve == nil {
+		return server
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(w, r, server) })
+}
+
 // All are the faults that a Proxy knows, each once.
 func All() []Fault {
 	return []Fault{
@@ -77,6 +85,11 @@ func HalfOpen() Fault {
 // ClosedPort refuses connections, and breaks those that are open. What is
 // refused isn't among Proxy's requests.
 func ClosedPort() Fault { return Fault{Name: "closed port", closed: true} }
+
+// Page answers with a page, as a firewall does.
+func Page(status int) Fault {
+	return Answer("a firewall's page", status, http.Header{"Content-Type": {"text/html"}}, "<html><body>Request blocked</body></html>")
+}
 
 // Only does f to requests for some paths, and forwards the others. f must not be
 // ClosedPort.

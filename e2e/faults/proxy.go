@@ -29,6 +29,7 @@ type Proxy struct {
 
 	mu     sync.Mutex // guards the rest
 	fault  Fault
+	usual  Fault
 	server *http.Server // nil while the port is closed
 	seen   []*Request
 }
@@ -75,6 +76,14 @@ func (p *Proxy) Set(f Fault) error {
 		return p.open()
 	}
 	return nil
+}
+
+// Usually has f happen to requests that are to be forwarded, whatever Set and Clear
+// do: a firewall before the server, say. f must not be ClosedPort.
+func (p *Proxy) Usually(f Fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.usual = f
 }
 
 // Clear ends the fault.
@@ -141,17 +150,13 @@ func (p *Proxy) close() error {
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	seen := &Request{Path: r.URL.Path, Began: time.Now()}
 	p.mu.Lock()
-	fault := p.fault
+	fault, usual := p.fault, p.usual
 	p.seen = append(p.seen, seen)
 	p.mu.Unlock()
-	forward := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	forward := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.forward.ServeHTTP(&watched{w, p, seen}, r)
-	})
-	if fault.serve != nil {
-		fault.serve(w, r, forward)
-		return
-	}
-	forward(w, r)
+	}))
+	fault.over(usual.over(forward)).ServeHTTP(w, r)
 }
 
 // watched notes the server's own answer before it is passed on.

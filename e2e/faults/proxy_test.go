@@ -117,3 +117,30 @@ func TestFaultOfSomePathsLeavesOthersAlone(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatUsuallyHappensDoesBesideAFault(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "served") }))
+	defer server.Close()
+	p, err := Listen(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	is := func(path string) func(string) bool { return func(asked string) bool { return asked == path } }
+	p.Usually(Only(is("/v1/secret"), Page(http.StatusForbidden)))
+	for about, set := range map[string]func() error{
+		"alone":                    p.Clear,
+		"beside a fault of others": func() error { return p.Set(Only(is("/v1/other"), Reset())) },
+	} {
+		if err := set(); err != nil {
+			t.Fatal(err)
+		}
+		if got := ask(t, p.URL); got.Status != http.StatusForbidden {
+			t.Errorf("%s: %+v", about, got)
+		}
+	}
+	p.Usually(Fault{})
+	if got := ask(t, p.URL); got.Body != "served" {
+		t.Errorf("afterwards: %+v", got)
+	}
+}

@@ -26,7 +26,7 @@ type keyVault struct {
 }
 
 func openAzure(context.Context, func(string)) (store, error) {
-	k := &keyVault{sim: akvsim.New(akvsim.Options{})}
+	k := &keyVault{sim: akvsim.New(akvsim.Options{Blocked: isBlocked})}
 	k.sim.AddApp(akvsim.App{ClientID: azureClientID, Secret: azureSecret, May: akvsim.Get | akvsim.List})
 	var err error
 	if k.server, err = k.sim.Start("127.0.0.1:0"); err != nil {

@@ -33,18 +33,20 @@ const respawn = 3 * time.Second
 type kind int
 
 const (
-	known   kind = iota // a pair that has been read before the fault
-	unread              // a pair of the store's that nobody has asked for before the fault
-	graced              // a secret token that is the latest or the one before, which has grace
-	rotated             // a secret token, the latest or one before it, without grace
-	deleted             // a known pair that is deleted in the phase
-	gone                // a known pair that was deleted in an earlier phase
-	wrong               // a known access token with a secret token made up
-	unknown             // an access token made up
-	nowhere             // a pair asked for at a Vault whose name doesn't resolve
+	known     kind = iota // a pair that has been read before the fault
+	unread                // a pair of the store's that nobody has asked for before the fault
+	graced                // a secret token that is the latest or the one before, which has grace
+	rotated               // a secret token, the latest or one before it, without grace
+	deleted               // a known pair that is deleted in the phase
+	gone                  // a known pair that was deleted in an earlier phase
+	wrong                 // a known access token with a secret token made up
+	unknown               // an access token made up
+	nowhere               // a pair asked for at a Vault whose name doesn't resolve
+	malformed             // an access token that no store can hold
+	blocked               // an access token that a firewall before the store has a page for
 )
 
-var kinds = [...]string{"known pair", "pair not read before", "rotated with grace", "rotated", "deleted pair", "pair deleted earlier", "wrong secret token", "unknown access token", "name that doesn't resolve"}
+var kinds = [...]string{"known pair", "pair not read before", "rotated with grace", "rotated", "deleted pair", "pair deleted earlier", "wrong secret token", "unknown access token", "name that doesn't resolve", "access token no store can hold", "access token a firewall blocks"}
 
 func (k kind) String() string { return kinds[k] }
 
@@ -173,6 +175,10 @@ func (j *judge) allowed(s *sent) []int {
 		return j.mismatched(s)
 	case nowhere:
 		return []int{503}
+	case malformed:
+		return []int{401}
+	case blocked:
+		return []int{503, 429}
 	}
 	if j.failing(s) {
 		return []int{503, 429} // 401 would be a no that nobody has said

@@ -53,6 +53,11 @@ func TestWrongAnswers(t *testing.T) {
 		{"known, without a plugin server", timeline{killed: at(1000)}, nil, answer(pair(known, 0), 1500, 1501, 500), right},
 		{"known, without a plugin server for too long", timeline{killed: at(1000)}, nil, answer(pair(known, 0), 4001, 4002, 500), refused},
 
+		{"malformed", timeline{}, nil, answer(pair(malformed, 0), 10, 11, 401), right},
+		{"malformed, looked up", outage, nil, answer(pair(malformed, 0), 2000, 2001, 503), refused},
+		{"blocked", timeline{}, nil, answer(pair(blocked, 0), 10, 11, 503), right},
+		{"blocked, taken for a no", timeline{}, nil, answer(pair(blocked, 0), 10, 11, 401), refused},
+
 		{"unread, while the store fails", outage, nil, answer(pair(unread, 0), 2000, 2001, 503), right},
 		{"unread, denied while the store fails", outage, nil, answer(pair(unread, 0), 2000, 2001, 401), refused},
 		{"unread, accepted while the store fails", outage, nil, answer(pair(unread, 0), 2000, 2001, 200), accepted},

@@ -6,6 +6,7 @@ import (
 	mathrand "math/rand/v2"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
@@ -84,12 +85,26 @@ func (s *stage) startLoad(ctx context.Context, sc *scene, p phase) *load {
 	return l
 }
 
-// guess is one of the attackers'.
+// blockedNames begin so: a firewall before the store has a page for them.
+const blockedNames = "wp-login"
+
+// isBlocked is about a path, or the name of a secret.
+func isBlocked(name string) bool { return strings.Contains(name, blockedNames) }
+
+// guess is one of the attackers'. One in ten is poisoned: a name that no store can
+// hold, or that something before it objects to.
 func (sc *scene) guess() claim {
-	return claim{
+	c := claim{
 		kind: unknown, path: sc.object.path(), from: netip.AddrFrom4([4]byte{192, 168, 0, byte(mathrand.N(attackers))}),
 		access: "access-" + rand.Text(), secret: "secret-" + rand.Text(),
 	}
+	switch mathrand.N(20) {
+	case 0:
+		c.kind, c.access = malformed, "a.."+rand.Text()
+	case 1:
+		c.kind, c.access = blocked, blockedNames+"-"+rand.Text()
+	}
+	return c
 }
 
 func (l *load) run(c clients) {

@@ -97,7 +97,7 @@ func (r *row) paced(answers []sent, lasted time.Duration) {
 		count[answers[i].kind]++
 	}
 	r.notes = append(r.notes, fmt.Sprintf("%.0f requests of known pairs and %.0f guesses a second",
-		count[known]/lasted.Seconds(), count[unknown]/lasted.Seconds()))
+		count[known]/lasted.Seconds(), (count[unknown]+count[malformed]+count[blocked])/lasted.Seconds()))
 }
 
 // bounded counts the lookups, of all that reached the store in so much time, that

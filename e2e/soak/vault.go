@@ -41,6 +41,7 @@ func (v *hashiVault) open(ctx context.Context) (err error) {
 	if v.proxy, err = faults.Listen(v.server.Addr); err != nil {
 		return err
 	}
+	v.proxy.Usually(faults.Only(isBlocked, faults.Page(http.StatusForbidden)))
 	if v.at, err = url.Parse(v.proxy.URL); err != nil {
 		return err
 	}
