@@ -16,8 +16,8 @@ type keptPath struct {
 	server   *Server
 	socket   *Socket
 	orphaned atomic.Bool
-	needless bool // what keepPath has returned
-	ended    bool
+	needless atomic.Bool // what keepPath has returned
+	ended    atomic.Bool
 }
 
 // keep runs a test with fake time: it goes on by n seconds with each wait(n).
@@ -29,8 +29,8 @@ func keep(t *testing.T, test func(k *keptPath, wait func(seconds int))) {
 		defer k.socket.Close()
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			k.needless = k.server.keepPath(ctx, k.socket, k.orphaned.Load)
-			k.ended = true
+			k.needless.Store(k.server.keepPath(ctx, k.socket, k.orphaned.Load))
+			k.ended.Store(true)
 		}()
 		test(k, func(seconds int) {
 			time.Sleep(time.Duration(seconds)*time.Second + time.Millisecond)
@@ -45,6 +45,8 @@ func keep(t *testing.T, test func(k *keptPath, wait func(seconds int))) {
 func (k *keptPath) begin() (end func()) {
 	c := newConn(k.server, nil)
 	c.steps.Add(1)
+	k.server.mu.Lock()
+	defer k.server.mu.Unlock()
 	k.server.conns[c] = struct{}{}
 	return func() { c.steps.Add(1) }
 }
@@ -65,8 +67,8 @@ func (k *keptPath) is(found, leaving, ended bool) {
 	if got := k.server.leaving.Load() != 0; got != leaving {
 		k.Errorf("leaving: %v", got)
 	}
-	if k.ended != ended || k.needless != ended {
-		k.Errorf("ended: %v, not needed any more: %v", k.ended, k.needless)
+	if k.ended.Load() != ended || k.needless.Load() != ended {
+		k.Errorf("ended: %v, not needed any more: %v", k.ended.Load(), k.needless.Load())
 	}
 }
 
