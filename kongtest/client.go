@@ -84,7 +84,9 @@ func (c *Client) HandleEvent(id int, phase string, r *Request) (Outcome, error) 
 	x := newExchange(r)
 	defer x.body.remove()
 	err := c.handleEvent(id, phase, x)
-	return x.outcome(), err
+	out := x.outcome()
+	out.Serialized = x.serialized()
+	return out, err
 }
 
 func (c *Client) handleEvent(id int, phase string, x *exchange) error {

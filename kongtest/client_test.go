@@ -32,7 +32,7 @@ func TestPluginOnGoPDKAuthenticates(t *testing.T) {
 	}
 	want := Outcome{
 		Consumer:   &anna,
-		Credential: &Credential{"cred", anna.ID},
+		Credential: &Credential{ID: "cred", ConsumerID: anna.ID},
 		Upstream: Upstream{
 			Scheme: "http", Host: "example.com", Method: "GET", Path: "/a", RawQuery: "b=c",
 			Header: []Header{{"Host", "example.com:80"}, {"Accept", "*/*"}, {"X-Consumer-Username", "anna"}, {"X-Secret", "café"}},
@@ -41,6 +41,10 @@ func TestPluginOnGoPDKAuthenticates(t *testing.T) {
 		Waits: 5,
 	}
 	sortHeaders(got.Upstream.Header[2:]) // set_headers is a Lua table: no order
+	if want := `"authenticated_entity":{"id":"cred"}`; !strings.Contains(got.Serialized, want) {
+		t.Errorf("log plugins get %s, without %s", got.Serialized, want)
+	}
+	got.Serialized = ""
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -43,6 +43,7 @@ func (w *worker) handle(req *Request) *response {
 	} else {
 		res = w.proxy(x, m)
 	}
+	w.log(x)
 	g.record(x, res.status, rounds)
 	return res
 }

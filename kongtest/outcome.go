@@ -1,6 +1,7 @@
 package kongtest
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -18,6 +19,7 @@ type Outcome struct {
 	Upstream       Upstream       // the request that would go to the service
 	ResponseHeader []Header       // set with kong.response.set_header and its kin
 	Serialize      map[string]any // kong.log.set_serialize_value, by key; nil takes the key out
+	Serialized     string         // what kong.log.serialize then gives log plugins; of a Client only
 	Log            []LogLine      // kong.log.*
 	Calls          []string       // names of the PDK methods, in order
 
@@ -81,14 +83,19 @@ func newExchange(r *Request) *exchange {
 		ctx:     map[string]any{},
 	}
 	x.up.Header = slices.Clone(x.up.Header)
+	x.ctx[cachedHeaders] = x.headerCache()
 	if r.Consumer != nil {
 		x.consumer = r.Consumer.table()
 	}
 	if r.Credential != nil {
-		x.credential = map[string]any{"id": r.Credential.ID}
+		x.credential = map[string]any{}
+		if r.Credential.ID != "" {
+			x.credential["id"] = r.Credential.ID
+		}
 		if r.Credential.ConsumerID != "" {
 			x.credential["consumer_id"] = r.Credential.ConsumerID
 		}
+		maps.Copy(x.credential, r.Credential.More)
 	}
 	return x
 }
@@ -121,7 +128,7 @@ func (x *exchange) outcome() Outcome {
 		o.Consumer = consumerOf(x.consumer)
 	}
 	if x.credential != nil {
-		o.Credential = &Credential{text(x.credential["id"]), text(x.credential["consumer_id"])}
+		o.Credential = &Credential{ID: text(x.credential["id"]), ConsumerID: text(x.credential["consumer_id"])}
 	}
 	return o
 }

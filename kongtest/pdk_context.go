@@ -9,7 +9,14 @@ var pdkContext = map[string]pdkFunc{
 		return nil, nil
 	},
 	"kong.nginx.get_ctx": func(x *exchange, args []any) (any, error) {
-		return x.ctx[text(args[0])], nil
+		switch key := text(args[0]); key {
+		case "authenticated_consumer":
+			return tableOrNil(x.consumer), nil
+		case "authenticated_credential":
+			return tableOrNil(x.credential), nil
+		default:
+			return x.ctx[key], nil
+		}
 	},
 	"kong.nginx.set_ctx": func(x *exchange, args []any) (any, error) {
 		x.ctx[text(args[0])] = args[1]
@@ -41,6 +48,8 @@ func (x *exchange) nginxVar(name string) any {
 	switch name {
 	case "request_method":
 		return x.req.Method
+	case "upstream_uri":
+		return x.up.Path
 	case "request_uri":
 		return x.req.URI
 	case "uri":

@@ -178,6 +178,7 @@ func TestSettingUpstreamHeaders(t *testing.T) {
 		{"kong.service.request.set_header", &pb.KV{K: "new", V: structpb.NewBoolValue(true)}, []Header{{"a-B", "x"}, {"a_B", "y"}, {"A-b", "z"}, {"new", "true"}}},
 		{"kong.service.request.add_header", &pb.KV{K: "a-b", V: structpb.NewNumberValue(7)}, []Header{{"a-B", "x"}, {"a_B", "y"}, {"A-b", "z"}, {"a-b", "7"}}},
 		{"kong.service.request.clear_header", &pb.String{V: "A-B"}, []Header{{"a_B", "y"}}},
+		{"kong.service.request.set_headers", &structpb.Struct{Fields: map[string]*structpb.Value{"a-b": structpb.NewStringValue("1")}}, []Header{{"a-B", "1"}, {"a_B", "y"}}},
 		{"kong.service.request.set_headers", &structpb.Struct{Fields: map[string]*structpb.Value{"a-b": list()}}, []Header{{"a_B", "y"}}},
 		{"kong.service.request.set_headers", &structpb.Struct{Fields: map[string]*structpb.Value{"a-b": list("1", "2")}}, []Header{{"a_B", "y"}, {"a-b", "1"}, {"a-b", "2"}}},
 	}

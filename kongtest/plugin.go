@@ -46,6 +46,7 @@ type plugin struct {
 	schema   *schema
 	server   *PluginServer                            // of an external one
 	access   func(*exchange, map[string]any, *worker) // of a stand-in
+	log      func(*exchange, map[string]any)          // likewise
 }
 
 // query runs a server's query command and reads what it dumps, as Kong does

@@ -21,6 +21,7 @@ import (
 // proxy sends the request on, with what the plugins have changed, and returns
 // the service's answer.
 func (w *worker) proxy(x *exchange, m *match) *response {
+	x.clearHopByHop()
 	if err := x.body.load(); err != nil {
 		x.fail(400, "Bad request")
 		return x.exited()

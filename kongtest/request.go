@@ -100,6 +100,10 @@ type Consumer struct {
 type Credential struct {
 	ID         string
 	ConsumerID string // empty in the credentials of Kong's own plugins
+
+	// More are further fields of a request's Credential, such as the key of a
+	// jwt credential. An Outcome has none.
+	More map[string]any
 }
 
 // Route is what kong.router.get_route tells of the matched route.

@@ -8,21 +8,27 @@ import (
 )
 
 // serialized is what kong.log.serialize gives log plugins, as far as an auth
-// plugin can have a part in it.
+// plugin can have a part in it: headers and query arguments as plugins have
+// changed them, the URL as the client sent it.
 func (x *exchange) serialized() string {
-	_, query := x.req.split()
-	headers := map[string]any{}
-	for name, value := range headerTable(x.req.Header, len(x.req.Header)) {
-		headers[name] = value
+	headers := headerTable(x.up.Header, 100)
+	for _, name := range []string{"authorization", "proxy-authorization"} {
+		if headers[name] != nil {
+			headers[name] = "REDACTED"
+		}
+	}
+	upstream := x.up.Path
+	if x.up.RawQuery != "" {
+		upstream += "?" + x.up.RawQuery
 	}
 	request := map[string]any{
 		"id": x.req.Vars["kong_request_id"], "method": x.req.Method, "uri": x.req.URI,
 		"url":         x.req.Scheme + "://" + x.req.Host + ":" + tostring(float64(x.req.Port)) + x.req.URI,
-		"querystring": queryTable(query, 100), "headers": headers,
+		"querystring": queryTable(x.up.RawQuery, 100), "headers": headers,
 	}
 	root := map[string]any{
 		"request": request, "client_ip": x.req.Forwarded.Addr().String(),
-		"upstream_uri": x.up.Path, "started_at": x.started.UnixMilli(),
+		"upstream_uri": upstream, "started_at": x.started.UnixMilli(),
 	}
 	if x.consumer != nil {
 		root["consumer"] = x.consumer

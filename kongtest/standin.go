@@ -1,6 +1,9 @@
 package kongtest
 
-import "slices"
+import (
+	"os"
+	"slices"
+)
 
 // standIns are the plugins of Kong's own that tests of an auth plugin need
 // beside it, with the parts of their configuration that matter there.
@@ -18,9 +21,16 @@ func standIns() []*plugin {
 			{"config":{"type":"record","fields":[
 				{"status_code":{"type":"integer","required":true,"default":503,"between":[100,599]}},
 				{"message":{"type":"string"}}]}}]}`)},
+		{name: "file-log", priority: 9, log: fileLog, schema: mustPluginSchema(`{"name":"file-log","fields":[
+			{"config":{"type":"record","fields":[
+				{"path":{"type":"string","required":true}},
+				{"reopen":{"type":"boolean","required":true,"default":false}}]}}]}`)},
 	}
 	for _, p := range all {
 		p.phases = []string{"access"}
+		if p.log != nil {
+			p.phases = []string{"log"}
+		}
 	}
 	return all
 }
@@ -133,4 +143,16 @@ func requestTermination(x *exchange, config map[string]any, _ *worker) {
 		message = "Service unavailable"
 	}
 	x.fail(int(config["status_code"].(float64)), message)
+}
+
+// fileLog appends a line to a file for each request.
+func fileLog(x *exchange, config map[string]any) {
+	f, err := os.OpenFile(text(config["path"]), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err == nil {
+		defer f.Close()
+		_, err = f.WriteString(x.serialized() + "\n")
+	}
+	if err != nil {
+		x.say("error", "failed to write the file: "+err.Error())
+	}
 }

@@ -95,10 +95,7 @@ const workspaceID = "0dc6f45b-8f8d-40d2-a504-473544ee190b"
 // configuration that fits the request best, until one answers.
 func (w *worker) access(x *exchange, rounds map[string]int) {
 	_, configs := w.prepare()
-	plugins := slices.SortedFunc(maps.Values(w.gen.plugins), func(a, b *plugin) int {
-		return cmp.Or(b.priority-a.priority, cmp.Compare(a.name, b.name))
-	})
-	for _, p := range plugins {
+	for _, p := range w.byPriority() {
 		conf := choose(configs, p.name, x)
 		if conf == nil || !p.hasPhase("access") {
 			continue
@@ -116,6 +113,25 @@ func (w *worker) access(x *exchange, rounds map[string]int) {
 	}
 }
 
+func (w *worker) byPriority() []*plugin {
+	return slices.SortedFunc(maps.Values(w.gen.plugins), func(a, b *plugin) int {
+		return cmp.Or(b.priority-a.priority, cmp.Compare(a.name, b.name))
+	})
+}
+
+// log runs the log phase of the stand-ins, also for a request that was refused.
+func (w *worker) log(x *exchange) {
+	_, configs := w.prepare()
+	for _, p := range w.byPriority() {
+		if p.log == nil {
+			continue
+		}
+		if conf := choose(configs, p.name, x); conf != nil {
+			p.log(x, conf.config)
+		}
+	}
+}
+
 // choose finds the most specific configuration of a plugin: route before
 // consumer before service, the more the better.
 func choose(configs map[string]*prepared, name string, x *exchange) *prepared {
@@ -124,7 +140,7 @@ func choose(configs map[string]*prepared, name string, x *exchange) *prepared {
 	bestScore := -1
 	for _, c := range configs {
 		if c.Name != name || !c.Enabled ||
-			c.route != "" && c.route != x.req.Route.ID ||
+			c.route != "" && (x.req.Route == nil || c.route != x.req.Route.ID) ||
 			c.service != "" && (x.req.Service == nil || c.service != x.req.Service.ID) ||
 			c.consumer != "" && c.consumer != consumer {
 			continue
