@@ -151,6 +151,47 @@ func TestCallsWithoutAResultAreNotWaitedFor(t *testing.T) {
 	}
 }
 
+func TestWhatWasToldIsDoneBeforeAnExitOnlyIfTheVerdictSaysSo(t *testing.T) {
+	told := access(func(e *pluginserver.Event) pluginserver.Verdict {
+		e.Ask("kong.request.get_method", nil)
+		if _, err := e.Answer(); err != nil {
+			t.Error(err)
+		}
+		e.Tell("kong.service.request.set_headers", pluginserver.AppendField(nil, "X-B"))
+		e.Ask("kong.request.get_path", nil)
+		return pluginserver.Exit(401, "no", nil)
+	})
+	gone := []string{"kong.service.request.set_headers", "kong.request.get_path"}
+	for name, tc := range map[string]struct {
+		handler access
+		status  int
+		calls   []string // after get_method
+	}{
+		"said":     {func(e *pluginserver.Event) pluginserver.Verdict { return told(e).WithCalls() }, 401, gone},
+		"not said": {told, 401, nil},
+		"a panic": {func(e *pluginserver.Event) pluginserver.Verdict {
+			told(e)
+			panic("x")
+		}, 500, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := serve(t, tc.handler, pluginserver.Options{}).Access(t, &kongtest.Request{Header: []kongtest.Header{{Name: "X-B", Value: "b"}}})
+			if out.Exit == nil || out.Exit.Status != tc.status || !strings.Contains(string(out.Exit.Body), servertest.RequestID) {
+				t.Errorf("exit %+v", out.Exit)
+			}
+			want := slices.Concat([]string{"kong.request.get_method"}, tc.calls, []string{"kong.nginx.get_var", "kong.request.get_header"})
+			if diff := cmp.Diff(want, slices.DeleteFunc(out.Calls, func(c string) bool {
+				return c == "kong.response.exit" || strings.HasPrefix(c, "kong.log.")
+			})); diff != "" {
+				t.Error(diff)
+			}
+			if out.Waits > 3 {
+				t.Errorf("%d waits: what was told costs one of its own", out.Waits)
+			}
+		})
+	}
+}
+
 func TestThePDKWorksOverAnEvent(t *testing.T) {
 	s := serve(t, func(e *pluginserver.Event) pluginserver.Verdict {
 		method, err := e.Kong.Request.GetMethod()

@@ -22,7 +22,11 @@ const exitPatience = 5 * time.Second
 // that must be open, or the client's answer becomes a 500.
 func (e *Event) exit(v Verdict) error {
 	defer e.c.nc.Close()
-	e.dropQueued()
+	if v.calls {
+		e.muteQueued()
+	} else {
+		e.dropQueued()
+	}
 	if err := e.c.nc.SetReadDeadline(time.Now().Add(exitPatience)); err != nil {
 		return err
 	}
@@ -47,6 +51,16 @@ func (e *Event) exit(v Verdict) error {
 func (e *Event) dropQueued() {
 	e.out = e.out[:0]
 	e.calls = e.calls[:e.sent]
+}
+
+// muteQueued makes questions that have not been written as good as told: nobody
+// will hear the answers.
+func (e *Event) muteQueued() {
+	for i := e.sent; i < len(e.calls); i++ {
+		if e.calls[i].kind == callAsked {
+			e.calls[i].kind = callTold
+		}
+	}
 }
 
 // askForExit asks for what an answer to the client is made of.

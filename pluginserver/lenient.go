@@ -153,6 +153,33 @@ func lenientString(reply []byte) string {
 	return string(text)
 }
 
+// Strings returns the strings in a reply of type Value: the value itself, the
+// elements of a list, or the fields of a table.
+func Strings(value []byte) ([]string, error) {
+	var all []string
+	var failed error
+	valueFields(Field{}, value, func(f Field, err error) bool {
+		if failed = err; err == nil {
+			all = append(all, string(f.Value))
+		}
+		return err == nil
+	})
+	if failed != nil {
+		return nil, failed
+	}
+	table, err := Part(value, 5) // Value.struct_value
+	if err != nil {
+		return nil, err
+	}
+	for f, err := range Fields(table) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, string(f.Value))
+	}
+	return all, nil
+}
+
 // AppendPart appends a length-delimited field to a message: a string or a
 // message inside it. An empty one is sent too, as inside a oneof it must be.
 func AppendPart[T string | []byte](buf []byte, number protowire.Number, part T) []byte {

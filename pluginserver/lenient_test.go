@@ -46,6 +46,38 @@ func TestFieldsReadsWhatKongSends(t *testing.T) {
 	}
 }
 
+func TestStringsReadsWhatAValueHolds(t *testing.T) {
+	for name, tc := range map[string]struct {
+		value any
+		want  []string
+	}{
+		"nothing": {nil, nil},
+		"a text":  {"a", []string{"a"}},
+		"a list":  {[]any{"a", 1.5, "b"}, []string{"a", "b"}},
+		"a table": {map[string]any{"key": "k", "tags": []any{"x"}, "consumer": map[string]any{"id": "c"}}, []string{"k", "x"}},
+		"a flag":  {true, nil},
+	} {
+		v, err := structpb.NewValue(tc.value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply, err := proto.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Strings(reply)
+		slices.Sort(got)
+		if diff := cmp.Diff(tc.want, got); diff != "" || err != nil {
+			t.Error(name, err, diff)
+		}
+	}
+	for _, reply := range []string{"\xff", "\x2a\x01\xff", "\x32\x01\xff"} {
+		if got, err := Strings([]byte(reply)); err == nil {
+			t.Errorf("%q holds %q", reply, got)
+		}
+	}
+}
+
 func TestFieldsThatAreNotUTF8AreKept(t *testing.T) {
 	const name, value = "x-foo", "caf\xe9"
 	reply := AppendField(nil, name, value, "plain")

@@ -7,6 +7,7 @@ type Verdict struct {
 	status  int
 	message string
 	header  Header
+	calls   bool // what was told is done before the answer
 }
 
 type verdictKind uint8
@@ -26,9 +27,16 @@ func Pass() Verdict { return Verdict{kind: verdictPass} }
 
 // Exit answers the client itself, as Kong's kong.response.error does: a JSON
 // body with message and request_id, or for gRPC the plain message. Calls that
-// were told and not yet sent are dropped.
+// were told and not yet sent are dropped, unless the verdict is WithCalls.
 func Exit(status int, message string, header Header) Verdict {
 	return Verdict{kind: verdictExit, status: status, message: message, header: header}
+}
+
+// WithCalls is a verdict before which Kong carries out what was told and not yet
+// sent.
+func (v Verdict) WithCalls() Verdict {
+	v.calls = true
+	return v
 }
 
 // unexpectedError is what Kong itself says for a fault of its own.
