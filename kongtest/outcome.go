@@ -83,6 +83,7 @@ func newExchange(r *Request) *exchange {
 		ctx:     map[string]any{},
 	}
 	x.up.Header = slices.Clone(x.up.Header)
+	maps.Copy(x.ctx, r.Context)
 	x.ctx[cachedHeaders] = x.headerCache()
 	if r.Consumer != nil {
 		x.consumer = r.Consumer.table()

@@ -37,6 +37,9 @@ type Request struct {
 	Consumer   *Consumer
 	Credential *Credential
 
+	// Context is what other plugins have put into ngx.ctx.
+	Context map[string]any
+
 	// Consumers is Kong's database, in which load_consumer looks. A nil one
 	// is an empty one.
 	Consumers Consumers

@@ -35,25 +35,41 @@ func (h *handler) Access(e *pluginserver.Event) pluginserver.Verdict {
 		return h.answers.verdict(err)
 	}
 	switch {
+	case r.cut:
+		return h.refuse(e, r, errTooManyHeaders)
 	case r.preflight:
-		h.requests.count(answerPreflight, "")
-		return pluginserver.Pass()
+		return h.letThrough(e, r, answerPreflight)
 	case r.authenticated:
-		h.requests.count(answerOtherPlugin, "")
-		return pluginserver.Pass()
+		return h.letThrough(e, r, answerOtherPlugin)
 	}
 	who, err := h.authenticate(e, r)
 	if err != nil {
-		if who, err = h.instead(e, err); err != nil {
-			return h.answers.verdict(err)
-		}
+		who, err = h.instead(e, err)
 	}
-	if err := h.stripQuery(e, r); err != nil {
-		return h.answers.verdict(err)
+	if err == nil {
+		err = h.prepareHiding(e, r)
+	}
+	if err != nil {
+		return h.refuse(e, r, err)
 	}
 	h.identify(e, r, who)
 	h.requests.proxied(who)
 	return pluginserver.Pass()
+}
+
+// letThrough is the verdict on a request that isn't this plugin's to judge.
+func (h *handler) letThrough(e *pluginserver.Event, r *request, answer string) pluginserver.Verdict {
+	if err := h.passOn(e, r); err != nil {
+		return h.refuse(e, r, err)
+	}
+	h.requests.count(answer, "")
+	return pluginserver.Pass()
+}
+
+// refuse is the verdict on a request that doesn't go on.
+func (h *handler) refuse(e *pluginserver.Event, r *request, err error) pluginserver.Verdict {
+	h.hideRefused(e, r)
+	return h.answers.verdict(err).WithCalls()
 }
 
 // caller is who a request is proxied as.

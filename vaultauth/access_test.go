@@ -333,18 +333,44 @@ func TestAPairInTheBody(t *testing.T) {
 	}
 }
 
-func TestTheBodyIsNotAskedForWhenNothingIsMissing(t *testing.T) {
-	r := get("/", "access_token: alice-1", "secret_token: s3cret", "Content-Type: application/json")
-	r.Method, r.Body = "POST", iotestPanic{}
-	out := start(t, `{"tokens_in_body": true}`).Access(t, r)
-	if slices.Contains(out.Calls, "kong.request.get_raw_body") {
-		t.Errorf("calls %v", out.Calls)
+func TestABodyThatNobodyNeedsIsNotAskedFor(t *testing.T) {
+	const form = "Content-Type: application/x-www-form-urlencoded"
+	pair := []string{"access_token: alice-1", "secret_token: s3cret", form}
+	for name, tc := range map[string]struct {
+		config  string
+		headers []string
+		status  int // 0: proxied
+	}{
+		"nothing is missing, nothing to hide": {`{"tokens_in_body": true, "hide_credentials": false}`, pair, 0},
+		"bodies are not searched":             {`{}`, pair, 0},
+		"a body too large":                    {`{"tokens_in_body": true, "max_body_bytes": 20}`, append(pair, "Content-Length: 21"), 0},
+		"a body too large, and no pair":       {`{"tokens_in_body": true, "max_body_bytes": 20}`, []string{form, "Content-Length: 21"}, 401},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := get("/", tc.headers...)
+			r.Method, r.Body = "POST", unreadable{}
+			out := start(t, tc.config).Access(t, r)
+			if slices.Contains(out.Calls, "kong.request.get_raw_body") {
+				t.Errorf("calls %v", out.Calls)
+			}
+			if status := statusOf(out); status != tc.status {
+				t.Errorf("status %d, want %d", status, tc.status)
+			}
+		})
 	}
 }
 
-type iotestPanic struct{}
+// statusOf is the answer's status, 0 for a request that is proxied.
+func statusOf(out kongtest.Outcome) int {
+	if out.Exit == nil {
+		return 0
+	}
+	return out.Exit.Status
+}
 
-func (iotestPanic) Read([]byte) (int, error) { return 0, io.ErrNoProgress }
+type unreadable struct{}
+
+func (unreadable) Read([]byte) (int, error) { return 0, io.ErrNoProgress }
 
 func TestAnonymous(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -357,7 +383,7 @@ func TestAnonymous(t *testing.T) {
 		"takes over, stripped": {headers: []string{"access_token: nobody", "secret_token: s3cret", "X-Consumer-Username: root"}, consumer: &database[1], upstream: asGuest},
 		"is not needed":        {headers: []string{"access_token: alice-1", "secret_token: s3cret"}, consumer: &database[0], upstream: asAlice()},
 		"another plugin was first": {
-			headers: []string{"access_token: alice-1"}, earlier: &kongtest.Credential{ID: "key"}, upstream: []string{"access_token: alice-1"},
+			headers: []string{"access_token: alice-1"}, earlier: &kongtest.Credential{ID: "key"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

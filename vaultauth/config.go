@@ -67,10 +67,9 @@ func (o origin) refs() map[string]string {
 
 // reserved are the headers that can't carry a token: hiding it would break the
 // request, or take away what this plugin itself sets.
-var reserved = []string{
+var reserved = append([]string{
 	"host", "content-length", "transfer-encoding", "connection", "content-type", "content-encoding", "upgrade",
-	headerConsumerID, headerConsumerUsername, headerConsumerCustomID, headerCredential, headerAnonymous,
-}
+}, identityNames[:]...)
 
 // parseConfig reads what Kong hands over. Its errors say what to change, and
 // hold no secret.

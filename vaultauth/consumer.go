@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"kong-vault-auth/pluginserver"
 )
 
@@ -57,8 +55,9 @@ func (ref reference) attr() slog.Attr {
 // is immutable.
 type consumer struct {
 	id      string
-	entity  []byte // Kong's own message: tags, custom_id and created_at serve its logs
-	headers []byte // the identity headers, for kong.service.request.set_headers
+	entity  []byte      // Kong's own message: tags, custom_id and created_at serve its logs
+	headers []byte      // the identity headers, for kong.service.request.set_headers
+	named   identitySet // which ones these are
 }
 
 // newConsumer returns the consumer of a reply to kong.client.load_consumer,
@@ -68,22 +67,11 @@ func newConsumer(reply []byte) (*consumer, error) {
 	if err != nil || len(id) == 0 {
 		return nil, err
 	}
-	c := &consumer{id: string(id), entity: bytes.Clone(reply)}
-	for _, h := range []struct {
-		name string
-		part protowire.Number
-	}{{headerConsumerID, 1}, {headerConsumerUsername, 3}, {headerConsumerCustomID, 4}} {
-		value, err := pluginserver.Part(reply, h.part)
-		if err != nil {
-			return nil, err
-		}
-		if len(value) == 0 {
-			c.headers = pluginserver.AppendField(c.headers, h.name) // Kong would make a space of an empty value
-		} else {
-			c.headers = pluginserver.AppendField(c.headers, h.name, string(value))
-		}
+	headers, named, err := consumerHeaders(reply)
+	if err != nil {
+		return nil, err
 	}
-	return c, nil
+	return &consumer{id: string(id), entity: bytes.Clone(reply), headers: headers, named: named}, nil
 }
 
 // consumers remembers Kong's consumers, since every kong.client.load_consumer

@@ -81,7 +81,7 @@ func (l *lookups) find(who string, db kongtest.Consumers) (status int, username 
 		return out.Exit.Status, "", asked, out.Waits
 	}
 	for _, h := range out.Upstream.Header {
-		if h.Name == headerConsumerUsername {
+		if h.Name == "X-Consumer-Username" {
 			username = h.Value
 		}
 	}

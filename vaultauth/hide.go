@@ -7,25 +7,65 @@ import (
 	"kong-vault-auth/tokens"
 )
 
-// hide takes the tokens out of the query string and the body; those in headers
-// go with the identity headers.
+// prepareHiding puts the questions whose answers hide needs.
+func (h *handler) prepareHiding(e *pluginserver.Event, r *request) error {
+	if err := h.stripQuery(e, r); err != nil {
+		return err
+	}
+	if h.config.HideCredentials {
+		return h.readBody(e, r)
+	}
+	return nil
+}
+
+// hide takes the tokens out of what comes after this plugin: out of the query
+// string and the body for the upstream, if that is wanted, and in any case out
+// of what log plugins see. Those in headers go with the identity headers.
 func (h *handler) hide(e *pluginserver.Event, r *request) {
-	names := []string{h.config.AccessTokenName, h.config.SecretTokenName}
-	if r.stripped != nil {
-		e.Tell("kong.service.request.set_raw_query", pluginserver.AppendText(nil, r.stripped.query))
-		for key, value := range r.stripped.logged {
-			e.Tell("kong.log.set_serialize_value", serializeArg(key, value))
-		}
-		// No value takes the argument out of the table.
-		for _, name := range names {
-			e.Tell("kong.log.set_serialize_value", pluginserver.AppendText(nil, "request.querystring."+name))
+	if !h.config.HideCredentials {
+		for _, name := range r.hide {
+			unlog(e, "request.headers."+name)
 		}
 	}
-	if r.body != nil {
-		if after := r.body.Strip(names...); len(after) < r.bodySize {
+	if r.stripped != nil {
+		if h.config.HideCredentials {
+			e.Tell("kong.service.request.set_raw_query", pluginserver.AppendText(nil, r.stripped.query))
+		}
+		h.unlogQuery(e, r.stripped)
+	}
+	if h.config.HideCredentials && r.body != nil {
+		if after := r.body.Strip(h.tokenNames()...); len(after) < r.bodySize {
 			e.Tell("kong.service.request.set_raw_body", pluginserver.AppendText(nil, after))
 		}
 	}
+}
+
+// hideRefused takes the tokens of a request that is refused out of what log
+// plugins see, by taking them out of the request. The query string is asked for
+// if it wasn't yet: a client may put tokens where they aren't looked for.
+func (h *handler) hideRefused(e *pluginserver.Event, r *request) {
+	if removals := removeAll(nil, r.hide); len(removals) > 0 {
+		e.Tell("kong.service.request.set_headers", removals)
+	}
+	if !h.config.TokensInQuery {
+		e.Ask("kong.request.get_raw_query", nil)
+		query, err := answerText(e)
+		if err != nil {
+			return
+		}
+		r.query = string(query)
+	}
+	if r.stripped == nil && h.stripQuery(e, r) != nil {
+		return
+	}
+	if r.stripped != nil {
+		e.Tell("kong.service.request.set_raw_query", pluginserver.AppendText(nil, r.stripped.query))
+		h.unlogQuery(e, r.stripped)
+	}
+}
+
+func (h *handler) tokenNames() []string {
+	return []string{h.config.AccessTokenName, h.config.SecretTokenName}
 }
 
 // strippedQuery is what is to be seen of a request whose query string held
@@ -38,14 +78,17 @@ type strippedQuery struct {
 // stripQuery takes the tokens out of the query string, and asks Kong for what
 // log plugins would show of it: they see the URL as the client sent it.
 func (h *handler) stripQuery(e *pluginserver.Event, r *request) error {
-	if !h.config.HideCredentials || r.query == "" {
+	if r.query == "" {
 		return nil
 	}
-	query := tokens.StripQuery(r.query, h.config.AccessTokenName, h.config.SecretTokenName)
+	query := tokens.StripQuery(r.query, h.tokenNames()...)
 	if len(query) == len(r.query) {
 		return nil
 	}
 	vars := []string{"request_uri", "scheme", "host", "server_port"}
+	if !h.config.HideCredentials {
+		vars = append(vars, "upstream_uri") // without the query string, which Kong adds when the plugins have run
+	}
 	for _, name := range vars {
 		e.Ask("kong.nginx.get_var", pluginserver.AppendText(nil, name))
 	}
@@ -57,14 +100,38 @@ func (h *handler) stripQuery(e *pluginserver.Event, r *request) error {
 		vars[i] = string(value)
 	}
 	uri, _, _ := strings.Cut(vars[0], "?")
-	if query != "" {
-		uri += "?" + query
-	}
-	r.stripped = &strippedQuery{query, map[string]string{
+	uri = withQuery(uri, query)
+	logged := map[string]string{
 		"request.uri": uri,
 		"request.url": vars[1] + "://" + vars[2] + ":" + vars[3] + uri,
-	}}
+	}
+	if !h.config.HideCredentials {
+		logged["upstream_uri"] = withQuery(vars[4], query)
+	}
+	r.stripped = &strippedQuery{query, logged}
 	return nil
+}
+
+func withQuery(path, query string) string {
+	if query == "" {
+		return path
+	}
+	return path + "?" + query
+}
+
+// unlogQuery has log plugins see the query string without the tokens.
+func (h *handler) unlogQuery(e *pluginserver.Event, s *strippedQuery) {
+	for key, value := range s.logged {
+		e.Tell("kong.log.set_serialize_value", serializeArg(key, value))
+	}
+	for _, name := range h.tokenNames() {
+		unlog(e, "request.querystring."+name)
+	}
+}
+
+// unlog takes a field out of what log plugins see: no value removes it.
+func unlog(e *pluginserver.Event, field string) {
+	e.Tell("kong.log.set_serialize_value", pluginserver.AppendText(nil, field))
 }
 
 // serializeArg is a KV with a string for a value.

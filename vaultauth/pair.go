@@ -18,7 +18,7 @@ func (h *handler) tokens(e *pluginserver.Event, r *request) (pair, error) {
 		fill(&access, tokens.FindQuery(r.query, h.config.AccessTokenName))
 		fill(&secret, tokens.FindQuery(r.query, h.config.SecretTokenName))
 	}
-	if h.config.TokensInBody && (access.Count == 0 || secret.Count == 0) && !pluginserver.IsGRPC(r.contentType.Value) && !r.upgrade {
+	if access.Count == 0 || secret.Count == 0 {
 		if err := h.readBody(e, r); err != nil {
 			return pair{}, err
 		}
@@ -47,11 +47,16 @@ func fill(into *tokens.Found, found tokens.Found) {
 	}
 }
 
-// readBody asks for the body if it is of a kind that can hold tokens. A body
-// that can't be searched holds none: the request then lacks a token.
+// readBody asks, once, for a body that may be searched and is of a kind that can
+// hold tokens. One that can't be searched holds none: the request then lacks a
+// token.
 func (h *handler) readBody(e *pluginserver.Event, r *request) error {
+	if r.bodyRead || !h.config.TokensInBody || pluginserver.IsGRPC(r.contentType.Value) || r.upgrade {
+		return nil
+	}
+	r.bodyRead = true
 	format, err := tokens.FormatOf(r.contentType.Value, r.contentEncoding)
-	if err != nil || r.contentType.Count > 1 {
+	if err != nil || r.contentType.Count > 1 || r.contentLength > int64(h.config.MaxBodyBytes) {
 		return nil
 	}
 	e.Ask("kong.request.get_raw_body", nil)

@@ -1,8 +1,9 @@
 package vaultauth
 
 import (
-	"bytes"
 	"errors"
+	"slices"
+	"strconv"
 
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/tokens"
@@ -19,19 +20,24 @@ var errTooManyHeaders = errors.New("the request has more headers than Kong passe
 type request struct {
 	event *pluginserver.Event
 
-	preflight     bool // an OPTIONS request that is let through
-	authenticated bool // by another plugin, with anonymous set here
+	preflight     bool     // an OPTIONS request that is let through
+	authenticated bool     // by another plugin, with anonymous set here
+	earlier       *earlier // nil unless it was asked for
+	cut           bool     // Kong may not have shown all headers
 
 	access, secret  tokens.Found // in the headers
 	hide            []string     // header names that hold tokens, as sent
-	forged          []string     // spellings with _ of identity headers, as sent
+	identity        []shownHeader
+	connection      []byte // the values of Connection, joined
 	contentType     tokens.Found
 	contentEncoding string
+	contentLength   int64
 	upgrade         bool
 
 	query    string
 	stripped *strippedQuery // nil unless there is something to hide in the query string
 
+	bodyRead bool
 	body     *tokens.Body // nil unless it was searched
 	bodySize int
 
@@ -49,7 +55,7 @@ func (h *handler) ask(e *pluginserver.Event) (*request, error) {
 		e.Ask("kong.request.get_method", nil)
 	}
 	if h.config.Anonymous != "" {
-		e.Ask("kong.client.get_credential", nil)
+		askEarlier(e)
 	}
 
 	r := &request{event: e, hide: make([]string, 0, 2)}
@@ -72,13 +78,15 @@ func (h *handler) ask(e *pluginserver.Event) (*request, error) {
 		r.preflight = string(method) == "OPTIONS"
 	}
 	if h.config.Anonymous != "" {
-		id, err := answerText(e) // AuthenticatedCredential.id: none is an empty reply
-		if err != nil {
+		if r.earlier, err = answerEarlier(e); err != nil {
 			return nil, err
 		}
-		r.authenticated = len(id) > 0
 	}
-	return r, h.readHeaders(r, headers)
+	if err := h.readHeaders(r, headers); err != nil {
+		return nil, err
+	}
+	r.authenticated = r.earlier != nil && r.earlier.authenticated(r)
+	return r, nil
 }
 
 // getHeadersArg is Int{V: maxHeaders}.
@@ -102,9 +110,7 @@ func (h *handler) readHeaders(r *request, reply []byte) error {
 		values++
 		h.readHeader(r, f)
 	}
-	if values >= maxHeaders && !r.preflight && !r.authenticated {
-		return errTooManyHeaders
-	}
+	r.cut = values >= maxHeaders
 	return nil
 }
 
@@ -123,10 +129,20 @@ func (h *handler) readHeader(r *request, f pluginserver.Field) {
 			r.contentEncoding += ", "
 		}
 		r.contentEncoding += string(f.Value)
+	case string(f.Name) == "content-length":
+		r.contentLength, _ = strconv.ParseInt(string(f.Value), 10, 64) // nginx has checked it
+	case string(f.Name) == "connection":
+		if r.connection == nil {
+			r.connection = f.Value
+		} else {
+			r.connection = slices.Concat(r.connection, []byte(", "), f.Value)
+		}
 	case string(f.Name) == "upgrade":
 		r.upgrade = true
-	case bytes.IndexByte(f.Name, '_') >= 0 && isIdentityHeader(string(f.Name)):
-		r.forged = appendNew(r.forged, f.Name, "")
+	default:
+		if header, ok := asIdentityHeader(f.Name); ok {
+			r.identity = append(r.identity, shownHeader{header, string(f.Name), string(f.Value)})
+		}
 	}
 }
 
