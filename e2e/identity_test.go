@@ -1,8 +1,12 @@
 package e2e
 
 import (
+	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,6 +20,7 @@ type identity struct {
 	ID, Username, CustomID string
 	Credential             bool
 	Anonymous              string
+	Groups                 string
 }
 
 var (
@@ -24,6 +29,11 @@ var (
 	carol = identity{ID: carolID, CustomID: "customer-3", Credential: true}
 	guest = identity{ID: guestID, Username: "guest", Anonymous: "true"}
 )
+
+var identityHeaders = []string{
+	"X-Consumer-ID", "X-Consumer-Username", "X-Consumer-Custom-ID", "X-Credential-Identifier", "X-Anonymous-Consumer",
+	"X-Authenticated-Groups", "X-Consumer-Groups",
+}
 
 // told reads the identity headers in every spelling that an upstream's
 // framework may take for them; a second one is shown beside the first.
@@ -43,6 +53,7 @@ func told(r *echo.Request) identity {
 	return identity{
 		values("X-Consumer-ID"), values("X-Consumer-Username"), values("X-Consumer-Custom-ID"),
 		values("X-Credential-Identifier") != "", values("X-Anonymous-Consumer"),
+		values("X-Authenticated-Groups") + values("X-Consumer-Groups"),
 	}
 }
 
@@ -50,7 +61,7 @@ func TestUpstreamIsToldWhoCalls(t *testing.T) {
 	w := newWorld(t)
 	g := w.start(w.guarded("/", nil))
 	forged := http.Header{}
-	for _, name := range []string{"X-Consumer-ID", "X-Consumer-Username", "X-Consumer-Custom-ID", "X-Credential-Identifier", "X-Anonymous-Consumer"} {
+	for _, name := range identityHeaders {
 		forged[name] = []string{"forged"}
 		forged[strings.ReplaceAll(strings.ToLower(name), "-", "_")] = []string{"forged"}
 		forged[strings.Replace(name, "-", "_", 1)] = []string{"forged", "twice"}
@@ -135,6 +146,7 @@ func TestAnonymousConsumer(t *testing.T) {
 	)
 	key := func(h http.Header) http.Header { return with(h, "apikey", "bob-key") }
 	wrong, early := pair{p.access, "wrong"}.header(), http.Header{"early": {"bob"}}
+	silent := with(early, "early-silent", "1")
 	tests := []struct {
 		name   string
 		path   string
@@ -159,6 +171,8 @@ func TestAnonymousConsumer(t *testing.T) {
 		{"authenticated before", "/after", early, 200, bob},
 		{"authenticated before, and a pair", "/after", with(p.header(), "early", "bob"), 200, bob},
 		{"not authenticated before", "/after", p.header(), 200, alice},
+		{"authenticated before, by a plugin that sets no header", "/after", silent, 200, identity{}},
+		{"the same, with a forged identity", "/after", with(with(silent, "X-Consumer-ID", aliceID), "x_credential_identifier", "x"), 200, identity{}},
 
 		{"never for an outage", "/down", p.header(), 503, identity{}},
 	}
@@ -174,6 +188,120 @@ func TestAnonymousConsumer(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("identity (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestConnectionHeaderTakesNoIdentityOff: Kong takes away what Connection names
+// after the plugins have run.
+func TestConnectionHeaderTakesNoIdentityOff(t *testing.T) {
+	w := newWorld(t)
+	p := w.credential(nil)
+	g := w.start(
+		w.guarded("/pair", object{"anonymous": "guest"}),
+		route{"/after", []object{{"name": "early-auth"}, w.vaultAuth(object{"anonymous": "guest"})}},
+	)
+	tests := []struct {
+		name   string
+		path   string
+		header http.Header
+		want   identity
+	}{
+		{"pair", "/pair", p.header(), alice},
+		{"anonymous", "/pair", http.Header{}, guest},
+		{"another plugin", "/after", http.Header{"early": {"bob"}}, bob},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, connection := range []string{strings.Join(identityHeaders, ", "), "keep-alive,x-consumer-id , X-Anonymous-Consumer"} {
+				h := with(with(tt.header, "Connection", connection+", X-Other"), "X-Other", "1")
+				a := w.get(g, tt.path, h)
+				if diff := cmp.Diff(tt.want, told(a.Upstream)); diff != "" {
+					t.Errorf("%d with Connection: %s, identity (-want +got):\n%s", a.Status, connection, diff)
+				}
+				if a.Upstream != nil && a.Upstream.Header.Get("X-Other") != "" {
+					t.Error("another header that Connection names arrives")
+				}
+			}
+		})
+	}
+}
+
+func TestWebSocketsAreUpgradedWhateverElseConnectionNames(t *testing.T) {
+	w := newWorld(t)
+	p := w.credential(nil)
+	told := make(chan string, 1)
+	w.upstream.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		told <- r.Header.Get("X-Consumer-ID")
+		c, _, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: "+r.Header.Get("Upgrade")+"\r\nConnection: Upgrade\r\n\r\n")
+	})
+	g := w.start(w.guarded("/", nil))
+	for _, connection := range []string{"Upgrade", "Upgrade, X-Consumer-ID"} {
+		a := w.fetch(http.DefaultClient, g.URL(), http.MethodGet, "/", with(with(p.header(), "Connection", connection), "Upgrade", "websocket"), "")
+		if a.Status != http.StatusSwitchingProtocols {
+			t.Errorf("Connection: %s: %d %s", connection, a.Status, a.Body)
+			continue
+		}
+		if got := <-told; got != aliceID {
+			t.Errorf("Connection: %s: the upstream is told of %q", connection, got)
+		}
+	}
+}
+
+func TestLogPluginsSeeNoToken(t *testing.T) {
+	w := newWorld(t)
+	p, unknown := w.credential(nil), newPair()
+	folder := t.TempDir()
+	w.must(os.Chmod(folder, 0o777)) // Kong's workers may be somebody else
+	logged := func(name string, config object) route {
+		return route{"/" + name, []object{w.vaultAuth(config), {"name": "file-log", "config": object{"path": filepath.Join(folder, name)}}}}
+	}
+	g := w.start(
+		logged("hidden", nil),
+		logged("shown", object{"hide_credentials": false}),
+		logged("refused", object{"hide_credentials": false}),
+		logged("headers-only", object{"tokens_in_query": false}),
+		logged("down", object{"hcv": w.hcv(object{"token": "not-a-token"})}),
+	)
+	inQuery := func(p pair) string { return "&access_token=" + p.access + "&secret_token=" + p.secret }
+	tests := []struct {
+		name   string
+		query  string
+		header http.Header
+		p      pair
+		want   int
+	}{
+		{"hidden", inQuery(p), nil, p, 200},
+		{"hidden", "", p.header(), p, 200},
+		{"shown", inQuery(p), nil, p, 200},
+		{"shown", "", p.header(), p, 200},
+		{"refused", inQuery(unknown), nil, unknown, 401},
+		{"refused", "", unknown.header(), unknown, 401},
+		{"headers-only", inQuery(p), nil, p, 401},
+		{"down", inQuery(p), nil, p, 503},
+		{"down", "", p.header(), p, 503},
+	}
+	for i, tt := range tests {
+		mark := "q=" + strconv.Itoa(i) + "." // in the URL that is logged
+		t.Run(tt.name, func(t *testing.T) {
+			if a := w.get(g, "/"+tt.name+"?"+mark+tt.query, tt.header); a.Status != tt.want {
+				t.Errorf("%d %s, want %d", a.Status, a.Body, tt.want)
+			}
+			var lines string
+			eventually(t, "the request is logged", func() bool {
+				b, _ := os.ReadFile(filepath.Join(folder, tt.name))
+				lines = string(b)
+				return strings.Contains(lines, mark)
+			})
+			if strings.Contains(lines, tt.p.secret) || strings.Contains(lines, tt.p.access) {
+				t.Errorf("a token is logged: %s", lines)
 			}
 		})
 	}

@@ -452,10 +452,10 @@ func TestUpgradedConnectionsAreTunnelled(t *testing.T) {
 	defer up.Close()
 	g := Start(t, Options{Config: fmt.Sprintf(wireConfig, up.URL), Plugins: []string{filepath.Join(binaries, "wireplugin")}})
 	c := dialGateway(t, g)
-	io.WriteString(c, "GET /wire HTTP/1.1\r\nHost: x\r\nUpgrade: test\r\nConnection: upgrade\r\n\r\nhello\n")
+	io.WriteString(c, "GET /wire HTTP/1.1\r\nHost: x\r\nUpgrade: WebSocket\r\nConnection: upgrade\r\n\r\nhello\n")
 	r := bufio.NewReader(c)
 	res, err := http.ReadResponse(r, nil)
-	if err != nil || res.StatusCode != 101 || res.Header.Get("Upgrade") != "test" {
+	if err != nil || res.StatusCode != 101 || res.Header.Get("Upgrade") != "websocket" {
 		t.Fatalf("%v, %v", res, err)
 	}
 	if line, err := r.ReadString('\n'); line != "HELLO\n" {

@@ -68,25 +68,6 @@ const cachedHeaders = "cached_request_headers"
 // says.
 func (x *exchange) headerCache() map[string]any { return headerTable(x.up.Header, 100) }
 
-// clearHopByHop is what Kong does when the plugins have run: it takes away the
-// headers that Connection names. It looks at the first Connection line only,
-// and at the client's, since it reads the cached headers.
-func (x *exchange) clearHopByHop() {
-	cached, ok := x.ctx[cachedHeaders].(map[string]any)
-	if !ok {
-		cached = x.headerCache()
-	}
-	connection := cached["connection"]
-	if list, ok := connection.([]any); ok {
-		connection = list[0]
-	}
-	for name := range strings.SplitSeq(strings.ToLower(text(connection)), ",") {
-		if name = strings.Trim(name, " "); name != "" && name != "upgrade" && name != "close" && name != "keep-alive" {
-			x.up.Header = setHeader(x.up.Header, name)
-		}
-	}
-}
-
 // setHeader is ngx.req.set_header: the values replace every line of that very
 // name, "_" and "-" told apart, case not.
 func setHeader(lines []Header, name string, values ...string) []Header {

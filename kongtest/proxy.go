@@ -21,7 +21,6 @@ import (
 // proxy sends the request on, with what the plugins have changed, and returns
 // the service's answer.
 func (w *worker) proxy(x *exchange, m *match) *response {
-	x.clearHopByHop()
 	if err := x.body.load(); err != nil {
 		x.fail(400, "Bad request")
 		return x.exited()
@@ -125,8 +124,8 @@ func (x *exchange) forwarded(m *match) []Header {
 	if m.StripPath && m.prefix != "" {
 		out = append(out, Header{"X-Forwarded-Prefix", trust("x-forwarded-prefix", m.prefix)})
 	}
-	if up := values(x.req.Header, "upgrade"); len(up) > 0 && x.req.HTTPVersion < 2 {
-		return append(out, Header{"Upgrade", up[0]}, Header{"Connection", "keep-alive, Upgrade"})
+	if up := values(x.req.Header, "upgrade"); len(up) > 0 && strings.EqualFold(up[0], "websocket") && x.req.HTTPVersion < 2 {
+		return append(out, Header{"Upgrade", "websocket"}, Header{"Connection", "keep-alive, Upgrade"})
 	}
 	if x.up.Scheme == "http" || x.up.Scheme == "https" {
 		out = append(out, Header{"Connection", "keep-alive"})
@@ -140,15 +139,22 @@ func (x *exchange) forwarded(m *match) []Header {
 // namedInConnection are the headers, in lower case, that Kong removes after
 // the plugins have run because the client's Connection header names them. Kong
 // has kept the first such header as it was before any plugin ran
-// (get_header in kong/tools/http.lua), so no plugin can change that.
+// (get_header in kong/tools/http.lua), so a plugin that sets it changes nothing
+// unless it takes what was kept out of ngx.ctx too.
 func (x *exchange) namedInConnection() []string {
-	lines := values(x.req.Header, "connection")
-	if len(lines) == 0 || slices.Contains([]string{"keep-alive", "close", "upgrade"}, lines[0]) {
-		return nil
+	kept, ok := x.ctx[cachedHeaders].(map[string]any)
+	if !ok {
+		kept = x.headerCache()
+	}
+	connection := kept["connection"]
+	if list, ok := connection.([]any); ok {
+		connection = list[0]
 	}
 	var names []string
-	for name := range strings.SplitSeq(lines[0], ",") {
-		names = append(names, strings.ToLower(strings.TrimSpace(name)))
+	for name := range strings.SplitSeq(strings.ToLower(text(connection)), ",") {
+		if name = strings.TrimSpace(name); name != "" && name != "keep-alive" && name != "close" && name != "upgrade" {
+			names = append(names, name)
+		}
 	}
 	return names
 }
