@@ -39,6 +39,11 @@ func (s *store) denied(ctx context.Context, name secretName, current *session, t
 	f := &vault.Failure{Op: "read " + name.shown, Reason: vault.Denied, OneName: true}
 	f.Err = fmt.Errorf("status 403: the token%s lacks the capability read on it", described(token))
 	f.Remedy = "add to one of its policies: " + s.policy(current.kv)
+	if remedy := s.settings.dataTwice(current.kv); remedy != "" {
+		f.Err = fmt.Errorf("%w, and KV v2's data/ is in the path twice", f.Err)
+		f.Remedy = remedy
+		return f
+	}
 	info, a, err := s.conn.lookupMount(ctx, current.token)
 	switch {
 	case err != nil:

@@ -1,6 +1,7 @@
 package hashivault
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -105,6 +106,57 @@ func TestVaultHasAnAnswerForEveryAccessToken(t *testing.T) {
 				if got, err := readWithin(t, s, 5*time.Second, accessToken); got != (verdict{Absent: vault.ReasonNotFound}) {
 					t.Errorf("%q: %v, %v", accessToken, got, err)
 				}
+			}
+		})
+	}
+}
+
+// The first mistake with KV v2: its API has data/ between mount and path, and so
+// have policies, but the configuration has not.
+func TestDataInTheConfigurationIsReported(t *testing.T) {
+	v := startVault(t)
+	v.put("alice")
+	v.do("POST", "secret/data/data/alice", fields{"data": fields{"access_token": "alice", "secret_token": "s", "consumer": "alice"}})
+	v.do("POST", "sys/mounts/v1/data", fields{"type": "kv"})
+	wide, exact := v.token(fields{"policies": []string{v.policy("secret/*"), v.policy("v1/*")}}), v.token(nil)
+	const reported = "data/ is looked for twice"
+	for _, test := range []struct {
+		about       string
+		mount, path string
+		kv, token   string
+		read        []string // one after the other
+		want        verdict  // of the last
+		log, err    string   // parts of what is said; empty: nothing
+	}{
+		{"in the path", "secret", "data/kong-auth", "v2", wide, []string{"alice"}, verdict{Absent: vault.ReasonNotFound}, `remedy="set path to \"kong-auth\""`, ""},
+		{"in the path, version not told", "secret", "/data/kong-auth/", "", wide, []string{"alice"}, verdict{Absent: vault.ReasonNotFound}, `remedy="set path to \"kong-auth\""`, ""},
+		{"in the mount", "secret/data", "kong-auth", "v2", wide, []string{"alice"}, verdict{Absent: vault.ReasonNotFound}, `remedy="set mount to \"secret\""`, ""},
+		{"in the mount, version not told", "secret/data", "kong-auth", "", wide, []string{"alice"}, verdict{Absent: vault.ReasonNotFound}, `remedy="set mount to \"secret\""`, ""},
+		{"in the path, by a token that may read only what it should", "secret", "data/kong-auth", "v2", exact, []string{"alice"}, verdict{Failure: "denied"}, "", `twice (set path to "kong-auth")`},
+		{"in the mount, likewise", "secret/data", "kong-auth", "v2", exact, []string{"alice"}, verdict{Failure: "denied"}, "", `twice (set mount to "secret")`},
+		{"a path that is really data", "secret", "data", "v2", wide, []string{"alice", "nobody"}, verdict{Absent: vault.ReasonNotFound}, "", ""},
+		{"a KV v1 engine at such a mount", "v1/data", "data", "", wide, []string{"nobody"}, verdict{Absent: vault.ReasonNotFound}, "", ""},
+		{"a name that begins so", "secret", "database", "v2", wide, []string{"nobody"}, verdict{Absent: vault.ReasonNotFound}, "", ""},
+	} {
+		t.Run(test.about, func(t *testing.T) {
+			log := &journal{}
+			s := openAt(t, v.config(func(c *vault.HCV) { c.Mount, c.Path, c.KV, c.Token = test.mount, test.path, test.kv, test.token }), log)
+			var got verdict
+			var err error
+			for _, name := range test.read {
+				got, err = readWithin(t, s, 5*time.Second, name)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("%v\n%s", err, diff)
+			}
+			if !strings.Contains(log.String(), test.log) || strings.Contains(log.String(), reported) != (test.log != "") {
+				t.Errorf("log %s", log)
+			}
+			if err == nil || !strings.Contains(err.Error(), test.err) {
+				t.Errorf("error %v", err)
+			}
+			if strings.Contains(log.String(), "alice") {
+				t.Errorf("the access token is in the log: %s", log)
 			}
 		})
 	}

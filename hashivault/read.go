@@ -69,6 +69,13 @@ func (s *store) read(ctx context.Context, accessToken string) (*credential.Recor
 func (s *store) settle(a *answer, name secretName, current *session) (*credential.Record, error) {
 	r, err := s.outcome(a, name, current.kv)
 	var f *vault.Failure
+	var absent *vault.Absent
+	switch {
+	case err == nil:
+		s.found.Store(true)
+	case errors.As(err, &absent) && absent.Reason == vault.ReasonNotFound && !s.found.Load():
+		s.suspectPath(current.kv)
+	}
 	if !errors.As(err, &f) {
 		current.recent.Note(name.accessToken, time.Now())
 		s.sessions.prove(current)
@@ -76,6 +83,15 @@ func (s *store) settle(a *answer, name secretName, current *session) (*credentia
 		s.sessions.doubtKV()
 	}
 	return r, err
+}
+
+// suspectPath reports a path that is likely wrong, since Vault can't tell it from
+// one that has no secrets yet.
+func (s *store) suspectPath(kv string) {
+	if remedy := s.settings.dataTwice(kv); remedy != "" {
+		s.sessions.log.Warn("no credential has been found so far, so every request is answered 401: KV v2's data/ is looked for twice",
+			"reason", "data_twice", "path", s.settings.folder(kv), "remedy", remedy)
+	}
 }
 
 // standing asks whether Vault still accepts a session's token.

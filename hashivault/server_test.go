@@ -61,7 +61,9 @@ func TestRefusalsExplainThemselves(t *testing.T) {
 			place + "status 403: the token has no right at all below secret/, or nothing is mounted there " +
 				"(compare mount and namespace with vault secrets list; if they are right, add to one of its policies: " + stanza + ")"},
 		{"mount mistaken for a longer path", v.token(nil), func(c *vault.HCV) { c.Mount = "secret/data" },
-			"read secret/data/data/kong-auth/" + fingerprint("alice") + `: status 403, and the secrets engine is mounted at "secret/", not at secret/data/ (set mount to that, and path to the rest)`},
+			"read secret/data/data/kong-auth/" + fingerprint("alice") + `: status 403: the token (policies default, read-secret-data-kong-auth-; expires in *) lacks the capability read on it, and KV v2's data/ is in the path twice (set mount to "secret")`},
+		{"a longer path otherwise", v.token(nil), func(c *vault.HCV) { c.Mount = "secret/data/old" },
+			"read secret/data/old/data/kong-auth/" + fingerprint("alice") + `: status 403, and the secrets engine is mounted at "secret/", not at secret/data/old/ (set mount to that, and path to the rest)`},
 		{"the other KV version", v.token(nil), func(c *vault.HCV) { c.KV = "v1" },
 			"read secret/kong-auth/" + fingerprint("alice") + ": status 403, and the secrets engine at secret/ is KV v2, read as v1 (set kv to v2; the token needs the policy " + stanza + ")"},
 	} {

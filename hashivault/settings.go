@@ -66,6 +66,22 @@ func (s *settings) below(part, kv string) string {
 	return folder
 }
 
+// dataTwice says what to change where the configuration has the "data" of KV v2's
+// API paths in it, which is added here: records are then looked for below
+// data/data, where there are none. It is empty where nothing points to that.
+func (s *settings) dataTwice(kv string) string {
+	if kv != kv2 {
+		return ""
+	}
+	if rest, ok := strings.CutPrefix(s.path+"/", "data/"); ok {
+		return fmt.Sprintf("set path to %q", strings.Trim(rest, "/"))
+	}
+	if mount, ok := strings.CutSuffix(s.mount, "/data"); ok {
+		return fmt.Sprintf("set mount to %q", mount)
+	}
+	return ""
+}
+
 // checker collects everything that is wrong with a configuration, so that an
 // operator doesn't learn of it one by one.
 type checker struct {

@@ -17,6 +17,7 @@ type store struct {
 	conn     *conn
 	sessions *sessions
 	closed   atomic.Bool
+	found    atomic.Bool // a record, since the store was opened
 }
 
 // Open returns a store for a vault object. It does no network I/O and waits for
