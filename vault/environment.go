@@ -21,6 +21,10 @@ func fromEnvironment(getenv func(string) string) (map[string]Definition, map[str
 		for _, f := range schemaOf(kind) {
 			variable := "KONG_VAULT_" + strings.ToUpper(kind+"_"+f.Name)
 			text := getenv(variable)
+			if f.Name == "base64_decode" && text == "" {
+				variable = "KONG_VAULT_" + strings.ToUpper(kind) + "_DECODE_BASE64" // as Kong documents it
+				text = getenv(variable)
+			}
 			if text == "" {
 				continue
 			}

@@ -28,6 +28,13 @@ func TestObjectsOfTheEnvironment(t *testing.T) {
 		}, hcv(func(c *HCV) {
 			c.Protocol, c.Host, c.Port, c.Mount, c.KV, c.Token, c.Namespace, c.TTL, c.SSLVerify = "https", "vault", 443, "kv", "v2", "hvs.two", "ns", 1.5, false
 		})},
+		{"Kong's own name for base64_decode", []string{"KONG_VAULT_HCV_TOKEN", "hvs.two", "KONG_VAULT_HCV_DECODE_BASE64", "true"},
+			hcv(func(c *HCV) { c.Token, c.Base64Decode = "hvs.two", true })},
+		{"the field's name before Kong's", []string{"KONG_VAULT_HCV_TOKEN", "hvs.two", "KONG_VAULT_HCV_BASE64_DECODE", "false", "KONG_VAULT_HCV_DECODE_BASE64", "true"},
+			hcv(withToken("hvs.two"))},
+		{"the same for azure", []string{
+			"KONG_VAULT_AZURE_VAULT_URI", "https://contoso.vault.azure.net", "KONG_VAULT_AZURE_DECODE_BASE64", "on",
+		}, azure(func(c *Azure) { c.Base64Decode = true })},
 		{"a reference", []string{"KONG_VAULT_HCV_TOKEN", "{vault://env/my-token}", "MY_TOKEN", "hvs.two"}, hcv(withToken("hvs.two"))},
 		{"vault's own variables", []string{
 			"VAULT_ADDR", "https://vault", "VAULT_TOKEN", "hvs.two", "VAULT_CACERT", "/etc/ca.pem", "VAULT_NAMESPACE", "ns",
@@ -75,6 +82,7 @@ func TestEnvironmentThatMakesNoSense(t *testing.T) {
 		{"KONG_VAULT_HCV_PORT", "https", "port: it must be a whole number"},
 		{"KONG_VAULT_HCV_TTL", "NaN", "ttl: it must be a number"},
 		{"KONG_VAULT_HCV_SSL_VERIFY", "maybe", "ssl_verify: it must be true or false"},
+		{"KONG_VAULT_HCV_DECODE_BASE64", "maybe", "base64_decode: it must be true or false"},
 		{"KONG_VAULT_HCV_TOKEN", "{vault://env/none}", "KONG_VAULT_HCV_TOKEN: the environment variable NONE is not set"},
 		{"VAULT_ADDR", "vault:8200", "VAULT_ADDR must be like https://vault.example.com:8200"},
 		{"VAULT_ADDR", "https://user:pw@vault", "VAULT_ADDR must be like"},
