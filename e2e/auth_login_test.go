@@ -121,7 +121,7 @@ func (a *authWorld) agent() (socket string) {
 func TestVaultsOwnVariablesAreBelowKongs(t *testing.T) {
 	a := newAuthWorld(t)
 	p := a.credential(nil)
-	port := portOf(a.vault.Addr).String()
+	port, path := portOf(a.vault.Addr).String(), "KONG_VAULT_HCV_PATH="+a.kv.Path
 	inline := a.settings(object{"token": nil})
 	tests := []struct {
 		name   string
@@ -129,21 +129,21 @@ func TestVaultsOwnVariablesAreBelowKongs(t *testing.T) {
 		env    []string
 		want   int
 	}{
-		{"VAULT_* alone", object{"vault": "hcv"}, []string{"VAULT_ADDR=" + a.vault.Addr, "VAULT_TOKEN=" + a.token}, 200},
+		{"VAULT_* say all but the path", object{"vault": "hcv"}, []string{path, "VAULT_ADDR=" + a.vault.Addr, "VAULT_TOKEN=" + a.token}, 200},
 		{
 			"over TLS", object{"vault": "hcv"},
-			[]string{"VAULT_ADDR=" + a.vault.TLSAddr, "VAULT_TOKEN=" + a.token, "VAULT_CACERT=" + a.file("ca.pem", string(a.vault.CA))}, 200,
+			[]string{path, "VAULT_ADDR=" + a.vault.TLSAddr, "VAULT_TOKEN=" + a.token, "VAULT_CACERT=" + a.file("ca.pem", string(a.vault.CA))}, 200,
 		},
 		{
 			"KONG_VAULT_HCV_* say otherwise", object{"vault": "hcv"},
 			[]string{
-				"VAULT_ADDR=http://127.0.0.1:1", "VAULT_TOKEN=of-another-vault",
+				path, "VAULT_ADDR=http://127.0.0.1:1", "VAULT_TOKEN=of-another-vault",
 				"KONG_VAULT_HCV_HOST=127.0.0.1", "KONG_VAULT_HCV_PORT=" + port, "KONG_VAULT_HCV_TOKEN=" + a.token,
 			}, 200,
 		},
 		{
 			"KONG_VAULT_HCV_* say the address", object{"vault": "hcv"},
-			[]string{"VAULT_ADDR=http://127.0.0.1:1", "VAULT_TOKEN=" + a.token, "KONG_VAULT_HCV_PORT=" + port}, 200,
+			[]string{path, "VAULT_ADDR=http://127.0.0.1:1", "VAULT_TOKEN=" + a.token, "KONG_VAULT_HCV_PORT=" + port}, 200,
 		},
 		{"object inside the plugin's configuration", object{"hcv": inline}, []string{"VAULT_TOKEN=" + a.token}, 500},
 		{

@@ -102,9 +102,9 @@ func TestVaultObjectComesFromTheNodesEnvironment(t *testing.T) {
 	config := w.declare(consumers(), w.guarded("/", object{"vault": "hcv"}))
 	env := []string{
 		"KONG_VAULT_HCV_HOST=127.0.0.1", "KONG_VAULT_HCV_PORT=" + portOf(w.vault.Addr).String(),
-		"KONG_VAULT_HCV_MOUNT=secret", "KONG_VAULT_HCV_KV=v2", "KONG_VAULT_HCV_TOKEN=" + w.token,
+		"KONG_VAULT_HCV_MOUNT=secret", "KONG_VAULT_HCV_PATH=kong-auth", "KONG_VAULT_HCV_KV=v2", "KONG_VAULT_HCV_TOKEN=" + w.token,
 	}
-	named := "KONG_NGINX_MAIN_ENV=KONG_VAULT_HCV_HOST; env KONG_VAULT_HCV_PORT; env KONG_VAULT_HCV_MOUNT; env KONG_VAULT_HCV_KV; env KONG_VAULT_HCV_TOKEN"
+	named := "KONG_NGINX_MAIN_ENV=KONG_VAULT_HCV_HOST; env KONG_VAULT_HCV_PORT; env KONG_VAULT_HCV_MOUNT; env KONG_VAULT_HCV_PATH; env KONG_VAULT_HCV_KV; env KONG_VAULT_HCV_TOKEN"
 	for _, tt := range []struct {
 		name string
 		by   supervisor

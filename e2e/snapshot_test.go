@@ -34,7 +34,7 @@ func newSnapshotted(t *testing.T) *snapshotted {
 	s.newKey()
 	s.g = w.startUnderWatch(w.guarded("/", object{"vault": "hcv"}), []string{
 		"KONG_VAULT_HCV_HOST=127.0.0.1", "KONG_VAULT_HCV_PORT=" + portOf(proxy.URL).String(),
-		"KONG_VAULT_HCV_MOUNT=" + w.kv.Mount, "KONG_VAULT_HCV_KV=v2", "KONG_VAULT_HCV_TOKEN=" + w.token, "KONG_VAULT_HCV_TTL=0.05",
+		"KONG_VAULT_HCV_MOUNT=" + w.kv.Mount, "KONG_VAULT_HCV_PATH=" + w.kv.Path, "KONG_VAULT_HCV_KV=v2", "KONG_VAULT_HCV_TOKEN=" + w.token, "KONG_VAULT_HCV_TTL=0.05",
 		"KONG_VAULT_HCV_SNAPSHOT_FILE=" + s.file, "KONG_VAULT_HCV_SNAPSHOT_KEY_FILE=" + s.key,
 	}, &[]string{w.token, s.doomed.access, s.doomed.secret})
 	w.warm(s.g, append(s.known, s.doomed))

@@ -252,3 +252,42 @@ func TestBothVersionsOfKVAreRead(t *testing.T) {
 		})
 	}
 }
+
+// TestTheTutorialOfKongsOwnPlugin follows what Kong tells users of its vault-auth,
+// with a KV v1 engine of its own, to the letter.
+func TestTheTutorialOfKongsOwnPlugin(t *testing.T) {
+	kv := vaultserver.KV{Mount: "kong-auth", Version: 1}
+	if err := sharedVault.MountKV(t.Context(), kv); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorldOn(t, sharedVault, kv)
+	const consumer = "ce67c25e-2168-4a09-81e5-e06187a2384f"
+	// vault write kong-auth/foo -
+	w.must(w.vault.Put(t.Context(), kv, "foo", object{
+		"access_token": "foo", "secret_token": "supersecretvalue", "created_at": 1550538920, "updated_at": 1550538920,
+		"ttl": 86400, "consumer": object{"id": consumer},
+	}))
+	host, port, _ := strings.Cut(strings.TrimPrefix(w.vault.Addr, "http://"), ":")
+	object := object{"mount": "kong-auth", "protocol": "http", "host": host, "port": json.Number(port), "token": w.token}
+	g := start(t, w.declare(
+		[]map[string]any{{"id": consumer, "username": "bob"}},
+		w.guarded("/", map[string]any{"hcv": object}),
+	))
+	for name, tt := range map[string]struct {
+		path   string
+		header http.Header
+		want   int
+	}{
+		"headers":      {"/", pair{"foo", "supersecretvalue"}.header(), 200},
+		"query":        {"/?access_token=foo&secret_token=supersecretvalue", nil, 200},
+		"wrong secret": {"/", pair{"foo", "supersecret"}.header(), 401},
+	} {
+		a := w.get(g, tt.path, tt.header)
+		if a.Status != tt.want {
+			t.Errorf("%s: %d %s, want %d", name, a.Status, a.Body, tt.want)
+		}
+		if a.Upstream != nil && a.Upstream.Header.Get("X-Consumer-ID") != consumer {
+			t.Errorf("%s: the upstream is told of %v", name, a.Upstream.Header)
+		}
+	}
+}

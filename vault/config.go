@@ -32,7 +32,7 @@ type HCV struct {
 	AuthNamespace     string `json:"auth_namespace" doc:"Namespace of the auth method, or of the token that is given, if it isn't namespace; / is the root namespace."`
 	Mount             string `json:"mount" kong:"default=secret;len_min=1" doc:"Path at which the KV secrets engine is mounted; may hold slashes."`
 	KV                string `json:"kv" kong:"one_of=v1|v2" doc:"Version of the KV secrets engine. Left out, Vault is asked, and v1 is assumed where it won't say."`
-	Path              string `json:"path" kong:"default=kong-auth;len_min=0" doc:"Path inside the mount below which credentials are kept, so that an access token can't name another secret."`
+	Path              string `json:"path" kong:"len_min=0" doc:"Path inside the mount below which credentials are kept. Set it on a mount that holds other secrets, so that an access token can't name one of these. Empty: they are at the top of the mount."`
 	AuthMethod        string `json:"auth_method" kong:"default=token;one_of=token|approle|kubernetes|cert|jwt" doc:"How to log in to Vault."`
 	Token             string `json:"token" kong:"referenceable;encrypted" doc:"Vault token, for the auth method token."`
 	TokenFile         string `json:"token_file" doc:"File that holds the Vault token and is read again when it changes, as Vault Agent writes it. Only on objects that the node defines."`

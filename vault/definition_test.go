@@ -12,27 +12,30 @@ import (
 // running systems: this pins them.
 func TestIdentityIsTheSameForEver(t *testing.T) {
 	tests := map[string]Config{
-		`["hcv","http://127.0.0.1:8200","","secret","kong-auth","","token"]`: inlineHCV(t, nil),
+		`["hcv","http://127.0.0.1:8200","","secret","","","token"]`: inlineHCV(t, nil),
+		`["hcv","http://127.0.0.1:8200","","secret","kong-auth","","token"]`: inlineHCV(t, func(c *HCV) {
+			c.Path = "kong-auth"
+		}),
 		`["hcv","https://[::1]:443","team/a","kv/sub","","v2","approle","approle","4b168d88dc872a7753c2bc35b36a2d4249487af55baf78f247f38cae2fe962da"]`: inlineHCV(t, func(c *HCV) {
 			c.Protocol, c.Host, c.Port, c.Namespace, c.Mount, c.Path, c.KV = "https", "::1", 443, "team/a/", "/kv/sub/", "/", "v2"
 			c.AuthMethod, c.AppRoleRoleID = "approle", "role"
 		}),
-		`["hcv","unix:///run/agent.sock","","secret","kong-auth","","kubernetes","kubernetes","kong"]`: inlineHCV(t, func(c *HCV) {
+		`["hcv","unix:///run/agent.sock","","secret","","","kubernetes","kubernetes","kong"]`: inlineHCV(t, func(c *HCV) {
 			c.UnixSocket, c.AuthMethod, c.KubeRole = "/run/agent.sock", "kubernetes", "kong"
 		}),
-		`["hcv","http://vault:8200","","secret","kong-auth","","cert","cert","kong"]`: inlineHCV(t, func(c *HCV) {
+		`["hcv","http://vault:8200","","secret","","","cert","cert","kong"]`: inlineHCV(t, func(c *HCV) {
 			c.Host, c.AuthMethod, c.CertAuthRoleName = "Vault", "cert", "kong"
 		}),
-		`["hcv","http://127.0.0.1:8200","team/a","secret","kong-auth","","token","in","admin"]`: inlineHCV(t, func(c *HCV) {
+		`["hcv","http://127.0.0.1:8200","team/a","secret","","","token","in","admin"]`: inlineHCV(t, func(c *HCV) {
 			c.Namespace, c.AuthNamespace = "team/a", "/admin/"
 		}),
-		`["hcv","http://127.0.0.1:8200","team/b","secret","kong-auth","","token"]`: inlineHCV(t, func(c *HCV) {
+		`["hcv","http://127.0.0.1:8200","team/b","secret","","","token"]`: inlineHCV(t, func(c *HCV) {
 			c.Namespace, c.AuthNamespace = "team/b", "/team/b"
 		}),
-		`["hcv","http://127.0.0.1:8200/team/vault","","secret","kong-auth","","token"]`: inlineHCV(t, func(c *HCV) {
+		`["hcv","http://127.0.0.1:8200/team/vault","","secret","","","token"]`: inlineHCV(t, func(c *HCV) {
 			c.BasePath = "/team/vault/"
 		}),
-		`["hcv","http://127.0.0.1:8200","","secret","kong-auth","","jwt","jwt","kong"]`: inlineHCV(t, func(c *HCV) {
+		`["hcv","http://127.0.0.1:8200","","secret","","","jwt","jwt","kong"]`: inlineHCV(t, func(c *HCV) {
 			c.AuthMethod, c.JWTRole = "jwt", "kong"
 		}),
 		`["azure","https://contoso.vault.azure.net","kong-auth-","client_secret","contoso.com","ab"]`: inlineAzure(t, func(c *Azure) {

@@ -271,7 +271,7 @@ func TestOutage(t *testing.T) {
 		if unavailable.Object != o.Name() || unavailable.Reason != "sealed" || unavailable.RetryAfter < time.Second {
 			t.Errorf("%+v", unavailable)
 		}
-		want := `vault object "hcv at http://127.0.0.1:8200/secret/kong-auth": read secret/kong-auth/0123456789ab: sealed (unseal Vault)`
+		want := `vault object "hcv at http://127.0.0.1:8200/secret": read secret/kong-auth/0123456789ab: sealed (unseal Vault)`
 		if got := err.Error(); got != want {
 			t.Errorf("error %q, want %q", got, want)
 		}

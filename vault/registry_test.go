@@ -26,7 +26,7 @@ func TestStoresAreOpenedWithWhatTheyNeed(t *testing.T) {
 			config any
 			name   string
 		}{
-			{*hcv.HCV, "hcv at http://127.0.0.1:8200/secret/kong-auth"},
+			{*hcv.HCV, "hcv at http://127.0.0.1:8200/secret"},
 			{*azure.Azure, "azure at https://contoso.vault.azure.net"},
 		} {
 			got := stores.all()[i]

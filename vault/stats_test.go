@@ -14,7 +14,7 @@ import (
 )
 
 // place is the name of every object of inlineHCV.
-const place = "hcv at http://127.0.0.1:8200/secret/kong-auth"
+const place = "hcv at http://127.0.0.1:8200/secret"
 
 func TestStatsTellWhatAStoreHasComeTo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
