@@ -176,6 +176,11 @@ func Cases() []Case {
 	} {
 		get("set_headers: "+s.name, s.head, call("kong.service.request.set_headers", fields(s.fields)))
 	}
+	forget := call("kong.nginx.set_ctx", &pb.KV{K: "cached_request_headers"})
+	replaced := call("kong.service.request.set_headers", fields(map[string]any{"X-Set": "1", "Connection": "X-Other"}))
+	get("Connection is replaced, and the headers that Kong has kept are forgotten", "Connection: X-Set, X-Other\r\nX-Other: 1\r\n", replaced, forget)
+	add(Case{Name: "the same for an upgrade", Request: request("GET", "/r/ws", "Connection: Upgrade, X-Set\r\nUpgrade: websocket\r\n", ""),
+		Script: Script{Calls: []Call{call("kong.service.request.set_headers", fields(map[string]any{"X-Set": "1", "Connection": "Upgrade"})), forget}}})
 	get("hop-by-hop headers", "Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nProxy-Connection: a\r\nTE: trailers\r\nTrailer: X-T\r\nProxy-Authenticate: a\r\nProxy-Authorization: b\r\n")
 	get("clear_header", "X-Set: a\r\n", call("kong.service.request.clear_header", &pb.String{V: "X-Set"}))
 	for _, q := range []string{"", "a=1", "a=%20+%zz&b", "a=caf%C3%A9", "a=b c", "a=caf\xe9", "?a", "a=\x01\t\r\n\x7f#\"<>%"} {
