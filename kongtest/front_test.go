@@ -171,11 +171,22 @@ consumers: [{id: ` + anna.ID + `, username: anna}]
 		if a = get(t, g, "/x", "X-User", "anna"); a.Status != 403 {
 			t.Errorf("%d without the database", a.Status)
 		}
+		wantStatus(t, g, `"database":{"reachable":false}`)
 		g.SetDatabaseDown(false)
+		wantStatus(t, g, `"database":{"reachable":true}`)
 	}
 	// one header that isn't UTF-8 spoils get_headers for go-pdk, as on Kong
 	if a := get(t, g, "/x", "X-User", "anna", "X-Foo", "caf\xe9"); a.Status != 500 || !strings.Contains(a.Body, "UTF-8") {
 		t.Errorf("%d %s", a.Status, a.Body)
+	}
+}
+
+func wantStatus(t *testing.T, g *Gateway, want string) {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	g.StatusAPI().ServeHTTP(rec, httptest.NewRequest("GET", "/status", nil))
+	if rec.Code != 200 || rec.Header().Get("Server") != serverName || !strings.Contains(rec.Body.String(), want) {
+		t.Errorf("GET /status: %d %v %s, want %s", rec.Code, rec.Header(), rec.Body, want)
 	}
 }
 
