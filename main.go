@@ -19,6 +19,7 @@ import (
 
 	"kong-vault-auth/azurevault"
 	"kong-vault-auth/hashivault"
+	"kong-vault-auth/kongstatus"
 	"kong-vault-auth/metrics"
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/securefile"
@@ -77,6 +78,10 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	if err != nil {
 		return fmt.Errorf("VAULT_AUTH_METRICS_LISTEN: %w", err)
 	}
+	kong, err := kongstatus.New(os.Getenv("VAULT_AUTH_KONG_STATUS"))
+	if err != nil {
+		return fmt.Errorf("VAULT_AUTH_KONG_STATUS: %w", err)
+	}
 	if err := c.Inherit(); err != nil {
 		return err
 	}
@@ -97,6 +102,7 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	)
 	defer objects.Close()
 	plugin := vaultauth.New(version, objects, slog.New(log))
+	plugin.UseStatus(ctx, kong)
 	defer metrics.Start(ctx, metricsAddress, metrics.Handler(metrics.Source{
 		Version: version,
 		Plugin:  plugin.Stats,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -14,10 +13,8 @@ import (
 
 // How long what Kong says about a consumer is believed.
 const (
-	consumerFresh = 10 * time.Second // then it is read again behind the next answer
-	consumerIdle  = time.Minute      // then it is read again before the next answer
-	consumerGone  = time.Second      // how long a consumer is remembered as gone
-	databaseDown  = 10 * time.Second // how long Kong's database is taken to be down
+	consumerFresh = 10 * time.Second // then the next request reads it again
+	consumerGone  = time.Second      // likewise, for one that doesn't exist
 	maxConsumers  = 100_000
 )
 
@@ -29,7 +26,7 @@ const DefaultConsumerResurrectTTL = time.Hour
 var errConsumerGone = errors.New("the consumer does not exist")
 
 // errDatabase says that Kong could not tell.
-var errDatabase = errors.New("whether the consumer exists can't be told: Kong's database may be down, or has no other consumer to tell by")
+var errDatabase = errors.New("whether the consumer exists can't be told")
 
 // reference names a consumer as a credential record does. Usernames are only
 // unique within a workspace.
@@ -77,178 +74,214 @@ func newConsumer(reply []byte) (*consumer, error) {
 // consumers remembers Kong's consumers, since every kong.client.load_consumer
 // reads Kong's database. It outlives instances and is safe for concurrent use.
 //
-// Kong answers "not found" and "database error" alike, with nothing. So an
-// empty answer means that a consumer is gone only when another one, the
-// witness, is still found in the same event.
+//	          found                     after 10 s: read again
+//	unknown ─────────▶ known: answered ─────────────────────┐
+//	 │    ▲            from memory ◀────────────────────────┤ found, or nobody can tell
+//	 │    │ after 1 s                                       │ (within resurrectTTL,
+//	 │    │                                                 │ after that: 503)
+//	 └──▶ gone: 401 ◀───────────────────────────────────────┘ gone
+//
+// An unknown one about which nobody can tell is 503, and stays unknown.
+// What an empty answer means is decided in gone, and when known consumers
+// aren't read again although it is time, by databaseState.
 type consumers struct {
 	known        *otter.Cache[reference, *knownConsumer]
+	database     *databaseState
 	resurrectTTL time.Duration
-	now          func() time.Time
+	now          func() instant
 	log          *slog.Logger
-	downUntil    atomic.Int64 // Unix nanoseconds
 
-	mu      sync.Mutex        // guards witness
-	witness [2]*knownConsumer // the two found last, so that one of them is another
+	mu       sync.Mutex // guards the rest, and the replacing of what is known
+	anyFound bool
+	controls map[string][2]*knownConsumer // by workspace: the two found last, so that one of them is another
 }
 
-// knownConsumer is what is remembered of one consumer.
+// knownConsumer is what is known of one consumer. It is immutable.
 type knownConsumer struct {
-	ref     reference
-	found   atomic.Pointer[consumer] // nil: gone
-	read    atomic.Int64             // when Kong last said so, Unix nanoseconds
-	reading atomic.Bool
+	ref      reference
+	consumer *consumer // nil: gone
+	found    instant   // when the read began that has last found it
+	read     instant   // when the last read began
+}
+
+// asker is a pluginserver.Event as far as it is needed here.
+type asker interface {
+	Ask(method string, arg []byte)
+	Answer() ([]byte, error)
 }
 
 func newConsumers(resurrectTTL time.Duration, log *slog.Logger) *consumers {
+	now := systemClock()
 	return &consumers{
 		known:        otter.Must(&otter.Options[reference, *knownConsumer]{MaximumSize: maxConsumers}),
-		resurrectTTL: resurrectTTL, now: time.Now, log: log,
+		database:     newDatabaseState(now, log),
+		resurrectTTL: resurrectTTL, now: now, log: log,
+		controls: map[string][2]*knownConsumer{},
 	}
 }
 
 // find returns a consumer, from memory where it can. It fails with
 // errConsumerGone or errDatabase, or with what kept Kong from answering.
-func (cs *consumers) find(e *pluginserver.Event, ref reference) (*consumer, error) {
+func (cs *consumers) find(e asker, ref reference) (*consumer, error) {
 	k, ok := cs.known.GetIfPresent(ref)
-	if !ok {
-		return cs.load(e, &knownConsumer{ref: ref})
+	now := cs.now()
+	if ok && k.fresh(now) {
+		return cs.remembered(k, now)
 	}
-	found, age := k.found.Load(), cs.age(k)
+	if !ok || k.consumer == nil {
+		if cs.database.isDown() {
+			return cs.undecided(ref, nil, now, errUnreachable)
+		}
+		return cs.load(e, ref, nil)
+	}
+	end, may := cs.database.beginReread()
+	if !may {
+		return cs.remembered(k, now)
+	}
+	defer end()
+	if latest, ok := cs.known.GetIfPresent(ref); ok && latest.fresh(now) { // another request has just read it
+		return cs.remembered(latest, now)
+	}
+	return cs.load(e, ref, k)
+}
+
+func (k *knownConsumer) fresh(now instant) bool {
+	age := now.since(k.read)
+	if k.consumer == nil {
+		return age < consumerGone
+	}
+	return age < consumerFresh
+}
+
+// remembered is the answer from memory.
+func (cs *consumers) remembered(k *knownConsumer, now instant) (*consumer, error) {
 	switch {
-	case found == nil && age < consumerGone:
+	case k.consumer == nil:
 		return nil, errConsumerGone
-	case found == nil || age >= consumerIdle && !cs.down():
-		return cs.load(e, k)
-	case age >= cs.resurrectTTL:
+	case now.since(k.found) >= cs.resurrectTTL:
 		return nil, errDatabase
-	case age >= consumerFresh && k.reading.CompareAndSwap(false, true):
-		cs.refresh(e, k)
 	}
-	return found, nil
+	return k.consumer, nil
 }
 
-func (cs *consumers) age(k *knownConsumer) time.Duration {
-	return time.Duration(cs.now().UnixNano() - k.read.Load())
+// load reads a consumer. k is the one that was found before, nil for none.
+func (cs *consumers) load(e asker, ref reference, k *knownConsumer) (*consumer, error) {
+	began := cs.now()
+	c, err := cs.ask(e, ref)
+	if err != nil {
+		return nil, err
+	}
+	slow := cs.database.wasRead(cs.now().mono-began.mono, c != nil)
+	if c != nil {
+		cs.keep(&knownConsumer{ref, c, began, began})
+		return c, nil
+	}
+	gone, why := false, errSlow
+	if !slow {
+		if gone, why, err = cs.gone(e, ref, k, began); err != nil {
+			return nil, err
+		}
+	}
+	if !gone {
+		return cs.undecided(ref, k, began, why)
+	}
+	cs.log.Error("the record of a credential names a consumer that does not exist in Kong, or no longer, requests are answered 401", "reason", "consumer_gone", ref.attr())
+	cs.keep(&knownConsumer{ref: ref, read: began})
+	return nil, errConsumerGone
 }
 
-func (cs *consumers) down() bool { return cs.now().UnixNano() < cs.downUntil.Load() }
-
-// load asks Kong for a consumer, and for a witness in the same write, and
-// waits.
-func (cs *consumers) load(e *pluginserver.Event, k *knownConsumer) (*consumer, error) {
-	e.Ask(methodLoadConsumer, k.ref.arg())
-	witness := cs.witnessFor(k)
-	if witness != nil {
-		e.Ask(methodLoadConsumer, witness.ref.arg())
-	}
+// ask has Kong read a consumer; nil is its empty answer.
+func (cs *consumers) ask(e asker, ref reference) (*consumer, error) {
+	e.Ask(methodLoadConsumer, ref.arg())
 	reply, err := e.Answer()
 	if err != nil {
 		return nil, err
 	}
-	var second []byte
-	if witness != nil {
-		if second, err = e.Answer(); err != nil {
-			return nil, err
-		}
-	}
-	return cs.heard(k, reply, witness, second)
+	return newConsumer(reply)
 }
 
-// refresh has a consumer read again when this request has gone on.
-func (cs *consumers) refresh(e *pluginserver.Event, k *knownConsumer) {
-	witness := cs.witnessFor(k)
-	var first []byte
-	e.AskLater(methodLoadConsumer, k.ref.arg(), func(reply []byte) {
-		if witness == nil {
-			cs.refreshed(k, reply, nil, nil)
-			return
-		}
-		first = reply
-	})
-	if witness != nil {
-		e.AskLater(methodLoadConsumer, witness.ref.arg(), func(reply []byte) {
-			cs.refreshed(k, first, witness, reply)
-		})
+// gone decides what an empty answer means, since Kong answers "not found" and
+// "database error" alike: the consumer is gone if Kong's Status API says that
+// the database can be reached. Where it can't be asked, another consumer of the
+// same workspace that is found now, the control, tells as much. As long as
+// Kong has found nobody at all, a wrong name is likelier than an outage.
+//
+// If it isn't gone, why says what Kong's database is thought to have.
+func (cs *consumers) gone(e asker, ref reference, k *knownConsumer, began instant) (gone bool, why, err error) {
+	since := began
+	if k == nil { // nobody loses by an answer from before the read
+		since.mono -= statusFresh
 	}
+	reachable, why := cs.database.reachable(since.mono)
+	if why == nil || errors.Is(why, errUnreachable) {
+		return reachable, why, nil
+	}
+	control, anyFound := cs.controlFor(ref, k)
+	if !anyFound {
+		return true, nil, nil
+	}
+	if control == nil {
+		return false, why, nil
+	}
+	began = cs.now()
+	c, err := cs.ask(e, control.ref)
+	if err != nil || c == nil {
+		return false, why, err
+	}
+	cs.keep(&knownConsumer{control.ref, c, began, began})
+	return true, nil, nil
 }
 
-func (cs *consumers) refreshed(k *knownConsumer, reply []byte, witness *knownConsumer, second []byte) {
-	defer k.reading.Store(false)
-	// What can't be told now is told to the request that asks next.
-	_, _ = cs.heard(k, reply, witness, second)
+// undecided honours a known consumer although Kong doesn't say that it is still
+// there.
+func (cs *consumers) undecided(ref reference, k *knownConsumer, began instant, why error) (*consumer, error) {
+	cs.log.Error("Kong could not say whether a consumer exists, known ones are honoured meanwhile", "reason", "consumer_unknown", ref.attr(), "err", why)
+	if k == nil {
+		return nil, errDatabase
+	}
+	k = cs.keep(&knownConsumer{ref, k.consumer, k.found, began})
+	return cs.remembered(k, cs.now())
 }
 
-// heard takes Kong's answers about a consumer and its witness.
-func (cs *consumers) heard(k *knownConsumer, reply []byte, witness *knownConsumer, second []byte) (*consumer, error) {
-	seen := false
-	if witness != nil {
-		c, err := newConsumer(second)
-		if err != nil {
-			return nil, err
-		}
-		if seen = c != nil; seen {
-			cs.keep(witness, c)
-		}
+// keep replaces what was known, unless another request has a more recent
+// answer. It returns what is known now.
+func (cs *consumers) keep(k *knownConsumer) *knownConsumer {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if current, ok := cs.known.GetIfPresent(k.ref); ok && current.read.mono > k.read.mono {
+		return current
 	}
-	c, err := newConsumer(reply)
-	switch {
-	case err != nil:
-		return nil, err
-	case c != nil:
-		cs.keep(k, c)
-		return c, nil
-	case seen:
-		cs.log.Warn("the consumer of a credential does not exist in Kong, requests are answered 401", "reason", "consumer_gone", k.ref.attr())
-		cs.keep(k, nil)
-		return nil, errConsumerGone
-	}
-	return cs.unknown(k)
-}
-
-// unknown is what to make of a consumer about which Kong says nothing.
-func (cs *consumers) unknown(k *knownConsumer) (*consumer, error) {
-	cs.downUntil.Store(cs.now().Add(databaseDown).UnixNano())
-	cs.log.Error("Kong could not say whether a consumer exists, known ones are honoured meanwhile: check Kong's database, or whether the record names the right consumer", "reason", "consumer_unknown", k.ref.attr())
-	if c := k.found.Load(); c != nil && cs.age(k) < cs.resurrectTTL {
-		return c, nil
-	}
-	return nil, errDatabase
-}
-
-// keep remembers what Kong has said: a consumer, or nil for gone.
-func (cs *consumers) keep(k *knownConsumer, c *consumer) {
-	k.found.Store(c)
-	k.read.Store(cs.now().UnixNano())
-	k.reading.Store(false)
 	cs.known.Set(k.ref, k)
-	cs.downUntil.Store(0)
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
+	controls := cs.controls[k.ref.workspace]
 	switch {
-	case c == nil:
-		for i, w := range cs.witness {
-			if w != nil && w.ref == k.ref {
-				cs.witness[i] = nil
+	case k.consumer == nil:
+		for i, c := range controls {
+			if c != nil && c.ref == k.ref {
+				controls[i] = nil
 			}
 		}
-	case cs.witness[0] == nil || cs.witness[0].ref != k.ref:
-		cs.witness[0], cs.witness[1] = k, cs.witness[0]
+	case controls[0] == nil || controls[0].ref == k.ref:
+		controls[0] = k
+	default:
+		controls[0], controls[1] = k, controls[0]
 	}
+	cs.controls[k.ref.workspace] = controls
+	cs.anyFound = cs.anyFound || k.consumer != nil
+	return k
 }
 
-// witnessFor returns another consumer that was found lately, nil if there is
-// none.
-func (cs *consumers) witnessFor(k *knownConsumer) *knownConsumer {
+// controlFor returns another consumer of the workspace that was found not too
+// long ago, nil if there is none, and whether anybody has ever been found.
+func (cs *consumers) controlFor(ref reference, k *knownConsumer) (control *knownConsumer, anyFound bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	for _, w := range cs.witness {
-		if w != nil && w.ref != k.ref && cs.age(w) < cs.resurrectTTL {
-			if c, mine := w.found.Load(), k.found.Load(); c != nil && (mine == nil || c.id != mine.id) {
-				return w
-			}
+	for _, c := range cs.controls[ref.workspace] {
+		another := c != nil && c.ref != ref && (k == nil || c.consumer.id != k.consumer.id)
+		if another && cs.now().since(c.found) < cs.resurrectTTL {
+			return c, true
 		}
 	}
-	return nil
+	return nil, cs.anyFound
 }
 
 const methodLoadConsumer = "kong.client.load_consumer"

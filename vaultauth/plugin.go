@@ -1,8 +1,10 @@
 package vaultauth
 
 import (
+	"context"
 	"log/slog"
 
+	"kong-vault-auth/kongstatus"
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/vault"
 )
@@ -34,6 +36,16 @@ func newPlugin(version string, log *slog.Logger, open openFunc) *Plugin {
 	p := &Plugin{open: open, log: log, consumers: newConsumers(DefaultConsumerResurrectTTL, log), requests: newRequests()}
 	p.Plugin = pluginserver.Plugin{Version: version, Priority: Priority, Config: (*Config)(nil), Start: p.start, Faulted: p.requests.fault}
 	return p
+}
+
+// UseStatus has Kong's Status API asked, in the background until ctx ends, when
+// it takes that to tell a consumer that is gone from a database that is down. It
+// must be called before the plugin is served; without it, and with a nil
+// client, another consumer that is still found has to tell.
+func (p *Plugin) UseStatus(ctx context.Context, kong *kongstatus.Client) {
+	if kong != nil {
+		p.consumers.database.useStatus(ctx, kong.Ask)
+	}
 }
 
 // openFunc is vault.Registry.Open.

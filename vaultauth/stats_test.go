@@ -44,6 +44,8 @@ func TestEveryAnswerIsCounted(t *testing.T) {
 		many.Header = append(many.Header, kongtest.Header{Name: fmt.Sprint("X-", i), Value: "v"})
 	}
 	orphan := get("/", "access_token: orphan", "secret_token: s3cret")
+	outage := get("/", "access_token: orphan", "secret_token: s3cret")
+	outage.Consumers = kongtest.ConsumerList{}
 
 	for name, tc := range map[string]struct {
 		config   string
@@ -57,7 +59,8 @@ func TestEveryAnswerIsCounted(t *testing.T) {
 		"another plugin":          {`{"anonymous": "guest"}`, known, []*kongtest.Request{another}, []Answered{{"other_plugin", "", 1}}},
 		"too many headers":        {"{}", known, []*kongtest.Request{many}, []Answered{{"431", "", 1}}},
 		"no consumer":             {"{}", known, []*kongtest.Request{alice, orphan}, []Answered{{"401", "consumer_gone", 1}, {"ok", "", 1}}},
-		"no consumer to tell by":  {"{}", known, []*kongtest.Request{orphan}, []Answered{{"503", "database", 1}}},
+		"no consumer, ever":       {"{}", known, []*kongtest.Request{orphan}, []Answered{{"401", "consumer_gone", 1}}},
+		"no database":             {"{}", known, []*kongtest.Request{alice, outage}, []Answered{{"503", "database", 1}, {"ok", "", 1}}},
 		"a panic":                 {"{}", buggy{}, []*kongtest.Request{alice, alice}, []Answered{{"500", "panic", 2}}},
 		"a configuration, thrice": {`{"max_body_bytes": 0}`, known, []*kongtest.Request{alice, alice, get("/")}, []Answered{{"500", "config", 3}}},
 	} {

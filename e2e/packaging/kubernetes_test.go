@@ -3,6 +3,7 @@ package packaging
 import (
 	"path"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -42,9 +43,23 @@ func TestPodRunsThePluginServerBesideKong(t *testing.T) {
 	if !slices.ContainsFunc(kong.VolumeMounts, func(v core.VolumeMount) bool { return cmp.Equal(v, want) }) {
 		t.Errorf("Kong has volumes %+v", kong.VolumeMounts)
 	}
+	listen, asked := env(kong, "KONG_STATUS_LISTEN"), env(server, "VAULT_AUTH_KONG_STATUS")
+	if _, port, _ := strings.Cut(listen, ":"); asked != "http://127.0.0.1:"+port {
+		t.Errorf("Kong's Status API listens on %q, and the plugin server asks %q", listen, asked)
+	}
 	for _, e := range kong.Env {
 		if _, again := parseDockerfile(t).env[e.Name]; again {
 			t.Errorf("%s is in the image and in the pod", e.Name)
 		}
 	}
+}
+
+// env is the value of a variable in a container's environment.
+func env(c core.Container, name string) string {
+	for _, e := range c.Env {
+		if e.Name == name {
+			return e.Value
+		}
+	}
+	return ""
 }

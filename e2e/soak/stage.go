@@ -68,7 +68,7 @@ func set(ctx context.Context, plugin string, open func(context.Context, func(str
 	}
 	s.gateway, err = kongtest.Run(ctx, kongtest.Options{
 		Config: config, Plugins: []string{plugin}, MaxRetries: -1, Prefix: s.path("kong"),
-		MainEnv:    strings.Join(append(s.environ(), "VAULT_AUTH_VAULTS_FILE="+vaults), "; env "),
+		MainEnv:    strings.Join(append(s.environ(), "VAULT_AUTH_VAULTS_FILE="+vaults, "VAULT_AUTH_KONG_STATUS=off"), "; env "),
 		TrustedIPs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		ErrorLog: func(l kongtest.LogLine) {
 			fmt.Fprintf(log, "%s [%s] %s\n", time.Now().Format(time.StampMilli), l.Level, l.Text)

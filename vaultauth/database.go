@@ -1,0 +1,275 @@
+package vaultauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"kong-vault-auth/kongstatus"
+)
+
+const (
+	// slowRead is when reading a consumer has taken so long that it rather
+	// failed: a database that hangs costs pg_timeout, 5 s unless kong.conf says
+	// otherwise.
+	slowRead = time.Second
+	// After a slow read, known consumers aren't read for this long, which
+	// doubles with every further one. It is longer than statusTimeout, so that
+	// the Status API's answer comes first.
+	minPause, maxPause = 8 * time.Second, 30 * time.Second
+
+	// patience is how long a request waits for what another one, or the Status
+	// API, is about to find out.
+	patience = 250 * time.Millisecond
+
+	statusFresh   = 2 * time.Second  // how long the Status API's answer is believed where no known consumer depends on it
+	statusTimeout = 7 * time.Second  // more than pg_timeout, for which a Status API waits whose database hangs
+	statusPause   = 10 * time.Second // between two tries while the Status API can't be asked
+	minPoll       = time.Second      // between two questions while the database is down; doubles up to databaseDown
+
+	// databaseDown is when clients are told to come back while Kong's database
+	// is down.
+	databaseDown = 5 * time.Second
+)
+
+// Why an empty answer isn't taken for a consumer that is gone.
+var (
+	errSlow        = errors.New("reading Kong's database takes too long")
+	errUnreachable = errors.New("the Status API says that Kong can't reach its database")
+	errNoStatus    = errors.New("the Status API of Kong is not asked (VAULT_AUTH_KONG_STATUS=off), and no other known consumer of the workspace is found")
+	errLate        = errors.New("the Status API of Kong takes too long")
+)
+
+// statusFunc is kongstatus.Client.Ask.
+type statusFunc func(context.Context) (kongstatus.Status, error)
+
+// databaseState is what is known of Kong's database: whether Kong's Status API says
+// that it can be reached, and whether reads of it have been slow. Kong holds a
+// request back until all calls of its event have ended, so a read of a database
+// that hangs costs a request 5 s. Hence consumers that are known are read again
+// by one request at a time, and by none
+//
+//   - while the Status API says that the database is down. It is asked when an
+//     empty answer needs it, and from then on until the database is back;
+//   - in a pause after a slow read, which grows;
+//   - while another request's read is on its way to being slow.
+type databaseState struct {
+	status statusFunc // nil: Kong's Status API is not to be asked
+	ctx    context.Context
+	now    func() instant
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	pause   time.Duration // the latest; 0 after a read that was quick
+	until   time.Duration // the mono at which it ends
+	reread  *pending      // of a known consumer; nil: none is under way
+	asking  *pending      // the Status API; nil: it isn't being asked
+	asked   time.Duration // the mono at which the question of answer was asked
+	answer  error         // nil: reachable; errUnreachable, or why it couldn't be asked
+	poll    time.Duration // until the next question while the database is down
+	version string        // Kong's, that was checked last
+}
+
+// pending is something that a request waits for.
+type pending struct {
+	began time.Duration // mono
+	done  chan struct{} // closed at its end
+}
+
+func newDatabaseState(now func() instant, log *slog.Logger) *databaseState {
+	return &databaseState{ctx: context.Background(), now: now, log: log, answer: errNoStatus}
+}
+
+// useStatus has the Status API asked until ctx ends, once at the beginning for
+// Kong's version. It must come before the first request.
+func (db *databaseState) useStatus(ctx context.Context, status statusFunc) {
+	db.ctx, db.status, db.asked = ctx, status, -time.Hour
+	go db.learnVersion()
+}
+
+// isDown reports whether the Status API says that the database can't be reached.
+func (db *databaseState) isDown() bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return errors.Is(db.answer, errUnreachable)
+}
+
+// beginReread reports whether a request may read a known consumer again; if so,
+// it must call end afterwards. It waits while another request reads, as long as
+// that isn't slow.
+func (db *databaseState) beginReread() (end func(), may bool) {
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for late := false; ; {
+		other, end := db.tryReread()
+		switch {
+		case end != nil:
+			return end, true
+		case other == nil:
+			return nil, false
+		case late: // the others are quick, but too many for one at a time
+			return func() {}, true
+		}
+		select {
+		case <-other.done:
+		case <-limit.C:
+			late = true
+		}
+	}
+}
+
+// tryReread begins a read, or returns the other one to wait for, or neither if
+// nobody should read now.
+func (db *databaseState) tryReread() (other *pending, end func()) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	now := db.now().mono
+	switch {
+	case errors.Is(db.answer, errUnreachable) || now < db.until:
+		return nil, nil
+	case db.reread == nil:
+		db.reread = &pending{now, make(chan struct{})}
+		return nil, db.endReread
+	case now-db.reread.began >= patience:
+		return nil, nil
+	}
+	return db.reread, nil
+}
+
+func (db *databaseState) endReread() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	close(db.reread.done)
+	db.reread = nil
+}
+
+// wasRead takes how long a read has taken, and reports whether that was slow.
+func (db *databaseState) wasRead(took time.Duration, found bool) (slow bool) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	now := db.now().mono
+	switch slow = took >= slowRead; {
+	case slow && now >= db.until:
+		db.pause = min(max(2*db.pause, minPause), maxPause)
+		db.until = now + db.pause
+		db.ask(now)
+	case !slow && found:
+		db.pause, db.until = 0, 0
+	}
+	return slow
+}
+
+// reachable reports whether the database can be reached, by an answer of the
+// Status API that was asked for at since or later. It asks where there is none
+// yet, and waits for up to patience. why is nil if it can, errUnreachable if it
+// can't, and otherwise the reason why nobody knows.
+func (db *databaseState) reachable(since time.Duration) (ok bool, why error) {
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for {
+		question, why := db.latest(since)
+		if question == nil {
+			return why == nil, why
+		}
+		select {
+		case <-question.done:
+		case <-limit.C:
+			return false, errLate
+		}
+	}
+}
+
+// latest is the Status API's answer if it was asked for at since or later, or the
+// question to wait for.
+func (db *databaseState) latest(since time.Duration) (question *pending, why error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	now := db.now().mono
+	known := db.answer == nil || errors.Is(db.answer, errUnreachable)
+	switch {
+	case db.status == nil, known && db.asked >= since:
+		return nil, db.answer
+	case db.asking == nil && !known && now-db.asked < statusPause:
+		return nil, db.answer
+	case db.asking != nil && now-db.asking.began >= patience:
+		return nil, errLate
+	}
+	db.ask(now)
+	return db.asking, nil
+}
+
+// ask begins to ask the Status API, unless that is being done. The caller holds
+// mu.
+func (db *databaseState) ask(now time.Duration) {
+	if db.asking == nil && db.status != nil {
+		db.asking = &pending{now, make(chan struct{})}
+		go db.askStatus()
+	}
+}
+
+// askStatus asks, and goes on asking for as long as the database is down.
+func (db *databaseState) askStatus() {
+	ctx, cancel := context.WithTimeout(db.ctx, statusTimeout)
+	defer cancel()
+	s, err := db.status(ctx)
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	wasDown := errors.Is(db.answer, errUnreachable)
+	db.asked = db.asking.began
+	close(db.asking.done)
+	db.asking = nil
+	switch {
+	case err != nil:
+		db.answer = fmt.Errorf("the Status API of Kong, which tells a consumer that is gone from a database that is down, can't be asked (see VAULT_AUTH_KONG_STATUS): %w", err)
+	case !s.DatabaseReachable:
+		db.answer = errUnreachable
+		db.poll = min(max(2*db.poll, minPoll), databaseDown)
+		time.AfterFunc(db.poll, func() {
+			db.mu.Lock()
+			defer db.mu.Unlock()
+			db.ask(db.now().mono)
+		})
+	default:
+		db.answer = nil
+	}
+	if wasDown && !errors.Is(db.answer, errUnreachable) {
+		db.poll, db.until = 0, 0
+		db.log.Warn("Kong's database is no longer reported as down, consumers are read again")
+	}
+	db.check(s.Version)
+}
+
+// learnVersion asks the Status API until it has answered once: a plugin server
+// may start before Kong does.
+func (db *databaseState) learnVersion() {
+	for pause := minPoll; ; pause = min(2*pause, time.Minute) {
+		ctx, cancel := context.WithTimeout(db.ctx, statusTimeout)
+		s, err := db.status(ctx)
+		cancel()
+		if err == nil {
+			db.mu.Lock()
+			defer db.mu.Unlock()
+			db.check(s.Version)
+			return
+		}
+		select {
+		case <-db.ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// check reports a Kong that is too old. The caller holds mu.
+func (db *databaseState) check(version string) {
+	if version == "" || version == db.version {
+		return
+	}
+	db.version = version
+	if (kongstatus.Status{Version: version}).OlderThan(3, 8) {
+		db.log.Error("this Kong lets requests through unauthenticated when its plugin server fails or is too late: upgrade to Kong 3.8 or newer", "reason", "kong_version", "kong", version)
+	}
+}
