@@ -22,8 +22,7 @@ import (
 	"kong-vault-auth/kongtest"
 )
 
-// Kong is a Kong that runs, without a database unless its environment says
-// otherwise. Its methods are not for concurrent use.
+// Kong is a Kong that runs. Its methods are not for concurrent use.
 type Kong struct {
 	program, prefix         string
 	env                     []string
@@ -40,6 +39,9 @@ type Options struct {
 	// Servers are its plugin servers. One without a start command is somebody
 	// else's to run.
 	Servers []kongtest.PluginServer
+	// Database is the address of a PostgreSQL that has an empty database kong of
+	// a user kong without a password. Without one there is no database.
+	Database string
 	// Env are further settings, such as KONG_NGINX_WORKER_PROCESSES=2. The
 	// last one of a name counts.
 	Env []string
@@ -86,7 +88,19 @@ func Start(o Options) (*Kong, error) {
 	if servers != "" {
 		k.env = append(k.env, "KONG_PLUGINSERVER_NAMES="+servers[1:])
 	}
+	if o.Database != "" {
+		host, port, err := net.SplitHostPort(o.Database)
+		if err != nil {
+			return nil, err
+		}
+		k.env = append(k.env, "KONG_DATABASE=postgres", "KONG_PG_HOST="+host, "KONG_PG_PORT="+port, "KONG_PG_USER=kong", "KONG_PG_DATABASE=kong")
+	}
 	k.env = append(k.env, o.Env...)
+	if o.Database != "" {
+		if err := k.Command("migrations", "bootstrap"); err != nil {
+			return nil, err
+		}
+	}
 	return k, k.Command("start")
 }
 
@@ -111,6 +125,9 @@ func (k *Kong) H2Addr() string { return k.h2 }
 
 // StatusURL is where the Status API listens.
 func (k *Kong) StatusURL() string { return "http://" + k.state }
+
+// AdminURL is where the Admin API listens.
+func (k *Kong) AdminURL() string { return "http://" + k.admin }
 
 // Prefix is the prefix folder.
 func (k *Kong) Prefix() string { return k.prefix }
