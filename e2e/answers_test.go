@@ -298,11 +298,12 @@ func TestVersionWithAnEndIsRefusedFromThenOn(t *testing.T) {
 			t.Parallel()
 			vault := ownVault(t)
 			w := newWorldOn(t, vault, kongAuth)
+			// First, since a genuine Kong needs longer than that to start.
+			g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"ttl": 3600})}))
 			ending, lasting := newPair(), w.credential(nil)
 			_, err := vault.Write(t.Context(), "secret/metadata/kong-auth/"+ending.access, object{"delete_version_after": "3s"})
 			w.must(err)
 			w.put(ending, nil)
-			g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"ttl": 3600})}))
 			for _, p := range []pair{ending, lasting} {
 				if a := w.ask(g, p); a.Status != 200 {
 					t.Fatalf("before: %d %s", a.Status, a.Body)

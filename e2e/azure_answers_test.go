@@ -223,8 +223,11 @@ func TestSecretsThatAreNoCredentialsAreAnswered401(t *testing.T) {
 			}
 		})
 	}
-	if log := g.Log(); strings.Contains(log, "[error]") || strings.Contains(log, "[warn]") {
-		t.Errorf("the log:\n%s", log)
+	for line := range strings.Lines(g.Log()) {
+		// Kong says so of each plugin server that it doesn't start.
+		if !strings.Contains(line, "assuming external process management") && (strings.Contains(line, "[error]") || strings.Contains(line, "[warn]")) {
+			t.Errorf("the log: %s", line)
+		}
 	}
 
 	unusable := newPair()
@@ -242,7 +245,7 @@ func TestAnyAccessTokenHasASecretsName(t *testing.T) {
 	a := newAzure(t)
 	g := a.guard(thePlugin, byClientSecret(nil))
 	for _, token := range []string{
-		"a", "-", "UPPER-and-lower", "with_underscore", "with.dot", "~", "...",
+		"a", "-", "UPPER-and-lower", "with_underscore", "with.dot", "~",
 		strings.Repeat("x", 117), strings.Repeat("x", 118), strings.Repeat("x", 255), strings.Repeat("._~-", 63),
 	} {
 		p := pair{token, newPair().secret}
