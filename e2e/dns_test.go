@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 	"kong-vault-auth/e2e/faults"
-	"kong-vault-auth/kongtest"
+	simulation "kong-vault-auth/kongtest/gateway"
 )
 
 // nameServer is a DNS server that knows every name as one address.
@@ -117,7 +117,7 @@ func TestVaultWhoseNameGoesAwayIsSurvived(t *testing.T) {
 			known, unread := w.credentials(10), w.credential(nil)
 			proxy, _ := w.behindProxy(nil)
 			hcv := w.hcv(object{"ttl": 0.2, "host": "vault.test", "port": portOf(proxy.URL)})
-			g := &simulated{t: t, Gateway: kongtest.Start(t, kongtest.Options{
+			g := &simulated{t: t, Gateway: simulation.Start(t, simulation.Options{
 				Config: w.declare(consumers(), w.guarded("/", object{"hcv": hcv})), Plugins: []string{pluginAsking(t, names)},
 				MainEnv: quickExit + "; env GODEBUG=netdns=go", // as the plugin is without cgo
 			})}

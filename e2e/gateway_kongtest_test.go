@@ -5,12 +5,12 @@ import (
 	"strings"
 	"testing"
 
-	"kong-vault-auth/kongtest"
+	simulation "kong-vault-auth/kongtest/gateway"
 )
 
 // simulated is kongtest's gateway.
 type simulated struct {
-	*kongtest.Gateway
+	*simulation.Gateway
 	deployment
 	t *testing.T
 }
@@ -21,7 +21,7 @@ type simulated struct {
 const maxRetries = 10
 
 func startKongtest(t *testing.T, kongYML, prefix string, d deployment, env []string) (gateway, error) {
-	g := kongtest.Start(t, kongtest.Options{
+	g := simulation.Start(t, simulation.Options{
 		Config:        kongYML,
 		PluginServers: d.servers,
 		Prefix:        prefix,

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"kong-vault-auth/azurevault/akvsim"
-	"kong-vault-auth/kongtest"
+	simulation "kong-vault-auth/kongtest/gateway"
 )
 
 // TestInlineObjectsConnectWhereTheNodeLetsThem, by what is in a plugin's
@@ -38,7 +38,7 @@ func TestInlineObjectsConnectWhereTheNodeLetsThem(t *testing.T) {
 			if tt.hosts != "" {
 				env += "; env VAULT_AUTH_INLINE_HOSTS=" + tt.hosts
 			}
-			g := &simulated{t: t, Gateway: kongtest.Start(t, kongtest.Options{
+			g := &simulated{t: t, Gateway: simulation.Start(t, simulation.Options{
 				Config:  w.declare(consumers(), w.guarded("/", object{"hcv": hcv})),
 				Plugins: []string{pluginAsking(t, startNameServer(t, tt.address))},
 				MainEnv: env,

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"kong-vault-auth/kongtest"
+	simulation "kong-vault-auth/kongtest/gateway"
 	"kong-vault-auth/pluginserver/servertest"
 )
 
@@ -189,7 +189,7 @@ func (s *pluginServer) stop() {
 
 // deployment is where a gateway's plugin servers are.
 type deployment struct {
-	servers []kongtest.PluginServer
+	servers []simulation.PluginServer
 	server  *pluginServer // vault-auth, nil if Kong starts it
 }
 
@@ -200,14 +200,14 @@ func deploy(t *testing.T, by supervisor, prefix string, env []string) deployment
 	for _, name := range []string{"vault-auth", "early-auth"} {
 		program := filepath.Join(plugins, name)
 		if by == kong {
-			d.servers = append(d.servers, kongtest.Binary(program, prefix))
+			d.servers = append(d.servers, simulation.Binary(program, prefix))
 			continue
 		}
 		socket := filepath.Join(prefix, "apart", name+".socket")
 		if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		d.servers = append(d.servers, kongtest.PluginServer{Name: name, Socket: socket, QueryCommand: program + " -dump"})
+		d.servers = append(d.servers, simulation.PluginServer{Name: name, Socket: socket, QueryCommand: program + " -dump"})
 		switch {
 		case name == "early-auth": // with go-pdk's server
 			startServer(t, apart, socket, env, program, "-kong-prefix", filepath.Dir(socket))

@@ -1,6 +1,7 @@
 package kongtest
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,22 @@ func NewClient(socket string) *Client {
 	return &Client{Socket: socket, Timeout: time.Minute, MaxIdle: 256}
 }
 
+// AwaitReady waits until the socket is being listened on, or ctx ends. Kong
+// itself never waits for a plugin server: until it listens, requests are 500.
+func (c *Client) AwaitReady(ctx context.Context) error {
+	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
+		conn, err := dial(c.Socket, c.Timeout)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("plugin server at %s: %w (last error: %v)", c.Socket, ctx.Err(), err)
+		case <-time.After(pause):
+		}
+	}
+}
+
 // Close closes the connections that no event uses.
 func (c *Client) Close() {
 	c.mu.Lock()
@@ -42,8 +59,8 @@ func (c *Client) Close() {
 	c.idle = nil
 }
 
-// abort closes all connections, those in use too, as a worker that dies.
-func (c *Client) abort() {
+// Abort closes all connections, those in use too, as a worker that dies.
+func (c *Client) Abort() {
 	c.Close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,15 +98,17 @@ func (c *Client) CloseInstance(id int) error {
 // plugin made of it. The error is a *CallError or a *LuaError; with one, Kong
 // would not proxy the request, and the Outcome tells what was done until then.
 func (c *Client) HandleEvent(id int, phase string, r *Request) (Outcome, error) {
-	x := newExchange(r)
-	defer x.body.remove()
-	err := c.handleEvent(id, phase, x)
-	out := x.outcome()
-	out.Serialized = x.serialized()
+	x := NewExchange(r)
+	defer x.Close()
+	err := c.RunEvent(id, phase, x)
+	out := x.Outcome()
+	out.Serialized = x.Serialized()
 	return out, err
 }
 
-func (c *Client) handleEvent(id int, phase string, x *exchange) error {
+// RunEvent runs one event of an instance on a request that other plugins may
+// have worked on before. Its errors are those of HandleEvent.
+func (c *Client) RunEvent(id int, phase string, x *Exchange) error {
 	_, err := c.call(&pb.RpcCall{Call: &pb.RpcCall_CmdHandleEvent{
 		CmdHandleEvent: &pb.CmdHandleEvent{InstanceId: int32(id), EventName: phase},
 	}}, x)
@@ -98,7 +117,7 @@ func (c *Client) handleEvent(id int, phase string, x *exchange) error {
 
 // call sends one RpcCall, serves the PDK calls of an event, and reads the
 // RpcReturn. It returns nil without an error when the plugin has exited.
-func (c *Client) call(m *pb.RpcCall, x *exchange) (*pb.RpcReturn, error) {
+func (c *Client) call(m *pb.RpcCall, x *Exchange) (*pb.RpcReturn, error) {
 	m.Sequence = c.sequence.Add(1)
 	request, err := proto.Marshal(m)
 	if err != nil {
@@ -113,9 +132,9 @@ func (c *Client) call(m *pb.RpcCall, x *exchange) (*pb.RpcReturn, error) {
 		switch {
 		case reusable:
 			c.put(conn)
-		case x != nil && x.exit != nil && x.req.Done != nil:
+		case x != nil && x.Exit != nil && x.Request.Done != nil:
 			go func() {
-				<-x.req.Done
+				<-x.Request.Done
 				c.drop(conn)
 			}()
 		default:
@@ -129,7 +148,7 @@ func (c *Client) call(m *pb.RpcCall, x *exchange) (*pb.RpcReturn, error) {
 		conn.waits = 0
 		err := x.serve(conn)
 		x.waits += conn.waits
-		if err != nil || x.exit != nil {
+		if err != nil || x.Exit != nil {
 			return nil, err
 		}
 		conn.waits = 0

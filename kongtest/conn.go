@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"kong-vault-auth/kongtest/internal/nginx"
 )
 
 // readBuffer is larger than any batch of frames that a plugin server would
@@ -103,22 +103,7 @@ func (c *connection) writeFrame(b []byte) error {
 
 // alive reports whether a pooled connection may be used again: nginx drops the
 // ones that the other side has closed, or has written to unasked.
-func (c *connection) alive() bool { return c.r.Buffered() == 0 && quiet(c.Conn) }
-
-// quiet reports whether an open connection has nothing to read.
-func quiet(c net.Conn) bool {
-	raw, err := c.(syscall.Conn).SyscallConn()
-	if err != nil {
-		return false
-	}
-	again := false
-	err = raw.Control(func(fd uintptr) { // not Read, which waits for a reader's turn
-		var b [1]byte
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		again = errors.Is(err, unix.EAGAIN)
-	})
-	return err == nil && again
-}
+func (c *connection) alive() bool { return c.r.Buffered() == 0 && nginx.Quiet(c.Conn) }
 
 // nginxError is what a cosocket would call the error: Kong decides by this
 // text whether it runs an event again.

@@ -1,31 +1,25 @@
 package kongtest
 
-import "strings"
+import (
+	"strings"
+
+	"kong-vault-auth/kongtest/internal/lua"
+	"kong-vault-auth/kongtest/internal/nginx"
+)
 
 // headerTable is ngx.req.get_headers(limit): lower-case names, an array for a
 // repeated one, and silently nothing beyond the first limit lines.
 func headerTable(lines []Header, limit int) map[string]any {
 	t := make(map[string]any, min(limit, len(lines)))
 	for _, h := range lines[:min(limit, len(lines))] {
-		addValue(t, strings.ToLower(h.Name), h.Value)
+		nginx.AddValue(t, strings.ToLower(h.Name), h.Value)
 	}
 	return t
 }
 
-func addValue(t map[string]any, key string, value any) {
-	switch old := t[key].(type) {
-	case nil:
-		t[key] = value
-	case []any:
-		t[key] = append(old, value)
-	default:
-		t[key] = []any{old, value}
-	}
-}
-
 // header is kong.request.get_header: the first value, with "-" and "_" alike.
 // A value with a comma in it makes Kong look among the first 100 lines only.
-func (x *exchange) header(name string) any {
+func (x *Exchange) header(name string) any {
 	v, ok := x.headerVar(strings.ReplaceAll(name, "-", "_")).(string)
 	if !ok {
 		return nil
@@ -34,7 +28,7 @@ func (x *exchange) header(name string) any {
 		return v
 	}
 	name = strings.ToLower(name)
-	t := headerTable(x.up.Header, 100)
+	t := headerTable(x.Upstream.Header, 100)
 	found := t[name]
 	if found == nil {
 		found = t[strings.ReplaceAll(name, "_", "-")]
@@ -46,9 +40,9 @@ func (x *exchange) header(name string) any {
 }
 
 // headerVar is nginx's $http_name: all lines that spell the name, joined.
-func (x *exchange) headerVar(name string) any {
+func (x *Exchange) headerVar(name string) any {
 	var found []string
-	for _, h := range x.up.Header {
+	for _, h := range x.Upstream.Header {
 		if strings.EqualFold(strings.ReplaceAll(h.Name, "-", "_"), name) {
 			found = append(found, h.Value)
 		}
@@ -66,7 +60,7 @@ const cachedHeaders = "cached_request_headers"
 
 // headerCache is what Kong puts there: as many lines as lua_max_req_headers
 // says.
-func (x *exchange) headerCache() map[string]any { return headerTable(x.up.Header, 100) }
+func (x *Exchange) headerCache() map[string]any { return headerTable(x.Upstream.Header, 100) }
 
 // setHeader is ngx.req.set_header: the values replace every line of that very
 // name, "_" and "-" told apart, case not.
@@ -97,7 +91,7 @@ func headerValues(name string, v any) ([]string, error) {
 		ok = true
 	}
 	if !ok {
-		if t := luaType(v); t == "nil" || t == "table" {
+		if t := lua.Type(v); t == "nil" || t == "table" {
 			return nil, raise("invalid header value for %q: got %s, expected array of string, string, number or boolean", name, t)
 		}
 		list = []any{v}
@@ -105,9 +99,9 @@ func headerValues(name string, v any) ([]string, error) {
 	out := make([]string, 0, len(list))
 	for _, e := range list {
 		if _, isString := e.(string); ok && !isString {
-			return nil, raise("invalid header value in array %q: got %s, expected string", name, luaType(e))
+			return nil, raise("invalid header value in array %q: got %s, expected string", name, lua.Type(e))
 		}
-		s := tostring(e)
+		s := lua.ToString(e)
 		if s == "" {
 			s = " "
 		}

@@ -6,10 +6,9 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
-)
 
-// A Lua value is nil, a bool, a float64, a string (of any bytes), an array
-// ([]any) or a table (map[string]any).
+	"kong-vault-auth/kongtest/internal/lua"
+)
 
 // decodeMessage decodes as Kong's lua-protobuf does: strings are bytes, absent
 // fields without presence get their zero value, members of a oneof and
@@ -236,7 +235,7 @@ func mismatch(fd protoreflect.FieldDescriptor, v any) error {
 	case fd.Kind() == protoreflect.StringKind, fd.Kind() == protoreflect.BytesKind:
 		want = "string"
 	}
-	return raise("bad argument #2 to 'encode' (%s expected for field '%s', got %s)", want, fd.Name(), luaType(v))
+	return raise("bad argument #2 to 'encode' (%s expected for field '%s', got %s)", want, fd.Name(), lua.Type(v))
 }
 
 func number(v any) (float64, bool) {
@@ -248,34 +247,4 @@ func number(v any) (float64, bool) {
 		return f, err == nil
 	}
 	return 0, false
-}
-
-// luaType is what Lua's type() says.
-func luaType(v any) string {
-	switch v.(type) {
-	case nil:
-		return "nil"
-	case bool:
-		return "boolean"
-	case float64:
-		return "number"
-	case string:
-		return "string"
-	}
-	return "table"
-}
-
-// tostring is Lua's.
-func tostring(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "nil"
-	case bool:
-		return strconv.FormatBool(v)
-	case float64:
-		return strconv.FormatFloat(v, 'g', 14, 64)
-	case string:
-		return v
-	}
-	return "table: 0x7f0000000000"
 }

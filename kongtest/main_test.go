@@ -1,32 +1,19 @@
 package kongtest
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"kong-vault-auth/kongtest/internal/testbuild"
 )
 
 // binaries holds the plugins that the tests run, built once.
 var binaries string
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "kongtest")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		binaries = dir
-		build := exec.Command("go", "build", "-o", dir, "./testdata/pdkplugin", "./testdata/wireplugin")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "building the test plugins: %v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
+	os.Exit(testbuild.Run(m, &binaries, "./testdata/pdkplugin", "./testdata/wireplugin"))
 }
 
 // startPlugin runs a plugin binary by itself and returns a client for it.

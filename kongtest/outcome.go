@@ -1,9 +1,7 @@
 package kongtest
 
 import (
-	"maps"
-	"slices"
-	"time"
+	"kong-vault-auth/kongtest/internal/lua"
 )
 
 // Outcome is what an event came to, and everything that the plugin did in it.
@@ -48,92 +46,6 @@ type LogLine struct {
 	Text  string
 }
 
-// exchange is one request on its way through Kong: nginx's variables and
-// ngx.ctx. Plugins run on it one after the other.
-type exchange struct {
-	req     *Request
-	body    *body
-	started time.Time
-
-	consumer   map[string]any // as the Lua table that Kong keeps
-	credential map[string]any
-	up         Upstream
-	respHeader []Header
-	respStatus int
-	shared     map[string]any // kong.ctx.shared
-	ctx        map[string]any // ngx.ctx
-	serialize  map[string]any
-	log        []LogLine
-	calls      []string
-	waits      int
-	exit       *Exit
-
-	plugin string        // whose turn it is, in a gateway
-	emit   func(LogLine) // where the error log is, in a gateway
-}
-
-func newExchange(r *Request) *exchange {
-	r = r.withDefaults()
-	x := &exchange{
-		req:     r,
-		started: time.Now(),
-		body:    &body{r: r.Body, limit: r.BodyBuffer, dir: r.TempDir},
-		up:      *r.Upstream,
-		shared:  map[string]any{},
-		ctx:     map[string]any{},
-	}
-	x.up.Header = slices.Clone(x.up.Header)
-	maps.Copy(x.ctx, r.Context)
-	x.ctx[cachedHeaders] = x.headerCache()
-	if r.Consumer != nil {
-		x.consumer = r.Consumer.table()
-	}
-	if r.Credential != nil {
-		x.credential = map[string]any{}
-		if r.Credential.ID != "" {
-			x.credential["id"] = r.Credential.ID
-		}
-		if r.Credential.ConsumerID != "" {
-			x.credential["consumer_id"] = r.Credential.ConsumerID
-		}
-		maps.Copy(x.credential, r.Credential.More)
-	}
-	return x
-}
-
-// say writes a line to the error log, in the name of the plugin whose turn it
-// is.
-func (x *exchange) say(level, text string) {
-	if x.plugin != "" {
-		text = "[" + x.plugin + "] " + text
-	}
-	line := LogLine{level, text}
-	if len(x.log) < maxRequestLines {
-		x.log = append(x.log, line)
-	}
-	if x.emit != nil {
-		x.emit(line)
-	}
-}
-
-// maxRequestLines bounds what is kept of a request whose event is run without
-// end.
-const maxRequestLines = 1000
-
-func (x *exchange) outcome() Outcome {
-	o := Outcome{
-		Exit: x.exit, Upstream: x.up, ResponseHeader: x.respHeader, Serialize: x.serialize,
-		Log: x.log, Calls: x.calls, Waits: x.waits,
-	}
-	if x.consumer != nil {
-		o.Consumer = consumerOf(x.consumer)
-	}
-	if x.credential != nil {
-		o.Credential = &Credential{ID: text(x.credential["id"]), ConsumerID: text(x.credential["consumer_id"])}
-	}
-	return o
-}
-
 func (c *Consumer) table() map[string]any {
 	t := map[string]any{"id": c.ID, "created_at": float64(c.CreatedAt)}
 	if c.Username != "" {
@@ -143,32 +55,19 @@ func (c *Consumer) table() map[string]any {
 		t["custom_id"] = c.CustomID
 	}
 	if len(c.Tags) > 0 {
-		t["tags"] = array(c.Tags)
+		t["tags"] = lua.Array(c.Tags)
 	}
 	return t
 }
 
 func consumerOf(t map[string]any) *Consumer {
-	c := &Consumer{ID: text(t["id"]), Username: text(t["username"]), CustomID: text(t["custom_id"])}
+	c := &Consumer{ID: lua.Text(t["id"]), Username: lua.Text(t["username"]), CustomID: lua.Text(t["custom_id"])}
 	if at, ok := t["created_at"].(float64); ok {
 		c.CreatedAt = int64(at)
 	}
 	tags, _ := t["tags"].([]any)
 	for _, tag := range tags {
-		c.Tags = append(c.Tags, text(tag))
+		c.Tags = append(c.Tags, lua.Text(tag))
 	}
 	return c
-}
-
-func text(v any) string {
-	s, _ := v.(string)
-	return s
-}
-
-func array(list []string) []any {
-	out := make([]any, len(list))
-	for i, s := range list {
-		out[i] = s
-	}
-	return out
 }

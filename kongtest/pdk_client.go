@@ -1,27 +1,30 @@
 package kongtest
 
 import (
-	"regexp"
 	"strings"
+
+	"github.com/google/uuid"
+
+	"kong-vault-auth/kongtest/internal/lua"
 )
 
 var pdkClient = map[string]pdkFunc{
-	"kong.client.get_ip": func(x *exchange, _ []any) (any, error) {
-		return x.req.Client.Addr().String(), nil
+	"kong.client.get_ip": func(x *Exchange, _ []any) (any, error) {
+		return x.Request.Client.Addr().String(), nil
 	},
-	"kong.client.get_forwarded_ip": func(x *exchange, _ []any) (any, error) {
-		return x.req.Forwarded.Addr().String(), nil
+	"kong.client.get_forwarded_ip": func(x *Exchange, _ []any) (any, error) {
+		return x.Request.Forwarded.Addr().String(), nil
 	},
-	"kong.client.get_port": func(x *exchange, _ []any) (any, error) {
-		return float64(x.req.Client.Port()), nil
+	"kong.client.get_port": func(x *Exchange, _ []any) (any, error) {
+		return float64(x.Request.Client.Port()), nil
 	},
-	"kong.client.get_forwarded_port": func(x *exchange, _ []any) (any, error) {
-		return float64(x.req.Forwarded.Port()), nil
+	"kong.client.get_forwarded_port": func(x *Exchange, _ []any) (any, error) {
+		return float64(x.Request.Forwarded.Port()), nil
 	},
-	"kong.client.get_credential": func(x *exchange, _ []any) (any, error) {
+	"kong.client.get_credential": func(x *Exchange, _ []any) (any, error) {
 		return tableOrNil(x.credential), nil
 	},
-	"kong.client.get_consumer": func(x *exchange, _ []any) (any, error) {
+	"kong.client.get_consumer": func(x *Exchange, _ []any) (any, error) {
 		return tableOrNil(x.consumer), nil
 	},
 	"kong.client.load_consumer": loadConsumer,
@@ -29,28 +32,26 @@ var pdkClient = map[string]pdkFunc{
 	"kong.client.get_protocol":  getProtocol,
 }
 
-var uuidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
-
-func loadConsumer(x *exchange, args []any) (any, error) {
-	id, byUsername := text(args[0]), args[1] == true
-	isUUID := uuidPattern.MatchString(id)
+func loadConsumer(x *Exchange, args []any) (any, error) {
+	id, byUsername := lua.Text(args[0]), args[1] == true
+	isUUID := len(id) == 36 && uuid.Validate(id) == nil
 	if !isUUID && !byUsername {
 		return nil, raise("cannot load a consumer with an id that is not a uuid")
 	}
 	if isUUID {
-		if c := x.req.Consumers.Consumer(id); c != nil {
+		if c := x.Request.Consumers.Consumer(id); c != nil {
 			return c.table(), nil
 		}
 	}
 	if byUsername {
-		if c := x.req.Consumers.ConsumerByUsername(id); c != nil {
+		if c := x.Request.Consumers.ConsumerByUsername(id); c != nil {
 			return c.table(), nil
 		}
 	}
 	return nil, nil
 }
 
-func authenticate(x *exchange, args []any) (any, error) {
+func authenticate(x *Exchange, args []any) (any, error) {
 	consumer, _ := args[0].(map[string]any)
 	credential, _ := args[1].(map[string]any)
 	if consumer == nil && credential == nil {
@@ -60,18 +61,18 @@ func authenticate(x *exchange, args []any) (any, error) {
 	return nil, nil
 }
 
-func getProtocol(x *exchange, args []any) (any, error) {
-	if x.req.Route == nil {
+func getProtocol(x *Exchange, args []any) (any, error) {
+	if x.Request.Route == nil {
 		return nil, nil
 	}
-	if p := x.req.Route.Protocols; len(p) == 1 {
+	if p := x.Request.Route.Protocols; len(p) == 1 {
 		return p[0], nil
 	}
-	if x.req.Scheme == "https" {
+	if x.Request.Scheme == "https" {
 		return "https", nil
 	}
-	if args[0] == true && x.req.Trusted {
-		switch proto := values(x.req.Header, "x-forwarded-proto"); {
+	if args[0] == true && x.Request.Trusted {
+		switch proto := values(x.Request.Header, "x-forwarded-proto"); {
 		case len(proto) > 1:
 			return nil, nil // "Only one X-Forwarded-Proto header allowed" never crosses the wire
 		case len(proto) == 1 && strings.EqualFold(proto[0], "https"):

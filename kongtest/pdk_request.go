@@ -4,67 +4,70 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"kong-vault-auth/kongtest/internal/lua"
+	"kong-vault-auth/kongtest/internal/nginx"
 )
 
 var pdkRequest = map[string]pdkFunc{
-	"kong.request.get_scheme": func(x *exchange, _ []any) (any, error) {
-		return x.req.Scheme, nil
+	"kong.request.get_scheme": func(x *Exchange, _ []any) (any, error) {
+		return x.Request.Scheme, nil
 	},
-	"kong.request.get_host": func(x *exchange, _ []any) (any, error) {
-		return x.req.Host, nil
+	"kong.request.get_host": func(x *Exchange, _ []any) (any, error) {
+		return x.Request.Host, nil
 	},
-	"kong.request.get_port": func(x *exchange, _ []any) (any, error) {
-		return float64(x.req.Port), nil
+	"kong.request.get_port": func(x *Exchange, _ []any) (any, error) {
+		return float64(x.Request.Port), nil
 	},
-	"kong.request.get_forwarded_scheme": func(x *exchange, _ []any) (any, error) {
-		if v := x.trustedHeader("x-forwarded-proto"); v != "" {
+	"kong.request.get_forwarded_scheme": func(x *Exchange, _ []any) (any, error) {
+		if v := x.TrustedHeader("x-forwarded-proto"); v != "" {
 			return strings.ToLower(v), nil
 		}
-		return x.req.Scheme, nil
+		return x.Request.Scheme, nil
 	},
-	"kong.request.get_forwarded_host": func(x *exchange, _ []any) (any, error) {
-		if v := x.trustedHeader("x-forwarded-host"); v != "" {
-			return hostOnly(v[strings.IndexByte(v, '@')+1:]), nil
+	"kong.request.get_forwarded_host": func(x *Exchange, _ []any) (any, error) {
+		if v := x.TrustedHeader("x-forwarded-host"); v != "" {
+			return nginx.HostOnly(v[strings.IndexByte(v, '@')+1:]), nil
 		}
-		return x.req.Host, nil
+		return x.Request.Host, nil
 	},
 	"kong.request.get_forwarded_port": forwardedPort,
-	"kong.request.get_http_version": func(x *exchange, _ []any) (any, error) {
-		return x.req.HTTPVersion, nil
+	"kong.request.get_http_version": func(x *Exchange, _ []any) (any, error) {
+		return x.Request.HTTPVersion, nil
 	},
-	"kong.request.get_method": func(x *exchange, _ []any) (any, error) {
-		return x.up.Method, nil // as changed by set_method
+	"kong.request.get_method": func(x *Exchange, _ []any) (any, error) {
+		return x.Upstream.Method, nil // as changed by set_method
 	},
-	"kong.request.get_path": func(x *exchange, _ []any) (any, error) {
-		path, _ := x.req.split()
-		return normalizePath(path), nil
+	"kong.request.get_path": func(x *Exchange, _ []any) (any, error) {
+		path := x.Request.Path()
+		return nginx.NormalizePath(path), nil
 	},
-	"kong.request.get_path_with_query": func(x *exchange, _ []any) (any, error) {
-		return x.req.URI, nil
+	"kong.request.get_path_with_query": func(x *Exchange, _ []any) (any, error) {
+		return x.Request.URI, nil
 	},
-	"kong.request.get_raw_query": func(x *exchange, _ []any) (any, error) {
-		return x.up.RawQuery, nil // as changed by set_raw_query
+	"kong.request.get_raw_query": func(x *Exchange, _ []any) (any, error) {
+		return x.Upstream.RawQuery, nil // as changed by set_raw_query
 	},
-	"kong.request.get_query_arg": func(x *exchange, args []any) (any, error) {
-		v := queryTable(x.up.RawQuery, 100)[text(args[0])]
+	"kong.request.get_query_arg": func(x *Exchange, args []any) (any, error) {
+		v := nginx.ParseArgs(x.Upstream.RawQuery, 100)[lua.Text(args[0])]
 		if list, ok := v.([]any); ok {
 			return list[0], nil
 		}
 		return v, nil
 	},
-	"kong.request.get_query": func(x *exchange, args []any) (any, error) {
+	"kong.request.get_query": func(x *Exchange, args []any) (any, error) {
 		n, err := limit("max_args", args[0])
-		return queryTable(x.up.RawQuery, n), err
+		return nginx.ParseArgs(x.Upstream.RawQuery, n), err
 	},
-	"kong.request.get_header": func(x *exchange, args []any) (any, error) {
-		return x.header(text(args[0])), nil
+	"kong.request.get_header": func(x *Exchange, args []any) (any, error) {
+		return x.header(lua.Text(args[0])), nil
 	},
-	"kong.request.get_headers": func(x *exchange, args []any) (any, error) {
+	"kong.request.get_headers": func(x *Exchange, args []any) (any, error) {
 		n, err := limit("max_headers", args[0])
-		return headerTable(x.up.Header, n), err
+		return headerTable(x.Upstream.Header, n), err
 	},
 	"kong.request.get_raw_body":     getRawBody,
-	"kong.request.get_uri_captures": func(*exchange, []any) (any, error) { return map[string]any{}, nil },
+	"kong.request.get_uri_captures": func(*Exchange, []any) (any, error) { return map[string]any{}, nil },
 }
 
 func limit(name string, v any) (int, error) {
@@ -79,9 +82,9 @@ func limit(name string, v any) (int, error) {
 }
 
 // getRawBody waits for the client's upload to end.
-func getRawBody(x *exchange, _ []any) (any, error) {
-	if x.up.Body != nil {
-		return map[string]any{"content": string(x.up.Body)}, nil
+func getRawBody(x *Exchange, _ []any) (any, error) {
+	if x.Upstream.Body != nil {
+		return map[string]any{"content": string(x.Upstream.Body)}, nil
 	}
 	if err := x.body.load(); err != nil {
 		// nginx ends a request whose body can't be read; Kong sees nothing more of it.
@@ -93,27 +96,23 @@ func getRawBody(x *exchange, _ []any) (any, error) {
 	return map[string]any{"content": string(x.body.content)}, nil
 }
 
-func forwardedPort(x *exchange, _ []any) (any, error) {
-	if p, err := strconv.ParseUint(x.trustedHeader("x-forwarded-port"), 10, 16); err == nil && p > 0 {
+func forwardedPort(x *Exchange, _ []any) (any, error) {
+	if p, err := strconv.ParseUint(x.TrustedHeader("x-forwarded-port"), 10, 16); err == nil && p > 0 {
 		return float64(p), nil
 	}
-	if v := x.trustedHeader("x-forwarded-host"); v != "" {
+	if v := x.TrustedHeader("x-forwarded-host"); v != "" {
 		if a, err := netip.ParseAddrPort("127.0.0.1" + v[strings.LastIndexByte(v, ':')+1:]); err == nil {
 			return float64(a.Port()), nil
 		}
 	}
-	return float64(x.req.Port), nil
+	return float64(x.Request.Port), nil
 }
 
-func (x *exchange) trustedHeader(name string) string {
-	if !x.req.Trusted {
+// TrustedHeader returns the first value of a header if the client is one of
+// Kong's trusted_ips.
+func (x *Exchange) TrustedHeader(name string) string {
+	if !x.Request.Trusted {
 		return ""
 	}
-	return text(x.header(name))
-}
-
-// split is the request's path and query string.
-func (r *Request) split() (path, query string) {
-	path, query, _ = strings.Cut(r.URI, "?")
-	return path, query
+	return lua.Text(x.header(name))
 }

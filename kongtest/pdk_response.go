@@ -1,38 +1,41 @@
 package kongtest
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+
+	"kong-vault-auth/kongtest/internal/lua"
 )
 
 var pdkResponse = map[string]pdkFunc{
-	"kong.response.set_status": func(x *exchange, args []any) (any, error) {
+	"kong.response.set_status": func(x *Exchange, args []any) (any, error) {
 		status, err := statusCode(args[0])
-		x.respStatus = status
+		x.ResponseStatus = status
 		return nil, err
 	},
-	"kong.response.set_header": func(x *exchange, args []any) (any, error) {
-		return nil, x.setResponseHeader(text(args[0]), args[1])
+	"kong.response.set_header": func(x *Exchange, args []any) (any, error) {
+		return nil, x.setResponseHeader(lua.Text(args[0]), args[1])
 	},
-	"kong.response.add_header": func(x *exchange, args []any) (any, error) {
-		name := strings.ReplaceAll(text(args[0]), "_", "-")
+	"kong.response.add_header": func(x *Exchange, args []any) (any, error) {
+		name := strings.ReplaceAll(lua.Text(args[0]), "_", "-")
 		values, err := headerValues(name, args[1])
 		for _, v := range values {
-			x.respHeader = append(x.respHeader, Header{name, v})
+			x.ResponseHeader = append(x.ResponseHeader, Header{name, v})
 		}
 		return nil, err
 	},
-	"kong.response.clear_header": func(x *exchange, args []any) (any, error) {
-		x.respHeader = setHeader(x.respHeader, strings.ReplaceAll(text(args[0]), "_", "-"))
+	"kong.response.clear_header": func(x *Exchange, args []any) (any, error) {
+		x.ResponseHeader = setHeader(x.ResponseHeader, strings.ReplaceAll(lua.Text(args[0]), "_", "-"))
 		return nil, nil
 	},
-	"kong.response.set_headers": func(x *exchange, args []any) (any, error) {
+	"kong.response.set_headers": func(x *Exchange, args []any) (any, error) {
 		t, _ := args[0].(map[string]any)
 		return nil, x.setResponseHeaders(t)
 	},
-	"kong.response.exit": func(x *exchange, args []any) (any, error) {
+	"kong.response.exit": func(x *Exchange, args []any) (any, error) {
 		status, err := statusCode(args[0])
 		if err != nil {
 			return nil, err
@@ -41,7 +44,7 @@ var pdkResponse = map[string]pdkFunc{
 		if err := x.setResponseHeaders(t); err != nil {
 			return nil, err
 		}
-		x.finish(status, text(args[1]))
+		x.finish(status, lua.Text(args[1]))
 		return nil, nil
 	},
 }
@@ -54,7 +57,7 @@ func statusCode(v any) (int, error) {
 	return int(n), nil
 }
 
-func (x *exchange) setResponseHeaders(t map[string]any) error {
+func (x *Exchange) setResponseHeaders(t map[string]any) error {
 	for _, name := range slices.Sorted(maps.Keys(t)) {
 		if _, err := headerValues(name, t[name]); err != nil {
 			return err
@@ -69,25 +72,25 @@ func (x *exchange) setResponseHeaders(t map[string]any) error {
 }
 
 // setResponseHeader sets a header of the answer; nginx turns "_" into "-".
-func (x *exchange) setResponseHeader(name string, v any) error {
+func (x *Exchange) setResponseHeader(name string, v any) error {
 	values, err := headerValues(name, v)
 	if err != nil {
 		return err
 	}
 	name = strings.ReplaceAll(name, "_", "-")
 	if strings.EqualFold(name, "transfer-encoding") {
-		x.say("warn", "manually setting Transfer-Encoding. Ignored.")
+		x.Log("warn", "manually setting Transfer-Encoding. Ignored.")
 		return nil
 	}
-	x.respHeader = setHeader(x.respHeader, name, values...)
+	x.ResponseHeader = setHeader(x.ResponseHeader, name, values...)
 	return nil
 }
 
 // finish makes the answer of kong.response.exit. To a gRPC client it is a
 // status in headers, and without a Content-Type of the plugin's the body goes
 // there too.
-func (x *exchange) finish(status int, body string) {
-	contentType := values(x.respHeader, "content-type")
+func (x *Exchange) finish(status int, body string) {
+	contentType := values(x.ResponseHeader, "content-type")
 	own := len(contentType) > 0
 	grpc := x.isGRPC()
 	if own {
@@ -95,21 +98,21 @@ func (x *exchange) finish(status int, body string) {
 	}
 	if grpc {
 		code := grpcCode(status)
-		x.respHeader = setHeader(x.respHeader, "grpc-status", strconv.Itoa(code))
+		x.ResponseHeader = setHeader(x.ResponseHeader, "grpc-status", strconv.Itoa(code))
 		message := body
 		if own {
 			message = grpcMessages[code]
 		} else {
 			body = ""
 		}
-		if !own || len(values(x.respHeader, "grpc-message")) == 0 {
-			x.respHeader = setHeader(x.respHeader, "grpc-message", message)
+		if !own || len(values(x.ResponseHeader, "grpc-message")) == 0 {
+			x.ResponseHeader = setHeader(x.ResponseHeader, "grpc-message", message)
 		}
 	}
-	if grpc && !own || len(values(x.respHeader, "content-length")) == 0 {
-		x.respHeader = setHeader(x.respHeader, "Content-Length", strconv.Itoa(len(body)))
+	if grpc && !own || len(values(x.ResponseHeader, "content-length")) == 0 {
+		x.ResponseHeader = setHeader(x.ResponseHeader, "Content-Length", strconv.Itoa(len(body)))
 	}
-	x.exit = &Exit{Status: status, Header: x.respHeader, Body: []byte(body)}
+	x.Exit = &Exit{Status: status, Header: x.ResponseHeader, Body: []byte(body)}
 }
 
 // grpcCode is the status of a gRPC answer for one of HTTP.
@@ -138,6 +141,19 @@ var grpcMessages = map[int]string{
 	14: "Unavailable", 16: "Unauthenticated",
 }
 
-func (x *exchange) isGRPC() bool {
-	return x.req.HTTPVersion == 2 && strings.HasPrefix(text(x.header("content-type")), "application/grpc")
+// Fail is kong.response.error: Kong's own answer to a request.
+func (x *Exchange) Fail(status int, message string) {
+	x.Exit = nil
+	if x.isGRPC() {
+		x.ResponseHeader = setHeader(x.ResponseHeader, "Content-Type", "application/grpc")
+		x.finish(status, "")
+		return
+	}
+	x.ResponseHeader = setHeader(x.ResponseHeader, "Content-Type", "application/json; charset=utf-8")
+	x.ResponseHeader = setHeader(x.ResponseHeader, "Content-Length")
+	x.finish(status, fmt.Sprintf("{\n  \"message\":\"%s\",\n  \"request_id\":\"%s\"\n}", message, x.Request.Vars["kong_request_id"]))
+}
+
+func (x *Exchange) isGRPC() bool {
+	return x.Request.HTTPVersion == 2 && strings.HasPrefix(lua.Text(x.header("content-type")), "application/grpc")
 }

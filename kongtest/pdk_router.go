@@ -1,17 +1,21 @@
 package kongtest
 
+import (
+	"kong-vault-auth/kongtest/internal/lua"
+)
+
 var pdkRouter = map[string]pdkFunc{
-	"kong.router.get_route": func(x *exchange, _ []any) (any, error) {
-		if x.req.Route == nil {
+	"kong.router.get_route": func(x *Exchange, _ []any) (any, error) {
+		if x.Request.Route == nil {
 			return nil, nil
 		}
-		return x.req.Route.table(), nil
+		return x.Request.Route.table(), nil
 	},
-	"kong.router.get_service": func(x *exchange, _ []any) (any, error) {
-		if x.req.Service == nil {
+	"kong.router.get_service": func(x *Exchange, _ []any) (any, error) {
+		if x.Request.Service == nil {
 			return nil, nil
 		}
-		return x.req.Service.table(), nil
+		return x.Request.Service.table(), nil
 	},
 }
 
@@ -27,7 +31,7 @@ func (r *Route) table() map[string]any {
 		"protocols": r.Protocols, "methods": r.Methods, "hosts": r.Hosts, "paths": r.Paths, "tags": r.Tags,
 	} {
 		if len(list) > 0 {
-			t[key] = array(list)
+			t[key] = lua.Array(list)
 		}
 	}
 	if r.ServiceID != "" {
@@ -48,7 +52,7 @@ func (s *Service) table() map[string]any {
 		t["path"] = s.Path
 	}
 	if len(s.Tags) > 0 {
-		t["tags"] = array(s.Tags)
+		t["tags"] = lua.Array(s.Tags)
 	}
 	return t
 }

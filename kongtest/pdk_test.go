@@ -13,7 +13,7 @@ import (
 )
 
 // ask makes one PDK call and decodes the reply into Lua values.
-func ask(x *exchange, name string, arg proto.Message) (any, error) {
+func ask(x *Exchange, name string, arg proto.Message) (any, error) {
 	var b []byte
 	if arg != nil {
 		b, _ = proto.Marshal(arg)
@@ -111,7 +111,7 @@ func TestPDKCallsThatRead(t *testing.T) {
 		{"kong.ctx.shared.get", str("none"), nil},
 		{"kong.ip.is_trusted", str("127.0.0.1"), nil}, // false isn't encoded
 	}
-	x := newExchange(req)
+	x := NewExchange(req)
 	for _, test := range tests {
 		got, err := ask(x, test.name, test.arg)
 		var luaErr *LuaError
@@ -150,7 +150,7 @@ func TestPDKCallsThatRaise(t *testing.T) {
 		{"kong.service.response.get_status", nil, "cannot be called in access phase"},
 	}
 	for _, test := range tests {
-		x := newExchange(&Request{URI: "/?flag"})
+		x := NewExchange(&Request{URI: "/?flag"})
 		_, err := ask(x, test.name, test.arg)
 		var luaErr *LuaError
 		if !errors.As(err, &luaErr) || !strings.Contains(err.Error(), test.want) {
@@ -183,18 +183,18 @@ func TestSettingUpstreamHeaders(t *testing.T) {
 		{"kong.service.request.set_headers", &structpb.Struct{Fields: map[string]*structpb.Value{"a-b": list("1", "2")}}, []Header{{"a_B", "y"}, {"a-b", "1"}, {"a-b", "2"}}},
 	}
 	for _, test := range tests {
-		x := newExchange(&Request{Header: []Header{{"a-B", "x"}, {"a_B", "y"}, {"A-b", "z"}}})
+		x := NewExchange(&Request{Header: []Header{{"a-B", "x"}, {"a_B", "y"}, {"A-b", "z"}}})
 		if _, err := ask(x, test.name, test.arg); err != nil {
 			t.Errorf("%s: %v", test.name, err)
 		}
-		if diff := cmp.Diff(test.want, x.up.Header); diff != "" {
+		if diff := cmp.Diff(test.want, x.Upstream.Header); diff != "" {
 			t.Errorf("%s(%v): %s", test.name, test.arg, diff)
 		}
 	}
 }
 
 func TestValuesKeepTheirBytesAndLoseTheirFalsehood(t *testing.T) {
-	x := newExchange(&Request{})
+	x := NewExchange(&Request{})
 	set := func(v *structpb.Value) any {
 		if _, err := ask(x, "kong.ctx.shared.set", &pb.KV{K: "k", V: v}); err != nil {
 			t.Fatal(err)
@@ -213,43 +213,55 @@ func TestValuesKeepTheirBytesAndLoseTheirFalsehood(t *testing.T) {
 	}
 	// set_raw_query of bytes that Go's marshaller would refuse
 	raw := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "a=\xff")
-	if _, err := x.call("kong.service.request.set_raw_query", raw); err != nil || x.up.RawQuery != "a=\xff" {
-		t.Errorf("query %q, %v", x.up.RawQuery, err)
+	if _, err := x.call("kong.service.request.set_raw_query", raw); err != nil || x.Upstream.RawQuery != "a=\xff" {
+		t.Errorf("query %q, %v", x.Upstream.RawQuery, err)
 	}
 }
 
 func TestSetQueryIsOrderedAndEscaped(t *testing.T) {
-	x := newExchange(&Request{})
+	x := NewExchange(&Request{})
 	arg, _ := structpb.NewStruct(map[string]any{"foo": "hello world", "bar": []any{"baz", "bla", true}, "zzz": true, "blo": ""})
 	if _, err := ask(x, "kong.service.request.set_query", arg); err != nil {
 		t.Fatal(err)
 	}
-	if want := "bar=baz&bar=bla&bar&blo=&foo=hello%20world&zzz"; x.up.RawQuery != want {
-		t.Errorf("%q, want %q", x.up.RawQuery, want)
+	if want := "bar=baz&bar=bla&bar&blo=&foo=hello%20world&zzz"; x.Upstream.RawQuery != want {
+		t.Errorf("%q, want %q", x.Upstream.RawQuery, want)
+	}
+}
+
+func TestWhatPluginsSeeOfAnEarlierAuthentication(t *testing.T) {
+	x := NewExchange(&Request{Consumer: &anna, Credential: &Credential{More: map[string]any{"key": "k"}}})
+	tests := []struct {
+		method string
+		arg    proto.Message
+		want   any
+	}{
+		{"kong.client.get_credential", nil, nil}, // a credential without id looks like none
+		{"kong.nginx.get_ctx", &pb.String{V: "authenticated_credential"}, map[string]any{"key": "k"}},
+		{"kong.nginx.get_ctx", &pb.String{V: "authenticated_groups"}, nil},
+	}
+	for _, test := range tests {
+		got, err := ask(x, test.method, test.arg)
+		if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
+			t.Error(test.method, err, diff)
+		}
+	}
+	got, err := ask(x, "kong.client.get_consumer", nil)
+	if err != nil || got.(map[string]any)["id"] != anna.ID {
+		t.Error(got, err)
 	}
 }
 
 func TestAnonymousLeavesNoCredential(t *testing.T) {
-	x := newExchange(&Request{Credential: &Credential{ID: "c"}})
+	x := NewExchange(&Request{Credential: &Credential{ID: "c"}})
 	if _, err := ask(x, "kong.client.authenticate", &pb.AuthenticateArgs{Consumer: &pb.Consumer{Id: anna.ID}}); err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := ask(x, "kong.client.get_credential", nil); got != nil {
 		t.Errorf("credential %v", got)
 	}
-	if o := x.outcome(); o.Credential != nil || o.Consumer == nil || o.Consumer.ID != anna.ID {
+	if o := x.Outcome(); o.Credential != nil || o.Consumer == nil || o.Consumer.ID != anna.ID {
 		t.Errorf("outcome %+v", o)
-	}
-}
-
-func TestNormalizedPaths(t *testing.T) {
-	for in, want := range map[string]string{
-		"/": "/", "/a/./b": "/a/b", "/a/../b": "/b", "/../a": "/a", "/a//b": "/a/b", "/a/": "/a/", "/a/..": "/",
-		"/a/.": "/a/", "/%41%2f%2F": "/A%2F%2F", "/%2e%2e/x": "/x", "/%zz": "/%zz", "/a%20b": "/a b",
-	} {
-		if got := normalizePath(in); got != want {
-			t.Errorf("%s: %s, want %s", in, got, want)
-		}
 	}
 }
 
@@ -260,7 +272,7 @@ func FuzzPDKCall(f *testing.F) {
 	}
 	f.Add("kong.log.err", []byte{0x0a, 0x03, 0x1a, 0x01, 0xff})
 	f.Fuzz(func(t *testing.T, name string, arg []byte) {
-		x := newExchange(&Request{Header: []Header{{"a", "\xff"}}, URI: "/?a&b=%ff"})
+		x := NewExchange(&Request{Header: []Header{{"a", "\xff"}}, URI: "/?a&b=%ff"})
 		reply, err := x.call(name, arg)
 		if err != nil {
 			return
@@ -268,6 +280,6 @@ func FuzzPDKCall(f *testing.F) {
 		if _, err := decodeMessage(Methods()[name].Output, reply); err != nil {
 			t.Errorf("%s(%q) replied %q: %v", name, arg, reply, err)
 		}
-		x.outcome()
+		x.Outcome()
 	})
 }

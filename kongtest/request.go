@@ -1,11 +1,12 @@
 package kongtest
 
 import (
-	"crypto/rand"
-	"encoding/hex"
+	"cmp"
 	"io"
 	"net/netip"
 	"strings"
+
+	"kong-vault-auth/kongtest/internal/nginx"
 )
 
 // Request is a client's request as nginx hands it to Kong: bytes as they came,
@@ -160,28 +161,38 @@ func values(lines []Header, name string) []string {
 	return out
 }
 
+// Values returns the values of all lines of that name, in order and without
+// regard to case.
+func (r *Request) Values(name string) []string { return values(r.Header, name) }
+
+// Path returns the path as it was sent, without the query string.
+func (r *Request) Path() string {
+	path, _, _ := strings.Cut(r.URI, "?")
+	return path
+}
+
 // withDefaults is a copy in which every zero field has its default.
 func (r *Request) withDefaults() *Request {
 	c := *r
-	def(&c.Method, "GET")
-	def(&c.Scheme, "http")
+	c.Method = cmp.Or(c.Method, "GET")
+	c.Scheme = cmp.Or(c.Scheme, "http")
 	if c.Host == "" {
 		for _, h := range values(c.Header, "host") {
-			c.Host = hostOnly(h)
+			c.Host = nginx.HostOnly(h)
 		}
 	}
-	def(&c.Host, "localhost")
-	def(&c.Port, 8000)
-	def(&c.URI, "/")
-	def(&c.HTTPVersion, 1.1)
-	def(&c.BodyBuffer, 8<<10)
-	def(&c.Client, netip.MustParseAddrPort("127.0.0.1:40000"))
-	def(&c.Forwarded, c.Client)
+	c.Host = cmp.Or(c.Host, "localhost")
+	c.Port = cmp.Or(c.Port, 8000)
+	c.URI = cmp.Or(c.URI, "/")
+	c.HTTPVersion = cmp.Or(c.HTTPVersion, 1.1)
+	c.BodyBuffer = cmp.Or(c.BodyBuffer, 8<<10)
+	c.Client = cmp.Or(c.Client, netip.MustParseAddrPort("127.0.0.1:40000"))
+	c.Forwarded = cmp.Or(c.Forwarded, c.Client)
 	if c.Consumers == nil {
 		c.Consumers = ConsumerList(nil)
 	}
 	if c.Vars["kong_request_id"] == "" {
-		vars := map[string]string{"kong_request_id": newRequestID()}
+		vars := map[string]string{"kong_request_id": nginx.RequestID()}
 		for k, v := range c.Vars {
 			vars[k] = v
 		}
@@ -192,27 +203,4 @@ func (r *Request) withDefaults() *Request {
 		c.Upstream = &Upstream{Scheme: c.Scheme, Host: c.Host, Method: c.Method, Path: path, RawQuery: query, Header: c.Header}
 	}
 	return &c
-}
-
-func def[T comparable](p *T, v T) {
-	var zero T
-	if *p == zero {
-		*p = v
-	}
-}
-
-func newRequestID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
-}
-
-// hostOnly is a Host header's value without port, in lower case.
-func hostOnly(host string) string {
-	host = strings.ToLower(host)
-	if end := strings.LastIndexByte(host, ']'); end >= 0 {
-		return host[:end+1]
-	}
-	host, _, _ = strings.Cut(host, ":")
-	return host
 }

@@ -13,7 +13,7 @@ import (
 	"kong-vault-auth/e2e/closing"
 	"kong-vault-auth/e2e/echo"
 	"kong-vault-auth/e2e/example"
-	"kong-vault-auth/kongtest"
+	"kong-vault-auth/kongtest/gateway"
 )
 
 // stage is all that runs.
@@ -87,7 +87,7 @@ func (s *stage) openGateway(ctx context.Context, config, plugin string) error {
 		return err
 	}
 	env, mainEnv := s.store.environ()
-	g, err := kongtest.Run(ctx, kongtest.Options{
+	g, err := gateway.Run(ctx, gateway.Options{
 		Config: config, Plugins: []string{plugin}, Listen: addr,
 		Env: append(os.Environ(), env...), MainEnv: mainEnv,
 	})

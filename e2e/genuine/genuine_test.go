@@ -24,6 +24,7 @@ import (
 	"kong-vault-auth/e2e/postgres"
 	"kong-vault-auth/e2e/vaultserver"
 	"kong-vault-auth/kongtest"
+	"kong-vault-auth/kongtest/gateway"
 	"kong-vault-auth/kongtest/genuine"
 )
 
@@ -89,7 +90,7 @@ func start(t *testing.T, withDatabase bool) *node {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	o := genuine.Options{
 		Program: program, Prefix: filepath.Join(dir, "kong"),
-		Servers: []kongtest.PluginServer{{Name: "vault-auth", Socket: filepath.Join(dir, "vault-auth.socket"), QueryCommand: plugin + " -dump"}},
+		Servers: []gateway.PluginServer{{Name: "vault-auth", Socket: filepath.Join(dir, "vault-auth.socket"), QueryCommand: plugin + " -dump"}},
 		Env:     []string{"KONG_NGINX_WORKER_PROCESSES=2"},
 	}
 	if withDatabase {

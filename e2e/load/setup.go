@@ -19,6 +19,7 @@ import (
 	"kong-vault-auth/e2e/closing"
 	"kong-vault-auth/e2e/vaultserver"
 	"kong-vault-auth/kongtest"
+	"kong-vault-auth/kongtest/gateway"
 	"kong-vault-auth/kongtest/genuine"
 )
 
@@ -83,7 +84,7 @@ func setUp(ctx context.Context, program string) (_ *setup, err error) {
 	if program == "" { // kongtest's key-auth would be no peer
 		s.routes = slices.DeleteFunc(s.routes, func(r route) bool { return r.name == "key-auth" })
 	}
-	var servers []kongtest.PluginServer
+	var servers []gateway.PluginServer
 	for _, p := range []struct {
 		name, source string
 		env          []string
@@ -156,7 +157,7 @@ func (s *setup) startAzure(dir string) (config map[string]any, environ []string,
 }
 
 // startPlugin builds and starts a plugin server outside of the gateway.
-func (s *setup) startPlugin(ctx context.Context, dir, name, source string, env []string) (server kongtest.PluginServer, err error) {
+func (s *setup) startPlugin(ctx context.Context, dir, name, source string, env []string) (server gateway.PluginServer, err error) {
 	binary := filepath.Join(dir, name)
 	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
 	build.Dir = source // the plugin is a module of its own
@@ -180,7 +181,7 @@ func (s *setup) startPlugin(ctx context.Context, dir, name, source string, env [
 		_ = cmd.Wait() // go-pdk's ends by the signal
 		return nil
 	})
-	server = kongtest.PluginServer{Name: name, Socket: filepath.Join(dir, name+".socket"), QueryCommand: binary + " -kong-prefix " + dir + " -dump"}
+	server = gateway.PluginServer{Name: name, Socket: filepath.Join(dir, name+".socket"), QueryCommand: binary + " -kong-prefix " + dir + " -dump"}
 	return server, kongtest.NewClient(server.Socket).AwaitReady(ctx)
 }
 
@@ -223,7 +224,7 @@ func (s *setup) kongYML(upstream string) string {
 	return string(b)
 }
 
-func (s *setup) startKong(program, dir string, servers []kongtest.PluginServer, config string) error {
+func (s *setup) startKong(program, dir string, servers []gateway.PluginServer, config string) error {
 	k, err := genuine.Start(genuine.Options{
 		Program: program, Prefix: filepath.Join(dir, "kong"), Servers: servers,
 		Env: []string{"KONG_NGINX_WORKER_PROCESSES=2", "KONG_PROXY_ACCESS_LOG=off"},
@@ -244,9 +245,9 @@ func (s *setup) startKong(program, dir string, servers []kongtest.PluginServer, 
 	return err
 }
 
-func (s *setup) startKongtest(ctx context.Context, dir string, servers []kongtest.PluginServer, config string) error {
-	binary := filepath.Join(dir, "gateway")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./kongtest/gateway")
+func (s *setup) startKongtest(ctx context.Context, dir string, servers []gateway.PluginServer, config string) error {
+	binary := filepath.Join(dir, "serve")
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./kongtest/serve")
 	build.Dir = ".."
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)

@@ -30,6 +30,7 @@ import (
 	"kong-vault-auth/e2e/example"
 	"kong-vault-auth/e2e/vaultserver"
 	"kong-vault-auth/kongtest"
+	"kong-vault-auth/kongtest/gateway"
 	"kong-vault-auth/pluginserver"
 )
 
@@ -297,7 +298,7 @@ func TestBuilderGetsAllThatIsCompiled(t *testing.T) {
 // TestKongTakesKongYML: a gateway that checks it as Kong does, with the
 // plugin's own schema, guards the route.
 func TestKongTakesKongYML(t *testing.T) {
-	g := kongtest.Start(t, kongtest.Options{
+	g := gateway.Start(t, gateway.Options{
 		Config:  read(t, "kong.yml"),
 		Plugins: []string{compiled()},
 		Env:     append(os.Environ(), "HCV_TOKEN=unused"),
@@ -437,7 +438,7 @@ func TestSeededCredentialOpensTheRoute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := kongtest.Start(t, kongtest.Options{
+	g := gateway.Start(t, gateway.Options{
 		Config:  config,
 		Plugins: []string{compiled()},
 		Env:     append(os.Environ(), example.TokenVariable+"="+token),

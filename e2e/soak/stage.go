@@ -21,6 +21,7 @@ import (
 	"kong-vault-auth/e2e/closing"
 	"kong-vault-auth/e2e/echo"
 	"kong-vault-auth/kongtest"
+	"kong-vault-auth/kongtest/gateway"
 )
 
 // consumers own the credentials in turn.
@@ -32,7 +33,7 @@ var consumers = kongtest.ConsumerList{
 // stage is all that runs for a store.
 type stage struct {
 	store
-	gateway  *kongtest.Gateway
+	gateway  *gateway.Gateway
 	upstream *httptest.Server
 	dir      string // Kong's prefix, and the plugin's files
 	casts    map[*vaultObject]*cast
@@ -66,7 +67,7 @@ func set(ctx context.Context, plugin string, open func(context.Context, func(str
 	if err != nil {
 		return nil, err
 	}
-	s.gateway, err = kongtest.Run(ctx, kongtest.Options{
+	s.gateway, err = gateway.Run(ctx, gateway.Options{
 		Config: config, Plugins: []string{plugin}, MaxRetries: -1, Prefix: s.path("kong"),
 		MainEnv:    strings.Join(append(s.environ(), "VAULT_AUTH_VAULTS_FILE="+vaults, "VAULT_AUTH_KONG_STATUS=off"), "; env "),
 		TrustedIPs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},

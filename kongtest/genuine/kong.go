@@ -19,7 +19,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"kong-vault-auth/kongtest"
+	"kong-vault-auth/kongtest/gateway"
 )
 
 // Kong is a Kong that runs. Its methods are not for concurrent use.
@@ -38,7 +38,7 @@ type Options struct {
 	Prefix string
 	// Servers are its plugin servers. One without a start command is somebody
 	// else's to run.
-	Servers []kongtest.PluginServer
+	Servers []gateway.PluginServer
 	// Database is the address of a PostgreSQL that has an empty database kong of
 	// a user kong without a password. Without one there is no database.
 	Database string

@@ -22,7 +22,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"kong-vault-auth/kongtest"
+	"kong-vault-auth/kongtest/gateway"
 	"kong-vault-auth/kongtest/genuine"
 	"kong-vault-auth/kongtest/recording"
 	"kong-vault-auth/pluginserver"
@@ -65,7 +65,7 @@ func record(program, out string) error {
 	}
 	k, err := genuine.Start(genuine.Options{
 		Program: program, Prefix: filepath.Join(dir, "kong"),
-		Servers: []kongtest.PluginServer{
+		Servers: []gateway.PluginServer{
 			{Name: "vault-auth", Socket: filepath.Join(dir, "vault-auth.socket"), QueryCommand: "/bin/cat " + vaultAuthDump(dir)},
 			{Name: recording.Plugin, Socket: probe.Socket(), QueryCommand: probe.Query()},
 		},

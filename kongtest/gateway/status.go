@@ -1,0 +1,23 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+)
+
+// StatusAPI is Kong's Status API as far as GET /status, for a server that a test
+// starts. SetDatabaseDown decides whether the database is reachable.
+func (g *Gateway) StatusAPI() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Server", serverName)
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		// It fails only if the client has gone.
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"database": map[string]bool{"reachable": !g.databaseDown.Load()},
+			"memory":   map[string]any{},
+			"server":   map[string]any{},
+		})
+	})
+	return mux
+}
