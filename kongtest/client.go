@@ -96,7 +96,7 @@ func (c *Client) CloseInstance(id int) error {
 
 // HandleEvent runs one event of an instance on a request and returns what the
 // plugin made of it. The error is a *CallError or a *LuaError; with one, Kong
-// would not proxy the request, and the Outcome tells what was done until then.
+// would not proxy the request, and the Outcome holds what was done until then.
 func (c *Client) HandleEvent(id int, phase string, r *Request) (Outcome, error) {
 	x := NewExchange(r)
 	defer x.Close()

@@ -71,7 +71,7 @@ func (x *Exchange) Close() { x.body.remove() }
 
 // Body reads the client's body to its end, unless that was done before, and
 // returns what goes to the service: the body that a plugin has set, or the
-// client's. It is nil if there is none, and not nil if it is empty.
+// client's. Without a body it is nil; an empty one is not.
 func (x *Exchange) Body() ([]byte, error) {
 	if err := x.body.load(); err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func (x *Exchange) Outcome() Outcome {
 }
 
 // body is a request's body, which nginx reads whole the first time that
-// somebody asks for it: into memory, or into a file when it is larger than
+// it is needed: into memory, or into a file when it is larger than
 // client_body_buffer_size.
 type body struct {
 	r     io.Reader

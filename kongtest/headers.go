@@ -63,7 +63,7 @@ const cachedHeaders = "cached_request_headers"
 func (x *Exchange) headerCache() map[string]any { return headerTable(x.Upstream.Header, 100) }
 
 // setHeader is ngx.req.set_header: the values replace every line of that very
-// name, "_" and "-" told apart, case not.
+// name: "_" and "-" differ, case doesn't matter.
 func setHeader(lines []Header, name string, values ...string) []Header {
 	out := make([]Header, 0, len(lines)+len(values))
 	replaced := false

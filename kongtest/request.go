@@ -62,7 +62,7 @@ type Request struct {
 type Header struct{ Name, Value string }
 
 // Consumers finds consumers, as Kong's database does. Nil says not found, and
-// that the database can't be reached: Kong's plugins can't tell them apart.
+// that the database can't be reached: Kong's plugins see no difference.
 type Consumers interface {
 	Consumer(id string) *Consumer
 	ConsumerByUsername(username string) *Consumer
@@ -110,7 +110,7 @@ type Credential struct {
 	More map[string]any
 }
 
-// Route is what kong.router.get_route tells of the matched route.
+// Route is what kong.router.get_route returns of the matched route.
 type Route struct {
 	ID           string   `json:"id"`
 	Name         string   `json:"name"`
@@ -124,7 +124,7 @@ type Route struct {
 	Tags         []string `json:"tags"`
 }
 
-// Service is what kong.router.get_service tells of the matched service.
+// Service is what kong.router.get_service returns of the matched service.
 type Service struct {
 	ID       string   `json:"id"`
 	Name     string   `json:"name"`

@@ -10,7 +10,7 @@ import (
 )
 
 // clientBody is the body of an HTTP/1 request, read from the connection only
-// when somebody wants it.
+// when it is asked for.
 type clientBody struct {
 	r         *bufio.Reader
 	reader    io.Reader
@@ -69,13 +69,13 @@ func (b *clientBody) readTrailer() error {
 	}
 }
 
-// discard reads off what is left of the body, and reports whether it ended.
+// discard reads the rest of the body, and reports whether it ended.
 func (b *clientBody) discard(c net.Conn) bool {
 	if b.ended {
 		return true
 	}
 	if b.proceed != nil {
-		return false // the client still waits for leave to send
+		return false // the client waits for 100 Continue, and has sent nothing
 	}
 	end := time.Now().Add(lingeringTime)
 	defer c.SetReadDeadline(time.Time{})

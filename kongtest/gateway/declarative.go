@@ -182,7 +182,7 @@ func (l *loader) pluginSchema(t map[string]any) (*schema.Schema, any) {
 	return l.schemas["plugins"].With(p.schema), nil
 }
 
-// expandURL takes a service's url apart.
+// expandURL splits a service's url into its parts.
 func expandURL(t map[string]any, errs schema.Errors) {
 	v, ok := t["url"]
 	if !ok {

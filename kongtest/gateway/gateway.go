@@ -43,9 +43,9 @@ type Options struct {
 	MainEnv string
 
 	// MaxRetries is how often the event of one request may be run again after
-	// the plugin closed its connection; Kong knows no bound. One more fails the
+	// the plugin closed its connection; Kong has no limit. One more fails the
 	// test, or the request where there is no test, so that a plugin that closes
-	// every time is found out. -1 is Kong's own: no bound, only a warning.
+	// every time is noticed. -1 is no limit, as in Kong: only a warning.
 	MaxRetries int
 
 	// ReloadDelay is how long, at least, the old workers and their plugin
@@ -210,16 +210,16 @@ func (g *Gateway) URL() string { return "http://" + g.Addr() }
 // Addr is the gateway's host and port.
 func (g *Gateway) Addr() string { return g.listener.Addr().String() }
 
-const readyPatience = 30 * time.Second
+const readyTimeout = 30 * time.Second
 
 // AwaitReady waits until every plugin server that the gateway starts listens,
 // or ctx ends or 30 s have passed.
 func (g *Gateway) AwaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyPatience)
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	for _, s := range g.options.PluginServers {
 		if s.StartCommand == "" {
-			continue // somebody else's
+			continue // another program's
 		}
 		if err := kongtest.NewClient(s.Socket).AwaitReady(ctx); err != nil {
 			return fmt.Errorf("%w\n%s", err, g.tail())
@@ -244,7 +244,7 @@ func (g *Gateway) SetConfig(text string) error {
 }
 
 // Reload is kong reload: plugins are queried and the configuration is read
-// anew, and new workers with new plugin servers take over. The old ones finish
+// again, and new workers with new plugin servers take over. The old ones finish
 // their requests and end later, see Options.ReloadDelay; AwaitReloaded waits
 // for that. An error leaves everything as it was.
 func (g *Gateway) Reload(ctx context.Context) error {
@@ -337,7 +337,7 @@ func exported(processes []*process) []Process {
 }
 
 // SetDatabaseDown makes Kong's database of consumers fail, or work again: a
-// plugin's load_consumer then finds nobody, without an error.
+// plugin's load_consumer then finds no consumer, without an error.
 func (g *Gateway) SetDatabaseDown(down bool) { g.databaseDown.Store(down) }
 
 // Close is kong stop: connections are closed, plugin servers get SIGTERM and
@@ -371,22 +371,22 @@ func (g *Gateway) Close() {
 	}
 }
 
-// stubborn complains about plugin servers that had to be killed.
-func (g *Gateway) stubborn(names []string) {
-	text := fmt.Sprintf("plugin servers %s did not end within %s of SIGTERM", strings.Join(names, ", "), terminatePatience)
+// reportKilled logs that plugin servers had to be killed, and fails the test.
+func (g *Gateway) reportKilled(names []string) {
+	text := fmt.Sprintf("plugin servers %s did not end within %s of SIGTERM", strings.Join(names, ", "), terminateTimeout)
 	g.log("error", text)
 	if g.tb != nil {
 		g.tb.Errorf("%s", text)
 	}
 }
 
-// retried counts a run of an event that follows another, and reports whether
-// to give up, which Kong never does.
-func (g *Gateway) retried(x *exchange, plugin string, rounds int) (giveUp bool) {
+// giveUp reports whether an event that is to run again shall not, though Kong
+// would run it again.
+func (g *Gateway) giveUp(x *exchange, plugin string, rounds int) bool {
 	limit := g.options.MaxRetries
 	if limit < 0 {
 		if rounds%1000 == 0 {
-			g.log("warn", fmt.Sprintf("plugin %s has closed its connection in %d runs of the same event, and Kong knows no bound", plugin, rounds))
+			g.log("warn", fmt.Sprintf("plugin %s has closed its connection in %d runs of the same event, and Kong has no limit", plugin, rounds))
 		}
 		select {
 		case <-g.closing:

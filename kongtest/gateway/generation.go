@@ -22,7 +22,7 @@ type generation struct {
 	requests   int           // in flight
 	quitting   bool          // no connection is kept alive any more
 	finished   chan struct{} // closed when it is quitting and no request is in flight
-	gone       bool
+	ended      bool          // no request may begin any more
 }
 
 func (g *Gateway) newGeneration(plugins map[string]*plugin, c *configuration) *generation {
@@ -47,7 +47,7 @@ func (gen *generation) accept() *worker {
 func (gen *generation) enter() bool {
 	gen.mu.Lock()
 	defer gen.mu.Unlock()
-	if gen.gone {
+	if gen.ended {
 		return false
 	}
 	gen.requests++
@@ -61,7 +61,7 @@ func (gen *generation) leave() {
 	gen.signalFinished()
 }
 
-// signalFinished wants gen.mu held.
+// signalFinished needs gen.mu held.
 func (gen *generation) signalFinished() {
 	if !gen.quitting || gen.requests > 0 {
 		return
@@ -80,7 +80,7 @@ func (gen *generation) isQuitting() bool {
 	return gen.quitting
 }
 
-// resetInstances makes all workers forget a plugin's instances.
+// resetInstances drops a plugin's instances in all workers.
 func (gen *generation) resetInstances(plugin string) {
 	gen.mu.Lock()
 	workers := slices.Clone(gen.workers)
@@ -90,8 +90,8 @@ func (gen *generation) resetInstances(plugin string) {
 	}
 }
 
-// crash ends worker 0 without further ado. Its plugin servers live on; the
-// master starts another worker, which starts its own.
+// crash ends worker 0 at once. Its plugin servers run on; the master process
+// starts another worker, which starts its own.
 func (gen *generation) crash() []*process {
 	gen.mu.Lock()
 	defer gen.mu.Unlock()
@@ -129,17 +129,17 @@ func (gen *generation) quit(delay time.Duration, now <-chan struct{}) {
 // end ends the workers and their plugin servers.
 func (gen *generation) end() {
 	gen.mu.Lock()
-	gen.gone = true
+	gen.ended = true
 	workers, supervisor := slices.Clone(gen.workers), gen.supervisor
 	gen.mu.Unlock()
 	for _, w := range workers {
 		w.die()
 	}
-	if killed := supervisor.terminate(terminatePatience); killed != nil {
-		gen.gw.stubborn(killed)
+	if killed := supervisor.terminate(terminateTimeout); killed != nil {
+		gen.gw.reportKilled(killed)
 	}
 }
 
-// terminatePatience is how long a plugin server may take to end after SIGTERM
-// before the gateway complains and kills it. Kong would leave it alone.
-const terminatePatience = 10 * time.Second
+// terminateTimeout is how long a plugin server may take to end after SIGTERM
+// before the gateway kills it and logs an error. Kong would let it run.
+const terminateTimeout = 10 * time.Second

@@ -25,12 +25,12 @@ import (
 // The folder of what a genuine Kong did (go run ./kongtest/record).
 const genuine = "../testdata/genuine"
 
-// standIn is a Gateway in the part of a genuine Kong.
-type standIn struct{ *Gateway }
+// recordable is a Gateway as recording.Run drives it.
+type recordable struct{ *Gateway }
 
-func (s standIn) H2Addr() string { return s.Addr() }
+func (s recordable) H2Addr() string { return s.Addr() }
 
-func (s standIn) Reload() error {
+func (s recordable) Reload() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := s.Gateway.Reload(ctx); err != nil {
@@ -39,7 +39,7 @@ func (s standIn) Reload() error {
 	return s.AwaitReloaded(ctx)
 }
 
-func startStandIn(t *testing.T) (standIn, *recording.Probe, *recording.Upstream) {
+func startRecordable(t *testing.T) (recordable, *recording.Probe, *recording.Upstream) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "probe") // short: a socket's path ends at 107 bytes
 	if err != nil {
@@ -64,7 +64,7 @@ func startStandIn(t *testing.T) (standIn, *recording.Probe, *recording.Upstream)
 		ReloadDelay:   -1,
 		MaxRetries:    3,
 	})
-	return standIn{g}, probe, upstream
+	return recordable{g}, probe, upstream
 }
 
 func TestRequestsGoAsThroughAGenuineKong(t *testing.T) {
@@ -72,7 +72,7 @@ func TestRequestsGoAsThroughAGenuineKong(t *testing.T) {
 	if err := recording.Read(genuine, recording.RequestsFile, &recorded); err != nil {
 		t.Fatal(err)
 	}
-	k, probe, upstream := startStandIn(t)
+	k, probe, upstream := startRecordable(t)
 	for i, c := range recording.Cases() {
 		t.Run(c.Name, func(t *testing.T) {
 			if i >= len(recorded.Cases) || recorded.Cases[i].Case != c.Name {
@@ -94,7 +94,7 @@ func TestInstancesLiveAsInAGenuineKong(t *testing.T) {
 	if err := recording.Read(genuine, recording.LifeCycleFile, &recorded); err != nil {
 		t.Fatal(err)
 	}
-	got, err := recording.LifeCycle(startStandIn(t))
+	got, err := recording.LifeCycle(startRecordable(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,7 +82,7 @@ func TestPluginsOfOneRequestSeeEachOthersWork(t *testing.T) {
 	g := wireGateway(t, orConfig, Options{})
 	a := get(t, g, "/and", "apikey", "k3y")
 	r, _ := g.Record(a.Header.Get("X-Kong-Request-Id"))
-	// wireplugin has the lower priority and authenticates anew, without a credential.
+	// wireplugin has the lower priority and authenticates again, without a credential.
 	if r.Consumer.Username != "anna" || r.Credential != nil {
 		t.Errorf("%+v, %+v", r.Consumer, r.Credential)
 	}

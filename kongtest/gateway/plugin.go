@@ -18,7 +18,7 @@ import (
 type PluginServer struct {
 	Name         string // of the server; the plugin's own name comes from the query command
 	Socket       string // pluginserver_<name>_socket
-	StartCommand string // pluginserver_<name>_start_cmd; without one the socket is somebody else's
+	StartCommand string // pluginserver_<name>_start_cmd; without one, another program listens on the socket
 	QueryCommand string // pluginserver_<name>_query_cmd
 }
 

@@ -68,7 +68,7 @@ func (s *supervisor) run(server *PluginServer) {
 	}
 }
 
-// start starts a server; it returns nil when there is nobody left to want it.
+// start starts a server; it returns nil if the supervisor has ended.
 func (s *supervisor) start(server *PluginServer) (*process, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -142,11 +142,11 @@ func (s *supervisor) signal(sig os.Signal) {
 }
 
 // terminate ends the servers as a worker does that exits: with SIGTERM. It
-// waits for them, and kills one that is still there after the patience. It
-// returns the names of those.
-func (s *supervisor) terminate(patience time.Duration) (killed []string) {
+// waits for them, and kills those that still run after the timeout. It returns
+// their names.
+func (s *supervisor) terminate(timeout time.Duration) (killed []string) {
 	processes := s.end()
-	late := time.NewTimer(patience)
+	late := time.NewTimer(timeout)
 	defer late.Stop()
 	for _, p := range processes {
 		p.cmd.Process.Signal(syscall.SIGTERM)
@@ -170,8 +170,8 @@ func (s *supervisor) terminate(patience time.Duration) (killed []string) {
 	return killed
 }
 
-// abandon leaves the servers to themselves, as a worker does that crashes:
-// they run on, and nobody reads what they write.
+// abandon leaves the servers running, as a worker does that crashes: what they
+// write is no longer read.
 func (s *supervisor) abandon() []*process {
 	processes := s.end()
 	for _, p := range processes {

@@ -144,7 +144,7 @@ func (x *exchange) forwarded() []kongtest.Header {
 // the plugins have run because the client's Connection header names them. Kong
 // has kept the first such header as it was before any plugin ran
 // (get_header in kong/tools/http.lua), so a plugin that sets it changes nothing
-// unless it takes what was kept out of ngx.ctx too.
+// unless it removes the kept headers from ngx.ctx too.
 func (x *exchange) namedInConnection() []string {
 	connection := x.CachedHeaders()["connection"]
 	if list, ok := connection.([]any); ok {

@@ -14,7 +14,7 @@ import (
 )
 
 // Kong reads Connection from the headers that it has kept since the router ran,
-// so a plugin that sets it changes nothing unless it has these forgotten too.
+// so a plugin that sets it changes nothing unless it removes those too.
 func TestHeadersThatConnectionNamesAreTakenOffAfterThePlugins(t *testing.T) {
 	clear := func(x *exchange) { x.pdk("kong.service.request.clear_header", "Connection") }
 	set := func(x *exchange) { x.pdk("kong.service.request.set_header", "Connection", "x-b") }
@@ -22,16 +22,16 @@ func TestHeadersThatConnectionNamesAreTakenOffAfterThePlugins(t *testing.T) {
 		name       string
 		connection []string
 		plugin     func(x *exchange)
-		forgotten  bool
+		removed    bool
 		want       []string
 	}{
 		{"none", nil, nil, false, nil},
 		{"one of its own words", []string{"keep-alive"}, nil, false, nil},
 		{"among its own words", []string{"close, X-A,Upgrade"}, nil, false, []string{"x-a"}},
 		{"only the first line counts", []string{"Upgrade, x_a", "x-b"}, nil, false, []string{"x_a"}},
-		{"rewritten, and yet", []string{"x-a"}, clear, false, []string{"x-a"}},
-		{"forgotten, not rewritten", []string{"x-a"}, nil, true, []string{"x-a"}},
-		{"rewritten, and forgotten", []string{"x-a, x-b"}, set, true, []string{"x-b"}},
+		{"rewritten, not removed", []string{"x-a"}, clear, false, []string{"x-a"}},
+		{"removed, not rewritten", []string{"x-a"}, nil, true, []string{"x-a"}},
+		{"rewritten, and removed", []string{"x-a, x-b"}, set, true, []string{"x-b"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -43,7 +43,7 @@ func TestHeadersThatConnectionNamesAreTakenOffAfterThePlugins(t *testing.T) {
 			if test.plugin != nil {
 				test.plugin(x)
 			}
-			if test.forgotten {
+			if test.removed {
 				x.pdk("kong.nginx.set_ctx", "cached_request_headers", nil)
 			}
 			if diff := cmp.Diff(test.want, x.namedInConnection()); diff != "" {

@@ -183,7 +183,7 @@ func (w *worker) event(x *exchange, p *plugin, conf *prepared) {
 		}
 		w.gen.resetInstances(p.name)
 		x.Log("warn", err.Error())
-		if w.gw.retried(x, p.name, x.rounds[p.name]) {
+		if w.gw.giveUp(x, p.name, x.rounds[p.name]) {
 			x.unexpected()
 			return
 		}
@@ -248,7 +248,7 @@ func (w *worker) instanceID(p *plugin, conf *prepared) (int, error) {
 	return id, nil
 }
 
-// resetInstances forgets the instances of a plugin.
+// resetInstances drops the instances of a plugin.
 func (w *worker) resetInstances(plugin string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -36,8 +36,8 @@ type Options struct {
 	// Prefix is Kong's prefix folder, which Kong makes. It is to be short: the
 	// path of a socket in it ends at 107 bytes.
 	Prefix string
-	// Servers are its plugin servers. One without a start command is somebody
-	// else's to run.
+	// Servers are its plugin servers. One without a start command is
+	// started by the caller.
 	Servers []gateway.PluginServer
 	// Database is the address of a PostgreSQL that has an empty database kong of
 	// a user kong without a password. Without one there is no database.
@@ -73,7 +73,7 @@ func Start(o Options) (*Kong, error) {
 		"KONG_ANONYMOUS_REPORTS=off",
 	)
 	if os.Getuid() == 0 {
-		// Else they would be nobody's, whom plugin servers of root refuse.
+		// Otherwise their user is nobody, which root's plugin servers refuse.
 		k.env = append(k.env, "KONG_NGINX_USER=root root")
 	}
 	for _, s := range o.Servers {
@@ -213,7 +213,7 @@ func (k *Kong) SetConfig(text string) error {
 	})
 }
 
-// Reload is kong reload, until the old workers have gone.
+// Reload is kong reload, and waits until the old workers have ended.
 func (k *Kong) Reload() error {
 	old, err := k.Workers()
 	if err != nil {
@@ -222,7 +222,7 @@ func (k *Kong) Reload() error {
 	if err := k.Command("reload"); err != nil {
 		return err
 	}
-	return eventually("the old workers are gone", func() bool {
+	return eventually("the old workers have ended", func() bool {
 		now, err := k.Workers()
 		if err != nil || len(now) == 0 {
 			return false

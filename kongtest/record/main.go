@@ -1,6 +1,6 @@
 // Command record drives a genuine Kong with external plugins and writes what it
-// did to kongtest/testdata/genuine, where the tests of kongtest compare it with
-// what kongtest does.
+// did to kongtest/testdata/genuine. The tests of kongtest/gateway compare it
+// with what that gateway does.
 //
 //	go run ./kongtest/record -kong /path/to/kong
 //

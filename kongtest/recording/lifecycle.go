@@ -29,7 +29,7 @@ func LifeCycle(k Kong, p *Probe, u *Upstream) ([]Step, error) {
 	}
 	var steps []Step
 	step := func(name string, requests int, path string, act func() error) error {
-		p.play(Script{})
+		p.setScript(Script{})
 		if act != nil {
 			if err := act(); err != nil {
 				return fmt.Errorf("step %q: %w", name, err)
@@ -68,7 +68,7 @@ func LifeCycle(k Kong, p *Probe, u *Upstream) ([]Step, error) {
 		{"requests of the other route", several, "/r1", nil},
 		{"the plugin is deleted", several, "/r0", set("", "c")},
 		{"the plugin is added again", several, "/r0", set("d", "c")},
-		{"the connection is closed once in an event", several, "/r0", func() error { p.play(Script{End: Hangup}); return nil }},
+		{"the connection is closed once in an event", several, "/r0", func() error { p.setScript(Script{End: Hangup}); return nil }},
 		{"the plugin server is killed and started again", several, "/r0", func() error { p.Kill(); return p.Listen() }},
 		{"nobody listens", 1, "/r0", func() error { p.Kill(); return nil }},
 		{"the plugin server is back", several, "/r0", p.Listen},

@@ -43,8 +43,8 @@ const (
 	WrongReturn             // proxied, but the RpcReturn has another sequence
 )
 
-// Probe is a plugin server that plays scripts and takes down what Kong does.
-// It listens on a unix socket and is started by nobody: Kong needs only its
+// Probe is a plugin server that follows scripts and records what Kong does.
+// It listens on a unix socket that no command starts: Kong needs only its
 // query command.
 type Probe struct {
 	dir string
@@ -105,8 +105,8 @@ func (p *Probe) Listen() error {
 	return nil
 }
 
-// Kill does what a kill -9 of a plugin server does: nobody listens, every
-// connection ends, and no instance is known any more.
+// Kill has the effects of a kill -9: nothing listens, every connection ends,
+// and no instance is known any more.
 func (p *Probe) Kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,8 +117,8 @@ func (p *Probe) Kill() {
 	clear(p.instances)
 }
 
-// play sets the script of the events to come and forgets what was seen.
-func (p *Probe) play(s Script) {
+// setScript sets the script of the events to come and clears what was seen.
+func (p *Probe) setScript(s Script) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.script, p.seen, p.replies = s, nil, nil
@@ -128,7 +128,7 @@ func (p *Probe) play(s Script) {
 	}
 }
 
-// observed returns what was seen since play.
+// observed returns what was seen since setScript.
 func (p *Probe) observed() (seen []string, replies [][]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// Kong is a gateway with one plugin, [Plugin], served at [Probe.Socket] by
-// somebody else, and trusted_ips set to [TrustedClient].
+// Kong is a gateway with one plugin, [Plugin], whose server it doesn't start
+// but finds at [Probe.Socket], and with trusted_ips set to [TrustedClient].
 type Kong interface {
 	// Addr is where the proxy speaks HTTP/1.1, H2Addr where it speaks
 	// HTTP/2 without TLS.
@@ -48,14 +48,14 @@ type Steps struct {
 	Steps []Step `json:"steps"`
 }
 
-// Verdicts is the recording of what Kong says about plugin configurations.
+// Verdicts is the recording of how Kong judges plugin configurations.
 type Verdicts struct {
 	Kong   string          `json:"kong"`   // version
 	Schema json.RawMessage `json:"schema"` // of the plugin, as its query command printed it
 	Cases  []Verdict       `json:"cases"`
 }
 
-// Verdict is what Kong says about one configuration.
+// Verdict is how Kong judges one configuration.
 type Verdict struct {
 	Case     string          `json:"case"`
 	Plugin   json.RawMessage `json:"plugin"` // as sent to POST /schemas/plugins/validate

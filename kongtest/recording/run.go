@@ -41,8 +41,8 @@ type Answer struct {
 	Trailer []Text `json:"trailer,omitempty"`
 }
 
-// patience bounds every wait for Kong.
-const patience = 15 * time.Second
+// timeout limits every wait for Kong.
+const timeout = 15 * time.Second
 
 // Run runs cases on a Kong that serves [Config].
 func Run(k Kong, p *Probe, u *Upstream, cases []Case) ([]Observed, error) {
@@ -59,7 +59,7 @@ func Run(k Kong, p *Probe, u *Upstream, cases []Case) ([]Observed, error) {
 
 func runCase(k Kong, p *Probe, u *Upstream, c Case) (Observed, error) {
 	u.take()
-	p.play(c.Script)
+	p.setScript(c.Script)
 	var answer *Answer
 	var err error
 	if c.HTTP2 != nil {
@@ -174,13 +174,13 @@ func sendHTTP1(addr, request string, trusted bool) (*Answer, error) {
 	if trusted {
 		from = net.ParseIP(TrustedClient)
 	}
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}, Timeout: patience}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}, Timeout: timeout}
 	c, err := d.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return nil, err
 	}
 	if _, err := io.WriteString(c, request); err != nil {
@@ -204,7 +204,7 @@ func sendHTTP2(addr string, h *HTTP2) (*Answer, error) {
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: &protocols, DisableCompression: true}
 	defer transport.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	var body io.Reader
 	if h.Body != "" {

@@ -106,7 +106,7 @@ func ParsePlugin(raw []byte) (*Schema, error) {
 	return s, nil
 }
 
-// requireRecords makes the records in s required unless they say otherwise,
+// requireRecords makes the records in s required unless they set it themselves,
 // as make_records_required does in Kong's kong/db/schema/entity.lua. Records
 // in lists and maps are left alone there too.
 func (s *Schema) requireRecords() {

@@ -230,7 +230,7 @@ func (p *Pattern) matchAt(s string, i int, items []patternItem) bool {
 }
 
 // balanced returns the end of the balanced pair that starts at s[i], 0 if
-// there is none.
+// there isn't one.
 func balanced(s string, i int, open, end byte) int {
 	if i >= len(s) || s[i] != open {
 		return 0

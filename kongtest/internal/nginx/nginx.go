@@ -20,7 +20,7 @@ func RequestID() string {
 }
 
 // Quiet reports whether a connection is open and has nothing to read. nginx
-// reuses no other: the peer has closed it, or has sent what nobody asked for.
+// reuses no other: the peer has closed it, or has sent data without a request.
 func Quiet(c net.Conn) bool {
 	raw, err := c.(syscall.Conn).SyscallConn()
 	if err != nil {
