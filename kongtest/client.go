@@ -12,7 +12,7 @@ import (
 )
 
 // Client calls a plugin server as one Kong worker does. It keeps connections
-// that were left in good order for further calls, and is safe for concurrent
+// whose last call ended well for further calls, and is safe for concurrent
 // use. Its fields may be set before the first call.
 type Client struct {
 	Socket  string        // path of the plugin server's unix socket

@@ -3,10 +3,10 @@
 // socket and runs events on a made-up [Request]; an [Outcome] holds everything
 // that the plugin did.
 //
-// What stands on it is in other packages: kongtest/gateway, a small Kong that
-// runs a plugin's binary and serves HTTP; kongtest/serve, a program that serves
-// a kong.yml with it; and, apart from both, kongtest/schema, Kong's schema
-// language.
+// Other packages build on it: kongtest/gateway is a small Kong that runs a
+// plugin's binary and serves HTTP, and kongtest/serve a program that serves a
+// kong.yml with it. kongtest/schema, Kong's schema language, is independent of
+// this package.
 //
 // Where Kong's behaviour is odd, this package is odd in the same way, since a
 // plugin must survive it: header lists are cut at their limit without an

@@ -380,8 +380,8 @@ func (g *Gateway) reportKilled(names []string) {
 	}
 }
 
-// giveUp reports whether an event that is to run again shall not, though Kong
-// would run it again.
+// giveUp reports whether an event has run too often to run again. Kong would
+// run it again.
 func (g *Gateway) giveUp(x *exchange, plugin string, rounds int) bool {
 	limit := g.options.MaxRetries
 	if limit < 0 {

@@ -78,8 +78,8 @@ func (w *worker) proxy(x *exchange) *response {
 // template, and charset_types as nginx has it).
 var charsetTypes = []string{"text/html", "text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml"}
 
-// forwardedFor is what the client sent and who connected, or, where it sent
-// nothing, who the client is.
+// forwardedFor is X-Forwarded-For: the client's own value and the address that
+// connected, or, without a value, the client's address.
 func (x *exchange) forwardedFor() string {
 	if sent := x.Request.Values("x-forwarded-for"); len(sent) > 0 {
 		return sent[0] + ", " + x.Request.Client.Addr().String()

@@ -194,9 +194,9 @@ func (w *worker) event(x *exchange, p *plugin, conf *prepared) {
 // instance.
 const claimTimeout = 10 * time.Second
 
-// instanceID returns the instance of a configuration, starting one if there is
-// none. A new one takes the place of that of an older configuration, which is
-// closed afterwards.
+// instanceID returns the instance of a configuration, starting one if
+// needed. A new one replaces that of an older configuration, which is closed
+// afterwards.
 func (w *worker) instanceID(p *plugin, conf *prepared) (int, error) {
 	w.mu.Lock()
 	in := w.instances[conf.ID]

@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// Upstream is the service behind Kong. It takes down each request as it came,
+// Upstream is the service behind Kong. It records each request as it came,
 // and answers 200, or 101 to an upgrade; gRPC with an empty reply and status 0.
 type Upstream struct {
 	plain, grpc net.Listener
