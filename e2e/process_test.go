@@ -265,6 +265,9 @@ func routesNeverAnswerForEachOther(t *testing.T, by supervisor) {
 	for want, l := range loads {
 		got := l.stop()
 		delete(got, "no plugin server")
+		// Of a request that is in flight at a kill, Kong may have taken the tokens
+		// away already when it runs the event again.
+		delete(got, "No access token found in request")
 		if len(got) != 1 || got[want] == 0 {
 			t.Errorf("the route of %s has answered %v", want, got)
 		}
