@@ -3,10 +3,14 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,17 +23,17 @@ import (
 
 var update = flag.Bool("update", false, "write the reference tables instead of comparing them")
 
-// TestTheReferenceIsWhatTheCodeSays compares the tables of the README with the
-// structs that Kong's schema and the defaults are made of, and that of metrics
-// with those there are. After a change of these, go test -run Reference -update .
-// writes the tables anew.
+// TestTheReferenceIsWhatTheCodeSays compares the tables of settings with the
+// structs that Kong's schema and the defaults are made of, and the table of metrics
+// with those that are served. After a change of these, go test -run Reference
+// -update . rewrites the tables.
 func TestTheReferenceIsWhatTheCodeSays(t *testing.T) {
 	for _, table := range []struct {
 		file, name, text string
 	}{
-		{"README.md", "config", fields(t, vaultauth.Config{})},
-		{"README.md", "hcv", fields(t, vault.HCV{})},
-		{"README.md", "azure", fields(t, vault.Azure{})},
+		{"docs/configuration.md", "config", fields(t, vaultauth.Config{})},
+		{"docs/configuration.md", "hcv", fields(t, vault.HCV{})},
+		{"docs/configuration.md", "azure", fields(t, vault.Azure{})},
 		{"docs/metrics.md", "metrics", metrics.Table()},
 	} {
 		text, err := os.ReadFile(table.file)
@@ -98,4 +102,88 @@ func row(f kongschema.Field) string {
 		doc += " May be a `{vault://…}` reference."
 	}
 	return fmt.Sprintf("| `%s` | %s | %s | %s |\n", f.Name, kind, value, doc)
+}
+
+// link is one to a file of the repository, or to a heading: text, file, heading.
+var link = regexp.MustCompile(`\[([^]]*)\]\(([^):#]*)(?:#([^)]*))?\)`)
+
+// TestLinksLeadSomewhere: every relative link in a document leads to a file, and to
+// a heading where it names one. A link to a Go file whose text is a name in code
+// style, as in docs/architecture.md, leads to the file that declares a function of
+// that name.
+func TestLinksLeadSomewhere(t *testing.T) {
+	links := 0
+	for _, document := range documents(t) {
+		for _, match := range link.FindAllStringSubmatch(read(t, document), -1) {
+			links++
+			if err := follow(document, match[1], match[2], match[3]); err != nil {
+				t.Errorf("%s: [%s](%s): %v", document, match[1], match[2], err)
+			}
+		}
+	}
+	if links == 0 {
+		t.Error("no link was found: is the pattern right?")
+	}
+}
+
+// documents are the paths of all Markdown files.
+func documents(t *testing.T) (paths []string) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (path == "bin" || path == "e2e/vaultd" || path == ".git" || path == ".cache"):
+			return fs.SkipDir
+		case filepath.Ext(path) == ".md":
+			paths = append(paths, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func follow(document, text, target, heading string) error {
+	path := document
+	if target != "" {
+		path = filepath.Join(filepath.Dir(document), target)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.IsDir() {
+		return err
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if heading != "" && !slices.Contains(headings(string(content)), heading) {
+		return fmt.Errorf("there is no heading %q", heading)
+	}
+	name, isCode := strings.CutPrefix(text, "`")
+	name = strings.TrimSuffix(name, "`")
+	if isCode && filepath.Ext(path) == ".go" && !regexp.MustCompile(`(?m)^func (\(.*\) )?`+regexp.QuoteMeta(name)+`[(\[]`).Match(content) {
+		return errors.New("the file has no function of that name")
+	}
+	return nil
+}
+
+// headings are a document's headings as links name them.
+func headings(content string) (names []string) {
+	unnamed := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	for _, h := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(content, -1) {
+		names = append(names, strings.ReplaceAll(unnamed.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-"))
+	}
+	return names
 }

@@ -1,7 +1,7 @@
 // Package kongschema reads a plugin's configuration struct once and derives
 // from it what would otherwise be written down three times: the schema that
-// Kong validates configurations against, the defaults, and the reference table
-// of the README.
+// Kong validates configurations against, the defaults, and the tables of
+// docs/configuration.md.
 //
 // A field of the struct is described by its tags:
 //

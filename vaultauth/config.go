@@ -12,7 +12,7 @@ import (
 )
 
 // Config is the plugin's configuration. Its tags are the source of the schema
-// that Kong validates with, of the defaults, and of the README's reference.
+// that Kong validates with, of the defaults, and of the reference in docs/configuration.md.
 type Config struct {
 	AccessTokenName string       `json:"access_token_name" kong:"required;default=access_token;match=^[%w_-]+$" doc:"Name of the header, query argument and body field that holds the access token. In headers letter case doesn't matter and _ equals -."`
 	SecretTokenName string       `json:"secret_token_name" kong:"required;default=secret_token;match=^[%w_-]+$" doc:"Name of the header, query argument and body field that holds the secret token. In headers letter case doesn't matter and _ equals -."`

@@ -197,7 +197,7 @@ func TestPluginServerOfKongConfIsWhereKongLooks(t *testing.T) {
 // TestProgramLiesWhereKongStartsNothing, in all that users copy from.
 func TestProgramLiesWhereKongStartsNothing(t *testing.T) {
 	for _, name := range []string{
-		"README.md", "Dockerfile", "docker-compose.yml", "kong.conf.example", "docs/vault.md", "docs/azure.md", "docs/metrics.md",
+		"README.md", "Dockerfile", "docker-compose.yml", "kong.conf.example", "docs/configuration.md", "docs/running.md", "docs/operations.md", "docs/vault.md", "docs/azure.md", "docs/metrics.md",
 		"deploy/kubernetes.yaml", "deploy/vault-auth.service",
 	} {
 		if strings.Contains(read(t, name), "/usr/local/bin/vault-auth") {
