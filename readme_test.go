@@ -126,6 +126,23 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// TestMakeTargetsExist: a document that shows a make command shows a target.
+func TestMakeTargetsExist(t *testing.T) {
+	shown := regexp.MustCompile("(?m)(?:`|^ {4,}|E2E_KONG=/path/to/kong )make ([a-z]+)")
+	makefile, targets := read(t, "Makefile"), 0
+	for _, document := range documents(t) {
+		for _, match := range shown.FindAllStringSubmatch(read(t, document), -1) {
+			targets++
+			if !strings.Contains(makefile, "\n"+match[1]+":") {
+				t.Errorf("%s: there is no target %s", document, match[1])
+			}
+		}
+	}
+	if targets == 0 {
+		t.Error("no command was found: is the pattern right?")
+	}
+}
+
 // documents are the paths of all Markdown files.
 func documents(t *testing.T) (paths []string) {
 	t.Helper()

@@ -23,6 +23,7 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/semver"
 	"kong-vault-auth/e2e/build"
@@ -275,6 +276,32 @@ func TestImagesAreThoseThatTheTestsRun(t *testing.T) {
 	}
 	if got := "v" + strings.TrimPrefix(kong, "kong:"); semver.Compare(got, "v3.8.0") < 0 {
 		t.Errorf("Kong %s is older than 3.8 and fails open", got)
+	}
+}
+
+// TestWorkflowRunsWhatEverybodyRuns: what CI checks is in .ci/run, and nowhere else.
+func TestWorkflowRunsWhatEverybodyRuns(t *testing.T) {
+	var workflow struct {
+		Jobs map[string]struct {
+			Steps []struct{ Run string }
+		}
+	}
+	if err := yaml.Unmarshal([]byte(read(t, ".github/workflows/ci.yml")), &workflow); err != nil {
+		t.Fatal(err)
+	}
+	var commands []string
+	for _, job := range workflow.Jobs {
+		for _, step := range job.Steps {
+			if step.Run != "" {
+				commands = append(commands, step.Run)
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{".ci/run"}, commands); diff != "" {
+		t.Errorf("the workflow's commands:\n%s", diff)
+	}
+	if info, err := os.Stat(file(t, ".ci/run")); err != nil || info.Mode()&0o111 == 0 {
+		t.Errorf(".ci/run can't be run: %v, %v", info, err)
 	}
 }
 
