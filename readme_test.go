@@ -126,19 +126,25 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// TestMakeTargetsExist: a document that shows a make command shows a target.
-func TestMakeTargetsExist(t *testing.T) {
-	shown := regexp.MustCompile("(?m)(?:`|^ {4,}|E2E_KONG=/path/to/kong )make ([a-z]+)")
-	makefile, targets := read(t, "Makefile"), 0
+// TestCommandsExist: a make command in a document has a target, and what go run
+// starts from the root is a program.
+func TestCommandsExist(t *testing.T) {
+	shown := regexp.MustCompile("(?m)(?:`|^ {4,}|E2E_KONG=/path/to/kong )(?:make ([a-z]+)|go run \\./([a-z/]+))")
+	makefile, commands := read(t, "Makefile"), 0
 	for _, document := range documents(t) {
 		for _, match := range shown.FindAllStringSubmatch(read(t, document), -1) {
-			targets++
-			if !strings.Contains(makefile, "\n"+match[1]+":") {
-				t.Errorf("%s: there is no target %s", document, match[1])
+			commands++
+			if target := match[1]; target != "" && !strings.Contains(makefile, "\n"+target+":") {
+				t.Errorf("%s: there is no target %s", document, target)
+			}
+			if program := match[2]; program != "" {
+				if _, err := os.Stat(filepath.Join(program, "main.go")); err != nil {
+					t.Errorf("%s: %v", document, err)
+				}
 			}
 		}
 	}
-	if targets == 0 {
+	if commands == 0 {
 		t.Error("no command was found: is the pattern right?")
 	}
 }

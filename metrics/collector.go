@@ -18,11 +18,11 @@ type Source struct {
 
 // The metrics of the process. Those of vault objects are in object.go.
 var (
-	buildInfo = newMetric(gauge, "build_info", "Always 1; the label is what there is to know.", "version")
-	requests  = newMetric(counter, "requests_total", "Requests by what came of them: `ok`, `anonymous`, `preflight`, `other_plugin` (it was first), or the status of the answer; and by the reason of a refusal or failure.", "answer", "reason")
-	consumers = newMetric(gauge, "consumers", "Consumers of Kong's that are remembered.")
-	mostOf    = newMetric(gauge, "consumers_max", "How many consumers may be remembered.")
-	leftOut   = newMetric(counter, "log_lines_left_out_total", "Log lines left out because one like them had appeared within a minute.")
+	buildInfo = newMetric(gauge, "build_info", "Build information: always 1, with the version as a label.", "version")
+	requests  = newMetric(counter, "requests_total", "Requests by answer: `ok`, `anonymous`, `preflight`, `other_plugin` (it had authenticated the request already), or the status of the answer; and by the reason of a refusal or failure.", "answer", "reason")
+	consumers = newMetric(gauge, "consumers", "Kong consumers in memory.")
+	mostOf    = newMetric(gauge, "consumers_max", "How many consumers may be in memory.")
+	leftOut   = newMetric(counter, "log_lines_left_out_total", "Log lines left out because a similar one had appeared within a minute.")
 )
 
 // all are all metrics, in the reference's order.

@@ -45,17 +45,17 @@ func moment(name, help string, read func(*vault.Stats) time.Time) objectMetric {
 	}}
 }
 
-var lookupDuration = newMetric(histogram, "lookup_duration_seconds", "How long the store took to answer a lookup, whatever it said.", "vault")
+var lookupDuration = newMetric(histogram, "lookup_duration_seconds", "How long the store took to answer a lookup, whatever the outcome.", "vault")
 
 var objectMetrics = []objectMetric{
-	object(gauge, "store_failing", "1 from a lookup that fails until one that doesn't, else 0.", func(s *vault.Stats) float64 {
+	object(gauge, "store_failing", "1 from a failed lookup until one that doesn't fail, otherwise 0.", func(s *vault.Stats) float64 {
 		if s.Cache.Failing {
 			return 1
 		}
 		return 0
 	}),
 	moment("store_last_answer_timestamp_seconds", "When the store last answered a lookup.", func(s *vault.Stats) time.Time { return s.Cache.LastAnswer }),
-	moment("store_held_until_timestamp_seconds", "During an outage: until when all that was fresh as it began is answered from memory.", func(s *vault.Stats) time.Time { return s.HeldUntil }),
+	moment("store_held_until_timestamp_seconds", "During an outage: until when every credential that was fresh when it began is answered from memory.", func(s *vault.Stats) time.Time { return s.HeldUntil }),
 
 	counters("cache_answers_total", "answer", "How pairs were answered: from a `fresh` record, one just `loaded`, one past its ttl (`resurrected`), or not: `absent`, `refused` (another secret), `limited`, `unavailable`, `error`.", func(s *vault.Stats) map[string]uint64 {
 		c := &s.Cache
@@ -68,13 +68,13 @@ var objectMetrics = []objectMetric{
 	object(gauge, "cached_credentials_max", "How many credentials may be in memory: VAULT_AUTH_MAX_CREDENTIALS for each store.", func(s *vault.Stats) float64 { return float64(s.MaxCredentials) }),
 	object(gauge, "cached_absent_tokens", "Access tokens remembered as unknown.", func(s *vault.Stats) float64 { return float64(s.Cache.Absent) }),
 	object(gauge, "cached_refused_pairs", "Pairs remembered as wrong.", func(s *vault.Stats) float64 { return float64(s.Cache.Refused) }),
-	object(gauge, "cached_credentials_in_doubt", "Credentials that are asked for again before they are dropped, because the store seems to have lost too many at once.", func(s *vault.Stats) float64 { return float64(s.Cache.InDoubt) }),
-	object(counter, "cache_held_denials_total", "Denials that were not believed at once, because there were too many of them.", func(s *vault.Stats) float64 { return float64(s.Cache.Held) }),
+	object(gauge, "cached_credentials_in_doubt", "Credentials that are looked up again before they are dropped, because the store seems to have lost too many at once.", func(s *vault.Stats) float64 { return float64(s.Cache.InDoubt) }),
+	object(counter, "cache_held_denials_total", "Denials that were verified before they were believed, because there were too many of them.", func(s *vault.Stats) float64 { return float64(s.Cache.Held) }),
 	object(counter, "cache_dropped_total", "Credentials dropped because they are gone from the store, or were revoked.", func(s *vault.Stats) float64 { return float64(s.Cache.Dropped) }),
-	object(counter, "cache_changed_total", "Credentials that a lookup found to be others than before: rotated, mostly.", func(s *vault.Stats) float64 { return float64(s.Cache.Changed) }),
-	object(counter, "cache_evicted_total", "Credentials that had to make room for others.", func(s *vault.Stats) float64 { return float64(s.Cache.Evicted) }),
+	object(counter, "cache_changed_total", "Credentials that a lookup found changed, mostly by rotation.", func(s *vault.Stats) float64 { return float64(s.Cache.Changed) }),
+	object(counter, "cache_evicted_total", "Credentials evicted to make room for others.", func(s *vault.Stats) float64 { return float64(s.Cache.Evicted) }),
 
-	counters("lookups_started_total", "order", "Lookups by what they were for, in the order in which they are served: `refresh`, `expired`, `reread` (another secret), `never_seen`.", func(s *vault.Stats) map[string]uint64 {
+	counters("lookups_started_total", "order", "Lookups by their purpose, highest priority first: `refresh`, `expired`, `reread` (another secret), `never_seen`.", func(s *vault.Stats) map[string]uint64 {
 		c := &s.Cache
 		return map[string]uint64{"refresh": c.Refresh, "expired": c.Expired, "reread": c.Reread, "never_seen": c.NeverSeen}
 	}),
@@ -82,18 +82,18 @@ var objectMetrics = []objectMetric{
 		c := &s.Cache
 		return map[string]uint64{"found": c.Found, "not_found": c.NotFound, "failed": c.Failed, "panicked": c.Panicked}
 	}),
-	object(counter, "lookups_superseded_total", "Lookups whose answer no longer counted, since the record had changed meanwhile.", func(s *vault.Stats) float64 { return float64(s.Cache.Superseded) }),
-	object(gauge, "lookups_in_flight", "Lookups that run; 64 at most.", func(s *vault.Stats) float64 { return float64(s.Cache.InFlight) }),
-	object(gauge, "lookups_waiting", "Lookups that wait for a place; 1,000 at most.", func(s *vault.Stats) float64 { return float64(s.Cache.Waiting) }),
+	object(counter, "lookups_superseded_total", "Lookups whose answer was discarded, because the record had changed meanwhile.", func(s *vault.Stats) float64 { return float64(s.Cache.Superseded) }),
+	object(gauge, "lookups_in_flight", "Lookups in flight; 64 at most.", func(s *vault.Stats) float64 { return float64(s.Cache.InFlight) }),
+	object(gauge, "lookups_waiting", "Lookups that wait for a permit; 1,000 at most.", func(s *vault.Stats) float64 { return float64(s.Cache.Waiting) }),
 
 	object(gauge, "revocation_interval_seconds", "`revocation_interval`; 0 is off.", func(s *vault.Stats) float64 { return s.Revocation.Interval.Seconds() }),
-	object(gauge, "revocation_effective_interval_seconds", "The interval that `revocation_interval` comes to, with so many pages to list.", func(s *vault.Stats) float64 { return s.Revocation.Effective.Seconds() }),
-	object(gauge, "revocation_listing_pages", "Pages of the last listing that succeeded.", func(s *vault.Stats) float64 { return float64(s.Revocation.Pages) }),
-	moment("revocation_last_listing_timestamp_seconds", "When the last listing that succeeded began.", func(s *vault.Stats) time.Time { return s.Revocation.Last }),
+	object(gauge, "revocation_effective_interval_seconds", "The effective interval between listings, given `revocation_interval` and the number of pages.", func(s *vault.Stats) float64 { return s.Revocation.Effective.Seconds() }),
+	object(gauge, "revocation_listing_pages", "Pages of the last successful listing.", func(s *vault.Stats) float64 { return float64(s.Revocation.Pages) }),
+	moment("revocation_last_listing_timestamp_seconds", "When the last successful listing began.", func(s *vault.Stats) time.Time { return s.Revocation.Last }),
 	counters("revocation_listings_total", "outcome", "Listings: `ok`, `failed`.", func(s *vault.Stats) map[string]uint64 {
 		return map[string]uint64{"ok": s.Revocation.Listed, "failed": s.Revocation.Failed}
 	}),
-	object(counter, "revocation_dropped_total", "Credentials dropped because a listing lacked them.", func(s *vault.Stats) float64 { return float64(s.Revocation.Dropped) }),
+	object(counter, "revocation_dropped_total", "Credentials dropped because they were missing from a listing.", func(s *vault.Stats) float64 { return float64(s.Revocation.Dropped) }),
 
 	moment("snapshot_written_timestamp_seconds", "When the last snapshot was written, with `snapshot_file`.", func(s *vault.Stats) time.Time { return s.Snapshot }),
 }
