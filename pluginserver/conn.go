@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/Kong/go-pdk"
 	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/proto"
 )
@@ -34,7 +33,6 @@ var errClosing = errors.New("closing")
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{server: s, nc: nc, r: bufio.NewReader(nc)}
 	c.event.c = c
-	c.event.Kong = pdk.Init(&bridge{e: &c.event})
 	return c
 }
 

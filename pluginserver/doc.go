@@ -1,5 +1,5 @@
 // Package pluginserver serves one plugin to Kong over Kong's plugin-server
-// protocol ("ProtoBuf:1"), on go-pdk's PDK and protobuf types.
+// protocol ("ProtoBuf:1"), on go-pdk's protobuf types.
 //
 // It stands in for go-pdk's server.StartServer and keeps its command line,
 // socket path and dump. It differs where a plugin that decides who may pass

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/Kong/go-pdk"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -18,31 +17,25 @@ var ErrEventOver = errors.New("the event is over")
 // Event is one phase of one request. It speaks to Kong over a connection that
 // carries nothing else meanwhile.
 //
-// There are three kinds of call: Tell, for functions without a result, Ask,
-// whose reply Answer returns, and AskLater, whose reply is read when the
-// request has gone on. All three only queue; Answer and the event's end write
+// There are two kinds of call: Tell, for functions without a result, and Ask,
+// whose reply Answer returns. Both only queue; Answer and the event's end write
 // what is queued in one go, so questions that are asked together cost one wait.
 //
 // An Event is for the goroutine that it was handed to, and not to be kept:
 // the connection's next event uses it again.
 type Event struct {
-	// Kong is go-pdk's PDK. Each of its calls with a result is a wait on the
-	// socket; those without one are told. Take every Answer first before
-	// calling it.
-	Kong *pdk.PDK
-
 	c *conn
 
 	mu      sync.Mutex // guards everything below: the deadline is another goroutine's
 	state   eventState
 	ctx     context.Context // made when asked for
 	cancel  context.CancelCauseFunc
-	out     []byte // frames not yet written
-	calls   []call // this event's calls, in order
-	sent    int    // how many of calls are on the wire
-	heard   int    // how many of calls have had their replies read
-	replies []byte // replies of this event, one after the other
-	fault   error  // a reply that couldn't be taken; it overrides the verdict
+	out     []byte     // frames not yet written
+	calls   []callKind // this event's calls, in order
+	sent    int        // how many of calls are on the wire
+	heard   int        // how many of calls have had their replies read
+	replies []byte     // replies of this event, one after the other
+	fault   error      // a reply that couldn't be taken; it overrides the verdict
 	left    time.Duration
 	resumed time.Time // when left began to run
 }
@@ -55,35 +48,21 @@ const (
 	stateAsking             // Kong's time
 )
 
-// call is a call whose reply is yet to be read.
-type call struct {
-	kind  callKind
-	later func(reply []byte)
-}
-
 type callKind uint8
 
 const (
 	callTold callKind = iota
 	callAsked
-	callLater
 )
 
 // Tell queues a call of a PDK function that has no result, such as
 // kong.client.authenticate. arg is the argument's protobuf encoding.
-func (e *Event) Tell(method string, arg []byte) { e.queue(method, arg, call{kind: callTold}) }
+func (e *Event) Tell(method string, arg []byte) { e.queue(method, arg, callTold) }
 
 // Ask queues a call of a PDK function whose reply Answer will return.
-func (e *Event) Ask(method string, arg []byte) { e.queue(method, arg, call{kind: callAsked}) }
+func (e *Event) Ask(method string, arg []byte) { e.queue(method, arg, callAsked) }
 
-// AskLater queues a call whose reply nobody waits for: then gets it after the
-// request has gone on, on the connection's goroutine, unless Kong goes away
-// first or the event ends in an exit. The reply is valid until then returns.
-func (e *Event) AskLater(method string, arg []byte, then func(reply []byte)) {
-	e.queue(method, arg, call{kind: callLater, later: then})
-}
-
-func (e *Event) queue(method string, arg []byte, c call) {
+func (e *Event) queue(method string, arg []byte, kind callKind) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.state == stateOver {
@@ -91,7 +70,7 @@ func (e *Event) queue(method string, arg []byte, c call) {
 	}
 	e.out = appendFrame(e.out, method)
 	e.out = appendFrame(e.out, arg)
-	e.calls = append(e.calls, c)
+	e.calls = append(e.calls, kind)
 }
 
 // Answer returns the reply to the oldest Ask that has not been answered, and
@@ -227,7 +206,7 @@ func (e *Event) read(kind callKind) ([]byte, error) {
 // readReply reads the next reply and says what kind of call it answers. After
 // a reply over MaxFrame the event can go on, but only to an exit.
 func (e *Event) readReply() (callKind, []byte, error) {
-	c := e.calls[e.heard]
+	kind := e.calls[e.heard]
 	e.heard++
 	at := len(e.replies)
 	var err error
@@ -238,10 +217,8 @@ func (e *Event) readReply() (callKind, []byte, error) {
 		e.fault = err
 	case err != nil:
 		err = fmt.Errorf("%w: %v", ErrEventOver, err)
-	case c.kind == callLater:
-		c.later(reply)
 	}
-	return c.kind, reply, err
+	return kind, reply, err
 }
 
 // drain reads every reply that is still to come. Questions that nobody will
@@ -281,6 +258,6 @@ func (e *Event) tellLog() {
 	for _, line := range e.c.server.log.Take() {
 		e.out = appendFrame(e.out, line.method())
 		e.out = appendFrame(e.out, line.argument())
-		e.calls = append(e.calls, call{kind: callTold})
+		e.calls = append(e.calls, callTold)
 	}
 }

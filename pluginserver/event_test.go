@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/Kong/go-pdk/client"
-	"github.com/Kong/go-pdk/entities"
+	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 
 	"kong-vault-auth/kongtest"
 	"kong-vault-auth/pluginserver"
@@ -52,7 +52,8 @@ func TestEventEndsOnlyOnAVerdict(t *testing.T) {
 		"panic":      {handler: func(*pluginserver.Event) pluginserver.Verdict { panic("secret") }, status: 500, body: internal, log: "panicked reason=string"},
 		"panic after calls": {handler: func(e *pluginserver.Event) pluginserver.Verdict {
 			e.Tell("kong.service.request.clear_header", pluginserver.AppendText(nil, "x"))
-			method, err := e.Kong.Request.GetMethod()
+			e.Ask("kong.request.get_method", nil)
+			method, err := e.Answer()
 			if err != nil {
 				t.Error(err)
 			}
@@ -71,10 +72,6 @@ func TestEventEndsOnlyOnAVerdict(t *testing.T) {
 			}
 			return pluginserver.Pass()
 		}, status: 500, body: internal, log: "took too long"},
-		"exit through the PDK": {handler: func(e *pluginserver.Event) pluginserver.Verdict {
-			e.Kong.Response.ExitStatus(200)
-			return pluginserver.Verdict{}
-		}, status: 500, body: internal},
 		"answer without a question": {handler: func(e *pluginserver.Event) pluginserver.Verdict {
 			if _, err := e.Answer(); err == nil {
 				t.Error("an answer came from nowhere")
@@ -124,13 +121,15 @@ func TestCallsWithoutAResultAreNotWaitedFor(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		consumer := &entities.Consumer{Id: "c", Username: "alice"}
-		if err := e.Kong.Client.Authenticate(consumer, &client.AuthenticatedCredential{Id: "x"}); err != nil {
+		who, err := proto.Marshal(&kong_plugin_protocol.AuthenticateArgs{
+			Consumer:   &kong_plugin_protocol.Consumer{Id: "c", Username: "alice"},
+			Credential: &kong_plugin_protocol.AuthenticatedCredential{Id: "x"},
+		})
+		if err != nil {
 			t.Error(err)
 		}
-		if err := e.Kong.ServiceRequest.SetHeaders(map[string][]string{"X-A": {"1"}, "X-B": {}}); err != nil {
-			t.Error(err)
-		}
+		e.Tell("kong.client.authenticate", who)
+		e.Tell("kong.service.request.set_headers", pluginserver.AppendField(pluginserver.AppendField(nil, "X-A", "1"), "X-B"))
 		return pluginserver.Pass()
 	}, pluginserver.Options{})
 	for range 3 { // the connection is used again
@@ -189,47 +188,6 @@ func TestWhatWasToldIsDoneBeforeAnExitOnlyIfTheVerdictSaysSo(t *testing.T) {
 				t.Errorf("%d waits: what was told costs one of its own", out.Waits)
 			}
 		})
-	}
-}
-
-func TestThePDKWorksOverAnEvent(t *testing.T) {
-	s := serve(t, func(e *pluginserver.Event) pluginserver.Verdict {
-		method, err := e.Kong.Request.GetMethod()
-		if err != nil || method != "PATCH" {
-			t.Errorf("GetMethod: %q, %v", method, err)
-		}
-		if err := e.Kong.Log.Warn("hello ", 7); err != nil {
-			t.Error(err)
-		}
-		consumer, err := e.Kong.Client.LoadConsumer("bob", true)
-		if err != nil || consumer.CustomId != "b-1" {
-			t.Errorf("LoadConsumer: %v, %v", consumer, err)
-		}
-		return pluginserver.Pass()
-	}, pluginserver.Options{})
-	out := s.Access(t, &kongtest.Request{Method: "PATCH", Consumers: kongtest.ConsumerList{{ID: "8d9c1b26-5f45-4a86-9f1b-0d5b2f2b6b8a", Username: "bob", CustomID: "b-1"}}})
-	if diff := cmp.Diff([]kongtest.LogLine{{Level: "warn", Text: "hello 7"}}, out.Log); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestAskLaterIsReadBehindTheAnswer(t *testing.T) {
-	heard := make(chan string, 1)
-	s := serve(t, func(e *pluginserver.Event) pluginserver.Verdict {
-		e.AskLater("kong.request.get_method", nil, func(reply []byte) {
-			text, err := pluginserver.Text(reply)
-			if err != nil {
-				t.Error(err)
-			}
-			heard <- string(text)
-		})
-		return pluginserver.Pass()
-	}, pluginserver.Options{})
-	if out := s.Access(t, &kongtest.Request{Method: "PUT"}); out.Waits != 1 {
-		t.Errorf("%d waits, want 1", out.Waits)
-	}
-	if got := <-heard; got != "PUT" {
-		t.Errorf("heard %q", got)
 	}
 }
 

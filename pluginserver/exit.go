@@ -42,7 +42,7 @@ func (e *Event) exit(v Verdict) error {
 	if err != nil {
 		return err
 	}
-	e.out = appendFrame(e.out[:0], methodExit)
+	e.out = appendFrame(e.out[:0], "kong.response.exit")
 	e.out = appendFrame(e.out, arg)
 	return e.flush()
 }
@@ -57,22 +57,20 @@ func (e *Event) dropQueued() {
 // will hear the answers.
 func (e *Event) muteQueued() {
 	for i := e.sent; i < len(e.calls); i++ {
-		if e.calls[i].kind == callAsked {
-			e.calls[i].kind = callTold
-		}
+		e.calls[i] = callTold
 	}
 }
 
 // askForExit asks for what an answer to the client is made of.
 func (e *Event) askForExit() (id, contentType string, err error) {
-	for _, q := range []struct{ method, arg string }{{methodGetVar, "kong_request_id"}, {methodGetHeader, "content-type"}} {
+	for _, q := range []struct{ method, arg string }{{"kong.nginx.get_var", "kong_request_id"}, {"kong.request.get_header", "content-type"}} {
 		arg, err := proto.Marshal(&kong_plugin_protocol.String{V: q.arg})
 		if err != nil {
 			return "", "", err
 		}
 		e.out = appendFrame(e.out, q.method)
 		e.out = appendFrame(e.out, arg)
-		e.calls = append(e.calls, call{kind: callAsked})
+		e.calls = append(e.calls, callAsked)
 	}
 	for _, into := range []*string{&id, &contentType} {
 		reply, err := e.read(callAsked)

@@ -2,6 +2,7 @@ package pluginserver
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"net"
 	"testing"
@@ -85,4 +86,17 @@ func FuzzRPC(f *testing.F) {
 			t.Errorf("%d empty frames for %d events that were let pass", ended, h.passed)
 		}
 	})
+}
+
+// cutFrame returns the content of the frame at the start of b and what follows
+// it, or false where it isn't complete.
+func cutFrame(b []byte) (content, rest []byte, ok bool) {
+	if len(b) < 4 {
+		return nil, nil, false
+	}
+	n := int(binary.LittleEndian.Uint32(b))
+	if len(b)-4 < n {
+		return nil, nil, false
+	}
+	return b[4 : 4+n], b[4+n:], true
 }
