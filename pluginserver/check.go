@@ -18,15 +18,15 @@ const checkTimeout = 2 * time.Second
 // an answer. A socket's file alone says little, since a server that was killed
 // leaves it behind.
 func (c *Command) Check(ctx context.Context) error {
-	if err := ask(ctx, c.SocketPath); err != nil {
+	if err := askStatus(ctx, c.SocketPath); err != nil {
 		return fmt.Errorf("no plugin server answers at %s: %w", c.SocketPath, err)
 	}
 	return nil
 }
 
-// ask asks for the status of an instance that does not exist, which costs
+// askStatus asks for the status of an instance that does not exist, which costs
 // nothing and changes nothing.
-func ask(ctx context.Context, socket string) error {
+func askStatus(ctx context.Context, socket string) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	nc, err := new(net.Dialer).DialContext(ctx, "unix", socket)

@@ -52,7 +52,7 @@ func (c *conn) serve() {
 		c.steps.Add(1)
 		err = c.call(buf)
 		if err == nil {
-			// What was told with an event's end is answered before Kong reads
+			// Calls sent with an event's end are answered before Kong reads
 			// that end. Closing before that would fail the request.
 			err = c.event.drain()
 		}

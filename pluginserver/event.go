@@ -10,32 +10,39 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// ErrEventOver is returned by every call on an event that has ended: its
+// errEventOver is what every question gets on an event that has ended: its
 // deadline has passed, or its connection is gone.
-var ErrEventOver = errors.New("the event is over")
+var errEventOver = errors.New("the event is over")
 
 // Event is one phase of one request. It speaks to Kong over a connection that
 // carries nothing else meanwhile.
 //
-// There are two kinds of call: Tell, for functions without a result, and Ask,
-// whose reply Answer returns. Both only queue; Answer and the event's end write
-// what is queued in one go, so questions that are asked together cost one wait.
+// Its methods are Kong's PDK functions, under Kong's names. Each only queues its
+// call, those with a result return a Reply; Reply.Wait and the event's end write
+// what is queued in one go. So questions that are asked together cost one wait,
+// and calls without a result none.
 //
 // An Event is for the goroutine that it was handed to, and not to be kept:
 // the connection's next event uses it again.
 type Event struct {
 	c *conn
 
+	// What the handler's goroutine uses again, from call to call and from event to
+	// event.
+	arg    []byte  // the argument of a call
+	part   []byte  // a message inside it
+	fields []Field // the headers in this event's replies
+
 	mu      sync.Mutex // guards everything below: the deadline is another goroutine's
 	state   eventState
 	ctx     context.Context // made when asked for
 	cancel  context.CancelCauseFunc
-	out     []byte     // frames not yet written
-	calls   []callKind // this event's calls, in order
-	sent    int        // how many of calls are on the wire
-	heard   int        // how many of calls have had their replies read
-	replies []byte     // replies of this event, one after the other
-	fault   error      // a reply that couldn't be taken; it overrides the verdict
+	out     []byte // frames not yet written
+	calls   []span // this event's calls, in order: where in replies their replies are
+	sent    int    // how many of calls are on the wire
+	heard   int    // how many of calls have had their replies read
+	replies []byte // replies of this event, one after the other
+	fault   error  // a reply that couldn't be taken; it overrides the verdict
 	left    time.Duration
 	resumed time.Time // when left began to run
 }
@@ -48,41 +55,39 @@ const (
 	stateAsking             // Kong's time
 )
 
-type callKind uint8
+// span is where a reply is. It is empty until that was read.
+type span struct{ start, end int }
 
-const (
-	callTold callKind = iota
-	callAsked
-)
-
-// Tell queues a call of a PDK function that has no result, such as
-// kong.client.authenticate. arg is the argument's protobuf encoding.
-func (e *Event) Tell(method string, arg []byte) { e.queue(method, arg, callTold) }
-
-// Ask queues a call of a PDK function whose reply Answer will return.
-func (e *Event) Ask(method string, arg []byte) { e.queue(method, arg, callAsked) }
-
-func (e *Event) queue(method string, arg []byte, kind callKind) {
+// queue adds a call to those that are to be written, and returns its number.
+func (e *Event) queue(method string, arg []byte) (call int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.state == stateOver {
-		return
+		return 0 // reply won't look for it
 	}
-	e.out = appendFrame(e.out, method)
-	e.out = appendFrame(e.out, arg)
-	e.calls = append(e.calls, kind)
+	return e.append(method, arg)
 }
 
-// Answer returns the reply to the oldest Ask that has not been answered, and
-// waits for it. The reply is valid until the event ends. Errors mean that the
-// event can't go on as planned: ErrEventOver, a reply over MaxFrame, or an
-// Answer without an Ask.
-func (e *Event) Answer() ([]byte, error) {
+// append is queue for the event's owner.
+func (e *Event) append(method string, arg []byte) (call int) {
+	e.out = appendFrame(e.out, method)
+	e.out = appendFrame(e.out, arg)
+	e.calls = append(e.calls, span{})
+	return len(e.calls) - 1
+}
+
+// reply returns the reply to a call of the handler's, and waits for it. It is
+// valid until the event ends.
+func (e *Event) reply(call int) ([]byte, error) {
 	if err := e.suspend(); err != nil {
 		return nil, err
 	}
 	defer e.resume()
-	return e.read(callAsked)
+	reply, err := e.read(call)
+	if err == nil {
+		err = e.fault
+	}
+	return reply, err
 }
 
 // Context ends when the event's time is up or the server stops. It does not
@@ -93,7 +98,7 @@ func (e *Event) Context() context.Context {
 	if e.ctx == nil {
 		e.ctx, e.cancel = context.WithCancelCause(e.c.server.ctx)
 		if e.state == stateOver {
-			e.cancel(ErrEventOver)
+			e.cancel(errEventOver)
 		}
 	}
 	return e.ctx
@@ -104,7 +109,7 @@ func (e *Event) suspend() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.state != stateRunning {
-		return ErrEventOver
+		return errEventOver
 	}
 	e.left -= time.Since(e.resumed)
 	e.state = stateAsking
@@ -138,17 +143,22 @@ func (e *Event) begin() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ctx, e.cancel = nil, nil
-	e.out, e.calls, e.sent, e.heard, e.fault = e.out[:0], e.calls[:0], 0, 0, nil
-	if cap(e.replies) > keepReplies {
-		e.replies = nil
-	}
-	e.replies = e.replies[:0]
+	e.calls, e.sent, e.heard, e.fault = e.calls[:0], 0, 0, nil
+	e.out, e.replies, e.arg = reuse(e.out), reuse(e.replies), reuse(e.arg)
+	e.fields = e.fields[:0]
 	e.left = e.c.server.timeout
 	e.state, e.resumed = stateRunning, time.Now()
 }
 
-// keepReplies is how many bytes for replies an idle connection keeps.
-const keepReplies = 64 << 10
+// reuse empties a buffer for the next event, and lets it go if a large body has
+// made it grow.
+func reuse(buf []byte) []byte {
+	const keep = 64 << 10
+	if cap(buf) > keep {
+		return nil
+	}
+	return buf[:0]
+}
 
 // finish takes the event away from its handler and stops its clock. It reports
 // whether it was still the handler's to finish: the deadline may have won.
@@ -158,7 +168,7 @@ func (e *Event) finish() bool {
 	if e.state == stateOver {
 		return false
 	}
-	e.end(ErrEventOver)
+	e.end(errEventOver)
 	return true
 }
 
@@ -180,52 +190,48 @@ func (e *Event) flush() error {
 	e.out = e.out[:0]
 	e.sent = len(e.calls)
 	if err != nil {
-		return fmt.Errorf("%w: %v", ErrEventOver, err)
+		return fmt.Errorf("%w: %v", errEventOver, err)
 	}
 	return nil
 }
 
-// read writes what is queued and reads replies up to and including that of the
-// first call of a kind.
-func (e *Event) read(kind callKind) ([]byte, error) {
-	if err := e.flush(); err != nil {
-		return nil, err
-	}
-	for e.heard < e.sent {
-		asked, reply, err := e.readReply()
-		if err != nil && !errors.Is(err, errFrameTooLarge) {
+// read returns the reply to a call, after those to the calls before it.
+func (e *Event) read(call int) ([]byte, error) {
+	if call >= e.sent {
+		if err := e.flush(); err != nil {
 			return nil, err
 		}
-		if asked == kind {
-			return reply, err
+	}
+	for e.heard <= call {
+		if err := e.readReply(); err != nil {
+			return nil, err
 		}
 	}
-	return nil, errors.New("no question to answer")
+	at := e.calls[call]
+	return e.replies[at.start:at.end:at.end], nil
 }
 
-// readReply reads the next reply and says what kind of call it answers. After
-// a reply over MaxFrame the event can go on, but only to an exit.
-func (e *Event) readReply() (callKind, []byte, error) {
-	kind := e.calls[e.heard]
-	e.heard++
-	at := len(e.replies)
+// readReply reads the next reply. After one over MaxFrame, which is as good as
+// empty, the event can go on, but only to an exit.
+func (e *Event) readReply() error {
+	start := len(e.replies)
 	var err error
 	e.replies, err = readFrame(e.c.r, e.replies)
-	reply := e.replies[at:len(e.replies):len(e.replies)]
 	switch {
 	case errors.Is(err, errFrameTooLarge):
 		e.fault = err
 	case err != nil:
-		err = fmt.Errorf("%w: %v", ErrEventOver, err)
+		return fmt.Errorf("%w: %v", errEventOver, err)
 	}
-	return kind, reply, err
+	e.calls[e.heard] = span{start, len(e.replies)}
+	e.heard++
+	return nil
 }
 
-// drain reads every reply that is still to come. Questions that nobody will
-// hear the answers of are as good as told.
+// drain reads every reply that is still to come.
 func (e *Event) drain() error {
 	for e.heard < e.sent {
-		if _, _, err := e.readReply(); err != nil && !errors.Is(err, errFrameTooLarge) {
+		if err := e.readReply(); err != nil {
 			return err
 		}
 	}
@@ -256,8 +262,6 @@ func (e *Event) tellLog() {
 		return
 	}
 	for _, line := range e.c.server.log.Take() {
-		e.out = appendFrame(e.out, line.method())
-		e.out = appendFrame(e.out, line.argument())
-		e.calls = append(e.calls, callTold)
+		e.append(line.method(), line.argument())
 	}
 }

@@ -10,9 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/proto"
 
 	"kong-vault-auth/kongtest"
 	"kong-vault-auth/pluginserver"
@@ -51,13 +49,12 @@ func TestEventEndsOnlyOnAVerdict(t *testing.T) {
 		"no verdict": {handler: func(*pluginserver.Event) pluginserver.Verdict { return pluginserver.Verdict{} }, status: 500, body: internal, log: "no verdict"},
 		"panic":      {handler: func(*pluginserver.Event) pluginserver.Verdict { panic("secret") }, status: 500, body: internal, log: "panicked reason=string"},
 		"panic after calls": {handler: func(e *pluginserver.Event) pluginserver.Verdict {
-			e.Tell("kong.service.request.clear_header", pluginserver.AppendText(nil, "x"))
-			e.Ask("kong.request.get_method", nil)
-			method, err := e.Answer()
+			e.SetRawQuery("x")
+			method, err := e.GetMethod().Wait()
 			if err != nil {
 				t.Error(err)
 			}
-			e.Tell("kong.service.request.clear_header", pluginserver.AppendText(nil, "y"))
+			e.SetRawQuery("y")
 			return pluginserver.Exit([]int{401}[len(method)], "", nil)
 		}, status: 500, body: internal, log: "out of range"},
 		"deadline": {handler: func(*pluginserver.Event) pluginserver.Verdict {
@@ -66,18 +63,11 @@ func TestEventEndsOnlyOnAVerdict(t *testing.T) {
 		}, status: 500, body: internal, log: "took too long"},
 		"deadline seen by the handler": {handler: func(e *pluginserver.Event) pluginserver.Verdict {
 			<-e.Context().Done()
-			e.Ask("kong.request.get_method", nil)
-			if _, err := e.Answer(); !errors.Is(err, pluginserver.ErrEventOver) {
-				t.Errorf("Answer after the deadline: %v", err)
+			if _, err := e.GetMethod().Wait(); err == nil {
+				t.Error("a reply after the deadline")
 			}
 			return pluginserver.Pass()
 		}, status: 500, body: internal, log: "took too long"},
-		"answer without a question": {handler: func(e *pluginserver.Event) pluginserver.Verdict {
-			if _, err := e.Answer(); err == nil {
-				t.Error("an answer came from nowhere")
-			}
-			return pluginserver.Pass()
-		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, tc.handler, pluginserver.Options{EventTimeout: 100 * time.Millisecond, Grace: 100 * time.Millisecond})
@@ -114,26 +104,19 @@ func TestExitForGRPCHasNoContentType(t *testing.T) {
 
 func TestCallsWithoutAResultAreNotWaitedFor(t *testing.T) {
 	s := serve(t, func(e *pluginserver.Event) pluginserver.Verdict {
-		e.Ask("kong.request.get_headers", []byte{0x08, 0xe8, 0x07})
-		e.Ask("kong.request.get_raw_query", nil)
-		for range 2 {
-			if _, err := e.Answer(); err != nil {
-				t.Error(err)
-			}
+		headers, query := e.GetHeaders(1000), e.GetRawQuery()
+		if q, err := query.Wait(); err != nil || q != "a=1" { // in any order
+			t.Errorf("query %q, %v", q, err)
 		}
-		who, err := proto.Marshal(&kong_plugin_protocol.AuthenticateArgs{
-			Consumer:   &kong_plugin_protocol.Consumer{Id: "c", Username: "alice"},
-			Credential: &kong_plugin_protocol.AuthenticatedCredential{Id: "x"},
-		})
-		if err != nil {
-			t.Error(err)
+		if fields, err := headers.Wait(); err != nil || len(fields) != 1 || string(fields[0].Name) != "x-b" || string(fields[0].Value) != "b" {
+			t.Errorf("headers %q, %v", fields, err)
 		}
-		e.Tell("kong.client.authenticate", who)
-		e.Tell("kong.service.request.set_headers", pluginserver.AppendField(pluginserver.AppendField(nil, "X-A", "1"), "X-B"))
+		e.Authenticate(&pluginserver.Consumer{ID: "c", Username: "alice"}, &pluginserver.Credential{ID: "x", ConsumerID: "c"})
+		e.SetHeaders([]pluginserver.HeaderChange{{Name: "X-A", Value: "1"}, {Name: "X-B"}})
 		return pluginserver.Pass()
 	}, pluginserver.Options{})
 	for range 3 { // the connection is used again
-		out := s.Access(t, &kongtest.Request{Header: []kongtest.Header{{Name: "X-B", Value: "b"}}})
+		out := s.Access(t, &kongtest.Request{URI: "/?a=1", Header: []kongtest.Header{{Name: "X-B", Value: "b"}}})
 		want := []string{"kong.request.get_headers", "kong.request.get_raw_query", "kong.client.authenticate", "kong.service.request.set_headers"}
 		if diff := cmp.Diff(want, out.Calls); diff != "" {
 			t.Error(diff)
@@ -150,26 +133,25 @@ func TestCallsWithoutAResultAreNotWaitedFor(t *testing.T) {
 	}
 }
 
-func TestWhatWasToldIsDoneBeforeAnExitOnlyIfTheVerdictSaysSo(t *testing.T) {
-	told := access(func(e *pluginserver.Event) pluginserver.Verdict {
-		e.Ask("kong.request.get_method", nil)
-		if _, err := e.Answer(); err != nil {
+func TestWhatIsQueuedIsDoneBeforeAnExitOnlyIfTheVerdictSaysSo(t *testing.T) {
+	queued := access(func(e *pluginserver.Event) pluginserver.Verdict {
+		if _, err := e.GetMethod().Wait(); err != nil {
 			t.Error(err)
 		}
-		e.Tell("kong.service.request.set_headers", pluginserver.AppendField(nil, "X-B"))
-		e.Ask("kong.request.get_path", nil)
+		e.SetHeaders([]pluginserver.HeaderChange{{Name: "X-B"}})
+		e.GetRawQuery()
 		return pluginserver.Exit(401, "no", nil)
 	})
-	gone := []string{"kong.service.request.set_headers", "kong.request.get_path"}
+	gone := []string{"kong.service.request.set_headers", "kong.request.get_raw_query"}
 	for name, tc := range map[string]struct {
 		handler access
 		status  int
 		calls   []string // after get_method
 	}{
-		"said":     {func(e *pluginserver.Event) pluginserver.Verdict { return told(e).WithCalls() }, 401, gone},
-		"not said": {told, 401, nil},
+		"said":     {func(e *pluginserver.Event) pluginserver.Verdict { return queued(e).WithCalls() }, 401, gone},
+		"not said": {queued, 401, nil},
 		"a panic": {func(e *pluginserver.Event) pluginserver.Verdict {
-			told(e)
+			queued(e)
 			panic("x")
 		}, 500, nil},
 	} {
@@ -185,7 +167,7 @@ func TestWhatWasToldIsDoneBeforeAnExitOnlyIfTheVerdictSaysSo(t *testing.T) {
 				t.Error(diff)
 			}
 			if out.Waits > 3 {
-				t.Errorf("%d waits: what was told costs one of its own", out.Waits)
+				t.Errorf("%d waits: what is queued costs one of its own", out.Waits)
 			}
 		})
 	}
@@ -193,9 +175,12 @@ func TestWhatWasToldIsDoneBeforeAnExitOnlyIfTheVerdictSaysSo(t *testing.T) {
 
 func TestReplyOverTheLimitIs413(t *testing.T) {
 	s := serve(t, func(e *pluginserver.Event) pluginserver.Verdict {
-		e.Ask("kong.request.get_raw_body", nil)
-		if _, err := e.Answer(); err == nil {
+		body, method := e.GetRawBody(), e.GetMethod()
+		if _, err := body.Wait(); err == nil {
 			t.Error("a reply of 9 MiB was taken")
+		}
+		if _, err := method.Wait(); err == nil {
+			t.Error("the event went on")
 		}
 		return pluginserver.Pass()
 	}, pluginserver.Options{})
@@ -211,8 +196,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func TestKongsTimeIsNotTheHandlers(t *testing.T) {
 	s := serve(t, func(e *pluginserver.Event) pluginserver.Verdict {
-		e.Ask("kong.request.get_raw_body", nil)
-		if _, err := e.Answer(); err != nil {
+		if _, err := e.GetRawBody().Wait(); err != nil {
 			t.Error(err)
 		}
 		return pluginserver.Pass()

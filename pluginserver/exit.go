@@ -22,9 +22,7 @@ const exitPatience = 5 * time.Second
 // that must be open, or the client's answer becomes a 500.
 func (e *Event) exit(v Verdict) error {
 	defer e.c.nc.Close()
-	if v.calls {
-		e.muteQueued()
-	} else {
+	if !v.calls {
 		e.dropQueued()
 	}
 	if err := e.c.nc.SetReadDeadline(time.Now().Add(exitPatience)); err != nil {
@@ -53,31 +51,19 @@ func (e *Event) dropQueued() {
 	e.calls = e.calls[:e.sent]
 }
 
-// muteQueued makes questions that have not been written as good as told: nobody
-// will hear the answers.
-func (e *Event) muteQueued() {
-	for i := e.sent; i < len(e.calls); i++ {
-		e.calls[i] = callTold
-	}
-}
-
-// askForExit asks for what an answer to the client is made of.
+// askForExit asks for what an answer to the client is made of. An unreadable
+// answer is as good as none.
 func (e *Event) askForExit() (id, contentType string, err error) {
-	for _, q := range []struct{ method, arg string }{{"kong.nginx.get_var", "kong_request_id"}, {"kong.request.get_header", "content-type"}} {
-		arg, err := proto.Marshal(&kong_plugin_protocol.String{V: q.arg})
-		if err != nil {
-			return "", "", err
-		}
-		e.out = appendFrame(e.out, q.method)
-		e.out = appendFrame(e.out, arg)
-		e.calls = append(e.calls, callAsked)
+	calls := [...]int{
+		e.append("kong.nginx.get_var", appendText(nil, "kong_request_id")),
+		e.append("kong.request.get_header", appendText(nil, "content-type")),
 	}
-	for _, into := range []*string{&id, &contentType} {
-		reply, err := e.read(callAsked)
+	for i, into := range []*string{&id, &contentType} {
+		reply, err := e.read(calls[i])
 		if err != nil {
 			return "", "", err
 		}
-		*into = lenientString(reply)
+		*into, _ = decodeText(e, reply)
 	}
 	return id, contentType, nil
 }

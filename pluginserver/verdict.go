@@ -7,7 +7,7 @@ type Verdict struct {
 	status  int
 	message string
 	header  Header
-	calls   bool // what was told is done before the answer
+	calls   bool // what is queued is done before the answer
 }
 
 type verdictKind uint8
@@ -22,18 +22,18 @@ const (
 type Header map[string]string
 
 // Pass lets the request go on to the next plugin and to the upstream. Calls
-// that were told and not yet sent go with it.
+// that are still queued go with it.
 func Pass() Verdict { return Verdict{kind: verdictPass} }
 
 // Exit answers the client itself, as Kong's kong.response.error does: a JSON
 // body with message and request_id, or for gRPC the plain message. Calls that
-// were told and not yet sent are dropped, unless the verdict is WithCalls.
+// are still queued are dropped, unless the verdict is WithCalls.
 func Exit(status int, message string, header Header) Verdict {
 	return Verdict{kind: verdictExit, status: status, message: message, header: header}
 }
 
-// WithCalls is a verdict before which Kong carries out what was told and not yet
-// sent.
+// WithCalls is a verdict before which Kong carries out the calls that are still
+// queued.
 func (v Verdict) WithCalls() Verdict {
 	v.calls = true
 	return v

@@ -74,7 +74,7 @@ func (h *handler) refuse(e *pluginserver.Event, r *request, err error) pluginser
 
 // caller is who a request is proxied as.
 type caller struct {
-	consumer   *consumer
+	consumer   *pluginserver.Consumer
 	credential string // the credential's id; empty for the anonymous consumer
 	refused    string // why it is the anonymous consumer
 }

@@ -1,15 +1,17 @@
 package vaultauth
 
 import (
+	"context"
 	"log/slog"
 	"testing"
+
+	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
+	"google.golang.org/protobuf/proto"
 
 	"kong-vault-auth/credential"
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/pluginserver/servertest"
 	"kong-vault-auth/vault"
-
-	"context"
 )
 
 // cached is a vault object that has its answer ready.
@@ -28,16 +30,12 @@ func BenchmarkAccess(b *testing.B) {
 	s := servertest.Serve(b, func(log *slog.Logger) pluginserver.Plugin {
 		return newPlugin("bench", log, func(string, vault.Config) (lookuper, func(), error) { return object, func() {}, nil }).Plugin
 	}, pluginserver.Options{})
-	var headers []byte
-	for _, h := range [][2]string{
-		{"host", "api.example.com"}, {"user-agent", "okhttp/4.12.0"}, {"accept", "*/*"}, {"accept-encoding", "gzip, deflate"},
-		{"connection", "keep-alive"}, {"content-type", "application/json"}, {"access_token", "alice-1"}, {"secret_token", "s3cret"},
-	} {
-		headers = pluginserver.AppendField(headers, h[0], h[1])
-	}
-	consumer := pluginserver.AppendPart(pluginserver.AppendPart(nil, 1, aliceID), 3, "alice")
-	w := servertest.NewWire(b, s.Socket, `{"vault": "v", "tokens_in_query": false}`, map[string][]byte{
-		"kong.request.get_headers": headers, methodLoadConsumer: consumer,
+	w := servertest.NewWire(b, s.Socket, `{"vault": "v", "tokens_in_query": false}`, map[string]proto.Message{
+		"kong.request.get_headers": servertest.Headers(
+			"host: api.example.com", "user-agent: okhttp/4.12.0", "accept: */*", "accept-encoding: gzip, deflate",
+			"connection: keep-alive", "content-type: application/json", "access_token: alice-1", "secret_token: s3cret",
+		),
+		"kong.client.load_consumer": &kong_plugin_protocol.Consumer{Id: aliceID, Username: "alice"},
 	})
 	b.ReportAllocs()
 	for b.Loop() {

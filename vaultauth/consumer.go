@@ -1,7 +1,6 @@
 package vaultauth
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 	"sync"
@@ -32,43 +31,11 @@ var errDatabase = errors.New("whether the consumer exists can't be told")
 // unique within a workspace.
 type reference struct{ workspace, id, username string }
 
-// arg is a ConsumerSpec. Kong raises an error for an id that is no UUID, and
-// tries a username as an id first.
-func (ref reference) arg() []byte {
-	if ref.id != "" {
-		return pluginserver.AppendPart(nil, 1, ref.id)
-	}
-	return append(pluginserver.AppendPart(nil, 1, ref.username), 0x10, 1) // by_username
-}
-
 func (ref reference) attr() slog.Attr {
 	if ref.id != "" {
 		return slog.String("consumer", ref.id)
 	}
 	return slog.String("consumer", ref.username)
-}
-
-// consumer is a consumer of Kong's, in the forms in which it is sent back. It
-// is immutable.
-type consumer struct {
-	id      string
-	entity  []byte      // Kong's own message: tags, custom_id and created_at serve its logs
-	headers []byte      // the identity headers, for kong.service.request.set_headers
-	named   identitySet // which ones these are
-}
-
-// newConsumer returns the consumer of a reply to kong.client.load_consumer,
-// nil if there is none in it.
-func newConsumer(reply []byte) (*consumer, error) {
-	id, err := pluginserver.Part(reply, 1)
-	if err != nil || len(id) == 0 {
-		return nil, err
-	}
-	headers, named, err := consumerHeaders(reply)
-	if err != nil {
-		return nil, err
-	}
-	return &consumer{id: string(id), entity: bytes.Clone(reply), headers: headers, named: named}, nil
 }
 
 // consumers remembers Kong's consumers, since every kong.client.load_consumer
@@ -99,15 +66,14 @@ type consumers struct {
 // knownConsumer is what is known of one consumer. It is immutable.
 type knownConsumer struct {
 	ref      reference
-	consumer *consumer // nil: gone
-	found    instant   // when the read began that has last found it
-	read     instant   // when the last read began
+	consumer *pluginserver.Consumer // nil: gone
+	found    instant                // when the read began that has last found it
+	read     instant                // when the last read began
 }
 
-// asker is a pluginserver.Event as far as it is needed here.
-type asker interface {
-	Ask(method string, arg []byte)
-	Answer() ([]byte, error)
+// consumerLoader is a pluginserver.Event as far as it is needed here.
+type consumerLoader interface {
+	LoadConsumer(name string, byUsername bool) (*pluginserver.Consumer, error)
 }
 
 func newConsumers(resurrectTTL time.Duration, log *slog.Logger) *consumers {
@@ -122,7 +88,7 @@ func newConsumers(resurrectTTL time.Duration, log *slog.Logger) *consumers {
 
 // find returns a consumer, from memory where it can. It fails with
 // errConsumerGone or errDatabase, or with what kept Kong from answering.
-func (cs *consumers) find(e asker, ref reference) (*consumer, error) {
+func (cs *consumers) find(e consumerLoader, ref reference) (*pluginserver.Consumer, error) {
 	k, ok := cs.known.GetIfPresent(ref)
 	now := cs.now()
 	if ok && k.fresh(now) {
@@ -154,7 +120,7 @@ func (k *knownConsumer) fresh(now instant) bool {
 }
 
 // remembered is the answer from memory.
-func (cs *consumers) remembered(k *knownConsumer, now instant) (*consumer, error) {
+func (cs *consumers) remembered(k *knownConsumer, now instant) (*pluginserver.Consumer, error) {
 	switch {
 	case k.consumer == nil:
 		return nil, errConsumerGone
@@ -165,7 +131,7 @@ func (cs *consumers) remembered(k *knownConsumer, now instant) (*consumer, error
 }
 
 // load reads a consumer. k is the one that was found before, nil for none.
-func (cs *consumers) load(e asker, ref reference, k *knownConsumer) (*consumer, error) {
+func (cs *consumers) load(e consumerLoader, ref reference, k *knownConsumer) (*pluginserver.Consumer, error) {
 	began := cs.now()
 	c, err := cs.ask(e, ref)
 	if err != nil {
@@ -190,14 +156,13 @@ func (cs *consumers) load(e asker, ref reference, k *knownConsumer) (*consumer, 
 	return nil, errConsumerGone
 }
 
-// ask has Kong read a consumer; nil is its empty answer.
-func (cs *consumers) ask(e asker, ref reference) (*consumer, error) {
-	e.Ask(methodLoadConsumer, ref.arg())
-	reply, err := e.Answer()
-	if err != nil {
-		return nil, err
+// ask has Kong read a consumer; nil is its empty answer. Kong raises an error for
+// an id that is no UUID, and tries a username as an id first.
+func (cs *consumers) ask(e consumerLoader, ref reference) (*pluginserver.Consumer, error) {
+	if ref.id != "" {
+		return e.LoadConsumer(ref.id, false)
 	}
-	return newConsumer(reply)
+	return e.LoadConsumer(ref.username, true)
 }
 
 // gone decides what an empty answer means, since Kong answers "not found" and
@@ -207,7 +172,7 @@ func (cs *consumers) ask(e asker, ref reference) (*consumer, error) {
 // Kong has found nobody at all, a wrong name is likelier than an outage.
 //
 // If it isn't gone, why says what Kong's database is thought to have.
-func (cs *consumers) gone(e asker, ref reference, k *knownConsumer, began instant) (gone bool, why, err error) {
+func (cs *consumers) gone(e consumerLoader, ref reference, k *knownConsumer, began instant) (gone bool, why, err error) {
 	since := began
 	if k == nil { // nobody loses by an answer from before the read
 		since.mono -= statusFresh
@@ -234,7 +199,7 @@ func (cs *consumers) gone(e asker, ref reference, k *knownConsumer, began instan
 
 // undecided honours a known consumer although Kong doesn't say that it is still
 // there.
-func (cs *consumers) undecided(ref reference, k *knownConsumer, began instant, why error) (*consumer, error) {
+func (cs *consumers) undecided(ref reference, k *knownConsumer, began instant, why error) (*pluginserver.Consumer, error) {
 	cs.log.Error("Kong could not say whether a consumer exists, known ones are honoured meanwhile", "reason", "consumer_unknown", ref.attr(), "err", why)
 	if k == nil {
 		return nil, errDatabase
@@ -276,12 +241,10 @@ func (cs *consumers) controlFor(ref reference, k *knownConsumer) (control *known
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	for _, c := range cs.controls[ref.workspace] {
-		another := c != nil && c.ref != ref && (k == nil || c.consumer.id != k.consumer.id)
+		another := c != nil && c.ref != ref && (k == nil || c.consumer.ID != k.consumer.ID)
 		if another && cs.now().since(c.found) < cs.resurrectTTL {
 			return c, true
 		}
 	}
 	return nil, cs.anyFound
 }
-
-const methodLoadConsumer = "kong.client.load_consumer"

@@ -77,21 +77,13 @@ func (kong *kongNode) set(change func()) {
 type event struct {
 	kong      *kongNode
 	workspace string
-	replies   [][]byte
 }
 
-func (e *event) Ask(_ string, arg []byte) {
-	name, _ := pluginserver.Part(arg, 1)
-	e.replies = append(e.replies, e.kong.read(e.workspace+"/"+string(name)))
+func (e *event) LoadConsumer(name string, _ bool) (*pluginserver.Consumer, error) {
+	return e.kong.read(e.workspace + "/" + name), nil
 }
 
-func (e *event) Answer() ([]byte, error) {
-	reply := e.replies[0]
-	e.replies = e.replies[1:]
-	return reply, nil
-}
-
-func (kong *kongNode) read(row string) []byte {
+func (kong *kongNode) read(row string) *pluginserver.Consumer {
 	kong.reads.Add(1)
 	kong.mu.Lock()
 	found, hangs := kong.rows[row] && !kong.down && kong.hangs == 0, kong.hangs
@@ -101,7 +93,7 @@ func (kong *kongNode) read(row string) []byte {
 		return nil
 	}
 	_, name, _ := strings.Cut(row, "/")
-	return pluginserver.AppendPart(pluginserver.AppendPart(nil, 1, "id-of-"+row), 3, name)
+	return &pluginserver.Consumer{ID: "id-of-" + row, Username: name}
 }
 
 // find makes a request of a consumer's, "workspace/username", and returns the
@@ -114,7 +106,7 @@ func (kong *kongNode) find(row string) (status int) {
 		return 401
 	case errors.Is(err, errDatabase):
 		return 503
-	case err != nil || c.id != "id-of-"+row:
+	case err != nil || c.ID != "id-of-"+row:
 		return 500
 	}
 	return 200
@@ -561,7 +553,7 @@ func TestSlowAnswerDoesNotUndoANewerOne(t *testing.T) {
 	earlier := cs.now()
 	later := instant{earlier.mono + 1, earlier.wall + 1}
 	cs.keep(&knownConsumer{ref: ref, read: later})
-	cs.keep(&knownConsumer{ref, &consumer{id: "id"}, earlier, earlier})
+	cs.keep(&knownConsumer{ref, &pluginserver.Consumer{ID: "id"}, earlier, earlier})
 	if c, err := cs.find((*pluginserver.Event)(nil), ref); !errors.Is(err, errConsumerGone) {
 		t.Errorf("%v, %v", c, err)
 	}
@@ -571,7 +563,7 @@ func TestMemoryAnswersWithoutAllocating(t *testing.T) {
 	cs := newConsumers(time.Hour, slog.New(slog.DiscardHandler))
 	ref := reference{workspace: "a", username: "alice"}
 	now := cs.now()
-	cs.keep(&knownConsumer{ref, &consumer{id: "id"}, now, now})
+	cs.keep(&knownConsumer{ref, &pluginserver.Consumer{ID: "id"}, now, now})
 	if n := testing.AllocsPerRun(1000, func() {
 		if _, err := cs.find((*pluginserver.Event)(nil), ref); err != nil {
 			t.Fatal(err)

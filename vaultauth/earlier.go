@@ -7,21 +7,29 @@ import (
 	"kong-vault-auth/pluginserver"
 )
 
-// earlier is what plugins before this one have told Kong about who is calling,
-// in Kong's own messages.
-type earlier struct{ consumer, credential []byte }
-
-func askEarlier(e *pluginserver.Event) {
-	e.Ask("kong.client.get_consumer", nil)
-	e.Ask("kong.client.get_credential", nil)
+// earlier is what plugins before this one have told Kong about who is calling;
+// nil is nothing.
+type earlier struct {
+	consumer   *pluginserver.Consumer
+	credential *pluginserver.Credential
 }
 
-func answerEarlier(e *pluginserver.Event) (*earlier, error) {
-	consumer, err := e.Answer()
+// earlierReplies are the replies that earlier is made of.
+type earlierReplies struct {
+	consumer   pluginserver.Reply[*pluginserver.Consumer]
+	credential pluginserver.Reply[*pluginserver.Credential]
+}
+
+func askEarlier(e *pluginserver.Event) earlierReplies {
+	return earlierReplies{e.GetConsumer(), e.GetCredential()}
+}
+
+func (asked earlierReplies) wait() (*earlier, error) {
+	consumer, err := asked.consumer.Wait()
 	if err != nil {
 		return nil, err
 	}
-	credential, err := e.Answer()
+	credential, err := asked.credential.Wait()
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +41,7 @@ func answerEarlier(e *pluginserver.Event) (*earlier, error) {
 // unless it is marked as an anonymous one.
 func (before *earlier) authenticated(r *request) bool {
 	anonymous := slices.ContainsFunc(r.identity, func(s shownHeader) bool { return s.header == anonymousConsumer && s.plain() })
-	return len(before.credential) > 0 || len(before.consumer) > 0 && !anonymous
+	return before.credential != nil || before.consumer != nil && !anonymous
 }
 
 // passOn lets a request go on that this plugin has nothing to say about, without
@@ -46,7 +54,7 @@ func (h *handler) passOn(e *pluginserver.Event, r *request) error {
 	if err := h.prepareHiding(e, r); err != nil {
 		return err
 	}
-	h.send(e, r, nil, keep)
+	h.send(e, r, identity{}, keep)
 	return nil
 }
 
@@ -58,9 +66,8 @@ func (h *handler) setByOthers(e *pluginserver.Event, r *request) (identitySet, e
 		return 0, nil
 	}
 	if r.earlier == nil {
-		askEarlier(e)
 		var err error
-		if r.earlier, err = answerEarlier(e); err != nil {
+		if r.earlier, err = askEarlier(e).wait(); err != nil {
 			return 0, err
 		}
 	}
@@ -90,31 +97,19 @@ func (h *handler) setByOthers(e *pluginserver.Event, r *request) (identitySet, e
 func (before *earlier) vouchesFor(e *pluginserver.Event, s shownHeader) (bool, error) {
 	switch s.header {
 	case consumerID, consumerUsername, consumerCustomID:
-		value, err := pluginserver.Part(before.consumer, consumerParts[s.header])
-		return len(value) > 0 && string(value) == s.value, err
+		return before.consumer != nil && s.value != "" && s.value == identityOf(before.consumer)[s.header], nil
 	case credentialIdentifier:
-		id, err := pluginserver.Text(before.credential)
-		if err != nil || len(id) > 0 && string(id) == s.value {
-			return err == nil, err
+		if before.credential != nil && s.value != "" && s.value == before.credential.ID {
+			return true, nil
 		}
 		// Not the id: some plugins take its key, username or client id.
-		fields, err := contextStrings(e, "authenticated_credential")
+		fields, err := e.GetCtx("authenticated_credential").Wait()
 		return slices.Contains(fields, s.value), err
 	case anonymousConsumer:
-		return len(before.consumer) > 0 && len(before.credential) == 0 && s.value == "true", nil
+		return before.consumer != nil && before.credential == nil && s.value == "true", nil
 	case authenticatedGroups: // the session plugin's
-		groups, err := contextStrings(e, "authenticated_groups")
+		groups, err := e.GetCtx("authenticated_groups").Wait()
 		return len(groups) > 0 && strings.Join(groups, ", ") == s.value, err
 	}
 	return false, nil // X-Consumer-Groups is set only later, by the ACL plugin
-}
-
-// contextStrings asks for the strings that Kong has in a field of ngx.ctx.
-func contextStrings(e *pluginserver.Event, field string) ([]string, error) {
-	e.Ask("kong.nginx.get_ctx", pluginserver.AppendText(nil, field))
-	reply, err := e.Answer()
-	if err != nil {
-		return nil, err
-	}
-	return pluginserver.Strings(reply)
 }

@@ -24,18 +24,18 @@ func (h *handler) prepareHiding(e *pluginserver.Event, r *request) error {
 func (h *handler) hide(e *pluginserver.Event, r *request) {
 	if !h.config.HideCredentials {
 		for _, name := range r.hide {
-			unlog(e, "request.headers."+name)
+			e.ClearSerializeValue("request.headers." + name)
 		}
 	}
 	if r.stripped != nil {
 		if h.config.HideCredentials {
-			e.Tell("kong.service.request.set_raw_query", pluginserver.AppendText(nil, r.stripped.query))
+			e.SetRawQuery(r.stripped.query)
 		}
 		h.unlogQuery(e, r.stripped)
 	}
 	if h.config.HideCredentials && r.body != nil {
 		if after := r.body.Strip(h.tokenNames()...); len(after) < r.bodySize {
-			e.Tell("kong.service.request.set_raw_body", pluginserver.AppendText(nil, after))
+			e.SetRawBody(after)
 		}
 	}
 }
@@ -44,22 +44,19 @@ func (h *handler) hide(e *pluginserver.Event, r *request) {
 // plugins see, by taking them out of the request. The query string is asked for
 // if it wasn't yet: a client may put tokens where they aren't looked for.
 func (h *handler) hideRefused(e *pluginserver.Event, r *request) {
-	if removals := removeAll(nil, r.hide); len(removals) > 0 {
-		e.Tell("kong.service.request.set_headers", removals)
-	}
+	e.SetHeaders(removeAll(nil, r.hide))
 	if !h.config.TokensInQuery {
-		e.Ask("kong.request.get_raw_query", nil)
-		query, err := answerText(e)
+		query, err := e.GetRawQuery().Wait()
 		if err != nil {
 			return
 		}
-		r.query = string(query)
+		r.query = query
 	}
 	if r.stripped == nil && h.stripQuery(e, r) != nil {
 		return
 	}
 	if r.stripped != nil {
-		e.Tell("kong.service.request.set_raw_query", pluginserver.AppendText(nil, r.stripped.query))
+		e.SetRawQuery(r.stripped.query)
 		h.unlogQuery(e, r.stripped)
 	}
 }
@@ -89,15 +86,15 @@ func (h *handler) stripQuery(e *pluginserver.Event, r *request) error {
 	if !h.config.HideCredentials {
 		vars = append(vars, "upstream_uri") // without the query string, which Kong adds when the plugins have run
 	}
-	for _, name := range vars {
-		e.Ask("kong.nginx.get_var", pluginserver.AppendText(nil, name))
+	replies := make([]pluginserver.Reply[string], len(vars))
+	for i, name := range vars {
+		replies[i] = e.GetVar(name)
 	}
-	for i := range vars {
-		value, err := answerText(e)
-		if err != nil {
+	for i, reply := range replies {
+		var err error
+		if vars[i], err = reply.Wait(); err != nil {
 			return err
 		}
-		vars[i] = string(value)
 	}
 	uri, _, _ := strings.Cut(vars[0], "?")
 	uri = withQuery(uri, query)
@@ -122,20 +119,9 @@ func withQuery(path, query string) string {
 // unlogQuery has log plugins see the query string without the tokens.
 func (h *handler) unlogQuery(e *pluginserver.Event, s *strippedQuery) {
 	for key, value := range s.logged {
-		e.Tell("kong.log.set_serialize_value", serializeArg(key, value))
+		e.SetSerializeValue(key, value)
 	}
 	for _, name := range h.tokenNames() {
-		unlog(e, "request.querystring."+name)
+		e.ClearSerializeValue("request.querystring." + name)
 	}
-}
-
-// unlog takes a field out of what log plugins see: no value removes it.
-func unlog(e *pluginserver.Event, field string) {
-	e.Tell("kong.log.set_serialize_value", pluginserver.AppendText(nil, field))
-}
-
-// serializeArg is a KV with a string for a value.
-func serializeArg(key, text string) []byte {
-	buf := pluginserver.AppendText(nil, key)
-	return pluginserver.AppendPart(buf, 2, pluginserver.AppendPart(nil, 3, text))
 }

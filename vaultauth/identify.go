@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/tokens"
 )
@@ -69,100 +67,72 @@ type shownHeader struct {
 // same.
 func (s shownHeader) plain() bool { return !strings.Contains(s.name, "_") }
 
-// consumerParts are the fields of Kong's Consumer message that identity headers
-// carry.
-var consumerParts = [...]protowire.Number{consumerID: 1, consumerUsername: 3, consumerCustomID: 4}
+// identity is what the identity headers say of a caller. An empty value is no
+// header.
+type identity [len(identityNames)]string
 
-// consumerHeaders are the headers that name a consumer, for set_headers. A field
-// that the consumer doesn't have isn't among them: Kong would send a space.
-func consumerHeaders(entity []byte) (headers []byte, set identitySet, err error) {
-	for header, part := range consumerParts {
-		value, err := pluginserver.Part(entity, part)
-		if err != nil {
-			return nil, 0, err
-		}
-		if len(value) > 0 {
-			headers = pluginserver.AppendField(headers, identityNames[header], string(value))
-			set = set.with(identityHeader(header))
-		}
-	}
-	return headers, set, nil
+// identityOf is what names a consumer.
+func identityOf(c *pluginserver.Consumer) identity {
+	return identity{consumerID: c.ID, consumerUsername: c.Username, consumerCustomID: c.CustomID}
 }
 
 // identify tells Kong and the upstream who is calling. None of it has a
-// result, so all of it goes out together with the end of the event.
+// result, so all of it goes out together with the end of the event. Without a
+// credential Kong knows that the consumer is the anonymous one.
 func (h *handler) identify(e *pluginserver.Event, r *request, who caller) {
-	e.Tell("kong.client.authenticate", who.authenticateArg())
-	buf := make([]byte, 0, len(who.consumer.headers)+256)
-	buf = append(buf, who.consumer.headers...)
-	set := who.consumer.named
+	headers := identityOf(who.consumer)
 	if who.credential != "" {
-		buf = pluginserver.AppendField(buf, identityNames[credentialIdentifier], who.credential)
-		set = set.with(credentialIdentifier)
+		headers[credentialIdentifier] = who.credential
+		e.Authenticate(who.consumer, &pluginserver.Credential{ID: who.credential, ConsumerID: who.consumer.ID})
 	} else {
-		buf = pluginserver.AppendField(buf, identityNames[anonymousConsumer], "true")
-		set = set.with(anonymousConsumer)
+		headers[anonymousConsumer] = "true"
+		e.Authenticate(who.consumer, nil)
 	}
-	h.send(e, r, buf, set)
+	h.send(e, r, headers, 0)
 }
 
-// authenticateArg is an AuthenticateArgs: the consumer as Kong gave it, and
-// the credential. Without a credential Kong knows that the consumer is the
-// anonymous one.
-func (who caller) authenticateArg() []byte {
-	buf := make([]byte, 0, len(who.consumer.entity)+96)
-	buf = pluginserver.AppendPart(buf, 1, who.consumer.entity)
-	if who.credential == "" {
-		return buf
-	}
-	credential := make([]byte, 0, 80)
-	credential = pluginserver.AppendPart(credential, 1, who.credential)
-	credential = pluginserver.AppendPart(credential, 2, who.consumer.id)
-	return pluginserver.AppendPart(buf, 2, credential)
-}
-
-// send tells Kong what the upstream is to get: the headers in set, whose names
-// are keep, and else what the client has sent, without tokens.
-func (h *handler) send(e *pluginserver.Event, r *request, set []byte, keep identitySet) {
-	connection, rewritten := withoutIdentity(r.connection)
-	switch {
-	case rewritten && connection == "":
-		set = pluginserver.AppendField(set, "Connection")
-	case rewritten:
-		set = pluginserver.AppendField(set, "Connection", connection)
-	}
-	if rewritten {
+// send tells Kong what the upstream is to get: the identity headers in set, and
+// else what the client has sent, without the tokens and without identity headers
+// that aren't in keep.
+func (h *handler) send(e *pluginserver.Event, r *request, set identity, keep identitySet) {
+	changes := h.appendIdentity(make([]pluginserver.HeaderChange, 0, 16), r, set, keep)
+	if connection, rewritten := withoutIdentity(r.connection); rewritten {
+		changes = append(changes, pluginserver.HeaderChange{Name: "Connection", Value: connection})
 		// After the plugins Kong takes away what Connection names, and reads
 		// that from the headers it has kept since the request came in
 		// (kong/tools/http.lua, get_header). Without these it looks again.
-		e.Tell("kong.nginx.set_ctx", pluginserver.AppendText(nil, "cached_request_headers"))
+		e.ClearCtx("cached_request_headers")
 	}
-	if set = h.appendRemovals(set, r, keep); len(set) > 0 {
-		e.Tell("kong.service.request.set_headers", set)
-	}
+	e.SetHeaders(changes)
 	h.hide(e, r)
 }
 
-// appendRemovals removes every identity header that isn't in keep, every other
-// spelling, and the tokens: as far as the request has them, since each name
-// costs Kong time.
-func (h *handler) appendRemovals(buf []byte, r *request, keep identitySet) []byte {
+// appendIdentity sets the identity headers in set, and removes every other one
+// that isn't in keep, every other spelling, and the tokens: as far as the request
+// has them, since each name costs Kong time.
+func (h *handler) appendIdentity(changes []pluginserver.HeaderChange, r *request, set identity, keep identitySet) []pluginserver.HeaderChange {
+	for i, value := range set {
+		if value != "" {
+			changes = append(changes, pluginserver.HeaderChange{Name: identityNames[i], Value: value})
+			keep = keep.with(identityHeader(i)) // the client's is replaced
+		}
+	}
 	for _, s := range r.identity {
 		if !s.plain() || !keep.has(s.header) {
-			buf = pluginserver.AppendField(buf, s.name)
+			changes = append(changes, pluginserver.HeaderChange{Name: s.name})
 		}
 	}
 	if h.config.HideCredentials {
-		buf = removeAll(buf, r.hide)
+		changes = removeAll(changes, r.hide)
 	}
-	return buf
+	return changes
 }
 
-func removeAll(buf []byte, names []string) []byte {
+func removeAll(changes []pluginserver.HeaderChange, names []string) []pluginserver.HeaderChange {
 	for _, name := range names {
-		buf = pluginserver.AppendField(buf, name)
+		changes = append(changes, pluginserver.HeaderChange{Name: name})
 	}
-	return buf
+	return changes
 }
 
 // withoutIdentity takes identity headers out of a Connection header, and says

@@ -59,14 +59,13 @@ func (h *handler) readBody(e *pluginserver.Event, r *request) error {
 	if err != nil || r.contentType.Count > 1 || r.contentLength > int64(h.config.MaxBodyBytes) {
 		return nil
 	}
-	e.Ask("kong.request.get_raw_body", nil)
-	reply, err := e.Answer()
+	raw, err := e.GetRawBody().Wait()
 	if err != nil {
 		return err
 	}
-	content, err := h.bodyContent(reply)
-	if err != nil || content == nil {
-		return err
+	content := h.bodyContent(raw)
+	if content == nil {
+		return nil
 	}
 	if body, err := format.Parse(content, h.config.MaxBodyBytes); err == nil {
 		r.body, r.bodySize = body, len(content)
@@ -74,24 +73,18 @@ func (h *handler) readBody(e *pluginserver.Event, r *request) error {
 	return nil
 }
 
-// bodyContent returns the bytes of a RawBodyResult, nil if it has none or too
-// many. A body that nginx has put into a file is read from there, where this
-// process can.
-func (h *handler) bodyContent(reply []byte) ([]byte, error) {
-	content, err := pluginserver.Part(reply, 1)
-	if err != nil || content != nil {
-		return content, err
+// bodyContent returns the bytes of a body, nil if there are none or too many. A
+// body that nginx has put into a file is read from there, where this process can.
+func (h *handler) bodyContent(raw pluginserver.RawBody) []byte {
+	if raw.Content != nil || raw.File == "" {
+		return raw.Content
 	}
-	path, err := pluginserver.Part(reply, 2)
-	if err != nil || path == nil {
-		return nil, err
+	if info, err := os.Stat(raw.File); err != nil || info.Size() > int64(h.config.MaxBodyBytes) {
+		return nil
 	}
-	if info, err := os.Stat(string(path)); err != nil || info.Size() > int64(h.config.MaxBodyBytes) {
-		return nil, nil
-	}
-	content, err = os.ReadFile(string(path))
+	content, err := os.ReadFile(raw.File)
 	if err != nil {
-		return nil, nil
+		return nil
 	}
-	return content, nil
+	return content
 }

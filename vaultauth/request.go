@@ -47,73 +47,50 @@ type request struct {
 // ask puts everything that is always needed to Kong in one write, so that it
 // costs one wait.
 func (h *handler) ask(e *pluginserver.Event) (*request, error) {
-	e.Ask("kong.request.get_headers", getHeadersArg)
+	headers := e.GetHeaders(maxHeaders)
+	var query, method pluginserver.Reply[string]
+	var before earlierReplies
 	if h.config.TokensInQuery {
-		e.Ask("kong.request.get_raw_query", nil)
+		query = e.GetRawQuery()
 	}
 	if !h.config.RunOnPreflight {
-		e.Ask("kong.request.get_method", nil)
+		method = e.GetMethod()
 	}
 	if h.config.Anonymous != "" {
-		askEarlier(e)
+		before = askEarlier(e)
 	}
 
 	r := &request{event: e, hide: make([]string, 0, 2)}
-	headers, err := e.Answer()
+	fields, err := headers.Wait()
 	if err != nil {
 		return nil, err
 	}
+	for _, f := range fields {
+		h.readHeader(r, f)
+	}
+	r.cut = len(fields) >= maxHeaders
 	if h.config.TokensInQuery {
-		query, err := answerText(e)
-		if err != nil {
+		if r.query, err = query.Wait(); err != nil {
 			return nil, err
 		}
-		r.query = string(query)
 	}
 	if !h.config.RunOnPreflight {
-		method, err := answerText(e)
+		name, err := method.Wait()
 		if err != nil {
 			return nil, err
 		}
-		r.preflight = string(method) == "OPTIONS"
+		r.preflight = name == "OPTIONS"
 	}
 	if h.config.Anonymous != "" {
-		if r.earlier, err = answerEarlier(e); err != nil {
+		if r.earlier, err = before.wait(); err != nil {
 			return nil, err
 		}
+		r.authenticated = r.earlier.authenticated(r)
 	}
-	if err := h.readHeaders(r, headers); err != nil {
-		return nil, err
-	}
-	r.authenticated = r.earlier != nil && r.earlier.authenticated(r)
 	return r, nil
 }
 
-// getHeadersArg is Int{V: maxHeaders}.
-var getHeadersArg = []byte{0x08, 0xe8, 0x07}
-
-func answerText(e *pluginserver.Event) ([]byte, error) {
-	reply, err := e.Answer()
-	if err != nil {
-		return nil, err
-	}
-	return pluginserver.Text(reply)
-}
-
-// readHeaders goes through the headers once and keeps what matters.
-func (h *handler) readHeaders(r *request, reply []byte) error {
-	values := 0
-	for f, err := range pluginserver.Fields(reply) {
-		if err != nil {
-			return err
-		}
-		values++
-		h.readHeader(r, f)
-	}
-	r.cut = values >= maxHeaders
-	return nil
-}
-
+// readHeader keeps what matters of a header.
 func (h *handler) readHeader(r *request, f pluginserver.Field) {
 	switch {
 	case tokens.SameHeader(string(f.Name), h.config.AccessTokenName):
@@ -163,9 +140,7 @@ func appendNew(names []string, name []byte, usual string) []string {
 // memory can't answer make it: see vault.Client. An event that has ended has none.
 func (r *request) Address() string {
 	if r.address == nil {
-		r.event.Ask("kong.client.get_forwarded_ip", nil)
-		text, _ := answerText(r.event)
-		address := string(text)
+		address, _ := r.event.GetForwardedIP().Wait()
 		r.address = &address
 	}
 	return *r.address

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"kong-vault-auth/azurevault/akvsim"
-	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/pluginserver/servertest"
 )
 
@@ -55,7 +53,7 @@ func BenchmarkEvent(b *testing.B) {
 	for i := range servers {
 		s := &servers[i]
 		socket := startServer(b, dir, s.name, s.build, s.environ)
-		s.wire = servertest.NewWire(b, socket, s.config, replies(b))
+		s.wire = servertest.NewWire(b, socket, s.config, replies())
 	}
 	for _, s := range servers { // the pair is looked up, the consumer loaded
 		for range round {
@@ -165,26 +163,16 @@ func startServer(b *testing.B, dir, name, build string, environ []string) string
 }
 
 // replies are Kong's answers about a request as browsers and libraries send it.
-func replies(t testing.TB) map[string][]byte {
-	t.Helper()
-	var headers []byte
-	for _, h := range []string{
-		"host: api.example.com", "user-agent: okhttp/4.12.0", "accept: */*", "accept-encoding: gzip, deflate", "connection: keep-alive",
-		"content-type: application/json", "x-request-id: 5f1c", "access_token: alice-1", "secret_token: s3cret",
-	} {
-		name, value, _ := strings.Cut(h, ": ")
-		headers = pluginserver.AppendField(headers, name, value)
-	}
-	consumer, err := proto.Marshal(&kong_plugin_protocol.Consumer{Id: aliceID, Username: "alice", CustomId: "a-1", CreatedAt: 1550538920})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string][]byte{
-		"kong.request.get_headers":   headers,
-		"kong.client.load_consumer":  consumer,
-		"kong.request.get_raw_query": pluginserver.AppendText(nil, "page=1"),
+func replies() map[string]proto.Message {
+	return map[string]proto.Message{
+		"kong.request.get_headers": servertest.Headers(
+			"host: api.example.com", "user-agent: okhttp/4.12.0", "accept: */*", "accept-encoding: gzip, deflate", "connection: keep-alive",
+			"content-type: application/json", "x-request-id: 5f1c", "access_token: alice-1", "secret_token: s3cret",
+		),
+		"kong.client.load_consumer":  &kong_plugin_protocol.Consumer{Id: aliceID, Username: "alice", CustomId: "a-1", CreatedAt: 1550538920},
+		"kong.request.get_raw_query": &kong_plugin_protocol.String{V: "page=1"},
 		// kong.request.get_header, by its argument
-		string(pluginserver.AppendText(nil, "access_token")): pluginserver.AppendText(nil, "alice-1"),
-		string(pluginserver.AppendText(nil, "secret_token")): pluginserver.AppendText(nil, "s3cret"),
+		"access_token": &kong_plugin_protocol.String{V: "alice-1"},
+		"secret_token": &kong_plugin_protocol.String{V: "s3cret"},
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // Wire is the barest of Kong's sides, for benchmarks: it has its answers ready
@@ -28,16 +30,22 @@ type Wire struct {
 }
 
 // NewWire connects to a plugin server and starts an instance. replies are the
-// answers to PDK calls by method, or else by the argument's encoding; a call
-// without one is answered with an empty frame.
-func NewWire(t testing.TB, socket, config string, replies map[string][]byte) *Wire {
+// answers to PDK calls by method, or else by the text that is their argument; a
+// call without one is answered with an empty frame.
+func NewWire(t testing.TB, socket, config string, replies map[string]proto.Message) *Wire {
 	t.Helper()
 	c, err := net.Dial("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	w := &Wire{c: c, r: bufio.NewReader(c), replies: replies}
+	w := &Wire{c: c, r: bufio.NewReader(c), replies: map[string][]byte{}}
+	for key, reply := range replies {
+		if !strings.HasPrefix(key, "kong.") {
+			key = string(marshal(t, &kong_plugin_protocol.String{V: key}))
+		}
+		w.replies[key] = marshal(t, reply)
+	}
 	start := &kong_plugin_protocol.RpcCall{Sequence: 1, Call: &kong_plugin_protocol.RpcCall_CmdStartInstance{
 		CmdStartInstance: &kong_plugin_protocol.CmdStartInstance{Name: "plugin", Config: []byte(config)},
 	}}
@@ -56,6 +64,17 @@ func NewWire(t testing.TB, socket, config string, replies map[string][]byte) *Wi
 		CmdHandleEvent: &kong_plugin_protocol.CmdHandleEvent{InstanceId: ret.GetInstanceStatus().GetInstanceId(), EventName: "access"},
 	}})
 	return w
+}
+
+// Headers are the reply to kong.request.get_headers for lines such as "name:
+// value", each of a name of its own.
+func Headers(lines ...string) proto.Message {
+	s := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ": ")
+		s.Fields[name] = structpb.NewStringValue(value)
+	}
+	return s
 }
 
 func marshal(t testing.TB, m proto.Message) []byte {

@@ -14,16 +14,12 @@ import (
 // unreadable. So what a client can fill is read and written here, field by
 // field, as bytes.
 
-// Field is one header of a request: its name as Kong gives it (lower case) and
-// one of its values. Both point into the reply that they were decoded from.
-type Field struct{ Name, Value []byte }
-
 var errUndecodable = errors.New("reply can't be decoded")
 
-// Fields goes through the headers in a reply to kong.request.get_headers, one
-// Field a value. Values that aren't strings are left out. It ends with an
-// error where the reply can't be decoded.
-func Fields(reply []byte) iter.Seq2[Field, error] {
+// structFields goes through the strings in a Struct, such as the headers in a
+// reply to kong.request.get_headers, one Field a value. Values that aren't strings
+// are left out. It ends with an error where the message can't be decoded.
+func structFields(reply []byte) iter.Seq2[Field, error] {
 	return func(yield func(Field, error) bool) {
 		for entry, err := range parts(reply, 1) { // Struct.fields
 			if err != nil {
@@ -127,9 +123,9 @@ func parts(b []byte, number protowire.Number) iter.Seq2[[]byte, error] {
 	}
 }
 
-// Part returns the last length-delimited field of a number in a message, nil
+// lastPart returns the last length-delimited field of a number in a message, nil
 // if there is none: a string or a message inside it.
-func Part(message []byte, number protowire.Number) ([]byte, error) {
+func lastPart(message []byte, number protowire.Number) ([]byte, error) {
 	var last []byte
 	for p, err := range parts(message, number) {
 		if err != nil {
@@ -140,22 +136,9 @@ func Part(message []byte, number protowire.Number) ([]byte, error) {
 	return last, nil
 }
 
-// Text returns what is in a reply of type String or ByteString, or the first
-// field of another that is text.
-func Text(reply []byte) ([]byte, error) { return Part(reply, 1) }
-
-// lenientString is Text for where an unreadable answer is as good as none.
-func lenientString(reply []byte) string {
-	text, err := Text(reply)
-	if err != nil {
-		return ""
-	}
-	return string(text)
-}
-
-// Strings returns the strings in a reply of type Value: the value itself, the
+// valueStrings returns the strings in a message of type Value: the value itself, the
 // elements of a list, or the fields of a table.
-func Strings(value []byte) ([]string, error) {
+func valueStrings(value []byte) ([]string, error) {
 	var all []string
 	var failed error
 	valueFields(Field{}, value, func(f Field, err error) bool {
@@ -167,11 +150,11 @@ func Strings(value []byte) ([]string, error) {
 	if failed != nil {
 		return nil, failed
 	}
-	table, err := Part(value, 5) // Value.struct_value
+	table, err := lastPart(value, 5) // Value.struct_value
 	if err != nil {
 		return nil, err
 	}
-	for f, err := range Fields(table) {
+	for f, err := range structFields(table) {
 		if err != nil {
 			return nil, err
 		}
@@ -180,66 +163,36 @@ func Strings(value []byte) ([]string, error) {
 	return all, nil
 }
 
-// AppendPart appends a length-delimited field to a message: a string or a
+// appendPart appends a length-delimited field to a message: a string or a
 // message inside it. An empty one is sent too, as inside a oneof it must be.
-func AppendPart[T string | []byte](buf []byte, number protowire.Number, part T) []byte {
+func appendPart[T string | []byte](buf []byte, number protowire.Number, part T) []byte {
 	buf = protowire.AppendTag(buf, number, protowire.BytesType)
-	return appendBytes(buf, part)
+	buf = protowire.AppendVarint(buf, uint64(len(part)))
+	return append(buf, part...)
 }
 
-// AppendText appends an argument of type String or ByteString.
-func AppendText[T string | []byte](buf []byte, text T) []byte { return AppendPart(buf, 1, text) }
+// appendText appends an argument of type String or ByteString.
+func appendText[T string | []byte](buf []byte, text T) []byte { return appendPart(buf, 1, text) }
 
-// AppendField appends one header to the argument of
-// kong.service.request.set_headers. No value removes the header; Kong makes a
-// space of an empty one.
-func AppendField(buf []byte, name string, values ...string) []byte {
-	value := 0 // size of the Value message
-	switch len(values) {
-	case 0:
-		value = sizeOf(0)
-	case 1:
-		value = sizeOf(len(values[0]))
-	default:
-		value = sizeOf(listSize(values))
+// appendHeader appends one header to the argument of
+// kong.service.request.set_headers. An empty value becomes an empty list, which
+// removes the header: Kong makes a space of an empty string.
+func appendHeader(buf []byte, name, value string) []byte {
+	number, size := protowire.Number(6), sizeOf(0) // Value.list_value
+	if value != "" {
+		number, size = 3, sizeOf(len(value)) // Value.string_value
 	}
 	buf = protowire.AppendTag(buf, 1, protowire.BytesType) // Struct.fields
-	buf = protowire.AppendVarint(buf, uint64(sizeOf(len(name))+sizeOf(value)))
-	buf = protowire.AppendTag(buf, 1, protowire.BytesType) // key
-	buf = appendBytes(buf, name)
+	buf = protowire.AppendVarint(buf, uint64(sizeOf(len(name))+sizeOf(size)))
+	buf = appendPart(buf, 1, name)                         // key
 	buf = protowire.AppendTag(buf, 2, protowire.BytesType) // value
-	buf = protowire.AppendVarint(buf, uint64(value))
-	if len(values) == 1 {
-		buf = protowire.AppendTag(buf, 3, protowire.BytesType) // Value.string_value
-		return appendBytes(buf, values[0])
-	}
-	buf = protowire.AppendTag(buf, 6, protowire.BytesType) // Value.list_value
-	buf = protowire.AppendVarint(buf, uint64(listSize(values)))
-	for _, v := range values {
-		buf = protowire.AppendTag(buf, 1, protowire.BytesType) // ListValue.values
-		buf = protowire.AppendVarint(buf, uint64(sizeOf(len(v))))
-		buf = protowire.AppendTag(buf, 3, protowire.BytesType)
-		buf = appendBytes(buf, v)
-	}
-	return buf
+	buf = protowire.AppendVarint(buf, uint64(size))
+	return appendPart(buf, number, value)
 }
 
 // sizeOf is the size of a length-delimited field of n bytes, with a tag of one
 // byte.
 func sizeOf(n int) int { return 1 + protowire.SizeBytes(n) }
-
-func listSize(values []string) int {
-	size := 0
-	for _, v := range values {
-		size += sizeOf(sizeOf(len(v)))
-	}
-	return size
-}
-
-func appendBytes[T string | []byte](buf []byte, text T) []byte {
-	buf = protowire.AppendVarint(buf, uint64(len(text)))
-	return append(buf, text...)
-}
 
 // structOf makes a Struct of strings.
 func structOf(m map[string]string) *structpb.Struct {
