@@ -107,7 +107,7 @@ func (c *Command) ListenAndServe(ctx context.Context, p Plugin, log *Log) error 
 			return err
 		}
 	}
-	s := NewServer(p, Options{Name: c.Name, Log: log, Allow: PeerCheck(os.Getuid(), c.SocketGroup)})
+	s := NewServer(p, Options{Name: c.Name, Log: log, Allow: peerCheck(os.Getuid(), c.SocketGroup)})
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	parent := os.Getppid()
@@ -117,7 +117,7 @@ func (c *Command) ListenAndServe(ctx context.Context, p Plugin, log *Log) error 
 			stop()
 		}
 		// Is there another server for Kong, or soon?
-		if socket.inherited || errors.Is(socket.Found(), errTaken) {
+		if socket.inherited || errors.Is(socket.checkPath(), errTaken) {
 			s.Leave(true)
 		}
 	}()

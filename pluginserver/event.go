@@ -211,7 +211,7 @@ func (e *Event) read(call int) ([]byte, error) {
 	return e.replies[at.start:at.end:at.end], nil
 }
 
-// readReply reads the next reply. After one over MaxFrame, which is as good as
+// readReply reads the next reply. After one over maxFrame, which is as good as
 // empty, the event can go on, but only to an exit.
 func (e *Event) readReply() error {
 	start := len(e.replies)
@@ -261,7 +261,7 @@ func (e *Event) tellLog() {
 	if e.c.server.log == nil {
 		return
 	}
-	for _, line := range e.c.server.log.Take() {
+	for _, line := range e.c.server.log.take() {
 		e.append(line.method(), line.argument())
 	}
 }

@@ -8,12 +8,12 @@ import (
 	"io"
 )
 
-// MaxFrame is the largest frame, in bytes, that is kept. A longer reply to a
+// maxFrame is the largest frame, in bytes, that is kept. A longer reply to a
 // PDK call is read off and thrown away, and the event ends with status 413; a
 // longer RpcCall closes the connection.
-const MaxFrame = 8 << 20
+const maxFrame = 8 << 20
 
-// errFrameTooLarge is returned by readFrame for a frame over MaxFrame, which
+// errFrameTooLarge is returned by readFrame for a frame over maxFrame, which
 // it has read off: the next frame can be read.
 var errFrameTooLarge = errors.New("frame larger than 8 MiB")
 
@@ -30,7 +30,7 @@ func readFrame(r *bufio.Reader, buf []byte) ([]byte, error) {
 	if _, err := r.Discard(len(head)); err != nil {
 		return buf, err
 	}
-	if n > MaxFrame {
+	if n > maxFrame {
 		if _, err := io.CopyN(io.Discard, r, int64(n)); err != nil {
 			return buf, unexpected(err)
 		}

@@ -45,8 +45,8 @@ func TestReadFrameAppends(t *testing.T) {
 }
 
 func TestReadFramePassesOverOneThatIsTooLarge(t *testing.T) {
-	stream := binary.LittleEndian.AppendUint32(nil, MaxFrame+1)
-	stream = append(stream, make([]byte, MaxFrame+1)...)
+	stream := binary.LittleEndian.AppendUint32(nil, maxFrame+1)
+	stream = append(stream, make([]byte, maxFrame+1)...)
 	stream = appendFrame(stream, "next")
 	r := bufio.NewReader(bytes.NewReader(stream))
 	if _, err := readFrame(r, nil); !errors.Is(err, errFrameTooLarge) {

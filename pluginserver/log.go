@@ -45,7 +45,7 @@ type logState struct {
 	leftOut atomic.Uint64
 
 	mu      sync.Mutex // guards the rest
-	waiting []Line
+	waiting []logLine
 	lost    int
 	kinds   map[logKind]*logSeen
 }
@@ -60,8 +60,8 @@ type logSeen struct {
 	repeated int
 }
 
-// Line is one line for Kong's error log.
-type Line struct {
+// logLine is one line for Kong's error log.
+type logLine struct {
 	Level slog.Level
 	Text  string
 }
@@ -135,7 +135,7 @@ func (l *Log) Handle(_ context.Context, r slog.Record) error {
 	}
 	text := format(r.Message, attrs)
 	if r.Level >= slog.LevelWarn {
-		s.keep(Line{r.Level, text})
+		s.keep(logLine{r.Level, text})
 	}
 	_, err := fmt.Fprintf(s.w, "%s %s\n", r.Level, text)
 	return err
@@ -167,7 +167,7 @@ func (s *logState) due(kind logKind) (repeated int, due bool) {
 func (l *Log) LeftOut() uint64 { return l.shared.leftOut.Load() }
 
 // keep lets a line wait for an event; the oldest gives way.
-func (s *logState) keep(line Line) {
+func (s *logState) keep(line logLine) {
 	if len(s.waiting) == maxWaiting {
 		s.waiting = append(s.waiting[:0], s.waiting[1:]...)
 		s.lost++
@@ -176,8 +176,8 @@ func (s *logState) keep(line Line) {
 	s.any.Store(true)
 }
 
-// Take returns the lines that wait for an event, and forgets them.
-func (l *Log) Take() []Line {
+// take returns the lines that wait for an event, and forgets them.
+func (l *Log) take() []logLine {
 	s := l.shared
 	if !s.any.Load() { // every event asks
 		return nil
@@ -186,7 +186,7 @@ func (l *Log) Take() []Line {
 	defer s.mu.Unlock()
 	lines := s.waiting
 	if s.lost > 0 {
-		lines = append(lines, Line{slog.LevelWarn, fmt.Sprintf("%d earlier lines are on standard error only", s.lost)})
+		lines = append(lines, logLine{slog.LevelWarn, fmt.Sprintf("%d earlier lines are on standard error only", s.lost)})
 	}
 	s.waiting, s.lost = nil, 0
 	s.any.Store(false)
@@ -220,7 +220,7 @@ func printable(s string) string {
 	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
 }
 
-func (l Line) method() string {
+func (l logLine) method() string {
 	switch {
 	case l.Level >= slog.LevelError:
 		return "kong.log.err"
@@ -231,7 +231,7 @@ func (l Line) method() string {
 }
 
 // argument is a ListValue of one string.
-func (l Line) argument() []byte {
+func (l logLine) argument() []byte {
 	value := protowire.AppendTag(nil, 3, protowire.BytesType)
 	value = protowire.AppendString(value, l.Text)
 	list := protowire.AppendTag(nil, 1, protowire.BytesType)

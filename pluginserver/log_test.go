@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func texts(lines []Line) []string {
+func texts(lines []logLine) []string {
 	var s []string
 	for _, l := range lines {
 		s = append(s, l.Level.String()+" "+l.Text)
@@ -39,10 +39,10 @@ func TestLogLeavesOutWhatItSaidWithinAMinute(t *testing.T) {
 			"WARN m vault=a reason=x n=1", "WARN m vault=b reason=x", "WARN m vault=b reason=x credential=c", "ERROR m vault=a reason=x",
 			"WARN m vault=a reason=x n=2 repeated=4",
 		}
-		if diff := cmp.Diff(want, texts(l.Take())); diff != "" {
+		if diff := cmp.Diff(want, texts(l.take())); diff != "" {
 			t.Error(diff)
 		}
-		if l.Take() != nil {
+		if l.take() != nil {
 			t.Error("lines are handed out twice")
 		}
 		if n := l.LeftOut(); n != 4 {
@@ -59,7 +59,7 @@ func TestLogKeepsTheNewestLines(t *testing.T) {
 	for i := range maxWaiting + 10 {
 		slog.New(l).Warn(fmt.Sprint("line ", i))
 	}
-	got := texts(l.Take())
+	got := texts(l.take())
 	if len(got) != maxWaiting+1 || got[0] != "WARN line 10" || got[maxWaiting] != "WARN 10 earlier lines are on standard error only" {
 		t.Errorf("%d lines: %q … %q", len(got), got[0], got[len(got)-1])
 	}

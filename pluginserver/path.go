@@ -32,7 +32,7 @@ func (s *Server) keepPath(ctx context.Context, socket *Socket, orphaned func() b
 		case <-ctx.Done():
 			return false
 		case now := <-t.C:
-			err := socket.Found()
+			err := socket.checkPath()
 			s.Leave(errors.Is(err, errTaken))
 			switch {
 			case err == nil:
@@ -59,7 +59,7 @@ func (s *Server) keepPath(ctx context.Context, socket *Socket, orphaned func() b
 }
 
 func (s *Server) restore(socket *Socket) {
-	if err := socket.Restore(); err != nil {
+	if err := socket.restore(); err != nil {
 		s.logger.Error("Kong can't connect to this plugin server", "reason", "socket", "socket", socket.path, "err", err)
 		return
 	}

@@ -61,8 +61,8 @@ func (k *keptPath) remove() {
 // is compares the state with what it should be.
 func (k *keptPath) is(found, leaving, ended bool) {
 	k.Helper()
-	if got := k.socket.Found() == nil; got != found {
-		k.Errorf("the path leads here: %v (%v)", got, k.socket.Found())
+	if got := k.socket.checkPath() == nil; got != found {
+		k.Errorf("the path leads here: %v (%v)", got, k.socket.checkPath())
 	}
 	if got := k.server.leaving.Load() != 0; got != leaving {
 		k.Errorf("leaving: %v", got)

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PeerCheck returns a check that a peer is this user, root, or, if gid is not
+// peerCheck returns a check that a peer is this user, root, or, if gid is not
 // negative, in that group. It takes the kernel's word for who the peer is: in a
 // container there is often no passwd entry to look a user's groups up in.
-func PeerCheck(uid, gid int) func(*net.UnixConn) error {
+func peerCheck(uid, gid int) func(*net.UnixConn) error {
 	return func(c *net.UnixConn) error {
 		p, err := peerOf(c)
 		if err != nil {

@@ -10,17 +10,16 @@ import (
 	"time"
 )
 
-// Defaults of Options.
-const (
-	DefaultEventTimeout = 5 * time.Second
-	DefaultGrace        = 5 * time.Second
-)
+// DefaultGrace is how long a server that stops waits for Kong to go elsewhere.
+const DefaultGrace = 5 * time.Second
+
+const defaultEventTimeout = 5 * time.Second
 
 // Options are what a Server may be told. The zero value of each field means
 // its default.
 type Options struct {
 	Name         string        // the plugin's name, as Kong knows it
-	EventTimeout time.Duration // an event's time outside Kong's own calls; DefaultEventTimeout
+	EventTimeout time.Duration // an event's time outside Kong's own calls; 5 s
 	Grace        time.Duration // for Kong to go elsewhere when the server stops; DefaultGrace
 	Log          *Log          // where lines for Kong's error log wait; none
 	// Allow says whether a peer may speak to the server; nil allows all.
@@ -55,7 +54,7 @@ func NewServer(p Plugin, o Options) *Server {
 		logger: slog.New(slog.DiscardHandler), conns: map[*conn]struct{}{},
 	}
 	if s.timeout == 0 {
-		s.timeout = DefaultEventTimeout
+		s.timeout = defaultEventTimeout
 	}
 	if s.grace == 0 {
 		s.grace = DefaultGrace

@@ -147,8 +147,8 @@ var (
 	errInherited = errors.New("its file was removed, and only who passed it on can make another (systemctl restart vault-auth.socket)")
 )
 
-// Found returns nil while the path leads here.
-func (s *Socket) Found() error {
+// checkPath returns nil while the path leads here.
+func (s *Socket) checkPath() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.found()
@@ -165,9 +165,9 @@ func (s *Socket) found() error {
 	return nil
 }
 
-// Restore listens at the path again after its file was removed. It fails, and
+// restore listens at the path again after its file was removed. It fails, and
 // changes nothing, if another server has the path by then.
-func (s *Socket) Restore() error {
+func (s *Socket) restore() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

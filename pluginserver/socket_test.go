@@ -70,7 +70,7 @@ func reaches(t *testing.T, path string, s *Socket) bool {
 func TestASecondServerTakesThePathOver(t *testing.T) {
 	path := filepath.Join(socketDir(t), "p.socket")
 	first, second := listen(t, path), listen(t, path)
-	if err := first.Found(); !errors.Is(err, errTaken) {
+	if err := first.checkPath(); !errors.Is(err, errTaken) {
 		t.Errorf("the first server's path: %v", err)
 	}
 	for range 2 {
@@ -98,11 +98,11 @@ func TestSocketThatWasRemovedComesBack(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Restore(); err != nil {
+	if err := s.restore(); err != nil {
 		t.Fatal(err)
 	}
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 || s.Found() != nil {
-		t.Errorf("%v, %v, %v", info, err, s.Found())
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 || s.checkPath() != nil {
+		t.Errorf("%v, %v, %v", info, err, s.checkPath())
 	}
 	c, err := net.Dial("unix", path)
 	if err != nil {
@@ -120,7 +120,7 @@ func TestSocketIsNotTakenBackFromAnotherServer(t *testing.T) {
 	defer first.Close()
 	second := listen(t, path)
 	defer second.Close()
-	if err := first.Restore(); !errors.Is(err, fs.ErrExist) {
+	if err := first.restore(); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("got %v", err)
 	}
 	if !reaches(t, path, second) {
