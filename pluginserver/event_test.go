@@ -108,10 +108,10 @@ func TestCallsWithoutAResultAreNotWaitedFor(t *testing.T) {
 		if q, err := query.Wait(); err != nil || q != "a=1" { // in any order
 			t.Errorf("query %q, %v", q, err)
 		}
+		e.Authenticate(&pluginserver.Consumer{ID: "c", Username: "alice"}, &pluginserver.Credential{ID: "x", ConsumerID: "c"})
 		if fields, err := headers.Wait(); err != nil || len(fields) != 1 || string(fields[0].Name) != "x-b" || string(fields[0].Value) != "b" {
 			t.Errorf("headers %q, %v", fields, err)
 		}
-		e.Authenticate(&pluginserver.Consumer{ID: "c", Username: "alice"}, &pluginserver.Credential{ID: "x", ConsumerID: "c"})
 		e.SetHeaders([]pluginserver.HeaderChange{{Name: "X-A", Value: "1"}, {Name: "X-B"}})
 		return pluginserver.Pass()
 	}, pluginserver.Options{})

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // Bounds of a Log.
@@ -232,8 +230,5 @@ func (l logLine) method() string {
 
 // argument is a ListValue of one string.
 func (l logLine) argument() []byte {
-	value := protowire.AppendTag(nil, 3, protowire.BytesType)
-	value = protowire.AppendString(value, l.Text)
-	list := protowire.AppendTag(nil, 1, protowire.BytesType)
-	return protowire.AppendBytes(list, value)
+	return appendPart(nil, 1, appendPart(nil, 3, l.Text)) // Value.string_value
 }

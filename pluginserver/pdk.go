@@ -196,12 +196,11 @@ func decodeStrings(_ *Event, reply []byte) ([]string, error) { return valueStrin
 // own.
 func decodeHeaders(e *Event, reply []byte) ([]Field, error) {
 	start := len(e.fields)
-	for f, err := range structFields(reply) {
-		if err != nil {
-			return nil, err
-		}
-		e.fields = append(e.fields, f)
+	fields, err := appendFields(e.fields, reply)
+	if err != nil {
+		return nil, err
 	}
+	e.fields = fields
 	return e.fields[start:len(e.fields):len(e.fields)], nil
 }
 

@@ -16,80 +16,60 @@ import (
 
 var errUndecodable = errors.New("reply can't be decoded")
 
-// structFields goes through the strings in a Struct, such as the headers in a
-// reply to kong.request.get_headers, one Field a value. Values that aren't strings
-// are left out. It ends with an error where the message can't be decoded.
-func structFields(reply []byte) iter.Seq2[Field, error] {
-	return func(yield func(Field, error) bool) {
-		for entry, err := range parts(reply, 1) { // Struct.fields
+// appendFields appends the strings in a Struct, such as the headers in a reply to
+// kong.request.get_headers, one Field a value. Values that aren't strings are left
+// out.
+func appendFields(fields []Field, message []byte) ([]Field, error) {
+	for entry, err := range parts(message, 1) { // Struct.fields
+		if err != nil {
+			return nil, err
+		}
+		name, err := lastPart(entry, 1)
+		if err != nil {
+			return nil, err
+		}
+		for value, err := range parts(entry, 2) {
 			if err != nil {
-				yield(Field{}, err)
-				return
+				return nil, err
 			}
-			if !entryFields(entry, yield) {
-				return
+			if fields, err = appendValues(fields, name, value); err != nil {
+				return nil, err
 			}
 		}
 	}
+	return fields, nil
 }
 
-// entryFields yields the values of one entry of a Struct's map. It reports
-// whether to go on.
-func entryFields(entry []byte, yield func(Field, error) bool) bool {
-	var f Field
-	for name, err := range parts(entry, 1) {
-		if err != nil {
-			return yieldError(yield, err)
-		}
-		f.Name = name
-	}
-	for value, err := range parts(entry, 2) {
-		if err != nil {
-			return yieldError(yield, err)
-		}
-		if !valueFields(f, value, yield) {
-			return false
-		}
-	}
-	return true
-}
-
-// valueFields yields what is in a Value: a string, or a list of them.
-func valueFields(f Field, value []byte, yield func(Field, error) bool) bool {
-	for text, err := range parts(value, 3) { // Value.string_value
-		if err != nil {
-			return yieldError(yield, err)
-		}
-		f.Value = text
-		if !yield(f, nil) {
-			return false
-		}
+// appendValues appends the strings in a Value: itself, or the elements of a list.
+func appendValues(fields []Field, name, value []byte) ([]Field, error) {
+	fields, err := appendString(fields, name, value)
+	if err != nil {
+		return nil, err
 	}
 	for list, err := range parts(value, 6) { // Value.list_value
 		if err != nil {
-			return yieldError(yield, err)
+			return nil, err
 		}
 		for element, err := range parts(list, 1) { // ListValue.values
 			if err != nil {
-				return yieldError(yield, err)
+				return nil, err
 			}
-			for text, err := range parts(element, 3) {
-				if err != nil {
-					return yieldError(yield, err)
-				}
-				f.Value = text
-				if !yield(f, nil) {
-					return false
-				}
+			if fields, err = appendString(fields, name, element); err != nil {
+				return nil, err
 			}
 		}
 	}
-	return true
+	return fields, nil
 }
 
-func yieldError(yield func(Field, error) bool, err error) bool {
-	yield(Field{}, err)
-	return false
+func appendString(fields []Field, name, value []byte) ([]Field, error) {
+	for text, err := range parts(value, 3) { // Value.string_value
+		if err != nil {
+			return nil, err
+		}
+		fields = append(fields, Field{name, text})
+	}
+	return fields, nil
 }
 
 // parts goes through the length-delimited fields of a number in a message.
@@ -136,28 +116,22 @@ func lastPart(message []byte, number protowire.Number) ([]byte, error) {
 	return last, nil
 }
 
-// valueStrings returns the strings in a message of type Value: the value itself, the
-// elements of a list, or the fields of a table.
+// valueStrings returns the strings in a Value: itself, the elements of a list, or
+// the fields of a table.
 func valueStrings(value []byte) ([]string, error) {
-	var all []string
-	var failed error
-	valueFields(Field{}, value, func(f Field, err error) bool {
-		if failed = err; err == nil {
-			all = append(all, string(f.Value))
-		}
-		return err == nil
-	})
-	if failed != nil {
-		return nil, failed
+	fields, err := appendValues(nil, nil, value)
+	if err != nil {
+		return nil, err
 	}
 	table, err := lastPart(value, 5) // Value.struct_value
 	if err != nil {
 		return nil, err
 	}
-	for f, err := range structFields(table) {
-		if err != nil {
-			return nil, err
-		}
+	if fields, err = appendFields(fields, table); err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, f := range fields {
 		all = append(all, string(f.Value))
 	}
 	return all, nil
