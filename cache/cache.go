@@ -64,13 +64,14 @@ type Cache[V any] struct {
 
 	// What is going on. mu guards the rest and all that is reached from it,
 	// except where a comment says otherwise.
-	mu      sync.Mutex
-	flights map[string]*flight[V] // the lookup in the air for each key
-	budget  budget[V]
-	outage  outage
-	guard   guard
-	events  []func() // calls of Observer's functions, due at the next unlock
-	closed  bool
+	mu         sync.Mutex
+	calls      map[string]*call[V] // the lookup of each key that waits or runs
+	queue      queue               // of calls that wait
+	nextPermit *time.Timer         // fires when the next of them may begin
+	outage     outage
+	guard      guard
+	events     []func() // of Observer, due at the next unlock
+	closed     bool
 
 	ctx    context.Context // of all lookups
 	cancel context.CancelFunc
@@ -86,7 +87,7 @@ func New[V any](lookup LookupFunc[V], o Options[V]) *Cache[V] {
 		same:     o.Same,
 		clock:    systemClock(),
 		coarse:   otter.NewCoarseClock(housekeeping),
-		flights:  map[string]*flight[V]{},
+		calls:    map[string]*call[V]{},
 	}
 	if c.jitter == nil {
 		c.jitter = rand.Float64
@@ -112,7 +113,11 @@ func New[V any](lookup LookupFunc[V], o Options[V]) *Cache[V] {
 	})
 	c.absent = newAbsences(o.MaxAbsent, c.coarse)
 	c.refused = newRefusals(o.MaxAbsent, c.coarse)
-	c.budget.init(c)
+	c.nextPermit = time.AfterFunc(forever, func() {
+		c.mu.Lock()
+		defer c.unlock()
+		c.dispatch(c.clock())
+	})
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -137,23 +142,19 @@ func (c *Cache[V]) Refresh(key string, p Policy) {
 	c.absent.forget(key)
 	if e, ok := c.entries.GetIfPresent(key); ok {
 		e.outdated.Store(true)
-		c.launchInBackground(key, e.name, p.withDefaults())
+		c.callInBackground(key, e.name, p.withDefaults())
 	}
 }
 
-// Close ends all background work, waits for the lookups in the air, whose
+// Close ends all background work, waits for the lookups that run, whose
 // contexts it cancels, and gives who waits for them an UnavailableError of
 // ErrClosed. Get still answers from memory.
 func (c *Cache[V]) Close() {
 	c.mu.Lock()
 	c.closed = true
 	c.cancel()
-	for _, f := range c.flights {
-		if !f.running {
-			c.abandon(f, outcomeFailed, errClosed)
-		}
-	}
-	c.budget.stop()
+	c.failWaiting(errClosed)
+	c.nextPermit.Stop()
 	c.unlock()
 
 	c.wg.Wait()

@@ -40,20 +40,22 @@
 // hand: callers that share a cache may differ in it. [Found.Expires] ends a
 // record whatever the table says.
 //
-// # The budget
+// # Permits
 //
-// There are Policy.LookupsPerSecond places a second for lookups, and at most 64
-// lookups at a time. Records about to expire come first, then expired ones, then
-// re-reads for claims that a record doesn't accept, then keys without a record.
-// Only misses cost: a lookup that finds a record gives its place back, a re-read
-// if the claim accepts what it found. So does a lookup of a record that is due,
-// whatever comes of it. A failure that concerns one key is a miss.
-// At most 1,000 lookups wait for a place. A Get waits for one until its lookup
-// deadline and then gets a [*LimitError].
-// What strangers can cause, the last two kinds, is shared: one [Claim.Source]
-// gets at most a tenth of the places. Sources take turns, and those come first
-// that have caused the fewest lookups for nothing in the last seconds. When too
-// many wait, one that has caused and wants the most gives way.
+// A lookup needs a permit. There are Policy.LookupsPerSecond new ones a second, and
+// at most 64 lookups run at a time. Priority have records about to expire, then
+// expired ones, then re-reads for claims that a record doesn't accept, then keys
+// without a record. Only misses use permits up: a lookup that finds a record
+// returns its permit, a re-read if the claim accepts what it found. So does a
+// lookup of a record that is due, whatever comes of it. A failure that concerns
+// one key is a miss. At most 1,000 lookups wait for a permit. A Get waits until its
+// lookup deadline and then gets a [*LimitError].
+//
+// What strangers can cause, the last two kinds, is shared among sources (see
+// [Claim.Source]): each gets at most a tenth of the permits. They take turns, and
+// each lookup for nothing is a penalty for some seconds, with which a source is
+// served after those that have less. When too many wait, a source with much of
+// penalty and waiting lookups gives way.
 //
 // # Outages
 //

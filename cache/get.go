@@ -65,12 +65,12 @@ func (c *Cache[V]) refreshAhead(key string, e *entry[V], p Policy, now instant) 
 	}
 	c.mu.Lock()
 	defer c.unlock()
-	if c.cached(key) == e { // else a lookup has landed since
-		c.launchInBackground(key, e.name, p.withDefaults())
+	if c.cached(key) == e { // else a lookup has ended since
+		c.callInBackground(key, e.name, p.withDefaults())
 	}
 }
 
-// question is a Get that isn't a plain hit. Its claim goes beside it: a flight
+// question is a Get that isn't a plain hit. Its claim goes beside it: a call
 // keeps what is in here, and if it might keep the claim's functions too, callers
 // would have to allocate them for each Get.
 type question struct {
@@ -84,25 +84,29 @@ type question struct {
 func (c *Cache[V]) answer(ctx context.Context, q *question, claim Claim[V]) (Result[V], error) {
 	raise(&c.entriesFor, q.policy.longest())
 	e := c.cached(q.key)
-	var landed *flight[V] // the lookup that found e, if this Get waited for it
+	var answered *call[V] // the lookup that found e, if this Get waited for it
 	for {
 		now := c.clock()
 		s := judge(q, claim, e, now, q.policy.resurrect(c.outage.denied()))
-		if r, done, err := c.answerFromMemory(q, claim, s, e, landed, now); done {
+		if r, done, err := c.answerFromMemory(q, claim, s, e, answered, now); done {
 			return r, err
 		}
-		f, err := c.ask(ctx, q, claim, s, e, now)
+		p := priorityOf(q, s, e, now)
+		call, err := c.join(q, p, claim.source(p), e)
+		if call != nil {
+			err = c.wait(ctx, q, call, p, s, now)
+		}
 		switch {
 		case err != nil:
 			return c.standIn(q, s, e, err)
-		case f == nil, f.outcome == outcomeSuperseded, f.key != q.key && f.outcome != outcomeFailed:
-			e, landed = c.cached(q.key), nil
-		case f.outcome == outcomeFound:
-			e, landed = f.entry, f // memory may be too full to have kept it
-		case f.outcome == outcomeAbsent:
-			return Result[V]{}, f.err
+		case call == nil, call.outcome == outcomeSuperseded, call.key != q.key && call.outcome != outcomeFailed:
+			e, answered = c.cached(q.key), nil
+		case call.outcome == outcomeFound:
+			e, answered = call.entry, call // memory may be too full to have kept it
+		case call.outcome == outcomeAbsent:
+			return Result[V]{}, call.err
 		default:
-			return c.standIn(q, s, e, f.err)
+			return c.standIn(q, s, e, call.err)
 		}
 	}
 }
@@ -143,16 +147,16 @@ func judge[V any](q *question, claim Claim[V], e *entry[V], now instant, resurre
 }
 
 // answerFromMemory is done if the store need not or must not be asked.
-func (c *Cache[V]) answerFromMemory(q *question, claim Claim[V], s standing, e *entry[V], landed *flight[V], now instant) (r Result[V], done bool, err error) {
+func (c *Cache[V]) answerFromMemory(q *question, claim Claim[V], s standing, e *entry[V], answered *call[V], now instant) (r Result[V], done bool, err error) {
 	switch s {
 	case nothing:
 		err = c.absent.recall(q.key, now, q.policy.NegTTL)
 		return r, err != nil, err
 	case current:
-		if landed == nil {
+		if answered == nil {
 			return Result[V]{e.value, Fresh}, true, nil
 		}
-		c.repay(landed)
+		c.accept(answered)
 		return Result[V]{e.value, Loaded}, true, nil
 	case stale:
 		// A failing store is asked in the background only, without a lock until
@@ -175,31 +179,16 @@ func (c *Cache[V]) answerFromMemory(q *question, claim Claim[V], s standing, e *
 	return r, false, nil
 }
 
-// ask waits for a lookup. It returns the flight that has its outcome, or none if
-// there is news already, or an error if there is no outcome to be had.
-func (c *Cache[V]) ask(ctx context.Context, q *question, claim Claim[V], s standing, e *entry[V], now instant) (*flight[V], error) {
-	o := orderExpired
+// priorityOf is that of the lookup that a question needs.
+func priorityOf[V any](q *question, s standing, e *entry[V], now instant) priority {
 	switch {
 	case s == nothing:
-		o = orderNeverSeen
+		return priorityNeverSeen
 	case s == mismatched && e.fresh(now.since(e.began), &q.policy): // else it is due anyway
-		o = orderReread
+		return priorityReread
+	default:
+		return priorityExpired
 	}
-	f, err := c.board(q, o, claim.source(o), e)
-	if f == nil || err != nil {
-		return nil, err
-	}
-	patience := q.asked.mono + q.policy.LookupTimeout - now.mono
-	switch {
-	case s == stale && f.probe:
-		patience = 0
-	case s == stale:
-		patience = stalePatience - max(now.since(q.asked), now.since(f.created))
-	}
-	if err := c.wait(ctx, f, o, patience, s == stale); err != nil {
-		return nil, err
-	}
-	return f, nil
 }
 
 // standIn answers without the store, which gave err: with e if it is good enough
@@ -212,38 +201,43 @@ func (c *Cache[V]) standIn(q *question, s standing, e *entry[V], err error) (Res
 	return Result[V]{}, err
 }
 
-// wait returns nil when f, boarded for o, has its outcome, and else why not. A
-// flight that is still wanted goes on without anyone who waits for it.
-func (c *Cache[V]) wait(ctx context.Context, f *flight[V], o order, patience time.Duration, wanted bool) error {
+// wait returns nil when call, joined for p, has its outcome, and else why not. With a
+// stale record at hand it is brief, and call goes on without anyone who waits for it.
+func (c *Cache[V]) wait(ctx context.Context, q *question, call *call[V], p priority, s standing, now instant) error {
+	patience := q.asked.mono + q.policy.LookupTimeout - now.mono
+	switch {
+	case s == stale && call.probe:
+		patience = 0
+	case s == stale:
+		patience = stalePatience - max(now.since(q.asked), now.since(call.created))
+	}
 	end := c.clock().mono + patience
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
-	case <-f.done:
+	case <-call.done:
 		return nil
 	case <-ctx.Done():
-		c.leave(f, o, wanted)
+		c.leave(call, p, s == stale)
 		return ctx.Err()
 	case <-timer.C:
 		select {
-		case <-f.done:
+		case <-call.done:
 			return nil
 		default:
 		}
-		c.leave(f, o, wanted)
-		return c.lateError(f, end, patience)
+		c.leave(call, p, s == stale)
+		return c.lateError(call, end, patience)
 	}
 }
 
-// repay gives back the place of a re-read that a claim has accepted.
-func (c *Cache[V]) repay(f *flight[V]) {
-	if f.order != orderReread {
+// accept tells the queue that a claim has accepted what call has found.
+func (c *Cache[V]) accept(call *call[V]) {
+	if call.priority != priorityReread { // for which that changes nothing
 		return
 	}
 	c.mu.Lock()
 	defer c.unlock()
-	if c.budget.giveBack(f) { // else another claim of the same record has
-		f.source.owe(-2) // it isn't a miss, but a rotation
-	}
+	c.queue.accepted(&call.ticket)
 	c.dispatch(c.clock())
 }

@@ -23,8 +23,8 @@ const (
 	// guardDelay is from a denial to the lookup that decides. What was missing for
 	// a moment is back by then, and a revocation that is meant need not wait long.
 	guardDelay = 2 * time.Second
-	// maxVerifying leaves some of the lookups in flight to clients.
-	maxVerifying = maxInFlight - 8
+	// maxVerifying leaves some of the lookups that may run to clients.
+	maxVerifying = maxRunning - 8
 )
 
 // guard is guarded by Cache.mu.
@@ -58,11 +58,11 @@ func (g *guard) allows(now instant, cached int) bool {
 	return true
 }
 
-// holdBack reports whether f's definite no must not be believed yet, and if so,
+// holdBack reports whether call's definite no must not be believed yet, and if so,
 // sees to it that it is verified. mu is held.
-func (c *Cache[V]) holdBack(f *flight[V], now instant) bool {
-	e := c.cached(f.key)
-	if f.verify || e == nil || e.restored || !e.usable(now.since(e.began), &f.policy, f.policy.ResurrectTTL) {
+func (c *Cache[V]) holdBack(call *call[V], now instant) bool {
+	e := c.cached(call.key)
+	if call.verify || e == nil || e.restored || !e.usable(now.since(e.began), &call.policy, call.policy.ResurrectTTL) {
 		return false
 	}
 	g, cached := &c.guard, c.entries.EstimatedSize()
@@ -73,7 +73,7 @@ func (c *Cache[V]) holdBack(f *flight[V], now instant) bool {
 	if g.doubts == 0 {
 		c.tellDropsHeld(len(g.drops)+1, len(g.drops)+cached)
 	}
-	c.doubt(f.key, e, f.policy, now)
+	c.doubt(call.key, e, call.policy, now)
 	return true
 }
 
@@ -119,8 +119,8 @@ func (c *Cache[V]) nextDoubt() (d doubt, ok bool) {
 // until the store has decided. It reports whether the cache is still open then.
 func (c *Cache[V]) decide(d doubt) bool {
 	for wait := d.due - c.clock().mono; c.sleep(wait); wait = time.Second {
-		if f := c.lookAgain(d.key); f != nil {
-			<-f.done
+		if call := c.lookAgain(d.key); call != nil {
+			<-call.done
 		}
 		if c.decided(d.key) {
 			return true
@@ -130,20 +130,20 @@ func (c *Cache[V]) decide(d doubt) bool {
 }
 
 // lookAgain starts the lookup that decides on a suspect, or joins one. It returns
-// no flight if none is needed, or can be had now.
-func (c *Cache[V]) lookAgain(key string) *flight[V] {
+// no call if none is needed, or can be had now.
+func (c *Cache[V]) lookAgain(key string) *call[V] {
 	c.mu.Lock()
 	defer c.unlock()
 	e := c.cached(key)
 	if e == nil || !e.suspect.Load() {
 		return nil
 	}
-	f, err := c.launchInBackground(key, e.name, c.guard.policy)
-	if err != nil || f.key != key {
+	call, err := c.callInBackground(key, e.name, c.guard.policy)
+	if err != nil || call.key != key {
 		return nil
 	}
-	f.verify = true
-	return f
+	call.verify = true
+	return call
 }
 
 // decided reports whether key is no longer in doubt, and counts that.

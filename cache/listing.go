@@ -18,7 +18,7 @@ func (c *Cache[V]) Retain(p Policy, began time.Time, listed func(key string) boo
 			missing[key] = e
 		}
 	}
-	flights := c.overtaken(began, listed)
+	calls := c.overtaken(began, listed)
 
 	c.mu.Lock()
 	defer c.unlock()
@@ -36,9 +36,9 @@ func (c *Cache[V]) Retain(p Policy, began time.Time, listed func(key string) boo
 			dropped++
 		}
 	}
-	for _, f := range flights {
-		if c.flights[f.key] == f {
-			c.supersede(f.key)
+	for _, call := range calls {
+		if c.calls[call.key] == call {
+			c.supersede(call.key)
 		}
 	}
 	return dropped
@@ -46,19 +46,19 @@ func (c *Cache[V]) Retain(p Policy, began time.Time, listed func(key string) boo
 
 // overtaken are the lookups that began before a listing did, and whose key it
 // does not have.
-func (c *Cache[V]) overtaken(listing time.Time, listed func(key string) bool) []*flight[V] {
+func (c *Cache[V]) overtaken(listing time.Time, listed func(key string) bool) []*call[V] {
 	c.mu.Lock()
-	var fs []*flight[V]
-	for _, f := range c.flights {
-		if f.running && f.began.wall < listing.UnixNano() {
-			fs = append(fs, f)
+	var fs []*call[V]
+	for _, call := range c.calls {
+		if call.running && call.began.wall < listing.UnixNano() {
+			fs = append(fs, call)
 		}
 	}
 	c.mu.Unlock()
-	var out []*flight[V]
-	for _, f := range fs {
-		if !listed(f.key) {
-			out = append(out, f)
+	var out []*call[V]
+	for _, call := range fs {
+		if !listed(call.key) {
+			out = append(out, call)
 		}
 	}
 	return out

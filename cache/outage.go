@@ -127,9 +127,9 @@ func (c *Cache[V]) control(key string) *known {
 	return nil
 }
 
-// setPause leaves the store alone until then, because of what f failed with.
-func (c *Cache[V]) setPause(until time.Duration, f *flight[V], err error) {
-	open := isAboutKey(err) && c.control(f.key) == nil
+// setPause leaves the store alone until then, because of what call failed with.
+func (c *Cache[V]) setPause(until time.Duration, call *call[V], err error) {
+	open := isAboutKey(err) && c.control(call.key) == nil
 	c.outage.pause.Store(&pause{until: until, err: err, denied: isDenied(err), open: open})
 }
 
@@ -142,39 +142,39 @@ func (o *outage) unavailable(err error, now instant) error {
 	return &UnavailableError{Err: err, RetryAfter: retry}
 }
 
-// learn takes from the outcome of f's lookup whether the store is failing. mu
+// learn takes from the outcome of call's lookup whether the store is failing. mu
 // is held.
-func (c *Cache[V]) learn(f *flight[V], err error, now instant) {
+func (c *Cache[V]) learn(call *call[V], err error, now instant) {
 	var panicked *PanicError
 	switch {
 	case err == nil:
 		c.stats.found.Add(1)
-		c.recovered(f, now)
+		c.recovered(call, now)
 	case errors.Is(err, ErrAbsent):
 		c.stats.notFound.Add(1)
-		c.recovered(f, now)
+		c.recovered(call, now)
 	case errors.As(err, &panicked):
 		c.stats.panicked.Add(1)
 		if tell := c.observer.Panicked; tell != nil {
 			c.tell(func() { tell(panicked) })
 		}
-		if f.probe && c.outage.pause.Load() != nil {
-			c.pauseFor(firstPause, f, c.outage.pause.Load().err, now)
+		if call.probe && c.outage.pause.Load() != nil {
+			c.pauseFor(firstPause, call, c.outage.pause.Load().err, now)
 		}
 	case c.closed:
 	case isAboutKey(err) && c.outage.pause.Load() == nil:
 		c.stats.failed.Add(1)
-		c.failedKey(f, err, now)
+		c.failedKey(call, err, now)
 	default:
 		c.stats.failed.Add(1)
-		c.failed(f, err, now)
+		c.failed(call, err, now)
 	}
 }
 
-func (c *Cache[V]) recovered(f *flight[V], now instant) {
+func (c *Cache[V]) recovered(call *call[V], now instant) {
 	o := &c.outage
 	o.lastAnswer = time.Unix(0, now.wall)
-	o.answered = max(o.answered, f.began.mono)
+	o.answered = max(o.answered, call.began.mono)
 	o.failedKey = ""
 	if o.pause.Swap(nil) == nil {
 		return
@@ -185,32 +185,32 @@ func (c *Cache[V]) recovered(f *flight[V], now instant) {
 	}
 }
 
-func (c *Cache[V]) failed(f *flight[V], err error, now instant) {
+func (c *Cache[V]) failed(call *call[V], err error, now instant) {
 	o := &c.outage
 	p := o.pause.Load()
 	switch {
-	case p == nil && f.began.mono < o.answered && retryAfterOf(err) == 0:
+	case p == nil && call.began.mono < o.answered && retryAfterOf(err) == 0:
 	case p == nil:
-		c.beginOutage(f, err, now)
-	case f.probe:
+		c.beginOutage(call, err, now)
+	case call.probe:
 		o.probes++
-		c.pauseFor(min(firstPause<<min(o.probes, 10), maxPause), f, err, now)
+		c.pauseFor(min(firstPause<<min(o.probes, 10), maxPause), call, err, now)
 	case p.open && !isAboutKey(err):
 		o.probes = 0
-		c.pauseFor(firstPause, f, err, now)
+		c.pauseFor(firstPause, call, err, now)
 	case p.until != forever:
 		// It began before the outage did, so it tells nothing new, unless the
 		// store asks to be left alone for longer.
 		if until := now.mono + min(retryAfterOf(err), maxRetryAfter); until > p.until {
-			c.setPause(until, f, err)
+			c.setPause(until, call, err)
 		}
 	}
 }
 
-func (c *Cache[V]) beginOutage(f *flight[V], err error, now instant) {
+func (c *Cache[V]) beginOutage(call *call[V], err error, now instant) {
 	o := &c.outage
-	o.since, o.policy, o.probes = now, f.policy, 0
-	c.pauseFor(firstPause, f, err, now)
+	o.since, o.policy, o.probes = now, call.policy, 0
+	c.pauseFor(firstPause, call, err, now)
 	if tell := c.observer.OutageBegan; tell != nil {
 		last, until := o.lastAnswer, o.heldUntil()
 		c.tell(func() { tell(err, last, until) })
@@ -218,55 +218,51 @@ func (c *Cache[V]) beginOutage(f *flight[V], err error, now instant) {
 	if o.pause.Load().open {
 		return
 	}
-	// Who waits for a place would not get an answer either.
-	for _, waiting := range c.flights {
-		if !waiting.running {
-			c.abandon(waiting, outcomeFailed, o.unavailable(err, now))
-		}
-	}
+	// Who waits for a permit would not get an answer either.
+	c.failWaiting(o.unavailable(err, now))
 }
 
-// failedKey takes in an answer to f's key that is neither a record nor a definite
+// failedKey takes in an answer to call's key that is neither a record nor a definite
 // no. The store is failing if a second key, one that is known to be good if there
 // is one, gets such an answer before any gets another.
-func (c *Cache[V]) failedKey(f *flight[V], err error, now instant) {
-	o, good := &c.outage, c.isGood(f.key)
-	if tell := c.observer.KeyFailed; tell != nil && c.cached(f.key) != nil {
+func (c *Cache[V]) failedKey(call *call[V], err error, now instant) {
+	o, good := &c.outage, c.isGood(call.key)
+	if tell := c.observer.KeyFailed; tell != nil && c.cached(call.key) != nil {
 		c.tell(func() { tell(err) })
 	}
 	if !good && now.mono < o.nextControl {
 		return
 	}
 	o.nextControl = now.mono + controlPause
-	control := c.control(f.key)
-	second := o.failedKey != "" && o.failedKey != f.key
+	control := c.control(call.key)
+	second := o.failedKey != "" && o.failedKey != call.key
 	switch {
 	case good && (second || control == nil), !good && second && control == nil:
-		c.beginOutage(f, err, now)
+		c.beginOutage(call, err, now)
 	case good || control == nil:
-		o.failedKey = f.key
+		o.failedKey = call.key
 	}
 	if control != nil {
-		c.launchInBackground(control.key, control.name, f.policy)
+		c.callInBackground(control.key, control.name, call.policy)
 	}
 }
 
 // pauseFor leaves the store alone for d, less up to a quarter so that many
 // nodes don't fall into step, or for as long as it asks.
-func (c *Cache[V]) pauseFor(d time.Duration, f *flight[V], err error, now instant) {
+func (c *Cache[V]) pauseFor(d time.Duration, call *call[V], err error, now instant) {
 	d -= time.Duration(c.jitter() * float64(d/4))
 	d = max(d, min(retryAfterOf(err), maxRetryAfter))
-	c.setPause(now.mono+d, f, err)
+	c.setPause(now.mono+d, call, err)
 }
 
-// lateError is what a question gets that has waited for f as long as it may,
+// lateError is what a question gets that has waited for call as long as it may,
 // until end on clock.mono. It blames what took the longer part of that: the wait
-// for a place, or the store. On a machine that stalls, end may be long ago.
-func (c *Cache[V]) lateError(f *flight[V], end, waited time.Duration) error {
+// for a permit, or the store. On a machine that stalls, end may be long ago.
+func (c *Cache[V]) lateError(call *call[V], end, waited time.Duration) error {
 	c.mu.Lock()
 	defer c.unlock()
-	if !f.running || end-f.began.mono < waited/2 {
-		return c.budget.limitError()
+	if !call.running || end-call.began.mono < waited/2 {
+		return c.queue.limitError()
 	}
 	return c.outage.unavailable(fmt.Errorf("no answer within the lookup deadline: %w", context.DeadlineExceeded), c.clock())
 }

@@ -33,9 +33,9 @@ type Claim[V any] struct {
 
 func (c Claim[V]) accepts(v V) bool { return c.Accept == nil || c.Accept(v) }
 
-// source is who pays for a lookup of order o: strangers can cause only two.
-func (c Claim[V]) source(o order) string {
-	if c.Source == nil || o < orderReread {
+// source is who pays for a lookup of priority p: strangers can cause only two.
+func (c Claim[V]) source(p priority) string {
+	if c.Source == nil || p < priorityReread {
 		return ""
 	}
 	return c.Source()

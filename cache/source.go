@@ -2,112 +2,103 @@ package cache
 
 import "time"
 
-// sourceShare is the part of the places that one source may use for what
-// strangers can cause: a tenth.
-const sourceShare = 10
-
-// A source goes into debt by each lookup that found nothing, or for which there
-// was no place, and out of it, even into credit, by each that found something. Who
-// is less in debt is served earlier, and who is more gives room: so clients that
-// come once, and have a right to, pass a crowd that keeps guessing from many
-// addresses. Credit keeps a tenth of the room, for many clients behind one
-// address; it serves nobody earlier, for then they would keep all others out.
+// Strangers can cause two kinds of lookups, re-reads and those of keys without a
+// record. Fairness among those who cause them rests on one number, a source's
+// score: what its latest lookups were good for. Each that found something adds 1,
+// each that found nothing, or had to be refused, takes 1, and it decays to 0.
+//
+//   - The next permit goes to the source with the lowest penalty, which is a score
+//     below 0; among equals, to the one that has not been served for longest. So
+//     clients that come once, and have a right to, pass a crowd that keeps guessing
+//     from many addresses. A score above 0 serves nobody earlier, for then those
+//     who have it would keep all others out.
+//   - If too many wait, the source gives way that has the most of penalty and
+//     waiting lookups together, but none with a score above 0 that has no more than
+//     its share of the room: many clients may be behind one address.
+//
+// Besides, a source has a share of the permits and of the room, a tenth.
 const (
-	maxDebt = 20 // and the most credit
-	// debtLife is that of each lookup in it. A token that keeps being asked for is
-	// one lookup in neg_ttl, 5 s by default: that must not add up.
-	debtLife = 2 * time.Second
-	// maxSources bounds those that are remembered for their debt alone.
+	sourceShare = 10
+	maxScore    = 20 // and the lowest is as far below 0
+	// scoreDecay is how much a second brings it nearer to 0. A token that keeps being
+	// asked for is one lookup in neg_ttl, 5 s by default: that must not add up.
+	scoreDecay = 0.5
+	// maxSources bounds those that are remembered for their score alone.
 	maxSources = 20_000
 )
 
-// source is who lookups are made for, as Claim.Source names it. The source
-// without a name has no cap.
+// source is who lookups are for, as Claim.Source names it. The one without a name
+// has neither a cap nor a score.
 type source struct {
-	capped  bool
-	places  float64       // of its share, to be had now
-	filled  time.Duration // the clock.mono at which places was right
-	turn    time.Duration // the clock.mono of its last lookup; of equals, who has waited longest since is next, and newcomers before
-	debt    float64       // lookups, as of filled; less than 0: credit
-	waiting int           // flights in the waiting room
+	named   bool
+	permits bucket        // its share
+	score   float64       // as of permits.filled
+	served  time.Duration // the clock.mono of its last permit; 0: none yet
+	waiting int           // its tickets in the queue
 }
 
-// before reports whether a flight of s is served before one of t.
-func (s *source) before(t *source) bool {
-	if owes, other := max(s.debt, 0), max(t.debt, 0); owes != other {
-		return owes < other
+func (s *source) penalty() float64 { return max(-s.score, 0) }
+
+func (s *source) isServedBefore(t *source) bool {
+	if s.penalty() != t.penalty() {
+		return s.penalty() < t.penalty()
 	}
-	return s.turn < t.turn
+	return s.served < t.served
 }
 
-// givesWayTo reports whether s has to give room rather than t.
-func (s *source) givesWayTo(t *source) bool {
-	// What waits is a debt to be, unless there is credit.
-	most, other := max(s.debt, 0)+float64(s.waiting), max(t.debt, 0)+float64(t.waiting)
+func (s *source) givesWayBefore(t *source) bool {
+	load, other := s.penalty()+float64(s.waiting), t.penalty()+float64(t.waiting)
 	switch {
-	case s.trusted() != t.trusted():
-		return t.trusted()
-	case most != other:
-		return most > other
+	case s.keepsRoom() != t.keepsRoom():
+		return t.keepsRoom()
+	case load != other:
+		return load > other
 	}
-	return s.turn > t.turn
+	return s.served > t.served
 }
 
-// trusted reports whether s gives no room: its credit holds for a tenth of the
-// room, so that a crowd behind one address leaves some to others.
-func (s *source) trusted() bool { return s.debt < 0 && s.waiting <= maxWaiting/sourceShare }
+func (s *source) keepsRoom() bool { return s.score > 0 && s.waiting <= maxWaiting/sourceShare }
 
-// owe adds n lookups to the debt, or takes them off.
-func (s *source) owe(n float64) {
-	if s.capped {
-		s.debt = min(max(s.debt+n, -maxDebt), maxDebt)
+func (s *source) addScore(n float64) {
+	if s.named {
+		s.score = min(max(s.score+n, -maxScore), maxScore)
 	}
 }
 
-// forgive brings debt, or credit, nearer to none.
-func (s *source) forgive(d time.Duration) {
-	n := d.Seconds() / debtLife.Seconds()
-	if s.debt > 0 {
-		s.debt = max(s.debt-n, 0)
-	} else {
-		s.debt = min(s.debt+n, 0)
-	}
-}
-
-// wait is how long it takes until s has a place.
+// wait is how long it takes until s has a permit left of its share.
 func (s *source) wait(now instant, rate float64) time.Duration {
-	if !s.capped {
+	if !s.named {
 		return 0
 	}
-	s.fill(now, rate)
-	if s.places >= 1 {
-		return 0
-	}
-	return seconds((1 - s.places) / (rate / sourceShare))
+	s.update(now, rate)
+	return s.permits.wait(rate / sourceShare)
 }
 
-// fill adds the places that have come up since it was last called, and reports
-// whether s has all it can have.
-func (s *source) fill(now instant, rate float64) (full bool) {
+// update adds the permits that have come up since the last one, lets the score
+// decay, and reports whether s has all the permits that it can have.
+func (s *source) update(now instant, rate float64) (full bool) {
+	decay := (now.mono - s.permits.filled).Seconds() * scoreDecay
+	s.score = max(s.score-decay, 0) + min(s.score+decay, 0)
 	most := max(rate/sourceShare, 1)
-	s.places = min(s.places+(now.mono-s.filled).Seconds()*rate/sourceShare, most)
-	s.forgive(now.mono - s.filled)
-	s.filled = now.mono
-	return s.places == most
+	s.permits.refill(now, rate/sourceShare, most)
+	return s.permits.count == most
 }
 
-// sources are those that wait for a place, have used one in the last second or
-// so, or are in debt.
+// sources are those that have lookups in the queue, have used a permit in the last
+// second or so, or have a score.
 type sources struct {
 	byName map[string]*source
 	swept  time.Duration // the clock.mono of the last sweep
 }
 
-func (ss *sources) of(name string, now instant, rate float64) *source {
+func (ss *sources) get(name string, now instant, rate float64) *source {
 	ss.sweep(now, rate)
 	s, ok := ss.byName[name]
 	if !ok {
-		s = &source{capped: name != "", places: max(rate/sourceShare, 1), filled: now.mono}
+		s = &source{named: name != "", permits: bucket{max(rate/sourceShare, 1), now.mono}}
+		if ss.byName == nil {
+			ss.byName = map[string]*source{}
+		}
 		ss.byName[name] = s
 	}
 	return s
@@ -120,7 +111,7 @@ func (ss *sources) sweep(now instant, rate float64) {
 	}
 	ss.swept = now.mono
 	for name, s := range ss.byName {
-		if s.waiting == 0 && s.fill(now, rate) && (s.debt == 0 || len(ss.byName) > maxSources) {
+		if s.waiting == 0 && s.update(now, rate) && (s.score == 0 || len(ss.byName) > maxSources) {
 			delete(ss.byName, name)
 		}
 	}

@@ -15,7 +15,7 @@ type Stats struct {
 	Absent     int       // definite nos in memory
 	Refused    int       // refused claims in memory
 	InFlight   int       // lookups that run
-	Waiting    int       // lookups that wait for a place
+	Waiting    int       // lookups that wait for a permit
 	InDoubt    int       // records that the guard verifies
 	Failing    bool      // the store's last outcome was a failure
 	LastAnswer time.Time // of the store, found or definite no, or the latest that was restored; zero: none yet
@@ -47,7 +47,7 @@ type counters struct {
 
 	loads, resurrected, absences, refusals, limited, unavailable, errors atomic.Uint64
 
-	lookups                                     [orders]atomic.Uint64
+	lookups                                     [priorities]atomic.Uint64
 	found, notFound, failed, panicked           atomic.Uint64
 	superseded, dropped, changed, evicted, held atomic.Uint64
 }
@@ -94,10 +94,10 @@ func (c *Cache[V]) Stats() Stats {
 		Unavailable: n.unavailable.Load(),
 		Errors:      n.errors.Load(),
 
-		Refresh:   n.lookups[orderRefresh].Load(),
-		Expired:   n.lookups[orderExpired].Load(),
-		Reread:    n.lookups[orderReread].Load(),
-		NeverSeen: n.lookups[orderNeverSeen].Load(),
+		Refresh:   n.lookups[priorityRefresh].Load(),
+		Expired:   n.lookups[priorityExpired].Load(),
+		Reread:    n.lookups[priorityReread].Load(),
+		NeverSeen: n.lookups[priorityNeverSeen].Load(),
 
 		Found:    n.found.Load(),
 		NotFound: n.notFound.Load(),
@@ -112,8 +112,8 @@ func (c *Cache[V]) Stats() Stats {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.InFlight = c.budget.inFlight
-	s.Waiting = c.budget.len()
+	s.InFlight = c.queue.running
+	s.Waiting = c.queue.len()
 	s.InDoubt = c.guard.doubts
 	s.LastAnswer = c.outage.lastAnswer
 	return s

@@ -65,7 +65,7 @@ func TestWhoWaitedLongerForAPlaceThanForTheStoreIsLimited(t *testing.T) {
 		bubble(t, func(r *rig) {
 			r.get("guess", "s") // the first lookup sets the rate
 			began := r.clock()
-			f := &flight[string]{running: true, began: began}
+			f := &call[string]{running: true, began: began}
 			f.began.mono += tt.place
 			time.Sleep(10 * time.Second)
 			if got := describe(r.lateError(f, began.mono+waited, waited)); got != tt.want {
@@ -118,11 +118,11 @@ func TestLookupsAreBounded(t *testing.T) {
 		for _, a := range r.all(2000, func(i int) answer { return r.get(fmt.Sprint(i), "s") }) {
 			got[a.Got]++
 		}
-		if diff := cmp.Diff(map[string]int{"absent": maxInFlight + maxWaiting, "limited for 1s": 2000 - maxInFlight - maxWaiting}, got); diff != "" {
+		if diff := cmp.Diff(map[string]int{"absent": maxRunning + maxWaiting, "limited for 1s": 2000 - maxRunning - maxWaiting}, got); diff != "" {
 			t.Error(diff)
 		}
-		if r.most != maxInFlight {
-			t.Errorf("%d lookups at a time, want %d", r.most, maxInFlight)
+		if r.most != maxRunning {
+			t.Errorf("%d lookups at a time, want %d", r.most, maxRunning)
 		}
 	})
 }
@@ -246,7 +246,7 @@ func TestSourcesAreForgotten(t *testing.T) {
 		r.flood(5000, time.Second, func(i int) string { return fmt.Sprint(i) }).Wait()
 		time.Sleep(10 * time.Second)
 		r.get("k", "s")
-		if got := len(r.budget.sources.byName); got != 1 {
+		if got := len(r.queue.sources.byName); got != 1 {
 			t.Errorf("%d sources remembered, want one", got)
 		}
 	})
@@ -257,7 +257,7 @@ func TestSourcesAreBounded(t *testing.T) {
 		const each = 5000 // a second
 		r.flood(each, 8*time.Second, func(i int) string { return fmt.Sprint(i) }).Wait()
 		r.looked()
-		if got := len(r.budget.sources.byName); got > maxSources+each+maxWaiting {
+		if got := len(r.queue.sources.byName); got > maxSources+each+maxWaiting {
 			t.Errorf("%d sources remembered", got)
 		}
 	})
@@ -276,7 +276,7 @@ func TestASourceThatKeepsGuessingComesAfterOneThatDoesNot(t *testing.T) {
 				}
 				r.spoil("guess", of)
 				ask("guesser", "guess")
-				time.Sleep(debtLife / 2)
+				time.Sleep(time.Second) // half of the penalty has decayed
 				for i := range 10 {
 					ask(fmt.Sprint("somebody", i), fmt.Sprint("unknown", i)) // no place is left
 				}
@@ -360,7 +360,7 @@ func TestNobodyWaitsForTheShareOfWhoAskedFirst(t *testing.T) {
 	}
 }
 
-func TestARotationIsOneCreditHoweverManyClaimIt(t *testing.T) {
+func TestARotationIsOneFindHoweverManyClaimIt(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.put("k", "old")
 		r.get("k", "old")
@@ -368,8 +368,8 @@ func TestARotationIsOneCreditHoweverManyClaimIt(t *testing.T) {
 		r.put("k", "new")
 		r.take(time.Millisecond)
 		r.all(15, func(int) answer { return r.claim(r.p, "k", from("office", "new")) })
-		if debt := r.budget.sources.byName["office"].debt; debt != -1 {
-			t.Errorf("a debt of %v", debt)
+		if score := r.queue.sources.byName["office"].score; score != 1 {
+			t.Errorf("a score of %v", score)
 		}
 	})
 }
