@@ -141,7 +141,7 @@ func (c *Cache[V]) Refresh(key string, p Policy) {
 	c.supersede(key)
 	c.absent.forget(key)
 	if e, ok := c.entries.GetIfPresent(key); ok {
-		e.outdated.Store(true)
+		e.state.CompareAndSwap(stateCurrent, stateOutdated)
 		c.callInBackground(key, e.name, p.withDefaults())
 	}
 }
@@ -176,6 +176,7 @@ func (c *Cache[V]) drop(key string) {
 		c.stats.dropped.Add(1)
 	}
 	c.absent.forget(key)
+	c.resolve(key)
 }
 
 // unlock releases mu and then tells Observer what happened under it.

@@ -222,6 +222,7 @@ func (c *Cache[V]) settle(call *call[V], e *entry[V], err error, now instant) {
 		}
 		c.entries.Set(call.key, e)
 		c.absent.forget(call.key)
+		c.resolve(call.key)
 		call.entry = e
 		c.finish(call, outcomeFound, nil)
 	case errors.Is(err, ErrAbsent):

@@ -25,19 +25,21 @@ type entry[V any] struct {
 	life   time.Duration // the age at which Found.Expires ends it
 	jitter float32       // 0 to 1: how much earlier than others it is refreshed
 
-	restored bool // it came from a snapshot
-
-	// outdated entries are never fresh: they came from a snapshot, or the store
-	// is known to have something newer.
-	outdated atomic.Bool
-	// suspect entries were denied, by a lookup or a listing, and the guard has that
-	// verified.
-	suspect atomic.Bool
+	state atomic.Uint32 // an entryState
 	// failure is that of the latest lookup, if it concerned this key alone.
 	failure atomic.Pointer[keyFailure]
 	// refreshAt is the clock.mono before which no hit starts a refresh.
 	refreshAt atomic.Int64
 }
+
+// entryState is what is known of a record besides its age.
+type entryState = uint32
+
+const (
+	stateCurrent  entryState = iota // the latest that is known to be in the store
+	stateOutdated                   // never fresh: the store is known to have something newer
+	stateRestored                   // never fresh: it came from a snapshot
+)
 
 // keyFailure is a lookup's failure that concerns one key.
 type keyFailure struct {
@@ -73,7 +75,7 @@ func (e *entry[V]) refreshPoint(ttl time.Duration) time.Duration {
 
 // fresh reports whether e may be answered with at age, no questions asked.
 func (e *entry[V]) fresh(age time.Duration, p *Policy) bool {
-	return age < e.expiry(p) && !e.outdated.Load()
+	return age < e.expiry(p) && e.state.Load() == stateCurrent
 }
 
 // usable reports whether e may be answered with at age while the store can't

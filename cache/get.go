@@ -60,12 +60,12 @@ func (c *Cache[V]) Get(ctx context.Context, key, name string, p Policy, claim Cl
 
 // refreshAhead starts a lookup in the background, once a second and key at most.
 func (c *Cache[V]) refreshAhead(key string, e *entry[V], p Policy, now instant) {
-	if c.outage.paused(now) || e.suspect.Load() || !e.claimRefresh(now) {
+	if c.outage.paused(now) || !e.claimRefresh(now) {
 		return
 	}
 	c.mu.Lock()
 	defer c.unlock()
-	if c.cached(key) == e { // else a lookup has ended since
+	if c.cached(key) == e && !c.guard.isSuspect(key) { // else a lookup has ended since, or will be made
 		c.callInBackground(key, e.name, p.withDefaults())
 	}
 }
@@ -160,8 +160,8 @@ func (c *Cache[V]) answerFromMemory(q *question, claim Claim[V], s standing, e *
 		return Result[V]{e.value, Loaded}, true, nil
 	case stale:
 		// A failing store is asked in the background only, without a lock until
-		// the next probe is due.
-		if c.outage.paused(now) || e.suspect.Load() {
+		// the next probe is due. On a suspect, the guard's lookup decides.
+		if c.outage.paused(now) || c.isSuspect(q.key) {
 			return Result[V]{e.value, Resurrected}, true, nil
 		}
 	case mismatched:

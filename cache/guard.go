@@ -29,17 +29,19 @@ const (
 
 // guard is guarded by Cache.mu.
 type guard struct {
-	drops     []time.Duration // the clock.mono of each drop in the window, oldest first
-	queue     []doubt         // to be verified, in this order
-	doubts    int             // in the queue and being verified; while there are any, all denials are doubted
-	verifiers int             // goroutines that verify
-	policy    Policy          // for their lookups
+	drops []time.Duration // the clock.mono of each drop in the window, oldest first
+	// suspects are the keys of records that are dropped only if one more lookup denies
+	// them, and the clock.mono from which it may begin. While there are any, all
+	// denials are doubted.
+	suspects  map[string]time.Duration
+	queue     []string // suspects that no goroutine has taken on yet, in the order of their time
+	verifiers int      // goroutines that verify
+	policy    Policy   // for their lookups
 }
 
-// doubt is a record that is not dropped before one more lookup.
-type doubt struct {
-	key string
-	due time.Duration // the clock.mono from which that lookup may begin
+func (g *guard) isSuspect(key string) bool {
+	_, ok := g.suspects[key]
+	return ok
 }
 
 // massive reports whether dropping n of cached records is more than is credible.
@@ -51,7 +53,7 @@ func (g *guard) allows(now instant, cached int) bool {
 	for len(g.drops) > 0 && now.mono-g.drops[0] >= guardWindow {
 		g.drops = g.drops[1:]
 	}
-	if g.doubts > 0 || massive(len(g.drops)+1, len(g.drops)+cached) {
+	if len(g.suspects) > 0 || massive(len(g.drops)+1, len(g.drops)+cached) {
 		return false
 	}
 	g.drops = append(g.drops, now.mono)
@@ -62,7 +64,7 @@ func (g *guard) allows(now instant, cached int) bool {
 // sees to it that it is verified. mu is held.
 func (c *Cache[V]) holdBack(call *call[V], now instant) bool {
 	e := c.cached(call.key)
-	if call.verify || e == nil || e.restored || !e.usable(now.since(e.began), &call.policy, call.policy.ResurrectTTL) {
+	if call.verify || e == nil || e.state.Load() == stateRestored || !e.usable(now.since(e.began), &call.policy, call.policy.ResurrectTTL) {
 		return false
 	}
 	g, cached := &c.guard, c.entries.EstimatedSize()
@@ -70,21 +72,24 @@ func (c *Cache[V]) holdBack(call *call[V], now instant) bool {
 		return false
 	}
 	c.stats.held.Add(1)
-	if g.doubts == 0 {
+	if len(g.suspects) == 0 {
 		c.tellDropsHeld(len(g.drops)+1, len(g.drops)+cached)
 	}
-	c.doubt(call.key, e, call.policy, now)
+	c.doubt(call.key, call.policy, now)
 	return true
 }
 
 // doubt has a record looked up once more, unless it will be already. mu is held.
-func (c *Cache[V]) doubt(key string, e *entry[V], p Policy, now instant) {
-	if c.closed || !e.suspect.CompareAndSwap(false, true) {
+func (c *Cache[V]) doubt(key string, p Policy, now instant) {
+	g := &c.guard
+	if c.closed || g.isSuspect(key) {
 		return
 	}
-	g := &c.guard
-	g.queue = append(g.queue, doubt{key, now.mono + guardDelay})
-	g.doubts++
+	if g.suspects == nil {
+		g.suspects = map[string]time.Duration{}
+	}
+	g.suspects[key] = now.mono + guardDelay
+	g.queue = append(g.queue, key)
 	g.policy = p
 	if g.verifiers < maxVerifying {
 		g.verifiers++
@@ -95,34 +100,36 @@ func (c *Cache[V]) doubt(key string, e *entry[V], p Policy, now instant) {
 // verify looks up suspects, one after the other, until none is left.
 func (c *Cache[V]) verify() {
 	for {
-		d, ok := c.nextDoubt()
-		if !ok || !c.decide(d) {
+		key, due, ok := c.nextSuspect()
+		if !ok || !c.decide(key, due) {
 			return
 		}
 	}
 }
 
-// nextDoubt takes the next doubt out of the queue. Without one, the caller ends.
-func (c *Cache[V]) nextDoubt() (d doubt, ok bool) {
+// nextSuspect takes on the next suspect. Without one, the caller ends.
+func (c *Cache[V]) nextSuspect() (key string, due time.Duration, ok bool) {
 	c.mu.Lock()
 	defer c.unlock()
 	g := &c.guard
-	if len(g.queue) == 0 {
-		g.verifiers--
-		return d, false
+	for len(g.queue) > 0 {
+		key, g.queue = g.queue[0], g.queue[1:]
+		if due, ok := g.suspects[key]; ok {
+			return key, due, true
+		}
 	}
-	d, g.queue = g.queue[0], g.queue[1:]
-	return d, true
+	g.verifiers--
+	return "", 0, false
 }
 
 // decide has a suspect looked up once that is due, and each second from then on
 // until the store has decided. It reports whether the cache is still open then.
-func (c *Cache[V]) decide(d doubt) bool {
-	for wait := d.due - c.clock().mono; c.sleep(wait); wait = time.Second {
-		if call := c.lookAgain(d.key); call != nil {
+func (c *Cache[V]) decide(key string, due time.Duration) bool {
+	for wait := due - c.clock().mono; c.sleep(wait); wait = time.Second {
+		if call := c.lookAgain(key); call != nil {
 			<-call.done
 		}
-		if c.decided(d.key) {
+		if c.decided(key) {
 			return true
 		}
 	}
@@ -135,7 +142,8 @@ func (c *Cache[V]) lookAgain(key string) *call[V] {
 	c.mu.Lock()
 	defer c.unlock()
 	e := c.cached(key)
-	if e == nil || !e.suspect.Load() {
+	due, suspect := c.guard.suspects[key]
+	if e == nil || !suspect || c.clock().mono < due {
 		return nil
 	}
 	call, err := c.callInBackground(key, e.name, c.guard.policy)
@@ -146,18 +154,33 @@ func (c *Cache[V]) lookAgain(key string) *call[V] {
 	return call
 }
 
-// decided reports whether key is no longer in doubt, and counts that.
+// decided reports whether key is no longer in doubt.
 func (c *Cache[V]) decided(key string) bool {
 	c.mu.Lock()
 	defer c.unlock()
-	if e := c.cached(key); e != nil && e.suspect.Load() {
-		return false
+	if c.cached(key) == nil { // evicted
+		c.resolve(key)
 	}
-	c.guard.doubts--
-	if c.guard.doubts == 0 {
+	return !c.guard.isSuspect(key)
+}
+
+// resolve ends the doubt about key, if there is any: its record is another now, or
+// gone. mu is held.
+func (c *Cache[V]) resolve(key string) {
+	g := &c.guard
+	if !g.isSuspect(key) {
+		return
+	}
+	delete(g.suspects, key)
+	if len(g.suspects) == 0 {
 		c.tell(c.observer.DropsResolved)
 	}
-	return true
+}
+
+func (c *Cache[V]) isSuspect(key string) bool {
+	c.mu.Lock()
+	defer c.unlock()
+	return c.guard.isSuspect(key)
 }
 
 // sleep waits for d, and reports whether the cache is still open then.

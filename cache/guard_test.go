@@ -2,6 +2,7 @@ package cache
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -235,5 +236,41 @@ func TestClientsAreServedWhileManyAreVerified(t *testing.T) {
 		if r.Stats().InDoubt == 0 {
 			t.Error("verification was over")
 		}
+	})
+}
+
+func TestSuspectThatIsInvalidatedIsNoLongerInDoubt(t *testing.T) {
+	bubble(t, func(r *rig) {
+		losing(r, 100, 80*time.Second)
+		r.wantEvents("held 51 of 100")
+		for i := range 100 {
+			r.Invalidate(fmt.Sprint(i))
+		}
+		r.wantEvents("resolved")
+		if s := r.Stats(); s.InDoubt != 0 || s.Entries != 0 {
+			t.Errorf("%d in doubt and %d cached, want none", s.InDoubt, s.Entries)
+		}
+		time.Sleep(time.Minute)
+		r.wantLookups(0)
+	})
+}
+
+func TestEachDenialIsVerifiedAfterItsOwnDelay(t *testing.T) {
+	bubble(t, func(r *rig) {
+		losing(r, 100, 80*time.Second)
+		time.Sleep(time.Second / 2)
+		r.put("99", "new")
+		r.want(r.get("99", "new"), answer{"new loaded", 0})
+		r.del("99")
+		time.Sleep(time.Second)
+		r.get("99", "wrong") // denied again
+		r.looked()
+		time.Sleep(guardDelay - time.Millisecond)
+		if slices.ContainsFunc(r.looked(), func(l *lookup) bool { return l.Key == "99" }) {
+			t.Error("verified after less")
+		}
+		r.want(r.get("99", "new"), answer{"new fresh", 0})
+		time.Sleep(2 * time.Second)
+		r.want(r.get("99", "new"), answer{"absent", 0})
 	})
 }

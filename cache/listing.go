@@ -1,6 +1,9 @@
 package cache
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // Retain drops the records that a listing of the store does not have: those
 // that were read before the listing began, and for whose key listed is false.
@@ -22,26 +25,25 @@ func (c *Cache[V]) Retain(p Policy, began time.Time, listed func(key string) boo
 
 	c.mu.Lock()
 	defer c.unlock()
+	// A lookup may have ended since.
+	maps.DeleteFunc(missing, func(key string, e *entry[V]) bool { return c.cached(key) != e })
 	if massive(len(missing), cached) {
 		c.tellDropsHeld(len(missing), cached)
-		for key, e := range missing {
-			c.doubt(key, e, p.withDefaults(), c.clock())
+		for key := range missing {
+			c.doubt(key, p.withDefaults(), c.clock())
 		}
 		return 0
 	}
-	for key, e := range missing {
-		if c.cached(key) == e {
-			c.supersede(key)
-			c.drop(key)
-			dropped++
-		}
+	for key := range missing {
+		c.supersede(key)
+		c.drop(key)
 	}
 	for _, call := range calls {
 		if c.calls[call.key] == call {
 			c.supersede(call.key)
 		}
 	}
-	return dropped
+	return len(missing)
 }
 
 // overtaken are the lookups that began before a listing did, and whose key it

@@ -120,7 +120,7 @@ func (c *Cache[V]) isGood(key string) bool {
 // control is a good key other than this one, nil if there is none.
 func (c *Cache[V]) control(key string) *known {
 	for other, e := range c.entries.All() {
-		if other != key && e.failure.Load() == nil && !e.suspect.Load() {
+		if other != key && e.failure.Load() == nil && !c.guard.isSuspect(other) {
 			return &known{other, e.name}
 		}
 	}

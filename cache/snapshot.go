@@ -45,8 +45,7 @@ func (c *Cache[V]) Restore(item Item[V], p Policy) bool {
 	age := time.Duration(now.wall - item.ReadAt.UnixNano())
 	began := instant{mono: now.mono - age, wall: item.ReadAt.UnixNano()}
 	e := newEntry(item.Name, item.Found, began, c.jitter())
-	e.restored = true
-	e.outdated.Store(true)
+	e.state.Store(stateRestored)
 	if age < 0 || !e.usable(age, &p, p.ResurrectTTL) || c.cached(item.Key) != nil {
 		return false
 	}

@@ -114,7 +114,7 @@ func (c *Cache[V]) Stats() Stats {
 	defer c.mu.Unlock()
 	s.InFlight = c.queue.running
 	s.Waiting = c.queue.len()
-	s.InDoubt = c.guard.doubts
+	s.InDoubt = len(c.guard.suspects)
 	s.LastAnswer = c.outage.lastAnswer
 	return s
 }
