@@ -10,36 +10,21 @@ import (
 // failurePause is for how long a failure that concerns one key is remembered.
 const failurePause = time.Second
 
-// absences remembers why there is no record of a key: the store's definite no,
+// absences remembers why there is no record of a key: the store's negative answer,
 // and for failurePause a failure that concerns the key alone. It is a space of its
 // own, so that guesses can't push out records.
-type absences struct {
-	byKey *otter.Cache[string, absence]
-	kept  atomic.Int64 // how long: the longest neg_ttl seen
-}
+type absences struct{ *memory[string, absence] }
 
 type absence struct {
 	err    error // what the store said
-	failed bool  // not a definite no
+	failed bool  // it is a failure
 	began  instant
 }
 
-func newAbsences(most int, clock otter.Clock) *absences {
-	a := &absences{}
-	a.byKey = otter.Must(&otter.Options[string, absence]{
-		MaximumSize: most,
-		Clock:       clock,
-		ExpiryCalculator: otter.ExpiryWritingFunc(func(otter.Entry[string, absence]) time.Duration {
-			return time.Duration(a.kept.Load()) + 2*housekeeping
-		}),
-	})
-	return a
-}
-
-// recall is what the store said no with, less than negTTL ago, or what it failed
-// with just now, or nil.
-func (a *absences) recall(key string, now instant, negTTL time.Duration) error {
-	no, ok := a.byKey.GetIfPresent(key)
+// recall is the store's negative answer of less than negTTL ago, or its failure of
+// less than failurePause ago, or nil.
+func (a absences) recall(key string, now instant, negTTL time.Duration) error {
+	no, ok := a.GetIfPresent(key)
 	if no.failed {
 		negTTL = failurePause
 	}
@@ -49,20 +34,36 @@ func (a *absences) recall(key string, now instant, negTTL time.Duration) error {
 	return nil
 }
 
-func (a *absences) remember(key string, err error, began instant, negTTL time.Duration) {
+func (a absences) remember(key string, err error, began instant, negTTL time.Duration) {
 	if negTTL > 0 {
-		raise(&a.kept, negTTL)
-		a.byKey.Set(key, absence{err: err, began: began})
+		a.put(key, absence{err: err, began: began}, negTTL)
 	}
 }
 
-func (a *absences) rememberFailure(key string, err error, now instant) {
-	raise(&a.kept, failurePause)
-	a.byKey.Set(key, absence{err: err, failed: true, began: now})
+func (a absences) rememberFailure(key string, err error, now instant) {
+	a.put(key, absence{err: err, failed: true, began: now}, failurePause)
 }
 
-func (a *absences) forget(key string) { a.byKey.Invalidate(key) }
+// memory is a map of bounded size. It keeps each value for the longest time that has
+// been asked for any.
+type memory[K comparable, V any] struct {
+	*otter.Cache[K, V]
+	kept atomic.Int64
+}
 
-func (a *absences) len() int { return a.byKey.EstimatedSize() }
+func newMemory[K comparable, V any](most int, clock otter.Clock) *memory[K, V] {
+	m := &memory[K, V]{}
+	m.Cache = otter.Must(&otter.Options[K, V]{
+		MaximumSize: most,
+		Clock:       clock,
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(otter.Entry[K, V]) time.Duration {
+			return time.Duration(m.kept.Load()) + 2*housekeeping
+		}),
+	})
+	return m
+}
 
-func (a *absences) stop() { a.byKey.StopAllGoroutines() }
+func (m *memory[K, V]) put(key K, value V, kept time.Duration) {
+	raise(&m.kept, kept)
+	m.Set(key, value)
+}

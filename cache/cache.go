@@ -17,17 +17,17 @@ const (
 	DefaultMaxAbsent  = 10_000
 )
 
-// housekeeping is how coarse otter's own clock is. Otter only frees memory of
-// what nobody can use any more; every decision is made on Cache.clock.
+// housekeeping is the precision of otter's own clock. Otter only frees the memory of
+// what is of no use any more; every decision is made on Cache.clock.
 const housekeeping = time.Second
 
-// LookupFunc reads one record of the store. key is the cache's, name what the
-// lookup is for. It returns what it found, an error that matches ErrAbsent for
-// a definite no, or any other error for a failure, which may have the methods
+// LookupFunc reads one record of the store: the one called name, which is cached by
+// key. It returns what it found, an error that matches ErrAbsent for a negative
+// answer, or any other error for a failure, which may have the methods
 //
 //	RetryAfter() time.Duration  // how long the store asked to be left alone
 //	Denied() bool               // whether Policy.ResurrectDeniedTTL holds
-//	AboutKey() bool             // whether it is an answer to this key, which says nothing of others
+//	AboutKey() bool             // whether it is an answer to this key, and says nothing about others
 //
 // It must return when ctx ends. Lookups of different keys run concurrently.
 type LookupFunc[V any] func(ctx context.Context, key, name string) (Found[V], error)
@@ -35,11 +35,11 @@ type LookupFunc[V any] func(ctx context.Context, key, name string) (Found[V], er
 // Options are the settings of a cache that don't depend on who asks.
 type Options[V any] struct {
 	MaxEntries int            // records kept; 0 means DefaultMaxEntries
-	MaxAbsent  int            // definite nos kept, and as many refused claims; 0 means DefaultMaxAbsent
-	Observer   Observer       // told of what operators should know
-	Jitter     func() float64 // random numbers in [0,1), for concurrent use, calling nothing of the cache; nil means math/rand
+	MaxAbsent  int            // negative answers kept, and as many refused claims; 0 means DefaultMaxAbsent
+	Observer   Observer       // notified of what operators should know
+	Jitter     func() float64 // random numbers in [0,1); safe for concurrent use, and doesn't call the cache; nil means math/rand
 	// Same reports whether two records of a key are the same. It is called with a
-	// lock held. nil means that no change is counted.
+	// lock held. nil means that changes aren't counted.
 	Same func(a, b V) bool
 }
 
@@ -53,16 +53,16 @@ type Cache[V any] struct {
 	clock    func() instant
 	stats    counters
 
-	// What is remembered. Otter bounds it and is safe without mu, but what a
-	// lookup found is written under mu, so that no older answer comes after an
+	// What is remembered. Otter bounds it and is safe without mu, but the outcome of
+	// a lookup is written under mu, so that no older answer is stored after an
 	// invalidation.
 	entries    *otter.Cache[string, *entry[V]]
-	absent     *absences
-	refused    *refusals
+	absent     absences
+	refused    refusals
 	coarse     *otter.CoarseClock
 	entriesFor atomic.Int64 // how long an entry is kept: the longest of all policies seen
 
-	// What is going on. mu guards the rest and all that is reached from it,
+	// What is going on. mu guards these fields and all that is reached from them,
 	// except where a comment says otherwise.
 	mu         sync.Mutex
 	calls      map[string]*call[V] // the lookup of each key that waits or runs
@@ -70,12 +70,12 @@ type Cache[V any] struct {
 	nextPermit *time.Timer         // fires when the next of them may begin
 	outage     outage
 	guard      guard
-	events     []func() // of Observer, due at the next unlock
+	events     []func() // calls of Observer, to be made at the next unlock
 	closed     bool
 
 	ctx    context.Context // of all lookups
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // lookups, and the guard's verification
+	wg     sync.WaitGroup // lookups, and the guard's goroutines
 }
 
 // New makes a cache in front of lookup. Close it to end its goroutines.
@@ -88,6 +88,7 @@ func New[V any](lookup LookupFunc[V], o Options[V]) *Cache[V] {
 		clock:    systemClock(),
 		coarse:   otter.NewCoarseClock(housekeeping),
 		calls:    map[string]*call[V]{},
+		guard:    guard{suspects: map[string]time.Duration{}},
 	}
 	if c.jitter == nil {
 		c.jitter = rand.Float64
@@ -111,8 +112,8 @@ func New[V any](lookup LookupFunc[V], o Options[V]) *Cache[V] {
 			}
 		},
 	})
-	c.absent = newAbsences(o.MaxAbsent, c.coarse)
-	c.refused = newRefusals(o.MaxAbsent, c.coarse)
+	c.absent = absences{newMemory[string, absence](o.MaxAbsent, c.coarse)}
+	c.refused = refusals{newMemory[refusal, instant](o.MaxAbsent, c.coarse)}
 	c.nextPermit = time.AfterFunc(forever, func() {
 		c.mu.Lock()
 		defer c.unlock()
@@ -122,7 +123,7 @@ func New[V any](lookup LookupFunc[V], o Options[V]) *Cache[V] {
 	return c
 }
 
-// Invalidate forgets the record of key, and that there is none, and outruns
+// Invalidate forgets the record of key, or the negative answer, and supersedes
 // lookups of it: the next Get asks the store.
 func (c *Cache[V]) Invalidate(key string) {
 	c.mu.Lock()
@@ -132,23 +133,23 @@ func (c *Cache[V]) Invalidate(key string) {
 }
 
 // Refresh reads the cached record of key again, in the background, because
-// something newer is known to be in the store. It outruns lookups that began
+// something newer is known to be in the store. It supersedes lookups that began
 // before. Until the store has answered, the record is treated as one past its
 // ttl. Keys that aren't cached are only invalidated.
 func (c *Cache[V]) Refresh(key string, p Policy) {
 	c.mu.Lock()
 	defer c.unlock()
 	c.supersede(key)
-	c.absent.forget(key)
+	c.absent.Invalidate(key)
 	if e, ok := c.entries.GetIfPresent(key); ok {
 		e.state.CompareAndSwap(stateCurrent, stateOutdated)
 		c.callInBackground(key, e.name, p.withDefaults())
 	}
 }
 
-// Close ends all background work, waits for the lookups that run, whose
-// contexts it cancels, and gives who waits for them an UnavailableError of
-// ErrClosed. Get still answers from memory.
+// Close cancels the lookups that run, and waits for their end and that of all
+// background work. Gets that wait for a lookup get an UnavailableError of ErrClosed.
+// Get still answers from memory.
 func (c *Cache[V]) Close() {
 	c.mu.Lock()
 	c.closed = true
@@ -159,12 +160,12 @@ func (c *Cache[V]) Close() {
 
 	c.wg.Wait()
 	c.entries.StopAllGoroutines()
-	c.absent.stop()
-	c.refused.stop()
+	c.absent.StopAllGoroutines()
+	c.refused.StopAllGoroutines()
 	c.coarse.Stop()
 }
 
-// cached is the entry of key, in whatever state.
+// cached is the entry of key, in any state.
 func (c *Cache[V]) cached(key string) *entry[V] {
 	e, _ := c.entries.GetIfPresent(key)
 	return e
@@ -175,17 +176,17 @@ func (c *Cache[V]) drop(key string) {
 	if _, cached := c.entries.Invalidate(key); cached {
 		c.stats.dropped.Add(1)
 	}
-	c.absent.forget(key)
+	c.absent.Invalidate(key)
 	c.resolve(key)
 }
 
-// unlock releases mu and then tells Observer what happened under it.
+// unlock releases mu and then notifies Observer of what happened under it.
 func (c *Cache[V]) unlock() {
 	events := c.events
 	c.events = nil
 	c.mu.Unlock()
-	for _, tell := range events {
-		tell()
+	for _, event := range events {
+		event()
 	}
 }
 

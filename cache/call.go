@@ -10,22 +10,25 @@ import (
 // maxClaimants bounds the Gets that wait for the same re-read.
 const maxClaimants = 1000
 
-// call is one lookup, from the wish for it to its answer, shared by everyone who
-// waits for its key. It waits in the queue, runs, and ends; or it ends before it
-// runs, refused, or while it does, superseded.
+// call is one lookup, from the request for it to its outcome, shared by all Gets that
+// wait for its key. It waits in the queue, runs, and ends:
+//
+//	waiting ──► running ──► found, absent, held back or failed
+//	   │           └──────► superseded
+//	   └──► limited or failed
 type call[V any] struct {
 	ticket  // guarded by Cache.mu; once done is closed, only its permit changes
 	name    string
 	policy  Policy  // of the Get that began it
-	created instant // when it was wished for
+	created instant // when it was first requested
 	done    chan struct{}
 
 	// Guarded by Cache.mu, and no longer changed once done is closed.
 	waiters    int  // Gets that wait for it
 	claimants  int  // of those, the ones whose claim needs a re-read
-	background bool // wanted though nobody waits for it
+	background bool // wanted although no Get waits for it
 	probe      bool // of a failing store
-	verify     bool // it decides on a suspect: a definite no is believed
+	verify     bool // it decides on a suspect: a negative answer is believed
 	running    bool
 	began      instant
 
@@ -39,10 +42,10 @@ type outcome uint8
 
 const (
 	outcomeFound      outcome = iota
-	outcomeAbsent             // a definite no
-	outcomeHeld               // a definite no that the guard holds back
+	outcomeAbsent             // a negative answer
+	outcomeHeld               // a negative answer that the guard holds back
 	outcomeFailed             // the store could not say
-	outcomeLimited            // it never ran for want of a permit
+	outcomeLimited            // it got no permit, and never ran
 	outcomeSuperseded         // something newer than its answer is known to be in the store
 )
 
@@ -64,9 +67,9 @@ func newCall[V any](key, name string, p Policy, priority priority, now instant) 
 	}
 }
 
-// callFor returns the call for key: the one that there is, promoted if the new wish
-// for it is the more urgent, or a new one. Where only a probe may be made, and not
-// of this key, it is the probe's call. It refuses with an UnavailableError or a
+// callFor returns the call for key: the one that there is, promoted if the new
+// request is the more urgent, or a new one. If only a probe is allowed, and of
+// another key, it returns the probe's call. Its errors are an UnavailableError and a
 // LimitError. mu is held.
 func (c *Cache[V]) callFor(key, name string, p Policy, priority priority, source string) (*call[V], error) {
 	now := c.clock()
@@ -108,8 +111,8 @@ func (c *Cache[V]) callFor(key, name string, p Policy, priority priority, source
 	return call, nil
 }
 
-// callInBackground is callFor for a lookup that is wanted though nobody waits for it.
-// It may fail, for the same reasons. mu is held.
+// callInBackground is callFor for a lookup that is wanted although no Get waits for
+// it. mu is held.
 func (c *Cache[V]) callInBackground(key, name string, p Policy) (*call[V], error) {
 	call, err := c.callFor(key, name, p, priorityRefresh, "")
 	if err == nil {
@@ -118,9 +121,10 @@ func (c *Cache[V]) callInBackground(key, name string, p Policy) (*call[V], error
 	return call, err
 }
 
-// join is callFor for a question, which then waits for the call's end, or leaves it.
-// It returns no call and no error if there is news since the question had e, or
-// nil, at hand: a lookup has ended, and no other may be needed.
+// join is callFor for a question, which then waits for the call's end or leaves it. e
+// is the record that the question knows of, or nil. If a lookup has replaced it
+// meanwhile, join returns no call and no error, because another lookup may not be
+// needed.
 func (c *Cache[V]) join(q *question, p priority, source string, e *entry[V]) (*call[V], error) {
 	c.mu.Lock()
 	defer c.unlock()
@@ -144,8 +148,8 @@ func (c *Cache[V]) join(q *question, p priority, source string, e *entry[V]) (*c
 	return call, nil
 }
 
-// leave is for a question that joined call and no longer waits for it. A call that
-// nobody waits for leaves the queue, unless it is still wanted.
+// leave is for a question that joined call and no longer waits for it. A call that no
+// Get waits for leaves the queue, unless it is still wanted.
 func (c *Cache[V]) leave(call *call[V], p priority, wanted bool) {
 	c.mu.Lock()
 	defer c.unlock()
@@ -159,8 +163,8 @@ func (c *Cache[V]) leave(call *call[V], p priority, wanted bool) {
 	}
 }
 
-// dispatch starts the calls that get a permit, and comes back when the next one
-// may. mu is held.
+// dispatch starts the calls that get a permit, and sets the timer for the next one.
+// mu is held.
 func (c *Cache[V]) dispatch(now instant) {
 	for !c.closed {
 		t, wait := c.queue.next(now)
@@ -193,7 +197,7 @@ func (c *Cache[V]) start(call *call[V], now instant) {
 	})
 }
 
-// ended takes in the outcome of call's lookup: what it says about the store, and,
+// ended processes the outcome of call's lookup: what it says about the store, and,
 // unless call was superseded, about the key.
 func (c *Cache[V]) ended(call *call[V], found Found[V], err error) {
 	e := newEntry(call.name, found, call.began, c.jitter())
@@ -211,8 +215,7 @@ func (c *Cache[V]) ended(call *call[V], found Found[V], err error) {
 	c.dispatch(now)
 }
 
-// settle makes call's outcome known to the cache and to who waits for it. mu is
-// held.
+// settle stores call's outcome in the cache, and ends call with it. mu is held.
 func (c *Cache[V]) settle(call *call[V], e *entry[V], err error, now instant) {
 	var panicked *PanicError
 	switch {
@@ -221,7 +224,7 @@ func (c *Cache[V]) settle(call *call[V], e *entry[V], err error, now instant) {
 			c.stats.changed.Add(1)
 		}
 		c.entries.Set(call.key, e)
-		c.absent.forget(call.key)
+		c.absent.Invalidate(call.key)
 		c.resolve(call.key)
 		call.entry = e
 		c.finish(call, outcomeFound, nil)
@@ -249,15 +252,15 @@ func (c *Cache[V]) settle(call *call[V], e *entry[V], err error, now instant) {
 	}
 }
 
-// finish ends call for everyone who waits for it. mu is held.
+// finish ends call for all Gets that wait for it. mu is held.
 func (c *Cache[V]) finish(call *call[V], o outcome, err error) {
 	delete(c.calls, call.key)
 	call.outcome, call.err = o, err
 	close(call.done)
 }
 
-// refuse ends a call that waits in the queue, for want of a permit or of room. mu
-// is held.
+// refuse ends a call that waits in the queue, because there is no permit or no room
+// for it. mu is held.
 func (c *Cache[V]) refuse(call *call[V]) {
 	c.finish(call, outcomeLimited, c.queue.refuse(&call.ticket))
 }

@@ -2,9 +2,9 @@ package cache
 
 import "time"
 
-// instant is a moment on both clocks. The monotonic one stands still while a
-// machine is suspended, and the wall clock can be set back; neither alone can
-// be trusted with how long a credential may live.
+// instant is a moment on both clocks. The monotonic one stops while a machine is
+// suspended, and the wall clock can be set back; neither alone is a safe measure of
+// how long a credential may live.
 type instant struct {
 	mono time.Duration // since the cache was made
 	wall int64         // Unix nanoseconds

@@ -9,7 +9,7 @@ import (
 // Found is a record as a lookup found it.
 type Found[V any] struct {
 	Value   V
-	TTL     time.Duration // what the record asks for; 0: the policy's
+	TTL     time.Duration // the record's own; 0: the policy's
 	Expires time.Time     // when the record ends, cached or not; zero: never
 }
 
@@ -26,7 +26,7 @@ type entry[V any] struct {
 	jitter float32       // 0 to 1: how much earlier than others it is refreshed
 
 	state atomic.Uint32 // an entryState
-	// failure is that of the latest lookup, if it concerned this key alone.
+	// failure is the latest lookup's, if it concerned this key alone.
 	failure atomic.Pointer[keyFailure]
 	// refreshAt is the clock.mono before which no hit starts a refresh.
 	refreshAt atomic.Int64
@@ -43,7 +43,7 @@ const (
 
 // keyFailure is a lookup's failure that concerns one key.
 type keyFailure struct {
-	err error // what a Get with nothing at hand gets
+	err error // what a Get without a usable record gets
 	at  instant
 }
 
@@ -68,24 +68,24 @@ func (e *entry[V]) expiry(p *Policy) time.Duration {
 }
 
 // refreshPoint is the age from which a hit refreshes e: 80 % of ttl, less up to
-// 10 % so that many nodes don't fall into step.
+// 10 % so that many nodes don't refresh at the same time.
 func (e *entry[V]) refreshPoint(ttl time.Duration) time.Duration {
 	return ttl/10*8 - time.Duration(e.jitter*float32(ttl/10))
 }
 
-// fresh reports whether e may be answered with at age, no questions asked.
+// fresh reports whether a Get may be answered with e, at age, without a lookup.
 func (e *entry[V]) fresh(age time.Duration, p *Policy) bool {
 	return age < e.expiry(p) && e.state.Load() == stateCurrent
 }
 
-// usable reports whether e may be answered with at age while the store can't
-// say, resurrect past its ttl.
+// usable reports whether a Get may be answered with e, at age, while the store can't
+// say: up to resurrect past its ttl.
 func (e *entry[V]) usable(age time.Duration, p *Policy, resurrect time.Duration) bool {
 	return age < p.ttl(e.ttl)+resurrect && age < e.life
 }
 
-// recentFailure is what the latest lookup failed with, if that was just now and
-// concerned this key alone.
+// recentFailure is the failure of the latest lookup, if it was less than failurePause
+// ago and concerned this key alone.
 func (e *entry[V]) recentFailure(now instant) error {
 	if f := e.failure.Load(); f != nil && now.since(f.at) < failurePause {
 		return f.err
@@ -93,8 +93,8 @@ func (e *entry[V]) recentFailure(now instant) error {
 	return nil
 }
 
-// claimRefresh reports whether the caller is the one to refresh e now: nobody
-// else was within the last second.
+// claimRefresh reports whether the caller is to refresh e now: no other Get was within
+// the last second.
 func (e *entry[V]) claimRefresh(now instant) bool {
 	at := e.refreshAt.Load()
 	return int64(now.mono) >= at && e.refreshAt.CompareAndSwap(at, int64(now.mono+time.Second))

@@ -8,11 +8,11 @@ import (
 )
 
 var (
-	// ErrAbsent is matched by every definite no. A lookup returns an error
+	// ErrAbsent is matched by every negative answer. A lookup returns an error
 	// that matches it, and Get returns that same error, from the lookup and
 	// from memory alike, so errors.As finds in it what the store said.
 	ErrAbsent = errors.New("absent from the store")
-	// ErrExpired is the definite no of a record that is past its Found.Expires.
+	// ErrExpired is the negative answer for a record that is past its Found.Expires.
 	ErrExpired = fmt.Errorf("%w: the record's end has passed", ErrAbsent)
 	// ErrRefused means that there is a record, read after the claim was made,
 	// and the claim does not accept it.
@@ -21,8 +21,8 @@ var (
 	ErrClosed = errors.New("cache closed")
 )
 
-// LimitError means that the store was not asked, because the budget of lookups
-// or the waiting room is used up.
+// LimitError means that the store was not asked, because there was no permit for the
+// lookup, or no room in the queue.
 type LimitError struct {
 	RetryAfter time.Duration // when to try again, at least a second
 }
@@ -31,8 +31,8 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("too many lookups, retry in %s", e.RetryAfter)
 }
 
-// UnavailableError means that the store could not say, and that there is no
-// record at hand that may stand in for its answer.
+// UnavailableError means that the store could not say, and that there is no record in
+// memory that may be used as a fallback.
 type UnavailableError struct {
 	Err        error         // the latest failure of the store
 	RetryAfter time.Duration // when to try again, at least a second
@@ -47,8 +47,8 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 
 var errClosed = &UnavailableError{Err: ErrClosed, RetryAfter: time.Second}
 
-// PanicError is a lookup that panicked. It concerns its key alone: it opens no
-// pause, and is neither a no nor a failure of the store.
+// PanicError is a lookup that panicked. It concerns its key alone: it is
+// neither a negative answer nor a failure of the store, and begins no outage.
 type PanicError struct {
 	Value any    // what the lookup panicked with; it may hold secrets
 	Stack []byte // where, as debug.Stack tells it
@@ -67,11 +67,11 @@ func (e *PanicError) Error() string {
 type (
 	// retryAfter is how long the store asked to be left alone.
 	retryAfter interface{ RetryAfter() time.Duration }
-	// denied is a store that answers, and denies everything. That is a mistake,
-	// as any outage, or somebody has meant it.
+	// denied is a store that answers, and denies everything. That is either a mistake,
+	// like any outage, or intended.
 	denied interface{ Denied() bool }
-	// aboutKey is a store, or what stands before it, that answers for this key
-	// with neither a record nor a definite no. That says nothing of other keys.
+	// aboutKey is an answer for this key, of the store or of a proxy before it, that
+	// is neither a record nor a negative answer. It says nothing about other keys.
 	aboutKey interface{ AboutKey() bool }
 )
 

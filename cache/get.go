@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// stalePatience is how long a Get waits for a lookup while it has a record past
-// its ttl at hand.
+// stalePatience is how long a Get waits for a lookup if it has a stale record.
 const stalePatience = 250 * time.Millisecond
 
 // Result is what Get answers.
@@ -36,11 +35,10 @@ func (s State) String() string {
 //   - *LimitError: too many lookups;
 //   - *UnavailableError: the store can't say;
 //   - *PanicError: the lookup panicked;
-//   - ctx's own: the caller has gone away.
+//   - the error of ctx: the caller has gone away.
 //
-// It waits no longer than p.LookupTimeout. key is what the record is cached by,
-// name what the store is asked for; they differ only where several names mean
-// one record.
+// It waits no longer than p.LookupTimeout. The record is cached by key and called
+// name in the store; the two differ only where several names mean one record.
 func (c *Cache[V]) Get(ctx context.Context, key, name string, p Policy, claim Claim[V]) (Result[V], error) {
 	if e, ok := c.entries.GetIfPresent(key); ok {
 		now := c.clock()
@@ -65,40 +63,40 @@ func (c *Cache[V]) refreshAhead(key string, e *entry[V], p Policy, now instant) 
 	}
 	c.mu.Lock()
 	defer c.unlock()
-	if c.cached(key) == e && !c.guard.isSuspect(key) { // else a lookup has ended since, or will be made
+	if c.cached(key) == e && c.guard.suspects[key] == 0 { // else a lookup has ended since, or will be made
 		c.callInBackground(key, e.name, p.withDefaults())
 	}
 }
 
-// question is a Get that isn't a plain hit. Its claim goes beside it: a call
-// keeps what is in here, and if it might keep the claim's functions too, callers
-// would have to allocate them for each Get.
+// question is a Get that isn't a plain hit. Its claim is passed separately: if it were
+// part of the question, it would escape to the heap, and callers would allocate the
+// functions of the claim for each Get.
 type question struct {
 	key, name string
 	policy    Policy
 	asked     instant
 }
 
-// answer is Get for such a question. Each round looks at the record at hand, and
-// answers with it or waits for one lookup.
+// answer is Get for a question. Each round answers with the record at hand or waits
+// for one lookup.
 func (c *Cache[V]) answer(ctx context.Context, q *question, claim Claim[V]) (Result[V], error) {
 	raise(&c.entriesFor, q.policy.longest())
 	e := c.cached(q.key)
 	var answered *call[V] // the lookup that found e, if this Get waited for it
 	for {
 		now := c.clock()
-		s := judge(q, claim, e, now, q.policy.resurrect(c.outage.denied()))
-		if r, done, err := c.answerFromMemory(q, claim, s, e, answered, now); done {
+		v := judge(q, claim, e, now, q.policy.resurrect(c.outage.denied()))
+		if r, done, err := c.answerFromMemory(q, claim, v, e, answered, now); done {
 			return r, err
 		}
-		p := priorityOf(q, s, e, now)
+		p := priorityOf(q, v, e, now)
 		call, err := c.join(q, p, claim.source(p), e)
 		if call != nil {
-			err = c.wait(ctx, q, call, p, s, now)
+			err = c.wait(ctx, q, call, p, v, now)
 		}
 		switch {
 		case err != nil:
-			return c.standIn(q, s, e, err)
+			return c.fallback(q, v, e, err)
 		case call == nil, call.outcome == outcomeSuperseded, call.key != q.key && call.outcome != outcomeFailed:
 			e, answered = c.cached(q.key), nil
 		case call.outcome == outcomeFound:
@@ -106,24 +104,24 @@ func (c *Cache[V]) answer(ctx context.Context, q *question, claim Claim[V]) (Res
 		case call.outcome == outcomeAbsent:
 			return Result[V]{}, call.err
 		default:
-			return c.standIn(q, s, e, call.err)
+			return c.fallback(q, v, e, call.err)
 		}
 	}
 }
 
-// standing is how the record at hand stands to a question.
-type standing uint8
+// verdict is what the record at hand is worth for a question.
+type verdict uint8
 
 const (
-	nothing    standing = iota // there is none, or its end has passed
-	current                    // accepted, and fresh or read after the question was asked
-	stale                      // accepted, past its ttl, good enough if the store can't say
-	tooOld                     // accepted, past any use
-	mismatched                 // not accepted, but read before the question was asked
-	refused                    // not accepted, and read after the question was asked
+	nothing    verdict = iota // there is none, or its end has passed
+	good                      // accepted, and fresh or read after the question was asked
+	stale                     // accepted, past its ttl, a fallback if the store can't say
+	tooOld                    // accepted, of no use
+	mismatched                // not accepted, but read before the question was asked
+	refused                   // not accepted, and read after the question was asked
 )
 
-func judge[V any](q *question, claim Claim[V], e *entry[V], now instant, resurrect time.Duration) standing {
+func judge[V any](q *question, claim Claim[V], e *entry[V], now instant, resurrect time.Duration) verdict {
 	if e == nil {
 		return nothing
 	}
@@ -138,7 +136,7 @@ func judge[V any](q *question, claim Claim[V], e *entry[V], now instant, resurre
 		}
 		return mismatched
 	case news || e.fresh(age, &q.policy):
-		return current
+		return good
 	case e.usable(age, &q.policy, resurrect):
 		return stale
 	default:
@@ -146,13 +144,13 @@ func judge[V any](q *question, claim Claim[V], e *entry[V], now instant, resurre
 	}
 }
 
-// answerFromMemory is done if the store need not or must not be asked.
-func (c *Cache[V]) answerFromMemory(q *question, claim Claim[V], s standing, e *entry[V], answered *call[V], now instant) (r Result[V], done bool, err error) {
-	switch s {
+// answerFromMemory is done unless the store has to be asked.
+func (c *Cache[V]) answerFromMemory(q *question, claim Claim[V], v verdict, e *entry[V], answered *call[V], now instant) (r Result[V], done bool, err error) {
+	switch v {
 	case nothing:
 		err = c.absent.recall(q.key, now, q.policy.NegTTL)
 		return r, err != nil, err
-	case current:
+	case good:
 		if answered == nil {
 			return Result[V]{e.value, Fresh}, true, nil
 		}
@@ -173,42 +171,41 @@ func (c *Cache[V]) answerFromMemory(q *question, claim Claim[V], s standing, e *
 		return r, true, ErrRefused
 	}
 	if err := e.recentFailure(now); err != nil {
-		r, err = c.standIn(q, s, e, err)
+		r, err = c.fallback(q, v, e, err)
 		return r, true, err
 	}
 	return r, false, nil
 }
 
 // priorityOf is that of the lookup that a question needs.
-func priorityOf[V any](q *question, s standing, e *entry[V], now instant) priority {
+func priorityOf[V any](q *question, v verdict, e *entry[V], now instant) priority {
 	switch {
-	case s == nothing:
+	case v == nothing:
 		return priorityNeverSeen
-	case s == mismatched && e.fresh(now.since(e.began), &q.policy): // else it is due anyway
+	case v == mismatched && e.fresh(now.since(e.began), &q.policy): // else it is due anyway
 		return priorityReread
 	default:
 		return priorityExpired
 	}
 }
 
-// standIn answers without the store, which gave err: with e if it is good enough
-// still. The failure may be one for which it is not.
-func (c *Cache[V]) standIn(q *question, s standing, e *entry[V], err error) (Result[V], error) {
+// fallback answers with e if that is stale and usable, which depends on err, or with err.
+func (c *Cache[V]) fallback(q *question, v verdict, e *entry[V], err error) (Result[V], error) {
 	resurrect := q.policy.resurrect(c.outage.denied() || isDenied(err))
-	if s == stale && e.usable(c.clock().since(e.began), &q.policy, resurrect) {
+	if v == stale && e.usable(c.clock().since(e.began), &q.policy, resurrect) {
 		return Result[V]{e.value, Resurrected}, nil
 	}
 	return Result[V]{}, err
 }
 
-// wait returns nil when call, joined for p, has its outcome, and else why not. With a
-// stale record at hand it is brief, and call goes on without anyone who waits for it.
-func (c *Cache[V]) wait(ctx context.Context, q *question, call *call[V], p priority, s standing, now instant) error {
+// wait waits until call, joined for p, has its outcome, and otherwise returns the
+// reason. With a stale record it is brief, and call goes on without it.
+func (c *Cache[V]) wait(ctx context.Context, q *question, call *call[V], p priority, v verdict, now instant) error {
 	patience := q.asked.mono + q.policy.LookupTimeout - now.mono
 	switch {
-	case s == stale && call.probe:
+	case v == stale && call.probe:
 		patience = 0
-	case s == stale:
+	case v == stale:
 		patience = stalePatience - max(now.since(q.asked), now.since(call.created))
 	}
 	end := c.clock().mono + patience
@@ -218,7 +215,7 @@ func (c *Cache[V]) wait(ctx context.Context, q *question, call *call[V], p prior
 	case <-call.done:
 		return nil
 	case <-ctx.Done():
-		c.leave(call, p, s == stale)
+		c.leave(call, p, v == stale)
 		return ctx.Err()
 	case <-timer.C:
 		select {
@@ -226,12 +223,12 @@ func (c *Cache[V]) wait(ctx context.Context, q *question, call *call[V], p prior
 			return nil
 		default:
 		}
-		c.leave(call, p, s == stale)
+		c.leave(call, p, v == stale)
 		return c.lateError(call, end, patience)
 	}
 }
 
-// accept tells the queue that a claim has accepted what call has found.
+// accept reports to the queue that a claim has accepted what call has found.
 func (c *Cache[V]) accept(call *call[V]) {
 	if call.priority != priorityReread { // for which that changes nothing
 		return

@@ -138,7 +138,7 @@ func TestWithoutAStaleRecordTheLookupDeadlineHolds(t *testing.T) {
 	}
 }
 
-func TestDefiniteNoEndsARecordForGood(t *testing.T) {
+func TestNegativeAnswerEndsARecordForGood(t *testing.T) {
 	for name, age := range map[string]time.Duration{"refreshed": 80 * time.Second, "expired": 100 * time.Second, "too old": 1100 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(r *rig) {
@@ -173,7 +173,7 @@ func TestAbsenceIsRememberedForNegTTLFromTheLookup(t *testing.T) {
 	})
 }
 
-// reason is a definite no that says why.
+// reason is a negative answer that says why.
 type reason string
 
 func (e reason) Error() string        { return string(e) }
@@ -205,7 +205,7 @@ func TestTTL(t *testing.T) {
 		"the record's, capped":      {Policy{TTL: min, MaxTTL: hour}, 2 * hour, hour},
 		"ttl 0 is max_ttl":          {Policy{MaxTTL: hour}, 0, hour},
 		"max_ttl 0 asks no records": {Policy{TTL: min}, hour, min},
-		"negative is none":          {Policy{TTL: min, MaxTTL: hour}, -1, min},
+		"a negative one is ignored": {Policy{TTL: min, MaxTTL: hour}, -1, min},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -299,7 +299,7 @@ func TestOneLookupForConcurrentClaimsOfANewKey(t *testing.T) {
 	})
 }
 
-func TestLookupThatLandsInBetweenIsEnough(t *testing.T) {
+func TestLookupThatEndsInBetweenIsEnough(t *testing.T) {
 	bubble(t, func(r *rig) {
 		for secret, key := range map[string]string{"s": "k", "": "unknown"} {
 			if secret != "" {
@@ -334,7 +334,7 @@ func TestClientThatGoesAwayFailsNobodyElse(t *testing.T) {
 	})
 }
 
-func TestPanicIsAnErrorForAllWhoWait(t *testing.T) {
+func TestPanicIsAnErrorForAllGetsThatWait(t *testing.T) {
 	var none map[string]int
 	ways := map[string]func(){
 		"lookup panicked with a string":                   func() { panic("secret") },
@@ -368,7 +368,7 @@ func TestEverythingIsBounded(t *testing.T) {
 			r.want(r.get("no"+k, "s"), answer{"absent", 0})
 			r.want(r.get(k, "wrong"), answer{"refused", 0})
 		}
-		for _, clean := range []func(){r.entries.CleanUp, r.absent.byKey.CleanUp, r.refused.byClaim.CleanUp} {
+		for _, clean := range []func(){r.entries.CleanUp, r.absent.CleanUp, r.refused.CleanUp} {
 			clean()
 		}
 		s := r.Stats()

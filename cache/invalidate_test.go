@@ -11,15 +11,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// overtakes are the ways to tell a cache that something has changed in the store.
-var overtakes = map[string]func(r *rig){
+// supersedes are the ways to let a cache know that something has changed in the store.
+var supersedes = map[string]func(r *rig){
 	"Invalidate": func(r *rig) { r.Invalidate("k") },
 	"Refresh":    func(r *rig) { r.Refresh("k", r.p) },
 	"Retain":     func(r *rig) { r.Retain(r.p, time.Now(), func(string) bool { return false }) },
 }
 
 func TestLookupHeldAcrossARevocationChangesNothing(t *testing.T) {
-	for name, overtake := range overtakes {
+	for name, supersede := range supersedes {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(r *rig) {
 				r.put("k", "s")
@@ -28,7 +28,7 @@ func TestLookupHeldAcrossARevocationChangesNothing(t *testing.T) {
 				wg.Go(func() { r.want(r.get("k", "s"), answer{"absent", 1500 * time.Millisecond}) })
 				time.Sleep(500 * time.Millisecond)
 				r.del("k")
-				overtake(r)
+				supersede(r)
 				wg.Wait()
 				r.want(r.get("k", "s"), answer{"absent", 0})
 				r.wantLookups(2)
@@ -70,7 +70,7 @@ func TestRefreshReadsInTheBackground(t *testing.T) {
 	})
 }
 
-func TestRefreshHurriesALookupThatWaits(t *testing.T) {
+func TestRefreshPromotesALookupThatWaits(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.put("k", "s")
 		r.get("k", "s")
@@ -84,13 +84,13 @@ func TestRefreshHurriesALookupThatWaits(t *testing.T) {
 	})
 }
 
-func TestRefreshIsWantedThoughNobodyWaits(t *testing.T) {
+func TestRefreshIsMadeThoughNoGetWaits(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.p.LookupsPerSecond = 1
 		r.put("k", "old")
 		r.get("k", "old")
 		time.Sleep(time.Second)
-		r.get("guess", "s") // takes the place
+		r.get("guess", "s") // takes the permit
 		r.put("k", "new")
 		r.Refresh("k", r.p)
 		ctx, cancel := context.WithTimeout(r.t.Context(), 100*time.Millisecond)

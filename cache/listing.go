@@ -2,17 +2,17 @@ package cache
 
 import (
 	"maps"
+	"slices"
 	"time"
 )
 
-// Retain drops the records that a listing of the store does not have: those
-// that were read before the listing began, and for whose key listed is false.
-// It outruns lookups of such keys. It reports how many records it dropped. If
-// they are too many to be credible, it drops none and has each of them verified,
-// which Observer.DropsHeld is told.
+// Retain drops the records that a listing of the store does not have: those that were
+// read before the listing began, and for whose key listed is false. It supersedes
+// lookups of such keys. It reports how many records it dropped. If they are too many
+// to be credible, it drops none, has each of them verified, and notifies
+// Observer.DropsHeld.
 //
-// listed is called without a lock. A listing must be complete: nothing is known
-// from half of one.
+// listed is called without a lock. The listing must be complete.
 func (c *Cache[V]) Retain(p Policy, began time.Time, listed func(key string) bool) (dropped int) {
 	missing, cached := map[string]*entry[V]{}, 0
 	for key, e := range c.entries.All() {
@@ -21,14 +21,14 @@ func (c *Cache[V]) Retain(p Policy, began time.Time, listed func(key string) boo
 			missing[key] = e
 		}
 	}
-	calls := c.overtaken(began, listed)
+	calls := c.unlisted(began, listed)
 
 	c.mu.Lock()
 	defer c.unlock()
-	// A lookup may have ended since.
+	// Lookups may have replaced some since.
 	maps.DeleteFunc(missing, func(key string, e *entry[V]) bool { return c.cached(key) != e })
 	if massive(len(missing), cached) {
-		c.tellDropsHeld(len(missing), cached)
+		c.notifyDropsHeld(len(missing), cached)
 		for key := range missing {
 			c.doubt(key, p.withDefaults(), c.clock())
 		}
@@ -46,22 +46,16 @@ func (c *Cache[V]) Retain(p Policy, began time.Time, listed func(key string) boo
 	return len(missing)
 }
 
-// overtaken are the lookups that began before a listing did, and whose key it
-// does not have.
-func (c *Cache[V]) overtaken(listing time.Time, listed func(key string) bool) []*call[V] {
+// unlisted are the running calls that began before a listing, and whose key it does
+// not have.
+func (c *Cache[V]) unlisted(listing time.Time, listed func(key string) bool) []*call[V] {
 	c.mu.Lock()
-	var fs []*call[V]
+	var running []*call[V]
 	for _, call := range c.calls {
 		if call.running && call.began.wall < listing.UnixNano() {
-			fs = append(fs, call)
+			running = append(running, call)
 		}
 	}
 	c.mu.Unlock()
-	var out []*call[V]
-	for _, call := range fs {
-		if !listed(call.key) {
-			out = append(out, call)
-		}
-	}
-	return out
+	return slices.DeleteFunc(running, func(call *call[V]) bool { return listed(call.key) })
 }

@@ -121,7 +121,7 @@ func TestUnknownKeysAloneDontFailAStoreThatHasRecords(t *testing.T) {
 	})
 }
 
-func TestOddRecordIsItsOwnersTroubleAlone(t *testing.T) {
+func TestOddRecordConcernsItsOwnerAlone(t *testing.T) {
 	for _, others := range []int{0, 1, 20} {
 		t.Run(fmt.Sprint(others, " others"), func(t *testing.T) {
 			bubble(t, func(r *rig) {
@@ -216,7 +216,7 @@ func TestNoStrangersLookupIsTheProbeWhileARecordIsAtHand(t *testing.T) {
 	}
 }
 
-func TestStrangerWhoHadARecordProbedIsAnsweredOnceTheStoreIs(t *testing.T) {
+func TestStrangerWhoHadARecordProbedIsAnsweredOnceTheStoreAnswers(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.fill(1)
 		r.outage(errDown)

@@ -8,19 +8,16 @@ import (
 	"time"
 )
 
-// The store is failing from the first lookup that fails to the next one that
-// does not. Meanwhile there is at most one lookup at a time, a probe, and a
-// pause after each. The probe is of a key that has a record, if any has.
-//
-// An answer to one key that is neither a record nor a definite no is not enough
-// for that: whoever knows a name that a firewall objects to could make an outage
-// for everybody. A control decides, a lookup of a key that is known to be good.
+// The store is failing from the first lookup that fails to the next one that does
+// not. Meanwhile there is at most one lookup at a time, a probe, and a pause after
+// each, the backoff. A failure that is an answer to one key is not enough for that: a
+// control decides, a lookup of a key that is known to be good.
 
 const (
 	firstPause = 250 * time.Millisecond // doubled by each probe that fails
-	maxPause   = 5 * time.Second        // of our own accord
-	// maxRetryAfter bounds what the store may ask for. A load balancer's
-	// maintenance page that asks for an hour must not make an hour of it.
+	maxPause   = 5 * time.Second        // unless the store asks for more
+	// maxRetryAfter bounds what the store may ask for. A load balancer's maintenance
+	// page that asks for an hour must not cause an outage of an hour.
 	maxRetryAfter = time.Minute
 	// controlPause is between two controls that strangers cause.
 	controlPause = time.Second
@@ -33,23 +30,23 @@ type outage struct {
 	policy     Policy    // of the lookup that failed first
 	probes     int       // that have failed
 	lastAnswer time.Time // to an earlier process, as far as that is known; zero: none yet
-	// answered is when, on clock.mono, the latest lookup began that the store
-	// has answered. What fails but began before says nothing of the store now: a
+	// answered is the clock.mono at which the latest lookup began that the store has
+	// answered. The failure of one that began before says nothing about the store now: a
 	// lookup that has hung through an outage ends only after it.
 	answered time.Duration
-	// failedKey is a key whose lookup got such an answer, since the store last gave
-	// another: one that was known to be good, or any if there is none.
+	// failedKey is a key whose lookup failed with an answer to it, and no lookup has
+	// succeeded since: a key that was known to be good, or any if there is none.
 	failedKey   string
-	nextControl time.Duration // the clock.mono before which strangers cause none
+	nextControl time.Duration // the clock.mono before which strangers can't cause one
 }
 
-// pause is what a failing store has to be spared, and why.
+// pause is how long a failing store is left alone, and why.
 type pause struct {
 	until  time.Duration // the clock.mono from which it may be probed; forever while it is
 	err    error
 	denied bool
-	// open: the store answers, if only with failures, and no key is known to be
-	// good. Then each key may be asked for, since the next can be the first that is.
+	// open: the store answers, though only with failures, and no key is known to be
+	// good. Then each key may be looked up, since the next can be the first that is.
 	open bool
 }
 
@@ -65,9 +62,9 @@ func (o *outage) denied() bool {
 	return p != nil && p.denied
 }
 
-// HeldUntil is until when, as things are, all that was fresh as the outage began
-// is answered with; zero if there is none. It changes if a store that was down
-// comes to deny everything, or the other way round.
+// HeldUntil is until when, as things are, the records that were fresh as the outage
+// began are usable; zero if there is no outage. It changes if a store that was down
+// begins to deny everything, or the other way round.
 func (c *Cache[V]) HeldUntil() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,8 +74,8 @@ func (c *Cache[V]) HeldUntil() time.Time {
 	return c.outage.heldUntil()
 }
 
-// heldUntil is HeldUntil during an outage: what was read last is older than that
-// if the store has not been asked for a while, or by an earlier process only.
+// heldUntil is HeldUntil during an outage. It is earlier than resurrect_ttl from its
+// beginning if the store has not been asked for a while, or by an earlier process only.
 func (o *outage) heldUntil() time.Time {
 	resurrect := o.policy.resurrect(o.denied())
 	until := time.Unix(0, o.since.wall).Add(resurrect)
@@ -88,7 +85,7 @@ func (o *outage) heldUntil() time.Time {
 	return until
 }
 
-// admit says whether a lookup of key may begin, and if so, whether it is a probe,
+// admit decides whether a lookup of key may begin, and if so, whether it is a probe,
 // or which other key is to be probed instead.
 func (c *Cache[V]) admit(key string, now instant) (probe bool, instead *known, err error) {
 	p := c.outage.pause.Load()
@@ -110,30 +107,30 @@ func (c *Cache[V]) admit(key string, now instant) (probe bool, instead *known, e
 // known is a key that is known to be good.
 type known struct{ key, name string }
 
-// isGood reports whether key has a record, and its latest lookup did not fail in
-// a way that concerns it alone.
+// isGood reports whether key has a record, and its latest lookup did not fail with an
+// answer to that key alone.
 func (c *Cache[V]) isGood(key string) bool {
 	e := c.cached(key)
 	return e != nil && e.failure.Load() == nil
 }
 
-// control is a good key other than this one, nil if there is none.
+// control returns a good key other than this one, or nil.
 func (c *Cache[V]) control(key string) *known {
 	for other, e := range c.entries.All() {
-		if other != key && e.failure.Load() == nil && !c.guard.isSuspect(other) {
+		if other != key && e.failure.Load() == nil && c.guard.suspects[other] == 0 {
 			return &known{other, e.name}
 		}
 	}
 	return nil
 }
 
-// setPause leaves the store alone until then, because of what call failed with.
+// setPause leaves the store alone until then, because call failed with err.
 func (c *Cache[V]) setPause(until time.Duration, call *call[V], err error) {
 	open := isAboutKey(err) && c.control(call.key) == nil
 	c.outage.pause.Store(&pause{until: until, err: err, denied: isDenied(err), open: open})
 }
 
-// unavailable is what a failure means for a Get with nothing at hand.
+// unavailable is the error of a Get that has no fallback.
 func (o *outage) unavailable(err error, now instant) error {
 	retry := time.Second
 	if p := o.pause.Load(); p != nil && p.until != forever {
@@ -142,8 +139,8 @@ func (o *outage) unavailable(err error, now instant) error {
 	return &UnavailableError{Err: err, RetryAfter: retry}
 }
 
-// learn takes from the outcome of call's lookup whether the store is failing. mu
-// is held.
+// learn decides by the outcome of call's lookup whether the store is failing. mu is
+// held.
 func (c *Cache[V]) learn(call *call[V], err error, now instant) {
 	var panicked *PanicError
 	switch {
@@ -155,8 +152,8 @@ func (c *Cache[V]) learn(call *call[V], err error, now instant) {
 		c.recovered(call, now)
 	case errors.As(err, &panicked):
 		c.stats.panicked.Add(1)
-		if tell := c.observer.Panicked; tell != nil {
-			c.tell(func() { tell(panicked) })
+		if f := c.observer.Panicked; f != nil {
+			c.notify(func() { f(panicked) })
 		}
 		if call.probe && c.outage.pause.Load() != nil {
 			c.pauseFor(firstPause, call, c.outage.pause.Load().err, now)
@@ -179,9 +176,9 @@ func (c *Cache[V]) recovered(call *call[V], now instant) {
 	if o.pause.Swap(nil) == nil {
 		return
 	}
-	if tell := c.observer.OutageEnded; tell != nil {
+	if f := c.observer.OutageEnded; f != nil {
 		lasted := now.since(o.since)
-		c.tell(func() { tell(lasted) })
+		c.notify(func() { f(lasted) })
 	}
 }
 
@@ -199,7 +196,7 @@ func (c *Cache[V]) failed(call *call[V], err error, now instant) {
 		o.probes = 0
 		c.pauseFor(firstPause, call, err, now)
 	case p.until != forever:
-		// It began before the outage did, so it tells nothing new, unless the
+		// It began before the outage did, so its failure is nothing new, unless the
 		// store asks to be left alone for longer.
 		if until := now.mono + min(retryAfterOf(err), maxRetryAfter); until > p.until {
 			c.setPause(until, call, err)
@@ -211,24 +208,24 @@ func (c *Cache[V]) beginOutage(call *call[V], err error, now instant) {
 	o := &c.outage
 	o.since, o.policy, o.probes = now, call.policy, 0
 	c.pauseFor(firstPause, call, err, now)
-	if tell := c.observer.OutageBegan; tell != nil {
+	if f := c.observer.OutageBegan; f != nil {
 		last, until := o.lastAnswer, o.heldUntil()
-		c.tell(func() { tell(err, last, until) })
+		c.notify(func() { f(err, last, until) })
 	}
 	if o.pause.Load().open {
 		return
 	}
-	// Who waits for a permit would not get an answer either.
+	// Those that wait for a permit would not get an answer either.
 	c.failWaiting(o.unavailable(err, now))
 }
 
-// failedKey takes in an answer to call's key that is neither a record nor a definite
-// no. The store is failing if a second key, one that is known to be good if there
-// is one, gets such an answer before any gets another.
+// failedKey processes a failure that is an answer to call's key. The store is failing
+// if a second key, one that is known to be good if there is one, fails like that before
+// any lookup succeeds.
 func (c *Cache[V]) failedKey(call *call[V], err error, now instant) {
 	o, good := &c.outage, c.isGood(call.key)
-	if tell := c.observer.KeyFailed; tell != nil && c.cached(call.key) != nil {
-		c.tell(func() { tell(err) })
+	if f := c.observer.KeyFailed; f != nil && c.cached(call.key) != nil {
+		c.notify(func() { f(err) })
 	}
 	if !good && now.mono < o.nextControl {
 		return
@@ -247,16 +244,16 @@ func (c *Cache[V]) failedKey(call *call[V], err error, now instant) {
 	}
 }
 
-// pauseFor leaves the store alone for d, less up to a quarter so that many
-// nodes don't fall into step, or for as long as it asks.
+// pauseFor leaves the store alone for d, less up to a quarter so that many nodes don't
+// probe at the same time, or for as long as it asks.
 func (c *Cache[V]) pauseFor(d time.Duration, call *call[V], err error, now instant) {
 	d -= time.Duration(c.jitter() * float64(d/4))
 	d = max(d, min(retryAfterOf(err), maxRetryAfter))
 	c.setPause(now.mono+d, call, err)
 }
 
-// lateError is what a question gets that has waited for call as long as it may,
-// until end on clock.mono. It blames what took the longer part of that: the wait
+// lateError is the error of a question that has waited for call as long as it may,
+// until end on clock.mono. It depends on what took the longer part of that: the wait
 // for a permit, or the store. On a machine that stalls, end may be long ago.
 func (c *Cache[V]) lateError(call *call[V], end, waited time.Duration) error {
 	c.mu.Lock()

@@ -105,7 +105,7 @@ func TestFailingStoreIsProbedOncePerGrowingPause(t *testing.T) {
 		err  error
 		want []time.Duration // between probes
 	}{
-		"of our own accord":           {errDown, []time.Duration{250 * ms, 500 * ms, 1 * s, 2 * s, 4 * s, 5 * s, 5 * s}},
+		"the backoff":                 {errDown, []time.Duration{250 * ms, 500 * ms, 1 * s, 2 * s, 4 * s, 5 * s, 5 * s}},
 		"as the store asks":           {failure{retryAfter: 20 * s}, []time.Duration{20 * s, 20 * s}},
 		"but not for ever":            {failure{retryAfter: time.Hour}, []time.Duration{60 * s}},
 		"and no shorter than our own": {failure{retryAfter: 1 * s}, []time.Duration{1 * s, 1 * s, 1 * s, 2 * s}},
@@ -113,7 +113,7 @@ func TestFailingStoreIsProbedOncePerGrowingPause(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(r *rig) {
-				r.p.LookupsPerSecond = 1 // probes need no place
+				r.p.LookupsPerSecond = 1 // probes need no permit
 				r.fill(10)
 				time.Sleep(100 * time.Second)
 				r.fail(test.err)
@@ -182,12 +182,12 @@ func TestLaterFailureCanAskForALongerPause(t *testing.T) {
 	})
 }
 
-func TestOutageIsToldOnce(t *testing.T) {
+func TestOutageIsReportedOnce(t *testing.T) {
 	bubble(t, func(r *rig) {
 		var last, held time.Time
-		told := r.observer.OutageBegan
+		report := r.observer.OutageBegan
 		r.observer.OutageBegan = func(err error, lastAnswer, heldUntil time.Time) {
-			told(err, lastAnswer, heldUntil)
+			report(err, lastAnswer, heldUntil)
 			last, held = lastAnswer, heldUntil
 		}
 		start := time.Now()
@@ -213,7 +213,7 @@ func TestOutageIsToldOnce(t *testing.T) {
 	})
 }
 
-func TestHowLongAnswersHoldIsTold(t *testing.T) {
+func TestHowLongAnswersHoldIsReported(t *testing.T) {
 	tests := map[string]struct {
 		prepare func(*rig)
 		want    time.Duration // from now
@@ -248,8 +248,8 @@ func TestHowLongAnswersHoldIsTold(t *testing.T) {
 
 func TestWhatConcernsOneKeyOpensNoPause(t *testing.T) {
 	tests := map[string]func(r *rig){
-		"a definite no": func(r *rig) { r.fail(reason("disabled")) },
-		"a panic":       func(r *rig) { r.set(func() { r.hook = func(context.Context) { panic("bug") } }) },
+		"a negative answer": func(r *rig) { r.fail(reason("disabled")) },
+		"a panic":           func(r *rig) { r.set(func() { r.hook = func(context.Context) { panic("bug") } }) },
 	}
 	for name, spoil := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -278,7 +278,7 @@ func TestPanicOfAProbeLeavesTheOutageAsItIs(t *testing.T) {
 	})
 }
 
-func TestBeginningOutageAnswersWhoWaitsForAPlace(t *testing.T) {
+func TestBeginningOutageAnswersGetsThatWaitForAPermit(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.p.LookupsPerSecond = 1
 		r.take(100 * time.Millisecond)

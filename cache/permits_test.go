@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestOnlyMissesCost(t *testing.T) {
+func TestAFloodOfGuessesUsesPermitsUpAndAFullRestartDoesNot(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.p.LookupsPerSecond = 10
 		for i := range 1000 { // a restart is no attack
@@ -26,7 +26,7 @@ func TestOnlyMissesCost(t *testing.T) {
 	})
 }
 
-func TestWithoutAPlaceAGetIsLimitedAtTheLookupDeadline(t *testing.T) {
+func TestWithoutAPermitAGetIsLimitedAtTheLookupDeadline(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.p.LookupsPerSecond, r.p.LookupTimeout = 1, 2500*time.Millisecond
 		r.take(700 * time.Millisecond)
@@ -39,7 +39,7 @@ func TestWithoutAPlaceAGetIsLimitedAtTheLookupDeadline(t *testing.T) {
 		want := map[answer]int{
 			{"absent", 700 * time.Millisecond}:   1,
 			{"absent", 1700 * time.Millisecond}:  1,
-			{"limited", 2500 * time.Millisecond}: 3, // of which one got a place too late
+			{"limited", 2500 * time.Millisecond}: 3, // of which one got a permit too late
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
@@ -48,13 +48,13 @@ func TestWithoutAPlaceAGetIsLimitedAtTheLookupDeadline(t *testing.T) {
 	})
 }
 
-// TestWhoWaitedLongerForAPlaceThanForTheStoreIsLimited, also if the machine has
-// stalled, and it is told seconds later.
-func TestWhoWaitedLongerForAPlaceThanForTheStoreIsLimited(t *testing.T) {
+// TestGetThatWaitedLongerForAPermitThanForTheStoreIsLimited, also if the machine has
+// stalled, and the Get learns it seconds later.
+func TestGetThatWaitedLongerForAPermitThanForTheStoreIsLimited(t *testing.T) {
 	const waited = 2 * time.Second
 	for _, tt := range []struct {
-		place time.Duration // after the wait began
-		want  string
+		permit time.Duration // after the wait began
+		want   string
 	}{
 		{0, "unavailable for 1s: context deadline exceeded"},
 		{time.Second, "unavailable for 1s: context deadline exceeded"},
@@ -66,16 +66,16 @@ func TestWhoWaitedLongerForAPlaceThanForTheStoreIsLimited(t *testing.T) {
 			r.get("guess", "s") // the first lookup sets the rate
 			began := r.clock()
 			f := &call[string]{running: true, began: began}
-			f.began.mono += tt.place
+			f.began.mono += tt.permit
 			time.Sleep(10 * time.Second)
 			if got := describe(r.lateError(f, began.mono+waited, waited)); got != tt.want {
-				t.Errorf("a place after %v: %s, want %s", tt.place, got, tt.want)
+				t.Errorf("a permit after %v: %s, want %s", tt.permit, got, tt.want)
 			}
 		})
 	}
 }
 
-func TestPlacesGoByTheOrder(t *testing.T) {
+func TestPermitsGoByPriority(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.p.LookupsPerSecond, r.p.LookupTimeout = 2, 3*time.Second
 		for _, k := range []string{"refresh", "expired", "reread"} {
@@ -88,7 +88,7 @@ func TestPlacesGoByTheOrder(t *testing.T) {
 		r.get("reread", "s")
 		time.Sleep(30 * time.Second)
 		r.get("guess", "s")
-		r.get("another guess", "s") // no place is left
+		r.get("another guess", "s") // no permit is left
 		r.looked()
 		for _, k := range []string{"never seen", "reread", "expired", "refresh"} {
 			r.del(k)
@@ -142,7 +142,7 @@ func TestKnownKeysFindRoomAmongGuesses(t *testing.T) {
 	})
 }
 
-func TestStaleRecordIsGoodEnoughWithoutAPlace(t *testing.T) {
+func TestStaleRecordIsGoodEnoughWithoutAPermit(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.p.LookupsPerSecond = 1
 		r.put("k", "s")
@@ -156,7 +156,7 @@ func TestStaleRecordIsGoodEnoughWithoutAPlace(t *testing.T) {
 	})
 }
 
-func TestNobodyWaitsForALookupThatNobodyWants(t *testing.T) {
+func TestNoLookupIsMadeThatNoGetWaitsFor(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.p.LookupsPerSecond = 1
 		r.p.LookupTimeout = 100 * time.Millisecond
@@ -182,7 +182,7 @@ func (r *rig) flood(n int, d time.Duration, source func(i int) string) *sync.Wai
 	return &wg
 }
 
-func TestOneSourceGetsATenthOfTheBudget(t *testing.T) {
+func TestOneSourceGetsATenthOfThePermits(t *testing.T) {
 	bubble(t, func(r *rig) {
 		flood := r.flood(1000, 10*time.Second, func(int) string { return "attacker" })
 		time.Sleep(9950 * time.Millisecond)
@@ -223,19 +223,19 @@ func TestFloodFromOneSourceHarmsNoOther(t *testing.T) {
 	})
 }
 
-func TestSourcesTakeTurnsAndTheFullestGivesRoom(t *testing.T) {
+func TestSourcesTakeTurnsAndTheFullestGivesWay(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.p.LookupsPerSecond = 10
 		flood := r.flood(2000, 4*time.Second, func(i int) string { return fmt.Sprint("attacker", i%30) })
 		time.Sleep(1550 * time.Millisecond)
 		if got := r.Stats().Waiting; got != maxWaiting {
-			t.Fatalf("%d lookups wait, want a full room", got)
+			t.Fatalf("%d lookups wait, want a full queue", got)
 		}
 		r.put("k", "s")
 		claim := claimOf("s")
 		claim.Source = func() string { return "client" }
 		if got := r.claim(r.p, "k", claim); got.Got != "s loaded" || got.Took > 700*time.Millisecond {
-			t.Errorf("got %+v, want a place right after the five who had none yet", got)
+			t.Errorf("got %+v, want a permit right after the five sources that had none yet", got)
 		}
 		flood.Wait()
 	})
@@ -278,7 +278,7 @@ func TestASourceThatKeepsGuessingComesAfterOneThatDoesNot(t *testing.T) {
 				ask("guesser", "guess")
 				time.Sleep(time.Second) // half of the penalty has decayed
 				for i := range 10 {
-					ask(fmt.Sprint("somebody", i), fmt.Sprint("unknown", i)) // no place is left
+					ask(fmt.Sprint("somebody", i), fmt.Sprint("unknown", i)) // no permit is left
 				}
 				r.looked()
 				ask("guesser", "another guess")
@@ -331,7 +331,7 @@ func from(address, secret string) Claim[string] {
 	return claim
 }
 
-func TestNobodyWaitsForTheShareOfWhoAskedFirst(t *testing.T) {
+func TestNoClientWaitsForTheShareOfASourceThatAskedFirst(t *testing.T) {
 	for name, test := range map[string]struct {
 		known int // keys that have a record, and whose secret is another one now
 		first string

@@ -14,11 +14,11 @@ type Policy struct {
 	// TTL is how long a record that doesn't say so itself is answered from
 	// memory. 0 means MaxTTL.
 	TTL time.Duration
-	// MaxTTL caps the ttl that a record asks for. 0 means that records are not
-	// asked: TTL holds for all.
+	// MaxTTL caps the ttl that a record asks for. 0 means that this is ignored, and TTL
+	// holds for all.
 	MaxTTL time.Duration
-	// NegTTL is how long a definite no is remembered, and a claim that a
-	// re-read did not help. 0 means not at all.
+	// NegTTL is how long a negative answer is remembered, and a refused claim. 0 means
+	// not at all.
 	NegTTL time.Duration
 	// ResurrectTTL is how long past its ttl a record is still answered with
 	// while the store can't say. 0 means not at all.
@@ -26,9 +26,9 @@ type Policy struct {
 	// ResurrectDeniedTTL takes the place of a longer ResurrectTTL while the store
 	// answers, and denies everything.
 	ResurrectDeniedTTL time.Duration
-	// LookupsPerSecond is the budget of lookups that find nothing. 0 means
-	// DefaultLookupsPerSecond. The cache has one budget; its rate is that of
-	// the latest Get that needed a lookup.
+	// LookupsPerSecond is the rate of permits, which bounds the lookups that find
+	// nothing. 0 means DefaultLookupsPerSecond. The cache has one rate, that of the
+	// latest Get that needed a lookup.
 	LookupsPerSecond int
 	// LookupTimeout is the lookup deadline: how long a lookup may take, and how
 	// long a Get waits in all. 0 means DefaultLookupTimeout.

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// priority is what a lookup is for. A lower one gets the next permit.
+// priority is what a lookup is for, the most urgent first.
 type priority uint8
 
 const (
@@ -26,13 +26,10 @@ const (
 // queue decides which lookup may begin, and when. It knows tickets, not what is
 // looked up. It has no lock and no clock of its own.
 //
-// A lookup begins with a permit. There are rate new ones a second, and as many
-// can be saved up. Only misses use them up: a lookup that finds a record returns
-// its permit, so a restart with thousands of legitimate clients is no attack. A
-// re-read returns it only once a claim accepts what it found, because wrong
-// secrets for known names are as much a stranger's doing as unknown names are. No
-// stranger causes a miss of a record that is due: that returns the permit too, and
-// so a revocation of many is done soon.
+// Only misses use permits up, so a restart with thousands of legitimate clients is no
+// attack. A re-read is one unless a claim accepts what it found: strangers can cause
+// it with wrong secrets for known names. They can't cause a miss of a record that is
+// due, so that is none, and a revocation of many is done soon.
 type queue struct {
 	rate    float64
 	permits bucket
@@ -77,7 +74,6 @@ func (q *queue) enqueue(t *ticket) {
 	t.source.waiting++
 }
 
-// remove takes t out of the queue.
 func (q *queue) remove(t *ticket) {
 	ts := q.waiting[t.priority]
 	if i := slices.Index(ts, t); i >= 0 {
@@ -86,9 +82,9 @@ func (q *queue) remove(t *ticket) {
 	}
 }
 
-// promote is for another wish for t's lookup, while t waits: if it is the more
-// urgent, t waits as if it had come with that one. Nobody waits longer because a
-// guesser has asked first. It reports whether anything has changed.
+// promote is called when the lookup of t, which waits, is requested again. If the new
+// request would be served earlier, t takes its priority and source, so no client waits
+// longer because a guesser has asked first. It reports whether t has changed.
 func (q *queue) promote(t *ticket, p priority, source string, now instant) bool {
 	if p > t.priority {
 		return false
@@ -111,8 +107,9 @@ func (q *queue) promote(t *ticket, p priority, source string, now instant) bool 
 }
 
 // next takes the ticket whose lookup is to begin out of the queue, and gives it a
-// permit: of the first priority, of the source that is served first, the oldest.
-// Without one, it says when to ask again, unless that is when a lookup ends.
+// permit: of the highest priority, the oldest of the source that is served first. If
+// there is none, it says how long to wait before the next try; 0 means until a lookup
+// ends or a ticket is added.
 func (q *queue) next(now instant) (*ticket, time.Duration) {
 	q.permits.refill(now, q.rate, q.rate)
 	if q.running >= maxRunning || q.len() == 0 {
@@ -150,7 +147,8 @@ func (q *queue) grant(t *ticket, now instant) {
 	q.running++
 }
 
-// ended is told that t's lookup has ended with err, nil if it found a record.
+// ended returns t's permit if its lookup was no miss, and updates the score of its
+// source. err is the lookup's; nil means that it found a record.
 func (q *queue) ended(t *ticket, err error) {
 	q.running--
 	absent := errors.Is(err, ErrAbsent)
@@ -165,8 +163,8 @@ func (q *queue) ended(t *ticket, err error) {
 	}
 }
 
-// accepted is told that a claim accepts what t's lookup has found. If it was a
-// re-read, that was a rotation and no miss.
+// accepted is called when a claim accepts what t's lookup has found. A re-read was a
+// rotation then, and no miss.
 func (q *queue) accepted(t *ticket) {
 	if t.priority == priorityReread && q.refund(t) { // else another claim has done so
 		t.source.addScore(2)
@@ -184,9 +182,9 @@ func (q *queue) refund(t *ticket) bool {
 	return true
 }
 
-// overflow is a ticket that must be refused if too many wait: the oldest of the
-// last priority, of the source that gives way first. As long as there is room, one
-// source may have it all: many clients can share an address.
+// overflow is the ticket that must be refused if too many wait: of the last priority,
+// the oldest of the source that gives way first. As long as there is room, one source
+// may fill it: many clients can share an address.
 func (q *queue) overflow() *ticket {
 	if q.len() <= maxWaiting {
 		return nil
@@ -205,7 +203,8 @@ func (q *queue) overflow() *ticket {
 	return nil
 }
 
-// refuse takes t out of the queue for want of a permit, or of room.
+// refuse takes t out of the queue, because there is no permit or no room for it, and
+// returns the error.
 func (q *queue) refuse(t *ticket) error {
 	err := q.limitError()
 	q.remove(t)
@@ -213,7 +212,6 @@ func (q *queue) refuse(t *ticket) error {
 	return err
 }
 
-// len is how many wait for a permit.
 func (q *queue) len() int {
 	n := 0
 	for _, ts := range q.waiting {
@@ -222,7 +220,7 @@ func (q *queue) len() int {
 	return n
 }
 
-// limitError says how long those that wait now will take.
+// limitError says when those that wait now will have had their permits.
 func (q *queue) limitError() error {
 	return &LimitError{RetryAfter: seconds(1 + math.Floor(float64(q.len())/q.rate))}
 }

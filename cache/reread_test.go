@@ -152,7 +152,7 @@ func TestClaimsWithoutADigestAreNotRemembered(t *testing.T) {
 	})
 }
 
-func TestWrongSecretsCostPlacesAndRotatedOnesDoNot(t *testing.T) {
+func TestWrongSecretsUsePermitsUpAndRotatedOnesDoNot(t *testing.T) {
 	tests := map[string]struct {
 		secret string
 		age    time.Duration

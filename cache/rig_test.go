@@ -42,7 +42,7 @@ type rig struct {
 	hook          func(ctx context.Context) // called by each lookup
 	lookups       []*lookup                 // since looked was last called
 	running, most int                       // lookups at a time
-	events        []string                  // what Observer was told
+	events        []string                  // what Observer was notified of
 }
 
 // lookup is one read of the store. Times count from the bubble's beginning.
@@ -123,10 +123,10 @@ func (r *rig) put(key, secret string) {
 
 func (r *rig) del(key string) { r.set(func() { delete(r.secrets, key) }) }
 
-// fail makes the store answer every lookup with err; nil mends it.
+// fail makes the store answer every lookup with err; nil fixes it.
 func (r *rig) fail(err error) { r.set(func() { r.fails = err }) }
 
-// spoil makes the store answer lookups of one key with err; nil mends it.
+// spoil makes the store answer lookups of one key with err; nil fixes it.
 func (r *rig) spoil(key string, err error) { r.set(func() { r.spoiled[key] = err }) }
 
 // take sets how long the store takes to answer.
@@ -151,7 +151,7 @@ func (r *rig) looked() []*lookup {
 
 // answer is what a claim got, and after how long.
 type answer struct {
-	Got  string // the value and its state, or describe's words for the error
+	Got  string // the value and its state, or describe's text for the error
 	Took time.Duration
 }
 
@@ -234,7 +234,7 @@ func (r *rig) wantEvents(want ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if diff := gocmp.Diff(want, r.events); diff != "" {
-		r.t.Errorf("Observer was told (-want +got):\n%s", diff)
+		r.t.Errorf("Observer was notified of (-want +got):\n%s", diff)
 	}
 	r.events = nil
 }

@@ -95,7 +95,7 @@ func (h *history) step(what byte, how int, wg *sync.WaitGroup) {
 	}
 }
 
-// check judges every claim. Where two things happened at the same time, either
+// check checks every claim. Where two things happened at the same time, either
 // order is right.
 func (h *history) check() {
 	for _, c := range h.claims {
@@ -133,7 +133,7 @@ func (h *history) may(c claimed) bool {
 	default: // no answer, which there must not have been at hand
 		return !h.some(c, func(l *lookup) bool {
 			return l.Found == c.secret && l.End < c.from && c.to-l.At < h.p.TTL+h.p.ResurrectTTL &&
-				!h.contradicted(l, l.At-1, c.to+1) && !h.outrun(l, l.At-1, c.to+1)
+				!h.contradicted(l, l.At-1, c.to+1) && !h.superseded(l, l.At-1, c.to+1)
 		})
 	}
 }
@@ -141,22 +141,22 @@ func (h *history) may(c claimed) bool {
 // some reports whether there is a lookup that c can have its answer from.
 func (h *history) some(c claimed, fits func(l *lookup) bool) bool {
 	return slices.ContainsFunc(h.lookups, func(l *lookup) bool {
-		return l.Key == c.key && l.End <= c.to && !h.outrun(l, l.At, c.from) && fits(l)
+		return l.Key == c.key && l.End <= c.to && !h.superseded(l, l.At, c.from) && fits(l)
 	})
 }
 
-// outrun reports whether there was news of l's key after one time and before
+// superseded reports whether there was news of l's key after one time and before
 // another.
-func (h *history) outrun(l *lookup, after, before time.Duration) bool {
+func (h *history) superseded(l *lookup, after, before time.Duration) bool {
 	return slices.ContainsFunc(h.news, func(n news) bool { return n.key == l.Key && after < n.at && n.at < before })
 }
 
-// contradicted reports whether a lookup that began after one time and ended
-// before another told the cache that what l found is gone.
+// contradicted reports whether a lookup that began after one time and ended before
+// another found that what l found is gone.
 func (h *history) contradicted(l *lookup, after, before time.Duration) bool {
 	return slices.ContainsFunc(h.lookups, func(n *lookup) bool {
 		return n.Key == l.Key && n != l && after < n.At && n.End < before &&
-			(n.denies() || n.Found != "" && n.Found != l.Found) && !h.outrun(n, n.At, n.End+1)
+			(n.denies() || n.Found != "" && n.Found != l.Found) && !h.superseded(n, n.At, n.End+1)
 	})
 }
 

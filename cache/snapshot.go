@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Item is a cached record, as it can be kept outside of the process.
+// Item is a cached record in a form that can be stored outside the process.
 type Item[V any] struct {
 	Key, Name string
 	Found[V]
@@ -32,12 +32,11 @@ func (c *Cache[V]) All() iter.Seq[Item[V]] {
 	}
 }
 
-// Restore puts a record of an earlier process into the cache, for the time in
-// which the store can't answer: it is not fresh, and good until its
-// resurrect_ttl ends, counted from ReadAt. It reports whether the record could
-// be of use. It is not if it was read in the future, if it is too old under p,
-// or if the cache has one that was read since. A definite no ends it at once,
-// however many there are.
+// Restore puts a record of an earlier process into the cache, as a fallback while the
+// store can't answer: it is never fresh, and usable up to ttl + resurrect_ttl from
+// ReadAt. It reports whether the record was put there. It is not if it was read in the
+// future, if it is too old under p, or if the cache has one already. A negative answer
+// ends it at once, however many there are.
 func (c *Cache[V]) Restore(item Item[V], p Policy) bool {
 	c.mu.Lock()
 	defer c.unlock()

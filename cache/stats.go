@@ -12,13 +12,13 @@ import (
 type Stats struct {
 	// Now.
 	Entries    int       // records in memory
-	Absent     int       // definite nos in memory
+	Absent     int       // negative answers in memory
 	Refused    int       // refused claims in memory
 	InFlight   int       // lookups that run
 	Waiting    int       // lookups that wait for a permit
 	InDoubt    int       // records that the guard verifies
 	Failing    bool      // the store's last outcome was a failure
-	LastAnswer time.Time // of the store, found or definite no, or the latest that was restored; zero: none yet
+	LastAnswer time.Time // of the store, found or negative, or the latest that was restored; zero: none yet
 
 	// How Gets were answered.
 	Hits        uint64 // from a fresh record
@@ -35,11 +35,11 @@ type Stats struct {
 	// How they ended.
 	Found, NotFound, Failed, Panicked uint64
 
-	Superseded uint64 // lookups that an invalidation has outrun
-	Dropped    uint64 // records that are gone from the store, or were invalidated
-	Changed    uint64 // records that a lookup found to be others than before, see Options.Same
-	Evicted    uint64 // records that had to make room
-	Held       uint64 // definite nos that the guard did not believe
+	Superseded uint64 // lookups that an invalidation has superseded
+	Dropped    uint64 // records that the store has no longer, or that were invalidated
+	Changed    uint64 // records that a lookup found changed, see Options.Same
+	Evicted    uint64 // records that were evicted because there were too many
+	Held       uint64 // negative answers that the guard held back
 }
 
 type counters struct {
@@ -52,7 +52,7 @@ type counters struct {
 	superseded, dropped, changed, evicted, held atomic.Uint64
 }
 
-// count counts what ask has answered.
+// count counts the answer of a question.
 func (n *counters) count(s State, err error) {
 	var limit *LimitError
 	var unavailable *UnavailableError
@@ -81,8 +81,8 @@ func (c *Cache[V]) Stats() Stats {
 	n := &c.stats
 	s := Stats{
 		Entries: c.entries.EstimatedSize(),
-		Absent:  c.absent.len(),
-		Refused: c.refused.len(),
+		Absent:  c.absent.EstimatedSize(),
+		Refused: c.refused.EstimatedSize(),
 		Failing: c.outage.pause.Load() != nil,
 
 		Hits:        n.hits.Snapshot().Hits,

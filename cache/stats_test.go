@@ -49,7 +49,7 @@ func TestStatsCountWhatHappened(t *testing.T) {
 	})
 }
 
-func TestStatsCountWhoIsGone(t *testing.T) {
+func TestStatsCountDroppedRecords(t *testing.T) {
 	bubble(t, func(r *rig) {
 		want := uint64(0)
 		gone := func(how string, n uint64) {
@@ -77,7 +77,7 @@ func TestStatsCountWhoIsGone(t *testing.T) {
 	})
 }
 
-func TestStatsCountWhatHasChanged(t *testing.T) {
+func TestStatsCountChangedRecords(t *testing.T) {
 	bubbleOf(t, Options[string]{Same: func(a, b string) bool { return a == b }}, func(r *rig) {
 		for i, step := range []struct {
 			store string
