@@ -38,6 +38,12 @@ func TestIdentityIsTheSameForEver(t *testing.T) {
 		`["hcv","http://127.0.0.1:8200","","secret","","","jwt","jwt","kong"]`: inlineHCV(t, func(c *HCV) {
 			c.AuthMethod, c.JWTRole = "jwt", "kong"
 		}),
+		`["hcv","http://127.0.0.1:8200","\u003cteam\u003e \u0026","kv é","","","token","in",""]`: inlineHCV(t, func(c *HCV) {
+			c.Namespace, c.AuthNamespace, c.Mount = "<team> &", "/", "kv é"
+		}),
+		`["azure","https://contoso.vault.azure.net","","default","",""]`: inlineAzure(t, func(c *Azure) {
+			c.NamePrefix, c.TTL, c.Location = "", 1, "westeurope"
+		}),
 		`["azure","https://contoso.vault.azure.net","kong-auth-","client_secret","contoso.com","ab"]`: inlineAzure(t, func(c *Azure) {
 			c.VaultURI, c.NamePrefix, c.AuthMethod, c.TenantID, c.ClientID = "https://Contoso.vault.azure.net/", "Kong-Auth-", "client_secret", "Contoso.com", "AB"
 		}),
