@@ -12,8 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/securefile"
-	"kong-vault-auth/vault"
 )
 
 // noHost stands for the host of a login that has not asked any.
@@ -47,15 +47,15 @@ var aadsts = []struct {
 }
 
 // explain tells why there is no token.
-func (l *login) explain(ctx context.Context, err error, a *attempt) *vault.Failure {
+func (l *login) explain(ctx context.Context, err error, a *attempt) *secretstore.Failure {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var file *securefile.Error
 	switch {
 	case errors.As(err, &file):
-		return &vault.Failure{Op: l.op, Reason: "file", Remedy: file.Remedy, Err: file.Err}
+		return &secretstore.Failure{Op: l.op, Reason: "file", Remedy: file.Remedy, Err: file.Err}
 	case l.life.Err() != nil:
-		return &vault.Failure{Op: l.op, Reason: "closed", Err: errClosed}
+		return &secretstore.Failure{Op: l.op, Reason: "closed", Err: errClosed}
 	case l.cred.method == "default" && l.cred.secret == "" && l.cred.clientID == "":
 		return l.explainDefault(err, a.answer != nil && l.explainAnswer(a.host, a.answer).LoginRefused)
 	case a.answer != nil:
@@ -67,14 +67,14 @@ func (l *login) explain(ctx context.Context, err error, a *attempt) *vault.Failu
 		}
 		return failure
 	}
-	return &vault.Failure{Op: l.op, Reason: "login", Err: errors.New(l.quote(err.Error()))}
+	return &secretstore.Failure{Op: l.op, Reason: "login", Err: errors.New(l.quote(err.Error()))}
 }
 
 // explainDefault repeats what azidentity says of all the identities it looked
 // for: which one was meant, nobody here knows. refused says that the last one of
 // them was.
-func (l *login) explainDefault(err error, refused bool) *vault.Failure {
-	return &vault.Failure{
+func (l *login) explainDefault(err error, refused bool) *secretstore.Failure {
+	return &secretstore.Failure{
 		Op: l.op, Reason: "login", Err: errors.New(l.quote(err.Error())), LoginRefused: refused,
 		Remedy: "name the identity that is meant with auth_method. What it needs of the environment must be passed on to the plugin server with nginx_main_env",
 	}
@@ -89,11 +89,11 @@ type loginError struct {
 }
 
 // explainAnswer tells what an answer of host means, which is no success.
-func (l *login) explainAnswer(host string, a *answer) *vault.Failure {
+func (l *login) explainAnswer(host string, a *answer) *secretstore.Failure {
 	var e loginError
 	understood := json.Unmarshal(a.body, &e) == nil && e.Description+e.Message != ""
 	number := e.number()
-	f := &vault.Failure{Op: l.op, Reason: "login", Wait: retryAfter(a.header), Err: fmt.Errorf("%s answered %d", host, a.status)}
+	f := &secretstore.Failure{Op: l.op, Reason: "login", Wait: retryAfter(a.header), Err: fmt.Errorf("%s answered %d", host, a.status)}
 	if understood {
 		f.Err = fmt.Errorf("%w: %s", f.Err, l.quote(e.Description+e.Message))
 	}

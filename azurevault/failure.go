@@ -16,7 +16,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
-	"kong-vault-auth/vault"
+	"kong-vault-auth/secretstore"
 )
 
 var errNotKeyVault = errors.New("the answer is not one of Key Vault's")
@@ -26,9 +26,9 @@ const (
 	spreading         = "; a grant made just now can take up to ten minutes to spread"
 )
 
-// explain turns an error of the SDK, or of the login, into one of vault.Store.
+// explain turns an error of the SDK, or of the login, into one of secretstore.Store.
 func (r *read) explain(ctx context.Context, err error) error {
-	var failure *vault.Failure
+	var failure *secretstore.Failure
 	var response *azcore.ResponseError
 	switch {
 	case errors.As(err, &failure):
@@ -89,13 +89,13 @@ func (r *read) explainAnswer(ctx context.Context, a *answer) error {
 	case !isVault:
 		return aboutName(r.failure("unexpected", remedyNotKeyVault, "%w: status %d", errNotKeyVault, a.status))
 	case a.status == http.StatusNotFound && e.Code == "SecretNotFound":
-		return &vault.Absent{Reason: vault.ReasonNotFound}
+		return &secretstore.Absent{Reason: secretstore.ReasonNotFound}
 	case a.status == http.StatusUnauthorized:
 		return r.answerFailure(a, e, "login", refusedTokenRemedy(e.Message))
 	case a.status != http.StatusForbidden:
 		return aboutName(r.answerFailure(a, e, "unexpected", remedyNotKeyVault))
 	case kind == "disabled":
-		return &vault.Absent{Reason: vault.ReasonDisabled}
+		return &secretstore.Absent{Reason: secretstore.ReasonDisabled}
 	case kind == "network":
 		return r.answerFailure(a, e, "firewall", r.firewallRemedy(e.Message))
 	}
@@ -106,16 +106,16 @@ func (r *read) explainAnswer(ctx context.Context, a *answer) error {
 		case err != nil:
 			return err
 		case vouched:
-			return &vault.Absent{Reason: vault.ReasonDenied}
+			return &secretstore.Absent{Reason: secretstore.ReasonDenied}
 		}
-		return aboutName(r.answerFailure(a, e, vault.Denied, r.grantRemedy(e.Message)))
+		return aboutName(r.answerFailure(a, e, secretstore.Denied, r.grantRemedy(e.Message)))
 	}
-	return r.answerFailure(a, e, vault.Denied, r.grantRemedy(e.Message))
+	return r.answerFailure(a, e, secretstore.Denied, r.grantRemedy(e.Message))
 }
 
 // aboutName marks what may have failed for the secret's name: a firewall before
 // Key Vault can have a page for it.
-func aboutName(f *vault.Failure) *vault.Failure {
+func aboutName(f *secretstore.Failure) *secretstore.Failure {
 	f.OneName = true
 	return f
 }
@@ -139,21 +139,21 @@ func (r *read) mayRead(ctx context.Context, name string) (bool, error) {
 
 // isDenied reports whether an error is a 403 for want of a permission.
 func isDenied(err error) bool {
-	var absent *vault.Absent
-	var failure *vault.Failure
-	return errors.As(err, &absent) && absent.Reason == vault.ReasonDenied ||
+	var absent *secretstore.Absent
+	var failure *secretstore.Failure
+	return errors.As(err, &absent) && absent.Reason == secretstore.ReasonDenied ||
 		errors.As(err, &failure) && failure.Reason == "denied"
 }
 
-func (r *read) answerFailure(a *answer, e vaultError, reason, remedy string) *vault.Failure {
+func (r *read) answerFailure(a *answer, e vaultError, reason, remedy string) *secretstore.Failure {
 	f := r.failure(reason, remedy, "key vault %s answered %s", r.endpoint.name, strings.TrimSpace(fmt.Sprint(a.status, " ", r.codes(e))))
 	f.Wait = retryAfter(a.header)
 	f.LoginRefused = reason == "login"
 	return f
 }
 
-func (r *read) failure(reason, remedy, format string, args ...any) *vault.Failure {
-	return &vault.Failure{
+func (r *read) failure(reason, remedy, format string, args ...any) *secretstore.Failure {
+	return &secretstore.Failure{
 		Op: r.op, Reason: reason, Remedy: remedy,
 		Err: fmt.Errorf(format+", x-ms-client-request-id %s", append(args, r.requestID)...),
 	}

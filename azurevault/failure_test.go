@@ -21,6 +21,7 @@ import (
 
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -106,7 +107,7 @@ func TestAnswersToOneNameAreToldFromFailuresOfTheStore(t *testing.T) {
 			a := newAzure(t, akvsim.Options{})
 			a.Fail(akvsim.KeyVault, tt.fault)
 			_, err := a.open(t, nil).Read(t.Context(), "alice")
-			var f *vault.Failure
+			var f *secretstore.Failure
 			if !errors.As(err, &f) || f.AboutKey() != tt.oneName {
 				t.Errorf("%v: of one name: %t, want %t", err, f.AboutKey(), tt.oneName)
 			}
@@ -190,7 +191,7 @@ func TestAnIdentityThatIsNowhereIsListedPlaceByPlace(t *testing.T) {
 	t.Setenv("PATH", "") // no Azure CLI either
 	a := newAzure(t, akvsim.Options{})
 	a.Fail(akvsim.ManagedIdentity, akvsim.Fault{Drop: true})
-	s := a.openAs(t, vault.Azure{VaultURI: akvsim.VaultURI}, vault.OpenOptions{TrustNode: true, Getenv: environ()})
+	s := a.openAs(t, vault.Azure{VaultURI: akvsim.VaultURI}, secretstore.OpenOptions{TrustNode: true, Getenv: environ()})
 	_, err := s.Read(t.Context(), "alice")
 	checkFailure(t, err, "login", []string{"login with default: ", "EnvironmentCredential", "ManagedIdentityCredential", "auth_method", "nginx_main_env"})
 	checkDenied(t, err, false)
@@ -217,7 +218,7 @@ func TestTokensThatKeyVaultRefusesAreDenials(t *testing.T) {
 	s := a.openAs(t, vault.Azure{
 		VaultURI: akvsim.VaultURI, NamePrefix: prefix, AuthMethod: "client_certificate",
 		TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: file,
-	}, vault.OpenOptions{TrustNode: true, Getenv: environ()})
+	}, secretstore.OpenOptions{TrustNode: true, Getenv: environ()})
 	if got := outcome(s.Read(t.Context(), "alice")); got != "found alice s" {
 		t.Fatal(got)
 	}
@@ -242,7 +243,7 @@ func TestTokensThatKeyVaultRefusesAreDenials(t *testing.T) {
 
 func checkDenied(t *testing.T, err error, want bool) {
 	t.Helper()
-	var failure *vault.Failure
+	var failure *secretstore.Failure
 	if !errors.As(err, &failure) || failure.Denied() != want {
 		t.Errorf("denied: %v, want %v", !want, want)
 	}
@@ -252,7 +253,7 @@ func checkDenied(t *testing.T, err error, want bool) {
 // should and nothing that it should not.
 func checkFailure(t *testing.T, err error, reason string, want []string) {
 	t.Helper()
-	var failure *vault.Failure
+	var failure *secretstore.Failure
 	if !errors.As(err, &failure) || failure.Reason != reason {
 		t.Fatalf("got %v, want a failure for the reason %s", err, reason)
 	}
@@ -295,7 +296,7 @@ func TestFailuresOfTheNetworkExplainThemselves(t *testing.T) {
 			t.Parallel()
 			s, err := open(vault.Azure{
 				VaultURI: akvsim.VaultURI, AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret,
-			}, vault.OpenOptions{}, &http.Client{Transport: tt.transport})
+			}, secretstore.OpenOptions{}, &http.Client{Transport: tt.transport})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -315,7 +316,7 @@ func answering(t *testing.T, status int, header http.Header, body string) *store
 	t.Helper()
 	s, err := open(vault.Azure{
 		VaultURI: akvsim.VaultURI, NamePrefix: prefix, AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret,
-	}, vault.OpenOptions{}, &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+	}, secretstore.OpenOptions{}, &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: status, Header: header.Clone(), Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 	})})
 	if err != nil {
@@ -349,7 +350,7 @@ func FuzzAnswers(f *testing.F) {
 		if err != nil && (secrets.MatchString(err.Error()) || !oneLine.MatchString(err.Error())) {
 			t.Errorf("not fit for a log: %q", err)
 		}
-		var failure *vault.Failure
+		var failure *secretstore.Failure
 		if errors.As(err, &failure) && (failure.Wait < 0 || failure.Wait > maxRetryAfter) {
 			t.Errorf("a wait of %v", failure.Wait)
 		}

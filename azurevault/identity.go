@@ -13,6 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/securefile"
 	"kong-vault-auth/vault"
 )
@@ -46,7 +47,7 @@ type principal struct {
 // does not look for it in the environment: whatever the method but default, the
 // environment only tells it where the platform has put its managed identity
 // endpoint, and of a region of Entra ID to prefer (AZURE_REGIONAL_AUTHORITY_NAME).
-func newCredential(cfg vault.Azure, o vault.OpenOptions, options azcore.ClientOptions) (credentialSource, error) {
+func newCredential(cfg vault.Azure, o secretstore.OpenOptions, options azcore.ClientOptions) (credentialSource, error) {
 	p := principal{env: func(name string) string {
 		if !o.TrustNode || o.Getenv == nil {
 			return ""
@@ -104,7 +105,7 @@ func (p principal) clientCertificate(pemOrFile string, trustNode bool, options a
 		}
 		return azidentity.NewClientCertificateCredential(p.tenantID, p.clientID, certs, key, &azidentity.ClientCertificateCredentialOptions{ClientOptions: options})
 	}
-	pem, isPEM := vault.PEM(pemOrFile)
+	pem, isPEM := secretstore.PEM(pemOrFile)
 	switch {
 	case pemOrFile == "":
 		return nil, fmt.Errorf("client_certificate: it is empty")

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -50,13 +51,13 @@ func TestEveryIdentityReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	node := func(vars ...string) vault.OpenOptions {
-		return vault.OpenOptions{TrustNode: true, Getenv: environ(vars...)}
+	node := func(vars ...string) secretstore.OpenOptions {
+		return secretstore.OpenOptions{TrustNode: true, Getenv: environ(vars...)}
 	}
-	inline := vault.OpenOptions{Getenv: forbiddenEnviron(t)}
+	inline := secretstore.OpenOptions{Getenv: forbiddenEnviron(t)}
 	for name, tt := range map[string]struct {
 		cfg        vault.Azure
-		o          vault.OpenOptions
+		o          secretstore.OpenOptions
 		appService bool
 	}{
 		"client secret, inline":         {vault.Azure{AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret}, inline, false},
@@ -113,10 +114,10 @@ func TestImpossibleSettingsAreRefusedByName(t *testing.T) {
 		change(&cfg)
 		return cfg
 	}
-	inline, node := vault.OpenOptions{Getenv: forbiddenEnviron(t)}, vault.OpenOptions{TrustNode: true, Getenv: environ()}
+	inline, node := secretstore.OpenOptions{Getenv: forbiddenEnviron(t)}, secretstore.OpenOptions{TrustNode: true, Getenv: environ()}
 	for name, tt := range map[string]struct {
 		cfg  vault.Azure
-		o    vault.OpenOptions
+		o    secretstore.OpenOptions
 		want string
 	}{
 		"type":                         {other(func(c *vault.Azure) { c.Type = "keys" }), inline, "type: "},
@@ -142,7 +143,7 @@ func TestImpossibleSettingsAreRefusedByName(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tt.o.Name = "orders"
 			s, err := Open(tt.cfg, tt.o)
-			if s != nil || !errors.Is(err, vault.ErrConfig) {
+			if s != nil || !errors.Is(err, secretstore.ErrConfig) {
 				t.Fatalf("got %v, %v", s, err)
 			}
 			if got := err.Error(); !strings.Contains(got, tt.want) || !strings.Contains(got, `"orders"`) || strings.Contains(got, clientSecret) {
@@ -169,7 +170,7 @@ func TestCertificateFilesAreReadWithEachLogin(t *testing.T) {
 	file := writeFile(t, "cert.pem", bytes.Join([][]byte{first, firstKey}, nil), 0o600)
 	cred, err := newCredential(
 		vault.Azure{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: file},
-		vault.OpenOptions{TrustNode: true, Getenv: environ()}, clientOptions(clouds[0].cloud, "", newHTTPClient(newTransport(vault.Reach{}))))
+		secretstore.OpenOptions{TrustNode: true, Getenv: environ()}, clientOptions(clouds[0].cloud, "", newHTTPClient(newTransport(secretstore.Reach{}))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +207,7 @@ func TestFilesThatMustNotBeUsed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newAzure(t, akvsim.Options{})
 			cfg := vault.Azure{VaultURI: akvsim.VaultURI, AuthMethod: tt.method, TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: tt.file, FederatedTokenFile: tt.file}
-			_, err := a.openAs(t, cfg, vault.OpenOptions{TrustNode: true, Getenv: environ()}).Read(t.Context(), "alice")
+			_, err := a.openAs(t, cfg, secretstore.OpenOptions{TrustNode: true, Getenv: environ()}).Read(t.Context(), "alice")
 			if got := outcome(nil, err); got != "failure: file" || !strings.HasPrefix(err.Error(), "login with "+tt.method+": ") {
 				t.Errorf("got %v", err)
 			}
@@ -254,7 +255,7 @@ func TestManagedIdentityOnServiceFabricCanBeOpened(t *testing.T) {
 	t.Setenv("IDENTITY_ENDPOINT", "https://localhost:2377/metadata/identity/oauth2/token")
 	t.Setenv("IDENTITY_HEADER", "header")
 	t.Setenv("IDENTITY_SERVER_THUMBPRINT", "0123456789012345678901234567890123456789")
-	s, err := Open(vault.Azure{VaultURI: akvsim.VaultURI, AuthMethod: "managed_identity"}, vault.OpenOptions{})
+	s, err := Open(vault.Azure{VaultURI: akvsim.VaultURI, AuthMethod: "managed_identity"}, secretstore.OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,16 +15,16 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 	"github.com/google/uuid"
 
-	"kong-vault-auth/vault"
+	"kong-vault-auth/secretstore"
 )
 
 // List lists the secrets of the vault whose names begin with name_prefix, in
 // Key Vault's pages of 25. Key Vault can't be asked for some names only, so the
-// pages are those of the whole vault. See vault.Lister.
-func (s *store) List(ctx context.Context, yield func([]vault.Listed) error) error {
+// pages are those of the whole vault. See secretstore.Lister.
+func (s *store) List(ctx context.Context, yield func([]secretstore.Listed) error) error {
 	r := &read{store: s, op: "list the secrets", needs: "get list", requestID: uuid.NewString()}
 	if s.closed.Load() {
-		return &vault.Failure{Op: r.op, Reason: "closed", Err: errClosed}
+		return &secretstore.Failure{Op: r.op, Reason: "closed", Err: errClosed}
 	}
 	ctx = policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}})
 	err := r.list(ctx, yield)
@@ -32,7 +32,7 @@ func (s *store) List(ctx context.Context, yield func([]vault.Listed) error) erro
 	return err
 }
 
-func (r *read) list(ctx context.Context, yield func([]vault.Listed) error) error {
+func (r *read) list(ctx context.Context, yield func([]secretstore.Listed) error) error {
 	prefix := strings.ToLower(r.cfg.NamePrefix)
 	for next := ""; ; {
 		page, err := withToken(ctx, r.login, func() (azsecrets.ListSecretPropertiesResponse, error) { return r.page(ctx, next) })
@@ -42,7 +42,7 @@ func (r *read) list(ctx context.Context, yield func([]vault.Listed) error) error
 		if page.Value == nil { // Key Vault's has a value even if it is empty
 			return r.explainListing(ctx, errNotKeyVault)
 		}
-		out := make([]vault.Listed, 0, len(page.Value))
+		out := make([]secretstore.Listed, 0, len(page.Value))
 		for _, p := range page.Value {
 			name, ok := listedName(p)
 			if !ok {
@@ -50,7 +50,7 @@ func (r *read) list(ctx context.Context, yield func([]vault.Listed) error) error
 			}
 			// Names ignore case, as keys do: see Key.
 			if name = strings.ToLower(name); strings.HasPrefix(name, prefix) {
-				out = append(out, vault.Listed{Key: name, Disabled: !*p.Attributes.Enabled, Version: updated(p.Attributes.Updated)})
+				out = append(out, secretstore.Listed{Key: name, Disabled: !*p.Attributes.Enabled, Version: updated(p.Attributes.Updated)})
 			}
 		}
 		if err := yield(out); err != nil {
@@ -107,7 +107,7 @@ func updated(t *time.Time) string {
 // explainListing is explain for a listing, of which there is no definite no.
 func (r *read) explainListing(ctx context.Context, err error) error {
 	err = r.explain(ctx, err)
-	var absent *vault.Absent
+	var absent *secretstore.Absent
 	if errors.As(err, &absent) {
 		return r.failure("unexpected", remedyNotKeyVault, "%w: a listing is answered as a read is (%s)", errNotKeyVault, absent.Reason)
 	}

@@ -17,16 +17,17 @@ import (
 
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/cache"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
-func listAll(ctx context.Context, s *store) (all []vault.Listed, pages int, err error) {
-	err = s.List(ctx, func(page []vault.Listed) error {
+func listAll(ctx context.Context, s *store) (all []secretstore.Listed, pages int, err error) {
+	err = s.List(ctx, func(page []secretstore.Listed) error {
 		pages++
 		all = append(all, page...)
 		return nil
 	})
-	slices.SortFunc(all, func(a, b vault.Listed) int { return cmp.Compare(a.Key, b.Key) })
+	slices.SortFunc(all, func(a, b secretstore.Listed) int { return cmp.Compare(a.Key, b.Key) })
 	return all, pages, err
 }
 
@@ -46,7 +47,7 @@ func TestListing(t *testing.T) {
 	}
 	s := a.open(t, func(c *vault.Azure) { c.NamePrefix = "Kong-Auth-" })
 	got, pages, err := listAll(t.Context(), s)
-	want := []vault.Listed{
+	want := []secretstore.Listed{
 		{Key: s.Key("alice"), Version: "1800000000"},
 		{Key: s.Key("bob"), Version: "1800000000", Disabled: true},
 		{Key: s.Key("a.b"), Version: "1800000000"},
@@ -73,7 +74,7 @@ func TestListingAcrossARevokedToken(t *testing.T) {
 		a.put(fmt.Sprint(i), "s", nil)
 	}
 	s, n := a.open(t, nil), 0
-	err := s.List(t.Context(), func(page []vault.Listed) error {
+	err := s.List(t.Context(), func(page []secretstore.Listed) error {
 		if n == 0 {
 			a.RevokeTokens(true)
 		}
@@ -135,7 +136,7 @@ func TestPageThatFailsLaterFailsTheListing(t *testing.T) {
 		a.put(fmt.Sprint(i), "s", nil)
 	}
 	s := a.open(t, nil)
-	err := s.List(t.Context(), func([]vault.Listed) error {
+	err := s.List(t.Context(), func([]secretstore.Listed) error {
 		a.Fail(akvsim.KeyVault, akvsim.Unavailable())
 		return nil
 	})
@@ -144,7 +145,7 @@ func TestPageThatFailsLaterFailsTheListing(t *testing.T) {
 	}
 	a.Recover()
 	enough := errors.New("enough")
-	if err := s.List(t.Context(), func([]vault.Listed) error { return enough }); err != enough {
+	if err := s.List(t.Context(), func([]secretstore.Listed) error { return enough }); err != enough {
 		t.Errorf("%v, want what yield said", err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
-	"kong-vault-auth/vault"
+	"kong-vault-auth/secretstore"
 )
 
 const (
@@ -55,8 +55,8 @@ type login struct {
 type flight struct {
 	attempt attempt
 	done    chan struct{}
-	token   azcore.AccessToken // once done is closed
-	err     *vault.Failure     // the same; nil: there is a token
+	token   azcore.AccessToken   // once done is closed
+	err     *secretstore.Failure // the same; nil: there is a token
 }
 
 func newLogin(cred credentialSource, scope string, log *slog.Logger) *login {
@@ -66,7 +66,7 @@ func newLogin(cred credentialSource, scope string, log *slog.Logger) *login {
 }
 
 // wait returns the text of a token that is valid, as soon as there is one. It
-// ends with ctx. A failure is a *vault.Failure.
+// ends with ctx. A failure is a *secretstore.Failure.
 func (l *login) wait(ctx context.Context) (string, error) {
 	l.mu.Lock()
 	now := time.Now()
@@ -128,7 +128,7 @@ func (l *login) start(claims string, ahead bool) *flight {
 }
 
 // tooLong is a wait that ended before the login did.
-func (l *login) tooLong(ctx context.Context, f *flight) *vault.Failure {
+func (l *login) tooLong(ctx context.Context, f *flight) *secretstore.Failure {
 	host, _ := f.attempt.last()
 	failure := transportFailure(l.op, cmp.Or(host, noHost), ctx.Err())
 	if host == imdsHost {

@@ -15,7 +15,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/google/go-cmp/cmp"
 
-	"kong-vault-auth/vault"
+	"kong-vault-auth/secretstore"
 )
 
 // tokens is a credential made of a function.
@@ -204,4 +204,4 @@ func TestTheSDKIsGivenThePresentTokenAndNeverWaits(t *testing.T) {
 	})
 }
 
-var _ vault.Store = (*store)(nil)
+var _ secretstore.Store = (*store)(nil)

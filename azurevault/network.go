@@ -14,14 +14,14 @@ import (
 	"strconv"
 	"time"
 
-	"kong-vault-auth/vault"
+	"kong-vault-auth/secretstore"
 )
 
 // transportFailure is a request to host without an answer, or with one that the
 // SDK could make nothing of. The SDK's errors hold the URL, and with it the
 // secret's name: of those that net/http didn't make nothing is repeated.
-func transportFailure(op, host string, err error) *vault.Failure {
-	f := &vault.Failure{Op: op, Reason: "network", Remedy: "check that this node may connect to " + host + ", and HTTPS_PROXY and NO_PROXY in the plugin server's environment"}
+func transportFailure(op, host string, err error) *secretstore.Failure {
+	f := &secretstore.Failure{Op: op, Reason: "network", Remedy: "check that this node may connect to " + host + ", and HTTPS_PROXY and NO_PROXY in the plugin server's environment"}
 	var (
 		withURL   *url.Error
 		dns       *net.DNSError
@@ -32,7 +32,7 @@ func transportFailure(op, host string, err error) *vault.Failure {
 		record    tls.RecordHeaderError
 		netOp     *net.OpError
 		timeout   interface{ Timeout() bool }
-		reach     *vault.ReachError
+		reach     *secretstore.ReachError
 	)
 	fromNet := errors.As(err, &withURL)
 	if fromNet {

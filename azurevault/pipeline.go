@@ -13,7 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
-	"kong-vault-auth/vault"
+	"kong-vault-auth/secretstore"
 )
 
 // maxConns is how many lookups the cache has in flight at most. Azure speaks
@@ -26,7 +26,7 @@ const maxConns = 64
 //
 // reach is about key vaults only: logins go where the cloud has put them, which
 // for virtual machines is a link-local address.
-func newTransport(reach vault.Reach) *http.Transport {
+func newTransport(reach secretstore.Reach) *http.Transport {
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		TLSHandshakeTimeout: 5 * time.Second,
@@ -98,7 +98,7 @@ func worthRetrying(resp *http.Response, err error) bool {
 	if err != nil {
 		var untrusted *tls.CertificateVerificationError
 		var dns *net.DNSError
-		var reach *vault.ReachError
+		var reach *secretstore.ReachError
 		return !errors.As(err, &untrusted) && !errors.As(err, &reach) && !(errors.As(err, &dns) && dns.IsNotFound)
 	}
 	passing := []int{http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}

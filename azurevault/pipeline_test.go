@@ -4,12 +4,12 @@ import (
 	"errors"
 	"testing"
 
-	"kong-vault-auth/vault"
+	"kong-vault-auth/secretstore"
 )
 
 // Where logins go is the cloud's to say, and may be a link-local address.
 func TestOnlyKeyVaultsAreLimitedToWhereTheStoreMayConnect(t *testing.T) {
-	reach, err := vault.ParseReach("vault.internal")
+	reach, err := secretstore.ParseReach("vault.internal")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +21,7 @@ func TestOnlyKeyVaultsAreLimitedToWhereTheStoreMayConnect(t *testing.T) {
 		"http://127.0.0.1:1/metadata/identity/oauth2/token": false, // nobody listens there
 	} {
 		_, err := client.Get(url)
-		var failure *vault.ReachError
+		var failure *secretstore.ReachError
 		if got := errors.As(err, &failure); err == nil || got != limited {
 			t.Errorf("%s: %v", url, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -24,7 +25,7 @@ func openMoving(t *testing.T, first, second azure) *moving {
 	t.Helper()
 	m := &moving{}
 	m.to.Store(first.server)
-	transport := newTransport(vault.Reach{})
+	transport := newTransport(secretstore.Reach{})
 	// The name of the proxy says nothing, as that of a key vault: what it
 	// resolves to counts.
 	transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.test:1"})
@@ -42,7 +43,7 @@ func openMoving(t *testing.T, first, second azure) *moving {
 	s, err := open(vault.Azure{
 		VaultURI: akvsim.VaultURI, NamePrefix: prefix,
 		AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret,
-	}, vault.OpenOptions{Name: "kong-auth", Identity: "test"}, newHTTPClient(newRedialing(transport)))
+	}, secretstore.OpenOptions{Name: "kong-auth", Identity: "test"}, newHTTPClient(newRedialing(transport)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,7 @@ func TestFailingConnectionsAreLeftForThoseThatAnswer(t *testing.T) {
 		_, err := s.Read(ctx, "alice")
 		return err
 	}
-	list := func(s *store) error { return s.List(t.Context(), func([]vault.Listed) error { return nil }) }
+	list := func(s *store) error { return s.List(t.Context(), func([]secretstore.Listed) error { return nil }) }
 	for name, tt := range map[string]struct {
 		service  akvsim.Service
 		fault    akvsim.Fault

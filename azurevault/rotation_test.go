@@ -13,6 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -112,7 +113,7 @@ func TestThePreviousVersionIsAcceptedForAWhile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newAzure(t, akvsim.Options{})
 			tt.do(a)
-			s := a.open(t, func(c *vault.Azure) { c.AcceptPreviousVersion = vault.Seconds(tt.window.Seconds()) })
+			s := a.open(t, func(c *vault.Azure) { c.AcceptPreviousVersion = secretstore.Seconds(tt.window.Seconds()) })
 			r, err := s.Read(t.Context(), "alice")
 			if err != nil {
 				t.Fatal(err)
@@ -140,7 +141,7 @@ func TestWithoutPermissionToListTheCurrentVersionStillCounts(t *testing.T) {
 		s := a.openAs(t, vault.Azure{
 			VaultURI: akvsim.VaultURI, NamePrefix: prefix, AuthMethod: "client_secret",
 			TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret, AcceptPreviousVersion: 60,
-		}, vault.OpenOptions{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+		}, secretstore.OpenOptions{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
 		for _, token := range []string{"alice", "carol", "alice"} { // also when others have been read
 			if got := outcome(s.Read(t.Context(), token)); !strings.HasPrefix(got, "found "+token) {
 				t.Errorf("got %q", got)

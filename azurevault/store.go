@@ -18,10 +18,11 @@ import (
 	"github.com/google/uuid"
 
 	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
-// store is a vault.Store on one key vault with one identity.
+// store is a secretstore.Store on one key vault with one identity.
 type store struct {
 	endpoint endpoint
 	cfg      vault.Azure
@@ -30,12 +31,12 @@ type store struct {
 	http     *http.Client
 	client   *azsecrets.Client
 	login    *login
-	recent   vault.RecentReads
+	recent   secretstore.RecentReads
 	closed   atomic.Bool
 }
 
 // Open returns the store that cfg describes, without asking anybody: it logs in
-// at the first read. Its errors match vault.ErrConfig.
+// at the first read. Its errors match secretstore.ErrConfig.
 //
 // The record of an access token is kept in the secret cfg.NamePrefix + token.
 // Names may have at most 127 characters, letters, digits and dashes; for a token
@@ -49,7 +50,7 @@ type store struct {
 // whoever wrote it: the machine's managed identity, and the workload identity
 // token at the path where AKS puts it. Their access tokens are good for the key
 // vaults of one cloud only, and are sent nowhere else.
-func Open(cfg vault.Azure, o vault.OpenOptions) (vault.Store, error) {
+func Open(cfg vault.Azure, o secretstore.OpenOptions) (secretstore.Store, error) {
 	s, err := open(cfg, o, newHTTPClient(newRedialing(newTransport(o.Reach))))
 	if err != nil {
 		return nil, err // not s, which would be a Store that isn't nil
@@ -58,7 +59,7 @@ func Open(cfg vault.Azure, o vault.OpenOptions) (vault.Store, error) {
 }
 
 // open is Open with the client that reaches everything.
-func open(cfg vault.Azure, o vault.OpenOptions, client *http.Client) (*store, error) {
+func open(cfg vault.Azure, o secretstore.OpenOptions, client *http.Client) (*store, error) {
 	quietSDK()
 	log := slog.New(slog.DiscardHandler)
 	if o.Logger != nil {
@@ -66,12 +67,12 @@ func open(cfg vault.Azure, o vault.OpenOptions, client *http.Client) (*store, er
 	}
 	s := &store{cfg: cfg, identity: o.Identity, log: log, http: client}
 	if err := s.connect(o); err != nil {
-		return nil, fmt.Errorf("%w of %q: %w", vault.ErrConfig, o.Name, err)
+		return nil, fmt.Errorf("%w of %q: %w", secretstore.ErrConfig, o.Name, err)
 	}
 	return s, nil
 }
 
-func (s *store) connect(o vault.OpenOptions) (err error) {
+func (s *store) connect(o secretstore.OpenOptions) (err error) {
 	if s.cfg.Type != "" && s.cfg.Type != "secrets" {
 		return fmt.Errorf("type: %q can't hold credentials, only secrets can", s.cfg.Type)
 	}
@@ -100,7 +101,7 @@ func (s *store) Key(accessToken string) string {
 	return strings.ToLower(secretName(s.cfg.NamePrefix, accessToken))
 }
 
-// Read implements vault.Store. The record may be that of another spelling of
+// Read implements secretstore.Store. The record may be that of another spelling of
 // the token.
 func (s *store) Read(ctx context.Context, accessToken string) (*credential.Record, error) {
 	r := &read{
@@ -111,7 +112,7 @@ func (s *store) Read(ctx context.Context, accessToken string) (*credential.Recor
 		requestID: uuid.NewString(),
 	}
 	if s.closed.Load() {
-		return nil, &vault.Failure{Op: r.op, Reason: "closed", Err: errClosed}
+		return nil, &secretstore.Failure{Op: r.op, Reason: "closed", Err: errClosed}
 	}
 	ctx = policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}})
 	record, err := r.record(ctx)
@@ -124,7 +125,7 @@ func (s *store) Read(ctx context.Context, accessToken string) (*credential.Recor
 // something better by now (DNS, a private endpoint, a proxy) counts only for new
 // ones.
 func (s *store) redialAfter(err error) {
-	var failure *vault.Failure
+	var failure *secretstore.Failure
 	if errors.As(err, &failure) {
 		s.http.CloseIdleConnections()
 	}
@@ -167,7 +168,7 @@ type read struct {
 }
 
 // get reads a version of the secret, the current one if version is empty. Its
-// errors are those of vault.Store.
+// errors are those of secretstore.Store.
 func (r *read) get(ctx context.Context, version string) (azsecrets.Secret, error) {
 	secret, err := withToken(ctx, r.login, func() (azsecrets.GetSecretResponse, error) {
 		return r.client.GetSecret(ctx, r.name, version, nil)

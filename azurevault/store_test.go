@@ -19,6 +19,7 @@ import (
 	"kong-vault-auth/cache"
 	"kong-vault-auth/credential"
 	"kong-vault-auth/credential/credentialtest"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -59,10 +60,10 @@ func (a azure) open(t *testing.T, change func(*vault.Azure)) *store {
 	if change != nil {
 		change(&cfg)
 	}
-	return a.openAs(t, cfg, vault.OpenOptions{})
+	return a.openAs(t, cfg, secretstore.OpenOptions{})
 }
 
-func (a azure) openAs(t *testing.T, cfg vault.Azure, o vault.OpenOptions) *store {
+func (a azure) openAs(t *testing.T, cfg vault.Azure, o secretstore.OpenOptions) *store {
 	t.Helper()
 	o.Name, o.Identity, o.UserAgent = "kong-auth", "test", "kong-vault-auth/1.2.3-rc.1+build"
 	transport, simulated := newTransport(o.Reach), a.server.Transport()
@@ -86,8 +87,8 @@ func recordOf(accessToken, secretToken string) string {
 
 // outcome is what a read came to, in a few words.
 func outcome(r *credential.Record, err error) string {
-	var absent *vault.Absent
-	var failure *vault.Failure
+	var absent *secretstore.Absent
+	var failure *secretstore.Failure
 	switch {
 	case err == nil:
 		return "found " + r.AccessToken + " " + r.SecretToken
@@ -386,7 +387,7 @@ func TestRetryAfterIsNotSleptThrough(t *testing.T) {
 				a := newAzure(t, akvsim.Options{})
 				a.Fail(service, akvsim.Throttled(retryAfter))
 				_, err := a.open(t, nil).Read(t.Context(), "alice")
-				var failure *vault.Failure
+				var failure *secretstore.Failure
 				if !errors.As(err, &failure) || failure.Reason != "rate_limited" || failure.RetryAfter() != want {
 					t.Errorf("got %v, %#v", err, failure)
 				}
@@ -407,7 +408,7 @@ func TestAServiceThatSaysWhenIsNotAskedBefore(t *testing.T) {
 	f.Header = http.Header{"Retry-After-Ms": {"1"}}
 	a.Fail(akvsim.KeyVault, f)
 	_, err := a.open(t, nil).Read(t.Context(), "alice")
-	var failure *vault.Failure
+	var failure *secretstore.Failure
 	if !errors.As(err, &failure) || failure.Reason != "server" || failure.Wait != time.Millisecond {
 		t.Errorf("got %v, %#v", err, failure)
 	}
@@ -439,7 +440,7 @@ func TestCloseEndsALogin(t *testing.T) {
 	})}
 	s, err := open(vault.Azure{
 		VaultURI: akvsim.VaultURI, AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret,
-	}, vault.OpenOptions{}, client)
+	}, secretstore.OpenOptions{}, client)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/hashicorp/vault/api/auth/approle"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/securefile"
-	"kong-vault-auth/vault"
 )
 
 func (c *checker) appRole() method {
@@ -105,7 +105,7 @@ func (w *wrappedSecretID) read(ctx context.Context, c *conn) (string, error) {
 		return "", err
 	}
 	if unwrapped.SecretID == "" {
-		return "", &vault.Failure{Op: wrappedOp, Reason: "login", Err: errors.New("what was wrapped is not a secret id"), Remedy: remedyWrapping}
+		return "", &secretstore.Failure{Op: wrappedOp, Reason: "login", Err: errors.New("what was wrapped is not a secret id"), Remedy: remedyWrapping}
 	}
 	w.wrapping, w.secretID = wrapping, unwrapped.SecretID
 	return w.secretID, nil
@@ -124,7 +124,7 @@ func (w *wrappedSecretID) checkOrigin(ctx context.Context, c *conn, wrapping str
 	_, of, found := strings.Cut("/"+info.CreationPath, "/auth/"+w.source.mount+"/role/")
 	_, endpoint, _ := strings.Cut(of, "/")
 	if !found || endpoint != "secret-id" && endpoint != "custom-secret-id" {
-		return &vault.Failure{
+		return &secretstore.Failure{
 			Op: wrappedOp, Reason: "login",
 			Err:    fmt.Errorf("the wrapping token was made by %q, not by a role of auth/%s: somebody may have exchanged it", info.CreationPath, w.source.mount),
 			Remedy: "find out who did, and have a new secret id wrapped",
@@ -147,7 +147,7 @@ func unwrapStep(ctx context.Context, c *conn, method, path, wrapping string, dat
 	case a.status == http.StatusOK && isVault && json.Unmarshal(r.Data, data) == nil:
 		return nil
 	case a.status == http.StatusBadRequest && isVault:
-		return &vault.Failure{Op: wrappedOp, Reason: "login", Err: errors.New("the wrapping token has been used already or has expired"), Remedy: remedyWrapping, LoginRefused: true}
+		return &secretstore.Failure{Op: wrappedOp, Reason: "login", Err: errors.New("the wrapping token has been used already or has expired"), Remedy: remedyWrapping, LoginRefused: true}
 	}
 	return a.failure(wrappedOp, unsaid)
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
-	"kong-vault-auth/vault"
+	"kong-vault-auth/secretstore"
 )
 
 // loginTimeout bounds one login, and one renewal.
@@ -76,7 +76,7 @@ func newAPIClient(c *conn) (*api.Client, error) {
 	})
 	if err != nil {
 		// With the rest given above, only a variable can be at fault.
-		return nil, fmt.Errorf("%w: a VAULT_* variable of the environment can't be read, although it would not be used (unset it): %w", vault.ErrConfig, err)
+		return nil, fmt.Errorf("%w: a VAULT_* variable of the environment can't be read, although it would not be used (unset it): %w", secretstore.ErrConfig, err)
 	}
 	client.SetHeaders(c.headerIn(c.loginIn))
 	client.ClearToken()

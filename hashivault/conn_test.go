@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -85,7 +86,7 @@ func TestPathsAreAskedForAsTheyStand(t *testing.T) {
 			}
 			canned(404, notFound)(w, r)
 		}))
-	if got, err := readWithin(t, s, time.Second, "kong.v2~a-b_c"); got != (verdict{Absent: vault.ReasonNotFound}) {
+	if got, err := readWithin(t, s, time.Second, "kong.v2~a-b_c"); got != (verdict{Absent: secretstore.ReasonNotFound}) {
 		t.Errorf("%v, %v", got, err)
 	}
 	if want := "/v1/team%20a/kv/data/50%25%20off%3F%23x/kong.v2~a-b_c"; asked != want {
@@ -100,7 +101,7 @@ func TestMalformedAccessTokensReachNoServer(t *testing.T) {
 		}
 	}))
 	for _, name := range []string{"", ".", "..", "a..b", "../../sys/mounts", "a/b", "a%2fb", "a?b", "a\nb", strings.Repeat("a", 256)} {
-		if got, err := readWithin(t, s, time.Second, name); got != (verdict{Absent: vault.ReasonNotFound}) {
+		if got, err := readWithin(t, s, time.Second, name); got != (verdict{Absent: secretstore.ReasonNotFound}) {
 			t.Errorf("%q: %v, %v", name, got, err)
 		}
 	}

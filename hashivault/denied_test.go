@@ -10,15 +10,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
 // wantDenied waits until reads fail as those of a login that Vault refuses.
-func wantDenied(t *testing.T, s vault.Store, reason string) {
+func wantDenied(t *testing.T, s secretstore.Store, reason string) {
 	t.Helper()
 	eventually(t, "the login counts as refused: "+reason, func() bool {
 		_, err := readWithin(t, s, 5*time.Second, "alice")
-		var f *vault.Failure
+		var f *secretstore.Failure
 		return errors.As(err, &f) && f.Denied() && f.Reason == reason
 	})
 }
@@ -115,7 +116,7 @@ func TestWhatIsNoRefusalIsNoDenial(t *testing.T) {
 				v.on(loginRoute, login)
 				s := openOn(t, config(appRoleConfig), nil, v)
 				_, err := readWithin(t, s, time.Minute, "alice")
-				var f *vault.Failure
+				var f *secretstore.Failure
 				if !errors.As(err, &f) || f.Denied() {
 					t.Errorf("denied: %v", err)
 				}
@@ -128,7 +129,7 @@ func TestWhatIsNoRefusalIsNoDenial(t *testing.T) {
 			c.AppRoleSecretID, c.AppRoleSecretFile = "", filepath.Join(t.TempDir(), "secret-id")
 		}), nil, appRoleVault(0))
 		_, err := s.Read(context.Background(), "alice")
-		var f *vault.Failure
+		var f *secretstore.Failure
 		if !errors.As(err, &f) || f.Denied() {
 			t.Errorf("denied: %v", err)
 		}

@@ -1,4 +1,4 @@
-// Package hashivault is a vault.Store on HashiCorp Vault: credentials kept in a
+// Package hashivault is a secretstore.Store on HashiCorp Vault: credentials kept in a
 // KV secrets engine, version 1 or 2, below one path of one mount.
 //
 // # Reading

@@ -16,8 +16,8 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/securefile"
-	"kong-vault-auth/vault"
 )
 
 // These say what came in place of an answer of Vault's.
@@ -30,8 +30,8 @@ var (
 const remedyNotVault = "check protocol, host and port, and what a proxy or load balancer in between answers by itself"
 
 // fileFailure is a file that could not be used.
-func fileFailure(op string, err error) *vault.Failure {
-	f := &vault.Failure{Op: op, Reason: "file", Err: err}
+func fileFailure(op string, err error) *secretstore.Failure {
+	f := &secretstore.Failure{Op: op, Reason: "file", Err: err}
 	var mend *securefile.Error
 	if errors.As(err, &mend) {
 		f.Err, f.Remedy = mend.Err, mend.Remedy
@@ -41,9 +41,9 @@ func fileFailure(op string, err error) *vault.Failure {
 
 // transportFailure is a request without an answer. The remedy goes by what net,
 // crypto/tls and crypto/x509 say is wrong.
-func transportFailure(op string, err error) *vault.Failure {
+func transportFailure(op string, err error) *secretstore.Failure {
 	err = withoutURL(err)
-	f := &vault.Failure{Op: op, Reason: "network", Err: err}
+	f := &secretstore.Failure{Op: op, Reason: "network", Err: err}
 	var (
 		mend      *securefile.Error
 		authority x509.UnknownAuthorityError
@@ -53,7 +53,7 @@ func transportFailure(op string, err error) *vault.Failure {
 		dns       *net.DNSError
 		network   *net.OpError
 		timeout   interface{ Timeout() bool }
-		reach     *vault.ReachError
+		reach     *secretstore.ReachError
 	)
 	switch {
 	case errors.As(err, &mend):
@@ -97,7 +97,7 @@ func transportFailure(op string, err error) *vault.Failure {
 
 // apiFailure is an error of vault/api's, which holds a URL and whatever Vault
 // said. secret is what must not be in that.
-func apiFailure(op string, err error, secret string) *vault.Failure {
+func apiFailure(op string, err error, secret string) *secretstore.Failure {
 	var refusal *api.ResponseError
 	if !errors.As(err, &refusal) {
 		return transportFailure(op, err)
@@ -112,7 +112,7 @@ func apiFailure(op string, err error, secret string) *vault.Failure {
 }
 
 // loginFailure is a login without a token.
-func loginFailure(op string, l *login, err error, secret string) *vault.Failure {
+func loginFailure(op string, l *login, err error, secret string) *secretstore.Failure {
 	f := apiFailure(op, err, secret)
 	var refusal *api.ResponseError
 	if errors.As(err, &refusal) && !refusal.RawError && refused(refusal.StatusCode) {
@@ -132,7 +132,7 @@ func refused(status int) bool {
 
 // failure is what an answer amounts to that is neither a record nor a definite
 // no. What Vault says of itself goes through redact first.
-func (a *answer) failure(op string, redact func(string) string) *vault.Failure {
+func (a *answer) failure(op string, redact func(string) string) *secretstore.Failure {
 	r, isVault := a.decode()
 	isVault = isVault && (r.Errors != nil || r.Warnings != nil || r.Data != nil)
 	return a.failureSaying(op, r.Errors, isVault, redact)
@@ -140,22 +140,22 @@ func (a *answer) failure(op string, redact func(string) string) *vault.Failure {
 
 // readFailure is failure for the read of one record, which may have failed for
 // its name: Vault refuses the path, or a firewall before it has a page for it.
-func (a *answer) readFailure(op string, redact func(string) string) *vault.Failure {
+func (a *answer) readFailure(op string, redact func(string) string) *secretstore.Failure {
 	f := a.failure(op, redact)
 	f.OneName = a.status < 500 && a.status != http.StatusTooManyRequests && f.Reason != "tls"
 	return f
 }
 
 // unread is a read without an answer. A redirect is one, if of a firewall's.
-func unread(op string, err error) *vault.Failure {
+func unread(op string, err error) *secretstore.Failure {
 	f := transportFailure(op, err)
 	f.OneName = errors.Is(err, errRedirect)
 	return f
 }
 
-func (a *answer) failureSaying(op string, said []string, isVault bool, redact func(string) string) *vault.Failure {
+func (a *answer) failureSaying(op string, said []string, isVault bool, redact func(string) string) *secretstore.Failure {
 	text := strings.Join(said, "; ")
-	f := &vault.Failure{Op: op, Wait: a.retryAfter(), Err: fmt.Errorf("status %d%s", a.status, quote(redact(text)))}
+	f := &secretstore.Failure{Op: op, Wait: a.retryAfter(), Err: fmt.Errorf("status %d%s", a.status, quote(redact(text)))}
 	switch {
 	case a.status == http.StatusServiceUnavailable && strings.Contains(text, "sealed"):
 		f.Reason, f.Remedy = "sealed", "unseal it: vault operator unseal"

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -56,12 +57,12 @@ func at(t *testing.T, cfg vault.HCV, address string) vault.HCV {
 	return cfg
 }
 
-func options(log *journal) vault.OpenOptions {
-	return vault.OpenOptions{Name: "kong-auth", Identity: testIdentity, UserAgent: "kong-vault-auth/test", TrustNode: true, Logger: log.logger()}
+func options(log *journal) secretstore.OpenOptions {
+	return secretstore.OpenOptions{Name: "kong-auth", Identity: testIdentity, UserAgent: "kong-vault-auth/test", TrustNode: true, Logger: log.logger()}
 }
 
 // openAt opens a store as production does.
-func openAt(t *testing.T, cfg vault.HCV, log *journal) vault.Store {
+func openAt(t *testing.T, cfg vault.HCV, log *journal) secretstore.Store {
 	t.Helper()
 	s, err := Open(cfg, options(log))
 	if err != nil {
@@ -213,15 +214,15 @@ func fingerprint(accessToken string) string {
 // verdict is the outcome of a read in comparable form.
 type verdict struct {
 	Found   string // the access token of the record
-	Absent  vault.AbsentReason
+	Absent  secretstore.AbsentReason
 	Failure string // its reason
 }
 
 func judge(t *testing.T, r *credential.Record, err error) verdict {
 	t.Helper()
 	var (
-		absent  *vault.Absent
-		failure *vault.Failure
+		absent  *secretstore.Absent
+		failure *secretstore.Failure
 	)
 	switch {
 	case err == nil:
@@ -236,7 +237,7 @@ func judge(t *testing.T, r *credential.Record, err error) verdict {
 }
 
 // readWithin reads with a lookup deadline.
-func readWithin(t *testing.T, s vault.Store, d time.Duration, accessToken string) (verdict, error) {
+func readWithin(t *testing.T, s secretstore.Store, d time.Duration, accessToken string) (verdict, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
@@ -245,7 +246,7 @@ func readWithin(t *testing.T, s vault.Store, d time.Duration, accessToken string
 }
 
 // wantFound reads a record that is there.
-func wantFound(t *testing.T, s vault.Store) {
+func wantFound(t *testing.T, s secretstore.Store) {
 	t.Helper()
 	if got, err := readWithin(t, s, 5*time.Second, "alice"); got != (verdict{Found: "alice"}) {
 		t.Fatalf("alice: %v, %v", got, err)

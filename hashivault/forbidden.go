@@ -8,12 +8,12 @@ import (
 	"strings"
 	"time"
 
-	"kong-vault-auth/vault"
+	"kong-vault-auth/secretstore"
 )
 
 // refusal is the failure of what was tried with a token that Vault no longer accepts.
-func (s *store) refusal(op string, renewed bool) *vault.Failure {
-	f := &vault.Failure{Op: op, Reason: "token", Remedy: s.settings.method.remedy(), LoginRefused: true}
+func (s *store) refusal(op string, renewed bool) *secretstore.Failure {
+	f := &secretstore.Failure{Op: op, Reason: "token", Remedy: s.settings.method.remedy(), LoginRefused: true}
 	f.Err = errors.New("the Vault token is refused: it has expired or was revoked")
 	if in := s.settings.loginIn; in != "" {
 		f.Remedy += fmt.Sprintf("; and check that the token is one of the namespace %s, or set auth_namespace", in)
@@ -34,9 +34,9 @@ func (s *store) denied(ctx context.Context, name secretName, current *session, t
 	case err != nil:
 		return err
 	case vouched:
-		return &vault.Absent{Reason: vault.ReasonDenied}
+		return &secretstore.Absent{Reason: secretstore.ReasonDenied}
 	}
-	f := &vault.Failure{Op: "read " + name.shown, Reason: vault.Denied, OneName: true}
+	f := &secretstore.Failure{Op: "read " + name.shown, Reason: secretstore.Denied, OneName: true}
 	f.Err = fmt.Errorf("status 403: the token%s lacks the capability read on it", described(token))
 	f.Remedy = "add to one of its policies: " + s.policy(current.kv)
 	if remedy := s.settings.dataTwice(current.kv); remedy != "" {
@@ -74,7 +74,7 @@ func (s *store) mayRead(ctx context.Context, accessToken string, current *sessio
 	if a.status == http.StatusForbidden && a.isRefusal() {
 		return false, nil
 	}
-	var f *vault.Failure
+	var f *secretstore.Failure
 	if _, err := s.settle(a, name, current); errors.As(err, &f) {
 		return false, f
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/credential/credentialtest"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -38,14 +39,14 @@ func TestOutcomesOfARealVault(t *testing.T) {
 	}{
 		{"KV v2", at("secret", "kong-auth", "v2"), "alice", verdict{Found: "alice"}},
 		{"KV v2, not told", at("secret", "kong-auth", ""), "alice", verdict{Found: "alice"}},
-		{"KV v2, no such secret", at("secret", "kong-auth", "v2"), "nobody", verdict{Absent: vault.ReasonNotFound}},
-		{"KV v2, deleted version", at("secret", "kong-auth", "v2"), "deleted", verdict{Absent: vault.ReasonDeleted}},
-		{"KV v2, destroyed version", at("secret", "kong-auth", "v2"), "destroyed", verdict{Absent: vault.ReasonDeleted}},
-		{"KV v2, no usable record", at("secret", "kong-auth", "v2"), "unusable", verdict{Absent: vault.ReasonUnusable}},
+		{"KV v2, no such secret", at("secret", "kong-auth", "v2"), "nobody", verdict{Absent: secretstore.ReasonNotFound}},
+		{"KV v2, deleted version", at("secret", "kong-auth", "v2"), "deleted", verdict{Absent: secretstore.ReasonDeleted}},
+		{"KV v2, destroyed version", at("secret", "kong-auth", "v2"), "destroyed", verdict{Absent: secretstore.ReasonDeleted}},
+		{"KV v2, no usable record", at("secret", "kong-auth", "v2"), "unusable", verdict{Absent: secretstore.ReasonUnusable}},
 		{"KV v2 read as v1", at("secret", "kong-auth", "v1"), "alice", verdict{Failure: "kv_version"}},
 		{"KV v1", at("plain", "kong-auth", "v1"), "alice", verdict{Found: "alice"}},
 		{"KV v1, not told", at("plain", "kong-auth", ""), "alice", verdict{Found: "alice"}},
-		{"KV v1, no such secret", at("plain", "kong-auth", ""), "nobody", verdict{Absent: vault.ReasonNotFound}},
+		{"KV v1, no such secret", at("plain", "kong-auth", ""), "nobody", verdict{Absent: secretstore.ReasonNotFound}},
 		{"a mount with slashes", at("/team/kong/kv/", "/a/b/", ""), "alice", verdict{Found: "alice"}},
 		{"no such mount", at("elsewhere", "kong-auth", "v2"), "alice", verdict{Failure: "mount"}},
 		{"no policy there", at("team/kong/kv", "x", "v2"), "alice", verdict{Failure: "denied"}},
@@ -103,7 +104,7 @@ func TestVaultHasAnAnswerForEveryAccessToken(t *testing.T) {
 			t.Parallel()
 			s := openAt(t, v.config(func(c *vault.HCV) { c.Token, c.Mount, c.KV = token, mount, kv }), nil)
 			for accessToken := range credentialtest.AccessTokens() {
-				if got, err := readWithin(t, s, 5*time.Second, accessToken); got != (verdict{Absent: vault.ReasonNotFound}) {
+				if got, err := readWithin(t, s, 5*time.Second, accessToken); got != (verdict{Absent: secretstore.ReasonNotFound}) {
 					t.Errorf("%q: %v, %v", accessToken, got, err)
 				}
 			}
@@ -128,15 +129,15 @@ func TestDataInTheConfigurationIsReported(t *testing.T) {
 		want        verdict  // of the last
 		log, err    string   // parts of what is said; empty: nothing
 	}{
-		{"in the path", "secret", "data/kong-auth", "v2", wide, []string{"alice"}, verdict{Absent: vault.ReasonNotFound}, `remedy="set path to \"kong-auth\""`, ""},
-		{"in the path, version not told", "secret", "/data/kong-auth/", "", wide, []string{"alice"}, verdict{Absent: vault.ReasonNotFound}, `remedy="set path to \"kong-auth\""`, ""},
-		{"in the mount", "secret/data", "kong-auth", "v2", wide, []string{"alice"}, verdict{Absent: vault.ReasonNotFound}, `remedy="set mount to \"secret\""`, ""},
-		{"in the mount, version not told", "secret/data", "kong-auth", "", wide, []string{"alice"}, verdict{Absent: vault.ReasonNotFound}, `remedy="set mount to \"secret\""`, ""},
+		{"in the path", "secret", "data/kong-auth", "v2", wide, []string{"alice"}, verdict{Absent: secretstore.ReasonNotFound}, `remedy="set path to \"kong-auth\""`, ""},
+		{"in the path, version not told", "secret", "/data/kong-auth/", "", wide, []string{"alice"}, verdict{Absent: secretstore.ReasonNotFound}, `remedy="set path to \"kong-auth\""`, ""},
+		{"in the mount", "secret/data", "kong-auth", "v2", wide, []string{"alice"}, verdict{Absent: secretstore.ReasonNotFound}, `remedy="set mount to \"secret\""`, ""},
+		{"in the mount, version not told", "secret/data", "kong-auth", "", wide, []string{"alice"}, verdict{Absent: secretstore.ReasonNotFound}, `remedy="set mount to \"secret\""`, ""},
 		{"in the path, by a token that may read only what it should", "secret", "data/kong-auth", "v2", exact, []string{"alice"}, verdict{Failure: "denied"}, "", `twice (set path to "kong-auth")`},
 		{"in the mount, likewise", "secret/data", "kong-auth", "v2", exact, []string{"alice"}, verdict{Failure: "denied"}, "", `twice (set mount to "secret")`},
-		{"a path that is really data", "secret", "data", "v2", wide, []string{"alice", "nobody"}, verdict{Absent: vault.ReasonNotFound}, "", ""},
-		{"a KV v1 engine at such a mount", "v1/data", "data", "", wide, []string{"nobody"}, verdict{Absent: vault.ReasonNotFound}, "", ""},
-		{"a name that begins so", "secret", "database", "v2", wide, []string{"nobody"}, verdict{Absent: vault.ReasonNotFound}, "", ""},
+		{"a path that is really data", "secret", "data", "v2", wide, []string{"alice", "nobody"}, verdict{Absent: secretstore.ReasonNotFound}, "", ""},
+		{"a KV v1 engine at such a mount", "v1/data", "data", "", wide, []string{"nobody"}, verdict{Absent: secretstore.ReasonNotFound}, "", ""},
+		{"a name that begins so", "secret", "database", "v2", wide, []string{"nobody"}, verdict{Absent: secretstore.ReasonNotFound}, "", ""},
 	} {
 		t.Run(test.about, func(t *testing.T) {
 			log := &journal{}

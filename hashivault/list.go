@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"kong-vault-auth/credential"
-	"kong-vault-auth/vault"
+	"kong-vault-auth/secretstore"
 )
 
 const (
@@ -23,13 +23,13 @@ const (
 // deleted, or will be (delete_version_after).
 const deletedVersion = "deleted"
 
-// List lists the names below the store's path. See vault.Lister.
+// List lists the names below the store's path. See secretstore.Lister.
 //
 // KV v2 lists a secret until its metadata is deleted. Which of them have a
 // deleted current version Vault tells since 1.21; those are told by another
 // Version rather than left out, since Vault counts among them what is to be
 // deleted in the future. Older versions ignore the question.
-func (s *store) List(ctx context.Context, yield func([]vault.Listed) error) error {
+func (s *store) List(ctx context.Context, yield func([]secretstore.Listed) error) error {
 	if s.closed.Load() {
 		return closedFailure()
 	}
@@ -38,7 +38,7 @@ func (s *store) List(ctx context.Context, yield func([]vault.Listed) error) erro
 	return err
 }
 
-func (s *store) list(ctx context.Context, yield func([]vault.Listed) error) error {
+func (s *store) list(ctx context.Context, yield func([]secretstore.Listed) error) error {
 	current, err := s.sessions.get(ctx)
 	if err != nil {
 		return err
@@ -60,9 +60,9 @@ func (s *store) list(ctx context.Context, yield func([]vault.Listed) error) erro
 	}
 	slices.Sort(alive)
 	return inPages(all, func(names []string) error {
-		page := make([]vault.Listed, 0, len(names))
+		page := make([]secretstore.Listed, 0, len(names))
 		for _, name := range names {
-			l := vault.Listed{Key: s.Key(name)}
+			l := secretstore.Listed{Key: s.Key(name)}
 			if _, found := slices.BinarySearch(alive, name); current.kv == kv2 && !found {
 				l.Version = deletedVersion
 			}
@@ -119,9 +119,9 @@ func (s *store) names(ctx context.Context, current *session, excludeDeleted bool
 }
 
 // listDenied is a 403 although the token is accepted.
-func listDenied(folder string, token tokenInfo) *vault.Failure {
-	return &vault.Failure{
-		Op: "list " + folder, Reason: vault.Denied,
+func listDenied(folder string, token tokenInfo) *secretstore.Failure {
+	return &secretstore.Failure{
+		Op: "list " + folder, Reason: secretstore.Denied,
 		Err:    fmt.Errorf("status 403: the token%s lacks the capability list on it, which revocation_interval needs", described(token)),
 		Remedy: fmt.Sprintf(`add to one of its policies: path "%s" { capabilities = ["list"] }`, folder),
 	}
@@ -140,13 +140,13 @@ func (s *store) listed(a *answer, folder, kv string) ([]string, error) {
 	case a.status != http.StatusOK:
 		return nil, a.failure(op, unsaid)
 	case a.truncated:
-		return nil, &vault.Failure{Op: op, Reason: "size", Err: fmt.Errorf("the listing is larger than %d bytes", maxListing)}
+		return nil, &secretstore.Failure{Op: op, Reason: "size", Err: fmt.Errorf("the listing is larger than %d bytes", maxListing)}
 	}
 	var data struct {
 		Keys []string `json:"keys"`
 	}
 	if !isVault || json.Unmarshal(r.Data, &data) != nil || len(data.Keys) == 0 {
-		return nil, &vault.Failure{Op: op, Reason: "unexpected", Remedy: remedyNotVault,
+		return nil, &secretstore.Failure{Op: op, Reason: "unexpected", Remedy: remedyNotVault,
 			Err: fmt.Errorf("%w: status 200 without the keys of a listing, content type %.60q", errNotVault, a.header.Get("Content-Type"))}
 	}
 	// Folders, which end in a slash, can't be a record's name, and neither can

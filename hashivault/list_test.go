@@ -11,18 +11,19 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
 // listAll is a whole listing, in order, with the number of its pages.
-func listAll(t *testing.T, s vault.Store) (all []vault.Listed, pages int, err error) {
+func listAll(t *testing.T, s secretstore.Store) (all []secretstore.Listed, pages int, err error) {
 	t.Helper()
-	err = s.(vault.Lister).List(t.Context(), func(page []vault.Listed) error {
+	err = s.(secretstore.Lister).List(t.Context(), func(page []secretstore.Listed) error {
 		pages++
 		all = append(all, page...)
 		return nil
 	})
-	slices.SortFunc(all, func(a, b vault.Listed) int { return cmp.Compare(a.Key, b.Key) })
+	slices.SortFunc(all, func(a, b secretstore.Listed) int { return cmp.Compare(a.Key, b.Key) })
 	return all, pages, err
 }
 
@@ -48,7 +49,7 @@ func keys(names ...string) http.HandlerFunc {
 }
 
 func TestListing(t *testing.T) {
-	deleted := func(key string) vault.Listed { return vault.Listed{Key: key, Version: deletedVersion} }
+	deleted := func(key string) secretstore.Listed { return secretstore.Listed{Key: key, Version: deletedVersion} }
 	var many []string
 	for i := range 2500 {
 		many = append(many, fmt.Sprintf("n-%04d", i))
@@ -56,16 +57,16 @@ func TestListing(t *testing.T) {
 	for name, tt := range map[string]struct {
 		kv         string
 		all, alive http.HandlerFunc
-		want       []vault.Listed
+		want       []secretstore.Listed
 		pages      int
 	}{
-		"KV v1":                     {kv1, keys("alice", "bob"), nil, []vault.Listed{{Key: "alice"}, {Key: "bob"}}, 1},
-		"KV v2":                     {kv2, keys("alice", "bob"), keys("alice", "bob"), []vault.Listed{{Key: "alice"}, {Key: "bob"}}, 2},
-		"a deleted version":         {kv2, keys("alice", "bob"), keys("bob"), []vault.Listed{deleted("alice"), {Key: "bob"}}, 2},
-		"only deleted versions":     {kv2, keys("alice"), canned(404, notFound), []vault.Listed{deleted("alice")}, 2},
-		"created in between":        {kv2, keys("alice"), keys("alice", "bob"), []vault.Listed{{Key: "alice"}}, 2},
+		"KV v1":                     {kv1, keys("alice", "bob"), nil, []secretstore.Listed{{Key: "alice"}, {Key: "bob"}}, 1},
+		"KV v2":                     {kv2, keys("alice", "bob"), keys("alice", "bob"), []secretstore.Listed{{Key: "alice"}, {Key: "bob"}}, 2},
+		"a deleted version":         {kv2, keys("alice", "bob"), keys("bob"), []secretstore.Listed{deleted("alice"), {Key: "bob"}}, 2},
+		"only deleted versions":     {kv2, keys("alice"), canned(404, notFound), []secretstore.Listed{deleted("alice")}, 2},
+		"created in between":        {kv2, keys("alice"), keys("alice", "bob"), []secretstore.Listed{{Key: "alice"}}, 2},
 		"nothing":                   {kv2, canned(404, notFound), canned(404, notFound), nil, 2},
-		"folders and stray names":   {kv1, keys("alice", "bob/", "not a token"), nil, []vault.Listed{{Key: "alice"}}, 1},
+		"folders and stray names":   {kv1, keys("alice", "bob/", "not a token"), nil, []secretstore.Listed{{Key: "alice"}}, 1},
 		"a page for each 1000":      {kv1, keys(many...), nil, nil, 3},
 		"a page for each 1000 of 2": {kv2, keys(many...), keys(many...), nil, 6},
 	} {
@@ -102,7 +103,7 @@ func TestWhatOnlyLooksLikeAnEmptyListingIsAFailure(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := openOn(t, config(func(c *vault.HCV) { c.KV = kv1 }), nil, shelf(tt.answer, nil))
 			_, pages, err := listAll(t, s)
-			var f *vault.Failure
+			var f *secretstore.Failure
 			if !errors.As(err, &f) || f.Reason != tt.want || pages != 0 {
 				t.Errorf("%d pages, %v; want failure %s", pages, err, tt.want)
 			}
@@ -114,7 +115,7 @@ func TestListingEndsWhenItsReaderSaysSo(t *testing.T) {
 	enough := errors.New("enough")
 	for kv, v := range map[string]*fakeVault{kv1: shelf(keys("alice"), nil), kv2: shelf(keys("alice"), keys("alice"))} {
 		s := openOn(t, config(func(c *vault.HCV) { c.KV = kv }), nil, v)
-		if err := s.List(t.Context(), func([]vault.Listed) error { return enough }); err != enough {
+		if err := s.List(t.Context(), func([]secretstore.Listed) error { return enough }); err != enough {
 			t.Errorf("%s: %v", kv, err)
 		}
 	}
@@ -151,13 +152,13 @@ func TestVaultsOwnListings(t *testing.T) {
 	lister := v.token(fields{"policies": []string{"list"}})
 	for _, test := range []struct {
 		about, token, mount, kv string
-		want                    []vault.Listed
+		want                    []secretstore.Listed
 		failure                 string // what it says
 	}{
-		{"KV v2", lister, "secret", kv2, []vault.Listed{
+		{"KV v2", lister, "secret", kv2, []secretstore.Listed{
 			{Key: "alice"}, {Key: "deleted", Version: deletedVersion}, {Key: "destroyed"}, {Key: "expiring", Version: deletedVersion},
 		}, ""},
-		{"KV v1", lister, "plain", kv1, []vault.Listed{{Key: "alice"}}, ""},
+		{"KV v1", lister, "plain", kv1, []secretstore.Listed{{Key: "alice"}}, ""},
 		{"an empty folder", lister, "empty", kv2, nil, ""},
 		{"no such mount", lister, "elsewhere", kv2, nil, "nothing is mounted at elsewhere/"},
 		{"KV v2 as v1", lister, "secret", kv1, nil, "secret/kong-auth: status 403"},
@@ -221,7 +222,7 @@ func TestNameThatAppearsDuringAListingIsNotTakenForDeleted(t *testing.T) {
 	})
 	s := openOn(t, config(nil), nil, v)
 	got := map[string]string{}
-	err := s.List(t.Context(), func(page []vault.Listed) error {
+	err := s.List(t.Context(), func(page []secretstore.Listed) error {
 		for _, l := range page {
 			got[l.Key] = l.Version
 		}

@@ -7,14 +7,14 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/securefile"
-	"kong-vault-auth/vault"
 )
 
 // method is one way to come by a Vault token. Only the goroutine of sessions
 // calls obtain.
 type method interface {
-	// obtain returns a token. An error is a *vault.Failure. With afresh, one of
+	// obtain returns a token. An error is a *secretstore.Failure. With afresh, one of
 	// the files has changed, so a token kept from before doesn't do.
 	obtain(ctx context.Context, c *conn, afresh bool) (grant, error)
 	// another reports whether obtain may return another token than used, which
@@ -110,7 +110,7 @@ func (l *login) obtain(ctx context.Context, c *conn, _ bool) (grant, error) {
 	}
 	m, err := l.with(secret)
 	if err != nil {
-		return grant{}, &vault.Failure{Op: op, Reason: "login", Remedy: l.hint, Err: err}
+		return grant{}, &secretstore.Failure{Op: op, Reason: "login", Remedy: l.hint, Err: err}
 	}
 	// Not client.Auth().Login, which would leave the token in the client.
 	reply, err := m.Login(ctx, c.api)
@@ -119,9 +119,9 @@ func (l *login) obtain(ctx context.Context, c *conn, _ bool) (grant, error) {
 	}
 	switch {
 	case reply != nil && reply.Auth != nil && reply.Auth.MFARequirement != nil:
-		return grant{}, &vault.Failure{Op: op, Reason: "login", Err: errMFA, Remedy: "take the auth method out of the MFA enforcement", LoginRefused: true}
+		return grant{}, &secretstore.Failure{Op: op, Reason: "login", Err: errMFA, Remedy: "take the auth method out of the MFA enforcement", LoginRefused: true}
 	case reply == nil || reply.Auth == nil || reply.Auth.ClientToken == "":
-		return grant{}, &vault.Failure{Op: op, Reason: "unexpected", Err: errNotVault, Remedy: remedyNotVault}
+		return grant{}, &secretstore.Failure{Op: op, Reason: "unexpected", Err: errNotVault, Remedy: remedyNotVault}
 	}
 	return grant{token: reply.Auth.ClientToken, auth: reply.Auth, revoke: true}, nil
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"kong-vault-auth/credential"
-	"kong-vault-auth/vault"
+	"kong-vault-auth/secretstore"
 )
 
 // outcome judges the answer to the read of one record. A definite no takes
@@ -36,16 +36,16 @@ func (s *store) outcome(a *answer, name secretName, kv string) (*credential.Reco
 		case isVault && isObject(fields) && err == nil:
 			return s.parse(fields, name, end)
 		case isVault && !isObject(fields) && metadata.gone():
-			return nil, &vault.Absent{Reason: vault.ReasonDeleted}
+			return nil, &secretstore.Absent{Reason: secretstore.ReasonDeleted}
 		}
-		return nil, &vault.Failure{Op: op, Reason: "unexpected", Remedy: remedyNotVault, OneName: true,
+		return nil, &secretstore.Failure{Op: op, Reason: "unexpected", Remedy: remedyNotVault, OneName: true,
 			Err: fmt.Errorf("%w: status 200 without a secret's data, content type %.60q", errNotVault, a.header.Get("Content-Type"))}
 	case http.StatusNotFound:
 		if isPlainNotFound(a.body) {
-			return nil, &vault.Absent{Reason: vault.ReasonNotFound}
+			return nil, &secretstore.Absent{Reason: secretstore.ReasonNotFound}
 		}
 		if record, metadata := secretData(r.Data, kv); isVault && !isObject(record) && metadata.gone() {
-			return nil, &vault.Absent{Reason: vault.ReasonDeleted}
+			return nil, &secretstore.Absent{Reason: secretstore.ReasonDeleted}
 		}
 		return nil, s.misplaced(a, r, op, name.redact, kv)
 	}
@@ -60,7 +60,7 @@ func isPlainNotFound(body []byte) bool {
 
 // misplaced is a 404 that doesn't speak of the secret but of where it was looked
 // for.
-func (s *store) misplaced(a *answer, r reply, op string, redact func(string) string, kv string) *vault.Failure {
+func (s *store) misplaced(a *answer, r reply, op string, redact func(string) string, kv string) *secretstore.Failure {
 	f := a.readFailure(op, redact)
 	said := strings.Join(append(r.Errors, r.Warnings...), "; ")
 	switch {
@@ -116,8 +116,8 @@ func (a *answer) startsLikeVaults() bool {
 	return bytes.HasPrefix(bytes.TrimSpace(a.body), []byte(`{"request_id":`))
 }
 
-func unusable(err error) *vault.Absent {
-	return &vault.Absent{Reason: vault.ReasonUnusable, Err: err}
+func unusable(err error) *secretstore.Absent {
+	return &secretstore.Absent{Reason: secretstore.ReasonUnusable, Err: err}
 }
 
 // parse reads a secret's fields as a record, which ends with the secret.

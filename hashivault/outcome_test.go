@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -31,23 +32,23 @@ func TestOnlyVaultsOwnWordIsADefiniteNo(t *testing.T) {
 		want   verdict
 	}{
 		{"a record", canned(200, secret("alice")), verdict{Found: "alice"}},
-		{"a record of another name", canned(200, secret("bob")), verdict{Absent: vault.ReasonUnusable}},
-		{"a secret that is no record", canned(200, `{"request_id":"1","data":{"data":{},"metadata":{}}}`), verdict{Absent: vault.ReasonUnusable}},
-		{"a secret over 64 KiB", canned(200, `{"request_id":"1","data":{"data":{"x":"`+huge[:70_000]+`"}}}`), verdict{Absent: vault.ReasonUnusable}},
-		{"a secret too large to read", canned(200, `{"request_id":"1","data":{"data":{"x":"`+huge+`"}}}`), verdict{Absent: vault.ReasonUnusable}},
+		{"a record of another name", canned(200, secret("bob")), verdict{Absent: secretstore.ReasonUnusable}},
+		{"a secret that is no record", canned(200, `{"request_id":"1","data":{"data":{},"metadata":{}}}`), verdict{Absent: secretstore.ReasonUnusable}},
+		{"a secret over 64 KiB", canned(200, `{"request_id":"1","data":{"data":{"x":"`+huge[:70_000]+`"}}}`), verdict{Absent: secretstore.ReasonUnusable}},
+		{"a secret too large to read", canned(200, `{"request_id":"1","data":{"data":{"x":"`+huge+`"}}}`), verdict{Absent: secretstore.ReasonUnusable}},
 		{"a page too large to read", canned(200, page+huge), verdict{Failure: "unexpected"}},
 		{"200 without a body", canned(200, ""), verdict{Failure: "unexpected"}},
 		{"200 and a page", canned(200, page), verdict{Failure: "unexpected"}},
 		{"200 and other JSON", canned(200, `{"status":"ok"}`), verdict{Failure: "unexpected"}},
 		{"200 with data null", canned(200, `{"request_id":"1","data":null}`), verdict{Failure: "unexpected"}},
 		{"200 with the data of a version null", canned(200, `{"request_id":"1","data":{"data":null,"metadata":{}}}`), verdict{Failure: "unexpected"}},
-		{"200 of a deleted version", canned(200, gone), verdict{Absent: vault.ReasonDeleted}},
+		{"200 of a deleted version", canned(200, gone), verdict{Absent: secretstore.ReasonDeleted}},
 		{"200 of a version that ends at a time nobody understands", canned(200, strings.Replace(secret("alice"), `"deletion_time":""`, `"deletion_time":"soon"`, 1)), verdict{Failure: "unexpected"}},
 		{"204", canned(204, ""), verdict{Failure: "unexpected"}},
 
-		{"404 with no errors", canned(404, notFound), verdict{Absent: vault.ReasonNotFound}},
-		{"404 with no errors, spaced", canned(404, "{ \"errors\" : [ ] }\n"), verdict{Absent: vault.ReasonNotFound}},
-		{"404 of a deleted version", canned(404, gone), verdict{Absent: vault.ReasonDeleted}},
+		{"404 with no errors", canned(404, notFound), verdict{Absent: secretstore.ReasonNotFound}},
+		{"404 with no errors, spaced", canned(404, "{ \"errors\" : [ ] }\n"), verdict{Absent: secretstore.ReasonNotFound}},
+		{"404 of a deleted version", canned(404, gone), verdict{Absent: secretstore.ReasonDeleted}},
 		{"404 with no errors and more", canned(404, `{"errors":[],"warnings":["moved"]}`), verdict{Failure: "unexpected"}},
 		{"404 with errors null", canned(404, `{"errors":null}`), verdict{Failure: "unexpected"}},
 		{"404 with errors twice", canned(404, `{"errors":[],"errors":[]}`), verdict{Failure: "unexpected"}},
@@ -117,7 +118,7 @@ func TestAnswersToOneNameAreToldFromFailuresOfTheStore(t *testing.T) {
 			v := newFakeVault()
 			v.on(alice, test.answer)
 			_, err := readWithin(t, openOn(t, config(nil), nil, v), 5*time.Second, "alice")
-			var f *vault.Failure
+			var f *secretstore.Failure
 			if !errors.As(err, &f) || f.AboutKey() != test.oneName {
 				t.Errorf("%v: of one name: %t, want %t", err, f.AboutKey(), test.oneName)
 			}
@@ -140,7 +141,7 @@ func TestServersWaitIsPassedOn(t *testing.T) {
 		v := newFakeVault()
 		v.on(alice, canned(429, `{"errors":["rate limit quota exceeded"]}`, "Retry-After", test.header))
 		_, err := readWithin(t, openOn(t, config(nil), nil, v), 5*time.Second, "alice")
-		var f *vault.Failure
+		var f *secretstore.Failure
 		if !errors.As(err, &f) || f.RetryAfter() != test.want {
 			t.Errorf("Retry-After %q: %v, want %v", test.header, f.RetryAfter(), test.want)
 		}
@@ -191,7 +192,7 @@ func TestSecretTokensMayBeBase64(t *testing.T) {
 	v := newFakeVault()
 	v.on(alice, secret("not base64!", ""))
 	got, err := readWithin(t, openOn(t, config(func(c *vault.HCV) { c.Base64Decode = true }), nil, v), time.Second, "alice")
-	if got != (verdict{Absent: vault.ReasonUnusable}) {
+	if got != (verdict{Absent: secretstore.ReasonUnusable}) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -214,8 +215,8 @@ func FuzzOutcome(f *testing.F) {
 		s := &store{settings: settings{mount: "secret", path: "kong-auth"}, identity: testIdentity}
 		r, err := s.outcome(&answer{status: status, header: http.Header{}, body: body}, s.name(name, kv), kv)
 		var (
-			absent  *vault.Absent
-			failure *vault.Failure
+			absent  *secretstore.Absent
+			failure *secretstore.Failure
 		)
 		switch {
 		case err == nil:

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -67,7 +68,7 @@ func TestNoFirstTimeClientIsRefusedBesidePoisonedRequests(t *testing.T) {
 			r := vault.NewRegistry(vault.Openers{HCV: Open}, vault.Options{Getenv: func(string) string { return "" }})
 			defer r.Close()
 			cfg := at(t, config(func(c *vault.HCV) { c.Token = token }), waf.URL)
-			cfg.Limits = vault.Limits{TTL: 60, MaxTTL: 3600, NegTTL: 5, MaxLookupsPerSecond: 100}
+			cfg.Limits = secretstore.Limits{TTL: 60, MaxTTL: 3600, NegTTL: 5, MaxLookupsPerSecond: 100}
 			o, release, err := r.Open("", vault.Config{HCV: &cfg})
 			if err != nil {
 				t.Fatal(err)

@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"kong-vault-auth/credential"
-	"kong-vault-auth/vault"
+	"kong-vault-auth/secretstore"
 )
 
-// Read reads one record. See vault.Store for its outcomes.
+// Read reads one record. See secretstore.Store for its outcomes.
 //
 // A 403 is looked into before it is believed: if Vault no longer accepts the
 // token, another one is obtained and the read repeated, once.
@@ -19,7 +19,7 @@ func (s *store) Read(ctx context.Context, accessToken string) (*credential.Recor
 		return nil, closedFailure()
 	}
 	if credential.CheckAccessToken(accessToken) != nil {
-		return nil, &vault.Absent{Reason: vault.ReasonNotFound} // no record can have that name
+		return nil, &secretstore.Absent{Reason: secretstore.ReasonNotFound} // no record can have that name
 	}
 	r, err := s.read(ctx, accessToken)
 	s.redialAfter(err)
@@ -28,7 +28,7 @@ func (s *store) Read(ctx context.Context, accessToken string) (*credential.Recor
 
 // redialAfter has the next request open a new connection if this one has failed.
 func (s *store) redialAfter(err error) {
-	var f *vault.Failure
+	var f *secretstore.Failure
 	if errors.As(err, &f) {
 		s.conn.redial()
 	}
@@ -68,12 +68,12 @@ func (s *store) read(ctx context.Context, accessToken string) (*credential.Recor
 // settle draws the consequences of an answer that isn't a 403.
 func (s *store) settle(a *answer, name secretName, current *session) (*credential.Record, error) {
 	r, err := s.outcome(a, name, current.kv)
-	var f *vault.Failure
-	var absent *vault.Absent
+	var f *secretstore.Failure
+	var absent *secretstore.Absent
 	switch {
 	case err == nil:
 		s.found.Store(true)
-	case errors.As(err, &absent) && absent.Reason == vault.ReasonNotFound && !s.found.Load():
+	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonNotFound && !s.found.Load():
 		s.suspectPath(current.kv)
 	}
 	if !errors.As(err, &f) {

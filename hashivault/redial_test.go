@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -137,7 +138,7 @@ func TestListingsLeaveAFailingVault(t *testing.T) {
 	defer second.Close()
 	between := startRelay(t, first.URL)
 	s := openAt(t, at(t, config(nil), between.url(first.URL)), nil).(*store)
-	names := func([]vault.Listed) error { return nil }
+	names := func([]secretstore.Listed) error { return nil }
 	if err := s.List(t.Context(), names); err == nil {
 		t.Fatal("a sealed Vault has listed something")
 	}

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/securefile"
-	"kong-vault-auth/vault"
 )
 
 // pauses are those between attempts at one read, before jitter.
@@ -45,7 +45,7 @@ func passing(a *answer, err error) bool {
 			record      tls.RecordHeaderError
 			file        *securefile.Error
 			network     *net.OpError
-			reach       *vault.ReachError
+			reach       *secretstore.ReachError
 		)
 		switch {
 		case errors.Is(err, errRedirect), errors.Is(err, errForeignRedirect), errors.Is(err, context.Canceled), errors.Is(err, http.ErrSchemeMismatch),

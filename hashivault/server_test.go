@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -101,7 +102,7 @@ func TestDenialOfOneNameIsADefiniteNo(t *testing.T) {
 		return got
 	}
 	got := []verdict{read("bob"), read("alice"), read("bob")}
-	want := []verdict{{Failure: "denied"}, {Found: "alice"}, {Absent: vault.ReasonDenied}}
+	want := []verdict{{Failure: "denied"}, {Found: "alice"}, {Absent: secretstore.ReasonDenied}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -163,7 +164,7 @@ func TestLoginsMayBeInANamespaceOfTheirOwn(t *testing.T) {
 			c.Namespace, c.AuthNamespace = test.namespace, test.authNamespace
 			s := openAt(t, c, nil).(*store)
 			readWithin(t, s, 5*time.Second, name)
-			s.List(t.Context(), func([]vault.Listed) error { return nil })
+			s.List(t.Context(), func([]secretstore.Listed) error { return nil })
 			eventually(t, "a renewal", func() bool { return len(v.audited("update", "auth/token/renew-self")) > before[3] })
 			if _, err := s.conn.askStanding(t.Context(), "no-such-token"); err != nil {
 				t.Error(err)
@@ -210,7 +211,7 @@ func TestVaultBehindAPath(t *testing.T) {
 	cfg.AppRoleSecretID, cfg.AppRoleWrapped, cfg.TokenSinkFile = v.wrappedSecretID(), true, filepath.Join(t.TempDir(), "sink")
 	s := openAt(t, cfg, nil).(*store)
 	wantFound(t, s)
-	if err := s.List(t.Context(), func([]vault.Listed) error { return nil }); err != nil {
+	if err := s.List(t.Context(), func([]secretstore.Listed) error { return nil }); err != nil {
 		t.Error(err)
 	}
 	eventually(t, "a renewal", func() bool { return len(v.audited("update", "auth/token/renew-self")) > 0 })

@@ -12,8 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/securefile"
-	"kong-vault-auth/vault"
 )
 
 // session is one Vault token in use.
@@ -24,7 +24,7 @@ type session struct {
 	proven  atomic.Bool // Vault has accepted the token
 	refused atomic.Bool // Vault has refused it, and another is being obtained
 	inquiry inquiry     // about the token's standing
-	recent  vault.RecentReads
+	recent  secretstore.RecentReads
 }
 
 // loginInterval is the least time from one login to the next: tokens may be
@@ -44,13 +44,13 @@ type sessions struct {
 	files    chan struct{} // a file of the method has changed
 	wake     chan struct{} // current has been refused, or its kv is in doubt
 
-	mu       sync.Mutex     // guards the rest
-	current  *session       // what reads use; nil before the first login and after a refusal
-	changed  chan struct{}  // closed when any of these changes
-	failure  *vault.Failure // of the last attempt to obtain a token; nil after a success
-	failures int            // in a row, until a token has proved itself
-	revoked  bool           // Vault refuses the token that was current last
-	retryAt  time.Time      // no attempt before
+	mu       sync.Mutex           // guards the rest
+	current  *session             // what reads use; nil before the first login and after a refusal
+	changed  chan struct{}        // closed when any of these changes
+	failure  *secretstore.Failure // of the last attempt to obtain a token; nil after a success
+	failures int                  // in a row, until a token has proved itself
+	revoked  bool                 // Vault refuses the token that was current last
+	retryAt  time.Time            // no attempt before
 }
 
 func startSessions(s settings, c *conn, log *slog.Logger) *sessions {
@@ -87,7 +87,7 @@ func (l *sessions) get(ctx context.Context) (*session, error) {
 			return nil, closedFailure()
 		case <-ctx.Done():
 			if failure == nil {
-				failure = &vault.Failure{Op: "log in to Vault", Reason: "login", Err: errors.New("the login is still under way")}
+				failure = &secretstore.Failure{Op: "log in to Vault", Reason: "login", Err: errors.New("the login is still under way")}
 			}
 			return nil, waiting(failure, time.Second)
 		}
@@ -95,21 +95,21 @@ func (l *sessions) get(ctx context.Context) (*session, error) {
 }
 
 // waiting is a failure with the time after which asking again makes sense.
-func waiting(f *vault.Failure, pause time.Duration) *vault.Failure {
+func waiting(f *secretstore.Failure, pause time.Duration) *secretstore.Failure {
 	w := *f
 	w.Wait = max(w.Wait, pause)
 	return &w
 }
 
-func closedFailure() *vault.Failure {
-	return &vault.Failure{Op: "read", Reason: "closed", Err: errClosed}
+func closedFailure() *secretstore.Failure {
+	return &secretstore.Failure{Op: "read", Reason: "closed", Err: errClosed}
 }
 
 // replace returns another session than s, whose token Vault has refused. Whoever
 // comes first has a token obtained, the others wait for the same one. It returns
 // refusal if there is no other token to be had, or not yet: a token that was
 // refused before it had ever worked counts as a failed login.
-func (l *sessions) replace(ctx context.Context, s *session, refusal *vault.Failure) (*session, error) {
+func (l *sessions) replace(ctx context.Context, s *session, refusal *secretstore.Failure) (*session, error) {
 	another := l.settings.method.another(s.token)
 	l.mu.Lock()
 	if l.current == s {
@@ -162,7 +162,7 @@ func (l *sessions) announce() {
 }
 
 // countFailure opens or lengthens the pause. l.mu is held.
-func (l *sessions) countFailure(f *vault.Failure) {
+func (l *sessions) countFailure(f *secretstore.Failure) {
 	l.failures++
 	if f.Reason == "file" || f.Reason == "login" {
 		// Vault wasn't asked anything since, so what it said last stands.
@@ -175,7 +175,7 @@ func (l *sessions) countFailure(f *vault.Failure) {
 // pauseAfter grows from half a second. A Vault that could not answer is asked
 // again every few seconds, for every one of them is an outage; one that has
 // turned the login down only every minute, since it may lock the role out.
-func pauseAfter(f *vault.Failure, failures int) time.Duration {
+func pauseAfter(f *secretstore.Failure, failures int) time.Duration {
 	longest := 5 * time.Second
 	if f.Reason == "login" || f.Reason == "token" {
 		longest = time.Minute
@@ -244,7 +244,7 @@ func (l *sessions) pause(ctx context.Context) (afresh bool) {
 
 // open obtains a token and, where the configuration doesn't say, the version of
 // the KV engine.
-func (l *sessions) open(ctx context.Context, afresh bool) (*session, *vault.Failure) {
+func (l *sessions) open(ctx context.Context, afresh bool) (*session, *secretstore.Failure) {
 	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
 	g, failure := l.obtain(ctx, afresh)
@@ -263,7 +263,7 @@ func (l *sessions) open(ctx context.Context, afresh bool) (*session, *vault.Fail
 
 // obtain returns the token held from an attempt that failed later on, or another
 // one: it may have taken a secret id that can't be used again.
-func (l *sessions) obtain(ctx context.Context, afresh bool) (grant, *vault.Failure) {
+func (l *sessions) obtain(ctx context.Context, afresh bool) (grant, *secretstore.Failure) {
 	if l.held != nil {
 		g := *l.held
 		l.held = nil
@@ -274,9 +274,9 @@ func (l *sessions) obtain(ctx context.Context, afresh bool) (grant, *vault.Failu
 	}
 	g, err := l.settings.method.obtain(ctx, l.conn, afresh)
 	if err != nil {
-		var f *vault.Failure
+		var f *secretstore.Failure
 		if !errors.As(err, &f) {
-			f = &vault.Failure{Op: "log in to Vault", Reason: "login", Err: err}
+			f = &secretstore.Failure{Op: "log in to Vault", Reason: "login", Err: err}
 		}
 		return grant{}, f
 	}
@@ -291,7 +291,7 @@ func (l *sessions) obtain(ctx context.Context, afresh bool) (grant, *vault.Failu
 
 // askKV finds out the version of the KV engine. Where the token may not ask, it
 // is v1, as for Kong.
-func (l *sessions) askKV(ctx context.Context, g grant) (string, *vault.Failure) {
+func (l *sessions) askKV(ctx context.Context, g grant) (string, *secretstore.Failure) {
 	op := "ask for the KV version of " + l.settings.mount
 	info, a, err := l.conn.lookupMount(ctx, g.token)
 	switch {

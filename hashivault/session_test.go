@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -54,7 +55,7 @@ func TestFailingLoginsAreRepeatedEverMoreSlowly(t *testing.T) {
 				}
 				started := time.Now()
 				got, err := readWithin(t, s, time.Hour, "alice")
-				var f *vault.Failure
+				var f *secretstore.Failure
 				if got != (verdict{Failure: test.want}) || !errors.As(err, &f) || f.Wait <= 0 {
 					t.Errorf("%v, %v", got, err)
 				}
@@ -78,7 +79,7 @@ func TestSlowLoginGoesOnWithoutTheReadsThatWait(t *testing.T) {
 		})
 		s := openOn(t, config(appRoleConfig), nil, v)
 		got, err := readWithin(t, s, 2*time.Second, "alice")
-		var f *vault.Failure
+		var f *secretstore.Failure
 		if got != (verdict{Failure: "login"}) || !errors.As(err, &f) || f.Wait != time.Second {
 			t.Errorf("%v, %v", got, err)
 		}
@@ -188,9 +189,9 @@ func TestDenialIsAboutTheNameOnlyWhileAnotherCanBeRead(t *testing.T) {
 		got = append(got, read(0, "bob"), read(0, "alice"))
 		want := []verdict{
 			{Failure: "denied"},
-			{Found: "alice"}, {Absent: vault.ReasonDenied},
+			{Found: "alice"}, {Absent: secretstore.ReasonDenied},
 			{Failure: "denied"},
-			{Found: "alice"}, {Absent: vault.ReasonDenied},
+			{Found: "alice"}, {Absent: secretstore.ReasonDenied},
 			{Failure: "denied"}, {Failure: "denied"},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {

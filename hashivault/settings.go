@@ -14,6 +14,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -45,7 +46,7 @@ type dialing struct {
 	clientKey  pemSource
 	serverName string
 	skipVerify bool
-	reach      vault.Reach
+	reach      secretstore.Reach
 }
 
 // folder is the path below which records are read.
@@ -101,7 +102,7 @@ func (c *checker) nodeOnly(field, value string) {
 	}
 }
 
-func newSettings(cfg vault.HCV, o vault.OpenOptions) (settings, error) {
+func newSettings(cfg vault.HCV, o secretstore.OpenOptions) (settings, error) {
 	c := &checker{cfg: cfg, trusted: o.TrustNode}
 	s := settings{
 		namespace: c.namespace("namespace", cfg.Namespace),
@@ -124,7 +125,7 @@ func newSettings(cfg vault.HCV, o vault.OpenOptions) (settings, error) {
 	s.reach = o.Reach
 	s.method = c.method(s.dialing)
 	if len(c.problems) > 0 {
-		return settings{}, fmt.Errorf("%w: %s", vault.ErrConfig, strings.Join(c.problems, "; "))
+		return settings{}, fmt.Errorf("%w: %s", secretstore.ErrConfig, strings.Join(c.problems, "; "))
 	}
 	return s, nil
 }
@@ -200,7 +201,7 @@ func isHost(host string) bool {
 
 // pem is PEM as it stands, or the file that holds it.
 func (c *checker) pem(field, value string) pemSource {
-	if pem, ok := vault.PEM(value); ok {
+	if pem, ok := secretstore.PEM(value); ok {
 		return pemSource{field: field, literal: []byte(pem)}
 	}
 	if value != "" && !c.trusted {

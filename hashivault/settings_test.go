@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -60,7 +61,7 @@ func TestImpossibleSettingsAreRefused(t *testing.T) {
 	} {
 		t.Run(test.about, func(t *testing.T) {
 			_, err := Open(config(test.edit), options(nil))
-			if !errors.Is(err, vault.ErrConfig) || !strings.HasPrefix(err.Error(), vault.ErrConfig.Error()+": "+test.want) {
+			if !errors.Is(err, secretstore.ErrConfig) || !strings.HasPrefix(err.Error(), secretstore.ErrConfig.Error()+": "+test.want) {
 				t.Errorf("%v", err)
 			}
 		})
@@ -93,7 +94,7 @@ func TestInlineObjectsGetNothingOfTheNode(t *testing.T) {
 	} {
 		o := options(nil)
 		o.TrustNode = false
-		if _, err := Open(config(edit), o); !errors.Is(err, vault.ErrConfig) || !strings.Contains(err.Error(), field+": ") {
+		if _, err := Open(config(edit), o); !errors.Is(err, secretstore.ErrConfig) || !strings.Contains(err.Error(), field+": ") {
 			t.Errorf("%s: %v", field, err)
 		}
 		o.TrustNode = true

@@ -7,10 +7,11 @@ import (
 	"sync/atomic"
 
 	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
-// store is a vault.Store on one path of one KV mount.
+// store is a secretstore.Store on one path of one KV mount.
 type store struct {
 	settings settings
 	identity string
@@ -25,14 +26,14 @@ type store struct {
 // wait for it within their own deadline. So a Vault that is down, or a file that
 // isn't there yet, never keeps a plugin from starting.
 //
-// An error matches vault.ErrConfig: the configuration contradicts itself, lacks
+// An error matches secretstore.ErrConfig: the configuration contradicts itself, lacks
 // something, or asks for what an object may not have that the node didn't define
 // (o.TrustNode false): files, the environment, the node's service account.
 //
 // cfg is complete, as package vault makes it: what an object of the node's takes
 // from the environment is in it already, and ssl_verify is on only if it is true.
 // Other fields that are empty have the defaults that their tags say.
-func Open(cfg vault.HCV, o vault.OpenOptions) (vault.Store, error) {
+func Open(cfg vault.HCV, o secretstore.OpenOptions) (secretstore.Store, error) {
 	s, err := newSettings(cfg, o)
 	if err != nil {
 		return nil, err
@@ -41,7 +42,7 @@ func Open(cfg vault.HCV, o vault.OpenOptions) (vault.Store, error) {
 }
 
 // open is Open with the settings checked and the transport chosen.
-func open(s settings, o vault.OpenOptions, t roundTripper) (*store, error) {
+func open(s settings, o secretstore.OpenOptions, t roundTripper) (*store, error) {
 	log := o.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

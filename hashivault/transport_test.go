@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -66,7 +67,7 @@ func TestStoreConnectsOnlyWhereItMay(t *testing.T) {
 			o := options(nil)
 			if tt.hosts != "" {
 				var err error
-				if o.Reach, err = vault.ParseReach(tt.hosts); err != nil {
+				if o.Reach, err = secretstore.ParseReach(tt.hosts); err != nil {
 					t.Fatal(err)
 				}
 			}

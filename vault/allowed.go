@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/uuid"
 	"go.yaml.in/yaml/v3"
+
+	"kong-vault-auth/secretstore"
 )
 
 // Scope is what a plugin's configuration is for, by the ids that Kong hands over
@@ -54,7 +56,7 @@ func (a *Allowed) check(object string, s Scope) error {
 
 func notAllowed(object, why string) error {
 	return fmt.Errorf("%w: config.vault: this configuration may not name %q: %s. Add the id to the vaults file "+
-		"(Kong tells plugins ids and no names, and not the service of a route), or name another object", ErrConfig, object, why)
+		"(Kong tells plugins ids and no names, and not the service of a route), or name another object", secretstore.ErrConfig, object, why)
 }
 
 func has(ids []string, id string) bool {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"kong-vault-auth/secretstore"
 )
 
 func TestWhoMayNameAnObject(t *testing.T) {
@@ -46,7 +48,7 @@ func TestWhoMayNameAnObject(t *testing.T) {
 		switch {
 		case tt.want == "" && err != nil:
 			t.Errorf("%s: %v", tt.name, err)
-		case tt.want != "" && (!errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), `"kong-auth"`)):
+		case tt.want != "" && (!errors.Is(err, secretstore.ErrConfig) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), `"kong-auth"`)):
 			t.Errorf("%s: %v, want an ErrConfig with %q", tt.name, err, tt.want)
 		}
 	}
@@ -69,11 +71,11 @@ func TestOnlyAllowedConfigurationsLookUpInAnObject(t *testing.T) {
 	wantDenied := func(o *Object) {
 		t.Helper()
 		for _, access := range []string{"ac-alice", "malformed/token"} {
-			if _, err := o.Lookup(t.Context(), access, "right", nil); !errors.Is(err, ErrConfig) || errors.Is(err, ErrRefused) {
+			if _, err := o.Lookup(t.Context(), access, "right", nil); !errors.Is(err, secretstore.ErrConfig) || errors.Is(err, ErrRefused) {
 				t.Errorf("Lookup(%q) = %v, want an ErrConfig", access, err)
 			}
 		}
-		if err := o.Usable(); !errors.Is(err, ErrConfig) {
+		if err := o.Usable(); !errors.Is(err, secretstore.ErrConfig) {
 			t.Errorf("Usable() = %v, want an ErrConfig", err)
 		}
 	}

@@ -1,25 +1,6 @@
 package vault
 
-import "log/slog"
-
-// Seconds is a duration as Kong's configuration writes it: a number of
-// seconds, fractions allowed.
-type Seconds float64
-
-// Limits are the settings that both kinds of vault object share. They are not
-// part of a store's identity: editing them never empties its cache.
-type Limits struct {
-	TTL                 Seconds `json:"ttl" kong:"default=60;between=0,1e8" doc:"Seconds a credential is served from memory before it is read again, unless its record says otherwise. 0 means max_ttl."`
-	MaxTTL              Seconds `json:"max_ttl" kong:"default=3600;between=1,1e8" doc:"Cap, in seconds, on the ttl that a record may ask for."`
-	NegTTL              Seconds `json:"neg_ttl" kong:"default=5;between=0,1e8" doc:"Seconds for which an unknown access token is remembered as unknown."`
-	ResurrectTTL        Seconds `json:"resurrect_ttl" kong:"default=3600;between=0,1e8" doc:"Seconds past its ttl for which a credential is still honoured while the store can't answer."`
-	ResurrectDeniedTTL  Seconds `json:"resurrect_denied_ttl" kong:"default=300;between=0,1e8" doc:"The same where the store answers, and refuses this login, or all that it asks for: a token was revoked, a policy, role or secret id taken away. The smaller of the two counts."`
-	MaxLookupsPerSecond int     `json:"max_lookups_per_second" kong:"default=100;between=1,100000" doc:"Budget of lookups per store that find nothing; a lookup that finds a record gives its place back."`
-	RevocationInterval  Seconds `json:"revocation_interval" kong:"default=0;between=0,1e8" doc:"Seconds between listings of the store, by which credentials that are gone are dropped before their ttl has passed. 0 means off."`
-	SnapshotFile        string  `json:"snapshot_file" doc:"File that keeps what is cached, sealed, for a start while the store can't answer. Only on objects that the node defines."`
-	SnapshotKeyFile     string  `json:"snapshot_key_file" doc:"File, in another folder, that holds the 32 bytes that seal it, in base64 or hex. Only on objects that the node defines."`
-	Base64Decode        bool    `json:"base64_decode" doc:"Decode the stored secret token (hcv) or the stored value (azure) from base64 before use."`
-}
+import "kong-vault-auth/secretstore"
 
 // HCV configures a HashiCorp Vault object, with the field names of Kong's hcv
 // vault.
@@ -56,7 +37,7 @@ type HCV struct {
 	CACert            string `json:"ca_cert" doc:"CA that signed the Vault server's certificate: PEM, or on objects that the node defines a file."`
 	TLSServerName     string `json:"tls_server_name" doc:"Name that the Vault server's certificate must carry, if it isn't host."`
 	UnixSocket        string `json:"unix_socket" doc:"Socket of a Vault Agent or Proxy to use instead of host and port. Only on objects that the node defines."`
-	Limits
+	secretstore.Limits
 }
 
 // EntityChecks are the rules across fields, in Kong's schema language: what an
@@ -81,28 +62,17 @@ func (HCV) EntityChecks() []any {
 // Azure configures an Azure Key Vault object, with the field names of Kong's
 // azure vault.
 type Azure struct {
-	VaultURI              string  `json:"vault_uri" kong:"required;len_min=1" doc:"URI of the key vault, such as https://example.vault.azure.net."`
-	Type                  string  `json:"type" kong:"default=secrets;one_of=secrets" doc:"Kind of Key Vault object that is read; only secrets can be."`
-	Location              string  `json:"location" doc:"Azure region. Accepted because Kong's azure vault has it; not used."`
-	TenantID              string  `json:"tenant_id" doc:"Microsoft Entra tenant id."`
-	ClientID              string  `json:"client_id" doc:"Client id of the service principal or of a user-assigned managed identity."`
-	AuthMethod            string  `json:"auth_method" kong:"default=default;one_of=default|client_secret|client_certificate|managed_identity|workload_identity" doc:"Which Azure identity to use."`
-	CredentialsPrefix     string  `json:"credentials_prefix" kong:"default=AZURE;match=^[%w_]+$" doc:"Prefix of the environment variables that hold the service principal, such as AZURE_CLIENT_SECRET. Read for objects that the node defines."`
-	ClientSecret          string  `json:"client_secret" kong:"referenceable;encrypted" doc:"Client secret, for the auth method client_secret."`
-	ClientCertificate     string  `json:"client_certificate" kong:"referenceable;encrypted" doc:"Client certificate and key, for the auth method client_certificate: PEM, or on objects that the node defines a file."`
-	FederatedTokenFile    string  `json:"federated_token_file" doc:"File that holds the federated token, for the auth method workload_identity. Only on objects that the node defines."`
-	NamePrefix            string  `json:"name_prefix" kong:"default=kong-auth-;len_min=0;match=^[%w-]*$" doc:"Prefix of the names of secrets that hold credentials, so that an access token can't name another secret."`
-	AcceptPreviousVersion Seconds `json:"accept_previous_version" kong:"default=0;between=0,604800" doc:"Seconds for which the preceding version's secret token still works after a new version was made in Key Vault. 0 means not at all."`
-	Limits
-}
-
-// OpenOptions is what a store needs beside its own configuration.
-type OpenOptions struct {
-	Name      string                  // the vault object's name, for messages
-	Identity  string                  // the store's identity, for fingerprints
-	UserAgent string                  // sent with each request, kong-vault-auth/VERSION
-	TrustNode bool                    // the node defined the object: files and the environment may be read
-	Getenv    func(key string) string // the environment, consulted only with TrustNode
-	Logger    *slog.Logger            // for what happens in the background
-	Reach     Reach                   // where the store may connect
+	VaultURI              string              `json:"vault_uri" kong:"required;len_min=1" doc:"URI of the key vault, such as https://example.vault.azure.net."`
+	Type                  string              `json:"type" kong:"default=secrets;one_of=secrets" doc:"Kind of Key Vault object that is read; only secrets can be."`
+	Location              string              `json:"location" doc:"Azure region. Accepted because Kong's azure vault has it; not used."`
+	TenantID              string              `json:"tenant_id" doc:"Microsoft Entra tenant id."`
+	ClientID              string              `json:"client_id" doc:"Client id of the service principal or of a user-assigned managed identity."`
+	AuthMethod            string              `json:"auth_method" kong:"default=default;one_of=default|client_secret|client_certificate|managed_identity|workload_identity" doc:"Which Azure identity to use."`
+	CredentialsPrefix     string              `json:"credentials_prefix" kong:"default=AZURE;match=^[%w_]+$" doc:"Prefix of the environment variables that hold the service principal, such as AZURE_CLIENT_SECRET. Read for objects that the node defines."`
+	ClientSecret          string              `json:"client_secret" kong:"referenceable;encrypted" doc:"Client secret, for the auth method client_secret."`
+	ClientCertificate     string              `json:"client_certificate" kong:"referenceable;encrypted" doc:"Client certificate and key, for the auth method client_certificate: PEM, or on objects that the node defines a file."`
+	FederatedTokenFile    string              `json:"federated_token_file" doc:"File that holds the federated token, for the auth method workload_identity. Only on objects that the node defines."`
+	NamePrefix            string              `json:"name_prefix" kong:"default=kong-auth-;len_min=0;match=^[%w-]*$" doc:"Prefix of the names of secrets that hold credentials, so that an access token can't name another secret."`
+	AcceptPreviousVersion secretstore.Seconds `json:"accept_previous_version" kong:"default=0;between=0,604800" doc:"Seconds for which the preceding version's secret token still works after a new version was made in Key Vault. 0 means not at all."`
+	secretstore.Limits
 }

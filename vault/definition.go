@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/snapshot"
 )
 
@@ -36,7 +37,7 @@ type Definition struct {
 }
 
 // limits are the settings that are no part of the store.
-func (d *Definition) limits() *Limits {
+func (d *Definition) limits() *secretstore.Limits {
 	if d.Azure != nil {
 		return &d.Azure.Limits
 	}
@@ -129,11 +130,11 @@ func (d *Definition) digest(key []byte) (sum [sha256.Size]byte) {
 	}
 	if d.HCV != nil {
 		settings.HCV = *d.HCV
-		settings.HCV.Limits = Limits{Base64Decode: d.HCV.Base64Decode}
+		settings.HCV.Limits = secretstore.Limits{Base64Decode: d.HCV.Base64Decode}
 	}
 	if d.Azure != nil {
 		settings.Azure = *d.Azure
-		settings.Azure.Limits = Limits{Base64Decode: d.Azure.Base64Decode}
+		settings.Azure.Limits = secretstore.Limits{Base64Decode: d.Azure.Base64Decode}
 	}
 	mac := hmac.New(sha256.New, key)
 	_ = json.NewEncoder(mac).Encode(settings) // structs of strings, numbers and booleans can always be marshalled

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"kong-vault-auth/secretstore"
 )
 
 func TestObjectsOfTheEnvironment(t *testing.T) {
@@ -91,7 +93,7 @@ func TestEnvironmentThatMakesNoSense(t *testing.T) {
 	for _, tt := range tests {
 		defined, failed := fromEnvironment(environ(tt.variable, tt.value))
 		err := failed["hcv"]
-		if len(defined) > 0 || !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "pw") {
+		if len(defined) > 0 || !errors.Is(err, secretstore.ErrConfig) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "pw") {
 			t.Errorf("%s=%s: %v, %v; want an error with %q", tt.variable, tt.value, defined, err, tt.want)
 		}
 	}

@@ -4,25 +4,24 @@ import (
 	"errors"
 	"fmt"
 	"time"
-)
 
-// ErrConfig is matched by every error about a vault object's configuration.
-var ErrConfig = errors.New("vault object configuration")
+	"kong-vault-auth/secretstore"
+)
 
 // ErrRefused is matched by every *RefusedError.
 var ErrRefused = errors.New("pair refused")
 
 // The reasons of a RefusedError beside those of an Absent.
 const (
-	ReasonMalformed   AbsentReason = "malformed"    // no store could hold such a token; none was asked
-	ReasonWrongSecret AbsentReason = "wrong_secret" // the secret token is not the record's
-	ReasonExpired     AbsentReason = "expired"      // past the record's expires_at
+	ReasonMalformed   secretstore.AbsentReason = "malformed"    // no store could hold such a token; none was asked
+	ReasonWrongSecret secretstore.AbsentReason = "wrong_secret" // the secret token is not the record's
+	ReasonExpired     secretstore.AbsentReason = "expired"      // past the record's expires_at
 )
 
 // RefusedError is a pair that is not accepted: a definite no, and the only
 // failure of a lookup that is the client's. It matches ErrRefused.
 type RefusedError struct {
-	Reason AbsentReason // for counters and logs; clients must not learn it
+	Reason secretstore.AbsentReason // for counters and logs; clients must not learn it
 }
 
 // Error says why.
@@ -67,7 +66,7 @@ type UnavailableError struct {
 // Error names the object and says what its store last failed with.
 func (e *UnavailableError) Error() string {
 	s := fmt.Sprintf("vault object %q: %v", e.Object, e.Err)
-	if f := (*Failure)(nil); !errors.As(e.Err, &f) || f.Remedy == "" {
+	if f := (*secretstore.Failure)(nil); !errors.As(e.Err, &f) || f.Remedy == "" {
 		s += " (check that the store is up and that this node reaches it)"
 	}
 	return s
@@ -80,7 +79,7 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 // is empty.
 func configError(object, setting string, err error) error {
 	if object == "" {
-		return fmt.Errorf("%w: %s: %w", ErrConfig, setting, err)
+		return fmt.Errorf("%w: %s: %w", secretstore.ErrConfig, setting, err)
 	}
-	return fmt.Errorf("%w of %q: %s: %w", ErrConfig, object, setting, err)
+	return fmt.Errorf("%w of %q: %s: %w", secretstore.ErrConfig, object, setting, err)
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"kong-vault-auth/secretstore"
 )
 
 func TestGuessingSecretsIsAnsweredWithALimit(t *testing.T) {
@@ -99,7 +101,7 @@ func TestUnknownTokensAreNoGuesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, _ := object(t, &logbook{}, nil)
 		for range 2 * maxGuesses {
-			wantRefused(t, o, "ac-nobody", "wrong", ReasonNotFound)
+			wantRefused(t, o, "ac-nobody", "wrong", secretstore.ReasonNotFound)
 		}
 	})
 }

@@ -3,6 +3,8 @@ package vault
 import (
 	"fmt"
 	"net/url"
+
+	"kong-vault-auth/secretstore"
 )
 
 // inlineMode says what a plugin's configuration may define: VAULT_AUTH_INLINE.
@@ -19,9 +21,9 @@ const (
 // Who may write that configuration is not always who runs the node.
 type inlinePolicy struct {
 	mode       inlineMode
-	reach      Reach // where they may connect
-	identities bool  // they may log in as the node's Azure identities
-	err        error // a setting can't be read; nothing is permitted
+	reach      secretstore.Reach // where they may connect
+	identities bool              // they may log in as the node's Azure identities
+	err        error             // a setting can't be read; nothing is permitted
 }
 
 // newInlinePolicy reads the policy from the environment.
@@ -41,7 +43,7 @@ func newInlinePolicy(getenv func(string) string) inlinePolicy {
 	}
 	if hosts := getenv("VAULT_AUTH_INLINE_HOSTS"); hosts != "" {
 		var err error
-		if p.reach, err = ParseReach(hosts); err != nil {
+		if p.reach, err = secretstore.ParseReach(hosts); err != nil {
 			p.err = p.unreadable("VAULT_AUTH_INLINE_HOSTS: " + err.Error())
 		}
 	}
@@ -49,14 +51,14 @@ func newInlinePolicy(getenv func(string) string) inlinePolicy {
 }
 
 func (inlinePolicy) unreadable(why string) error {
-	return fmt.Errorf("%w: %s, and until that is corrected, config.hcv and config.azure are switched off", ErrConfig, why)
+	return fmt.Errorf("%w: %s, and until that is corrected, config.hcv and config.azure are switched off", secretstore.ErrConfig, why)
 }
 
 // definition is the inline object of c.
 func (p *inlinePolicy) definition(c Config, getenv func(string) string) (Definition, error) {
 	d := Definition{HCV: c.HCV, Azure: c.Azure, Refs: c.Refs, Inline: true}
 	if (d.HCV == nil) == (d.Azure == nil) {
-		return d, fmt.Errorf("%w: exactly one of vault, hcv and azure must be set", ErrConfig)
+		return d, fmt.Errorf("%w: exactly one of vault, hcv and azure must be set", secretstore.ErrConfig)
 	}
 	d.Name = d.place()
 	switch {
@@ -64,7 +66,7 @@ func (p *inlinePolicy) definition(c Config, getenv func(string) string) (Definit
 		return d, p.err
 	case p.mode == inlineOff:
 		return d, fmt.Errorf("%w: config.hcv and config.azure are switched off on this node (VAULT_AUTH_INLINE=off): "+
-			"name an object of the node in config.vault", ErrConfig)
+			"name an object of the node in config.vault", secretstore.ErrConfig)
 	case p.mode == inlineTrusted:
 		return d.trusted(getenv), nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"kong-vault-auth/cache"
 	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
 )
 
 // live is a store that is open and the cache in front of it. Objects that are
@@ -39,7 +40,7 @@ type live struct {
 
 // openStore is a store and the reads that are using it.
 type openStore struct {
-	Store
+	secretstore.Store
 	reads sync.WaitGroup
 
 	mu      sync.Mutex
@@ -65,7 +66,7 @@ func (s *openStore) retire() error {
 	return s.Close()
 }
 
-func newLive(identity string, s Store, log *slog.Logger, maxEntries int) *live {
+func newLive(identity string, s secretstore.Store, log *slog.Logger, maxEntries int) *live {
 	l := &live{identity: identity, sealer: credential.NewSealer(), log: log, owners: map[string]int{}}
 	l.store.Store(&openStore{Store: s})
 	l.cache = cache.New(l.read, cache.Options[*credential.Credential]{MaxEntries: maxEntries, Observer: l.observer(), Same: (*credential.Credential).Same})
@@ -106,7 +107,7 @@ func (l *live) read(ctx context.Context, key, accessToken string) (cache.Found[*
 	defer l.reads.since(time.Now())
 	r, err := s.Read(ctx, accessToken)
 	if err == nil && s.Key(r.AccessToken) != key {
-		err = &Absent{Reason: ReasonUnusable, Err: &credential.UnusableError{
+		err = &secretstore.Absent{Reason: secretstore.ReasonUnusable, Err: &credential.UnusableError{
 			Reason: "access_token",
 			Detail: "it is not the token that the secret is named for",
 			Remedy: "store the record under its access_token",
@@ -124,14 +125,14 @@ func (l *live) read(ctx context.Context, key, accessToken string) (cache.Found[*
 
 // reportUnusable reports a record that can't be used, once.
 func (l *live) reportUnusable(accessToken string, err error) {
-	var absent *Absent
-	if !errors.As(err, &absent) || absent.Reason != ReasonUnusable {
+	var absent *secretstore.Absent
+	if !errors.As(err, &absent) || absent.Reason != secretstore.ReasonUnusable {
 		return
 	}
 	id := credential.ID(l.identity, accessToken)
 	if l.reported.first(id, absent.Error()) {
 		l.log.Error("a credential's record can't be used, it is refused until the record is fixed",
-			"reason", string(ReasonUnusable), "credential", credential.Fingerprint(id), "err", absent.Err)
+			"reason", string(secretstore.ReasonUnusable), "credential", credential.Fingerprint(id), "err", absent.Err)
 	}
 }
 
@@ -165,7 +166,9 @@ func (l *live) begin() *openStore {
 }
 
 // swap puts s in the place of the store and returns that one, to be retired.
-func (l *live) swap(s Store) *openStore { return l.store.Swap(&openStore{Store: s}) }
+func (l *live) swap(s secretstore.Store) *openStore {
+	return l.store.Swap(&openStore{Store: s})
+}
 
 // close ends the listing and the cache, then the store.
 func (l *live) close() error {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/securefile"
 )
 
@@ -136,7 +137,7 @@ func (n *nodeObjects) undefined(name string) error {
 	if len(names) > 0 {
 		known = "knows " + strings.Join(names, ", ")
 	}
-	return fmt.Errorf("%w: config.vault: there is no vault object %q; this node %s", ErrConfig, name, known)
+	return fmt.Errorf("%w: config.vault: there is no vault object %q; this node %s", secretstore.ErrConfig, name, known)
 }
 
 // reload reads the vaults file. A version that is not right is refused as a

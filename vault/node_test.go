@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"kong-vault-auth/secretstore"
 )
 
 // vaultsYML is a vaults file with one object, kong-auth.
@@ -83,7 +85,7 @@ func TestNamesThatMeanNothing(t *testing.T) {
 			o, release := mustOpen(t, r, "plugin", Config{Vault: tt.name})
 			defer release()
 			_, err := o.Lookup(t.Context(), "ac-alice", "right", nil)
-			if !errors.Is(err, ErrConfig) || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), tt.want) {
+			if !errors.Is(err, secretstore.ErrConfig) || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Lookup = %v, want an ErrConfig with %q", err, tt.want)
 			}
 		})
@@ -169,7 +171,7 @@ func TestReload(t *testing.T) {
 		t.Error("the new store is not used")
 	}
 
-	stores.err = fmt.Errorf("%w: ca_cert holds no certificate", ErrConfig)
+	stores.err = fmt.Errorf("%w: ca_cert holds no certificate", secretstore.ErrConfig)
 	reload(vaultsYML("path: third"))
 	wantAccepted(t, o, "ac-bob", "right")
 	if log.count("level=ERROR", "can't be opened", "vault=kong-auth", "ca_cert holds no certificate") != 1 {
@@ -178,7 +180,7 @@ func TestReload(t *testing.T) {
 	stores.err = nil
 
 	reload("vaults: []")
-	if _, err := o.Lookup(t.Context(), "ac-bob", "right", nil); !errors.Is(err, ErrConfig) {
+	if _, err := o.Lookup(t.Context(), "ac-bob", "right", nil); !errors.Is(err, secretstore.ErrConfig) {
 		t.Errorf("an object that is gone from the file: %v", err)
 	}
 	reload(vaultsYML(""))
@@ -187,10 +189,10 @@ func TestReload(t *testing.T) {
 
 func TestObjectThatCannotBeOpenedTellsWhoeverUsesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		stores := &fakeStores{err: fmt.Errorf("%w: ca_cert holds no certificate", ErrConfig)}
+		stores := &fakeStores{err: fmt.Errorf("%w: ca_cert holds no certificate", secretstore.ErrConfig)}
 		r := newRegistry(t, stores, &logbook{}, "KONG_VAULT_HCV_TOKEN", "hvs.one")
 		o, _ := mustOpen(t, r, "plugin", Config{Vault: "hcv"})
-		if _, err := o.Lookup(t.Context(), "ac-alice", "right", nil); !errors.Is(err, ErrConfig) {
+		if _, err := o.Lookup(t.Context(), "ac-alice", "right", nil); !errors.Is(err, secretstore.ErrConfig) {
 			t.Errorf("Lookup = %v", err)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 
 	"kong-vault-auth/cache"
 	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
 )
 
 // Object is a vault object as plugin configurations use it: a store, the cache
@@ -75,7 +76,7 @@ func (o *Object) Lookup(ctx context.Context, accessToken, secretToken string, cl
 
 // explain turns an error of the cache into one of ours.
 func (o *Object) explain(err error) error {
-	var absent *Absent
+	var absent *secretstore.Absent
 	var limit *cache.LimitError
 	var unavailable *cache.UnavailableError
 	var guessing *GuessingError
@@ -85,7 +86,7 @@ func (o *Object) explain(err error) error {
 	case errors.Is(err, cache.ErrExpired):
 		return &RefusedError{ReasonExpired}
 	case errors.Is(err, cache.ErrAbsent):
-		return &RefusedError{ReasonNotFound}
+		return &RefusedError{secretstore.ReasonNotFound}
 	case errors.Is(err, cache.ErrRefused):
 		return &RefusedError{ReasonWrongSecret}
 	case errors.As(err, &guessing):
@@ -105,7 +106,7 @@ func (o *Object) explain(err error) error {
 
 // reasonOf is the short word for a failure.
 func reasonOf(err error) string {
-	var f *Failure
+	var f *secretstore.Failure
 	switch {
 	case errors.As(err, &f) && f.Reason != "":
 		return f.Reason
@@ -115,17 +116,15 @@ func reasonOf(err error) string {
 	return "unavailable"
 }
 
-// policy is what an object's limits mean to the cache.
-func (l *Limits) policy(lookupTimeout time.Duration) cache.Policy {
+// policyOf is what an object's limits mean to the cache.
+func policyOf(l *secretstore.Limits, lookupTimeout time.Duration) cache.Policy {
 	return cache.Policy{
-		TTL:                l.TTL.duration(),
-		MaxTTL:             l.MaxTTL.duration(),
-		NegTTL:             l.NegTTL.duration(),
-		ResurrectTTL:       l.ResurrectTTL.duration(),
-		ResurrectDeniedTTL: l.ResurrectDeniedTTL.duration(),
+		TTL:                l.TTL.Duration(),
+		MaxTTL:             l.MaxTTL.Duration(),
+		NegTTL:             l.NegTTL.Duration(),
+		ResurrectTTL:       l.ResurrectTTL.Duration(),
+		ResurrectDeniedTTL: l.ResurrectDeniedTTL.Duration(),
 		LookupsPerSecond:   l.MaxLookupsPerSecond,
 		LookupTimeout:      lookupTimeout,
 	}
 }
-
-func (s Seconds) duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }

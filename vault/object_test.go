@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
 )
 
 // object is an inline object on one fake store that holds records. Call it in a
@@ -26,7 +27,7 @@ func object(t *testing.T, log *logbook, change func(*HCV), records ...credential
 	return o, stores.all()[0]
 }
 
-func wantRefused(t *testing.T, o *Object, access, secret string, want AbsentReason) {
+func wantRefused(t *testing.T, o *Object, access, secret string, want secretstore.AbsentReason) {
 	t.Helper()
 	c, err := o.Lookup(t.Context(), access, secret, nil)
 	var refused *RefusedError
@@ -87,16 +88,16 @@ func TestRefusalsSayWhy(t *testing.T) {
 		access string
 		secret string
 		err    error // of the store
-		want   AbsentReason
+		want   secretstore.AbsentReason
 	}{
 		{"wrong secret", "ac-alice", "wrong", nil, ReasonWrongSecret},
 		{"past its expires_at", "ac-expired", "right", nil, ReasonExpired},
-		{"not found", "ac-nobody", "right", nil, ReasonNotFound},
-		{"deleted", "ac-alice", "right", &Absent{Reason: ReasonDeleted}, ReasonDeleted},
-		{"disabled", "ac-alice", "right", fmt.Errorf("wrapped: %w", &Absent{Reason: ReasonDisabled}), ReasonDisabled},
-		{"outside exp and nbf", "ac-alice", "right", &Absent{Reason: ReasonOutside}, ReasonOutside},
-		{"denied", "ac-alice", "right", &Absent{Reason: ReasonDenied}, ReasonDenied},
-		{"unusable", "ac-alice", "right", &Absent{Reason: ReasonUnusable}, ReasonUnusable},
+		{"not found", "ac-nobody", "right", nil, secretstore.ReasonNotFound},
+		{"deleted", "ac-alice", "right", &secretstore.Absent{Reason: secretstore.ReasonDeleted}, secretstore.ReasonDeleted},
+		{"disabled", "ac-alice", "right", fmt.Errorf("wrapped: %w", &secretstore.Absent{Reason: secretstore.ReasonDisabled}), secretstore.ReasonDisabled},
+		{"outside exp and nbf", "ac-alice", "right", &secretstore.Absent{Reason: secretstore.ReasonOutside}, secretstore.ReasonOutside},
+		{"denied", "ac-alice", "right", &secretstore.Absent{Reason: secretstore.ReasonDenied}, secretstore.ReasonDenied},
+		{"unusable", "ac-alice", "right", &secretstore.Absent{Reason: secretstore.ReasonUnusable}, secretstore.ReasonUnusable},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -154,7 +155,7 @@ func TestRecordOfAnotherTokenIsUnusable(t *testing.T) {
 		log := &logbook{}
 		o, store := object(t, log, nil)
 		store.putAs("ac-bob", alice())
-		wantRefused(t, o, "ac-bob", "right", ReasonUnusable)
+		wantRefused(t, o, "ac-bob", "right", secretstore.ReasonUnusable)
 		if log.count("level=ERROR", "reason=unusable", "access_token: it is not the token") != 1 {
 			t.Errorf("log: %s", log)
 		}
@@ -165,12 +166,12 @@ func TestUnusableRecordIsReportedOnceUntilItIsFixed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logbook{}
 		o, store := object(t, log, nil, alice())
-		unusable := &Absent{Reason: ReasonUnusable, Err: &credential.UnusableError{Reason: "consumer", Detail: "it is missing"}}
+		unusable := &secretstore.Absent{Reason: secretstore.ReasonUnusable, Err: &credential.UnusableError{Reason: "consumer", Detail: "it is missing"}}
 		fingerprint := credential.Fingerprint(credential.ID(store.options.Identity, "ac-alice"))
 		for round := range 2 {
 			store.fail(unusable)
 			for range 3 {
-				wantRefused(t, o, "ac-alice", "right", ReasonUnusable)
+				wantRefused(t, o, "ac-alice", "right", secretstore.ReasonUnusable)
 				time.Sleep(10 * time.Second) // past neg_ttl, so it is read again
 			}
 			if n := log.count("level=ERROR", "credential="+fingerprint, "consumer: it is missing", "vault="); n != round+1 {
@@ -238,11 +239,11 @@ func TestMoreReportsThanAreRemembered(t *testing.T) {
 }
 
 func TestDeniedLoginIsTrustedForAShorterTime(t *testing.T) {
-	for seconds, last := range map[Seconds]time.Duration{300: 6 * time.Minute, 30: 90 * time.Second, 3000: 11 * time.Minute} {
+	for seconds, last := range map[secretstore.Seconds]time.Duration{300: 6 * time.Minute, 30: 90 * time.Second, 3000: 11 * time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
 			o, store := object(t, &logbook{}, func(c *HCV) { c.ResurrectTTL, c.ResurrectDeniedTTL = 600, seconds }, alice())
 			wantAccepted(t, o, "ac-alice", "right")
-			store.fail(&Failure{Op: "read secret/kong-auth/0123456789ab", Reason: Denied})
+			store.fail(&secretstore.Failure{Op: "read secret/kong-auth/0123456789ab", Reason: secretstore.Denied})
 			time.Sleep(last - time.Second)
 			wantAccepted(t, o, "ac-alice", "right")
 			time.Sleep(time.Second)
@@ -260,7 +261,7 @@ func TestOutage(t *testing.T) {
 		o, store := object(t, log, func(c *HCV) { c.ResurrectTTL = 600 }, alice())
 		wantAccepted(t, o, "ac-alice", "right")
 		time.Sleep(2 * time.Minute) // past its ttl
-		store.fail(&Failure{Op: "read secret/kong-auth/0123456789ab", Reason: "sealed", Remedy: "unseal Vault"})
+		store.fail(&secretstore.Failure{Op: "read secret/kong-auth/0123456789ab", Reason: "sealed", Remedy: "unseal Vault"})
 
 		wantAccepted(t, o, "ac-alice", "right")
 		_, err := o.Lookup(t.Context(), "ac-bob", "right", nil)
@@ -281,7 +282,7 @@ func TestOutage(t *testing.T) {
 
 		store.fail(nil)
 		time.Sleep(time.Minute)
-		wantRefused(t, o, "ac-bob", "right", ReasonNotFound)
+		wantRefused(t, o, "ac-bob", "right", secretstore.ReasonNotFound)
 		synctest.Wait()
 		for _, line := range [][]string{
 			{"level=WARN", "can't answer", "reason=sealed", "vault=", "last_success=\"2m0s ago\"", "held_until=2000-01-01T00:11:00Z"},

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kong-vault-auth/secretstore"
 )
 
 // A store without a user stays open for as long as what it has cached can be of
@@ -21,8 +23,8 @@ const (
 
 // Openers open stores. They do no network I/O before they return.
 type Openers struct {
-	HCV   func(HCV, OpenOptions) (Store, error)
-	Azure func(Azure, OpenOptions) (Store, error)
+	HCV   func(HCV, secretstore.OpenOptions) (secretstore.Store, error)
+	Azure func(Azure, secretstore.OpenOptions) (secretstore.Store, error)
 }
 
 // Options are what a registry needs beside the stores. The zero value is usable.
@@ -117,11 +119,11 @@ func (r *Registry) Open(owner string, c Config) (object *Object, release func(),
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return nil, nil, fmt.Errorf("%w: the registry is closed", ErrConfig)
+		return nil, nil, fmt.Errorf("%w: the registry is closed", secretstore.ErrConfig)
 	}
 	if c.Vault != "" {
 		if c.HCV != nil || c.Azure != nil {
-			return nil, nil, fmt.Errorf("%w: exactly one of vault, hcv and azure must be set", ErrConfig)
+			return nil, nil, fmt.Errorf("%w: exactly one of vault, hcv and azure must be set", secretstore.ErrConfig)
 		}
 		object, release = r.node.open(c.Vault, c.Scope)
 		return object, release, nil
@@ -148,7 +150,7 @@ func (r *Registry) Open(owner string, c Config) (object *Object, release func(),
 }
 
 func (r *Registry) bind(l *live, d Definition) *binding {
-	return &binding{live: l, allowed: d.Allowed, policy: d.limits().policy(r.options.LookupTimeout)}
+	return &binding{live: l, allowed: d.Allowed, policy: policyOf(d.limits(), r.options.LookupTimeout)}
 }
 
 func (r *Registry) warn(object string, warnings []string) {
@@ -161,7 +163,7 @@ func (r *Registry) warn(object string, warnings []string) {
 // r.mu is held.
 func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 	reach := r.reach(d)
-	key := liveKey{identity: d.identity(), node: d.Node, limited: reach != Reach{}, settings: d.digest(r.key)}
+	key := liveKey{identity: d.identity(), node: d.Node, limited: reach != secretstore.Reach{}, settings: d.digest(r.key)}
 	l := r.lives[key]
 	if l == nil {
 		s, err := r.openStore(d, key.identity, reach)
@@ -174,7 +176,7 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 			l = newLive(key.identity, s, r.options.Logger.With("vault", d.Name), r.options.MaxCredentials)
 			l.key, l.name = key, d.Name
 			l.snapshots = &snapshots{live: l, started: r.started, keepers: &r.keepers}
-			l.snapshots.restore(d.snapshot(), d.limits().policy(r.options.LookupTimeout))
+			l.snapshots.restore(d.snapshot(), policyOf(d.limits(), r.options.LookupTimeout))
 			r.lives[key] = l
 		}
 	}
@@ -184,8 +186,8 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 	if ttl == 0 {
 		ttl = limits.MaxTTL
 	}
-	l.linger = min(max(l.linger, minLinger, (ttl+limits.ResurrectTTL).duration()), maxLinger)
-	unlist := l.revocation.join(beat{limits.RevocationInterval.duration(), limits.policy(r.options.LookupTimeout)})
+	l.linger = min(max(l.linger, minLinger, (ttl+limits.ResurrectTTL).Duration()), maxLinger)
+	unlist := l.revocation.join(beat{limits.RevocationInterval.Duration(), policyOf(limits, r.options.LookupTimeout)})
 	unkeep := l.snapshots.join(d.snapshot())
 	return l, sync.OnceFunc(func() {
 		unlist()
@@ -195,15 +197,15 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 }
 
 // reach is where d's store may connect.
-func (r *Registry) reach(d Definition) Reach {
+func (r *Registry) reach(d Definition) secretstore.Reach {
 	if d.Inline {
 		return r.inline.reach
 	}
-	return Reach{}
+	return secretstore.Reach{}
 }
 
-func (r *Registry) openStore(d Definition, identity string, reach Reach) (Store, error) {
-	o := OpenOptions{
+func (r *Registry) openStore(d Definition, identity string, reach secretstore.Reach) (secretstore.Store, error) {
+	o := secretstore.OpenOptions{
 		Name:      d.Name,
 		Identity:  identity,
 		UserAgent: r.options.UserAgent,
@@ -246,7 +248,7 @@ func (l *live) onlyUser() string {
 }
 
 // replace gives l another store, known by key, and closes the old one.
-func (r *Registry) replace(l *live, key liveKey, s Store) {
+func (r *Registry) replace(l *live, key liveKey, s secretstore.Store) {
 	delete(r.lives, l.key)
 	l.key = key
 	r.lives[key] = l

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"kong-vault-auth/secretstore"
 )
 
 func withToken(token string) func(*HCV) { return func(c *HCV) { c.Token = token } }
@@ -215,8 +217,8 @@ func TestStoreThatCannotBeOpened(t *testing.T) {
 		stores := &fakeStores{records: someRecords()}
 		r := newRegistry(t, stores, &logbook{})
 		o, _ := mustOpen(t, r, "plugin", inlineHCV(t, nil))
-		stores.err = fmt.Errorf("%w: ca_cert holds no certificate", ErrConfig)
-		if _, _, err := r.Open("plugin", inlineHCV(t, withToken("hvs.two"))); !errors.Is(err, ErrConfig) {
+		stores.err = fmt.Errorf("%w: ca_cert holds no certificate", secretstore.ErrConfig)
+		if _, _, err := r.Open("plugin", inlineHCV(t, withToken("hvs.two"))); !errors.Is(err, secretstore.ErrConfig) {
 			t.Errorf("Open = %v", err)
 		}
 		wantAccepted(t, o, "ac-alice", "right") // the one before it is unharmed
@@ -336,7 +338,7 @@ func TestInlineObjects(t *testing.T) {
 				switch {
 				case tt.want == "" && err != nil:
 					t.Errorf("Open = %v", err)
-				case tt.want != "" && (!errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), tt.want)):
+				case tt.want != "" && (!errors.Is(err, secretstore.ErrConfig) || !strings.Contains(err.Error(), tt.want)):
 					t.Errorf("Open = %v, want an ErrConfig with %q", err, tt.want)
 				}
 			})
@@ -394,7 +396,7 @@ func TestInlineObjectsKeepToWhatTheNodePermits(t *testing.T) {
 				switch {
 				case tt.want == "" && err != nil:
 					t.Errorf("Open = %v", err)
-				case tt.want != "" && (!errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), tt.want)):
+				case tt.want != "" && (!errors.Is(err, secretstore.ErrConfig) || !strings.Contains(err.Error(), tt.want)):
 					t.Errorf("Open = %v, want an ErrConfig with %q", err, tt.want)
 				}
 			})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kong-vault-auth/cache"
+	"kong-vault-auth/secretstore"
 )
 
 // A credential that was deleted is served from memory until it is read again,
@@ -189,7 +190,7 @@ func (r *revocation) pause(b beat, pages int, err error) time.Duration {
 	if err != nil {
 		r.failures++
 		pause = max(pause, min(firstListingPause<<min(r.failures-1, 10), maxListingPause))
-		var f *Failure
+		var f *secretstore.Failure
 		if errors.As(err, &f) {
 			pause = max(pause, f.Wait)
 		}
@@ -257,16 +258,16 @@ func (r *revocation) list(b beat) (pages int, err error) {
 func (r *revocation) ask() (now listing, changed []string, pages int, err error) {
 	s := r.live.begin()
 	defer s.reads.Done()
-	lister, ok := s.Store.(Lister)
+	lister, ok := s.Store.(secretstore.Lister)
 	if !ok {
-		return nil, nil, 0, &Failure{Op: "list the store", Reason: "unsupported"}
+		return nil, nil, 0, &secretstore.Failure{Op: "list the store", Reason: "unsupported"}
 	}
 	ctx, cancel := context.WithCancelCause(r.ctx)
 	defer cancel(nil)
 	late := time.AfterFunc(pageTimeout, func() { cancel(context.DeadlineExceeded) })
 	defer late.Stop()
 	now = listing{}
-	err = lister.List(ctx, func(page []Listed) error {
+	err = lister.List(ctx, func(page []secretstore.Listed) error {
 		late.Reset(pageTimeout)
 		pages++
 		for _, secret := range page {
@@ -280,12 +281,12 @@ func (r *revocation) ask() (now listing, changed []string, pages int, err error)
 			}
 		}
 		if len(now) > maxListed {
-			return &Failure{Op: "list the store", Reason: "size", Err: fmt.Errorf("it holds more than %d secrets", maxListed)}
+			return &secretstore.Failure{Op: "list the store", Reason: "size", Err: fmt.Errorf("it holds more than %d secrets", maxListed)}
 		}
 		return ctx.Err()
 	})
 	if err != nil && context.Cause(ctx) == context.DeadlineExceeded {
-		err = &Failure{Op: "list the store", Reason: "timeout", Err: fmt.Errorf("a page took longer than %s: %w", pageTimeout, err)}
+		err = &secretstore.Failure{Op: "list the store", Reason: "timeout", Err: fmt.Errorf("a page took longer than %s: %w", pageTimeout, err)}
 	}
 	return now, changed, pages, err
 }

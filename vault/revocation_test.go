@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
 )
 
 func everyTwoSeconds(c *HCV) { c.RevocationInterval = 2 }
@@ -21,7 +22,7 @@ func TestDeletedCredentialIsRefusedAfterTheNextListing(t *testing.T) {
 		"deleted": func(s *fakeStore) { delete(s.records, "ac-alice") },
 		"disabled": func(s *fakeStore) {
 			s.disabled = map[string]bool{"ac-alice": true}
-			s.err = &Absent{Reason: ReasonDisabled}
+			s.err = &secretstore.Absent{Reason: secretstore.ReasonDisabled}
 		},
 	}
 	for name, revoke := range tests {
@@ -90,7 +91,7 @@ func TestWhatWasReadBeforeTheFirstListingIsReadAgain(t *testing.T) {
 func TestCreatedCredentialWorksAfterTheNextListing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, store := object(t, &logbook{}, func(c *HCV) { c.RevocationInterval, c.NegTTL = 2, 3600 }, someRecords()[1])
-		wantRefused(t, o, "ac-alice", "right", ReasonNotFound)
+		wantRefused(t, o, "ac-alice", "right", secretstore.ReasonNotFound)
 		time.Sleep(2 * time.Second)
 		store.put(alice())
 		store.change(func() { store.versions = map[string]string{"ac-alice": "1"} })
@@ -107,7 +108,7 @@ func TestListingThatFailsDropsNothing(t *testing.T) {
 		wantAccepted(t, o, "ac-alice", "right")
 		store.change(func() {
 			delete(store.records, "ac-alice")
-			store.listErr = &Failure{Op: "list secret/metadata/kong-auth", Reason: "denied", Remedy: "add a policy", Wait: 30 * time.Second}
+			store.listErr = &secretstore.Failure{Op: "list secret/metadata/kong-auth", Reason: "denied", Remedy: "add a policy", Wait: 30 * time.Second}
 		})
 		time.Sleep(40 * time.Second)
 		synctest.Wait()
@@ -121,7 +122,7 @@ func TestListingThatFailsDropsNothing(t *testing.T) {
 		store.change(func() { store.listErr = nil })
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
-		wantRefused(t, o, "ac-alice", "right", ReasonNotFound)
+		wantRefused(t, o, "ac-alice", "right", secretstore.ReasonNotFound)
 	})
 }
 
@@ -167,7 +168,7 @@ func TestPageThatNeverComesIsAFailure(t *testing.T) {
 		log := &logbook{}
 		stores := &fakeStores{records: someRecords()}
 		openers := stores.openers()
-		openers.HCV = func(c HCV, o OpenOptions) (Store, error) {
+		openers.HCV = func(c HCV, o secretstore.OpenOptions) (secretstore.Store, error) {
 			s, err := stores.open(c, o)
 			return slowLister{s.(*fakeStore)}, err
 		}
@@ -186,24 +187,24 @@ func TestPageThatNeverComesIsAFailure(t *testing.T) {
 // slowLister lists nothing for as long as it may.
 type slowLister struct{ *fakeStore }
 
-func (slowLister) List(ctx context.Context, _ func([]Listed) error) error {
+func (slowLister) List(ctx context.Context, _ func([]secretstore.Listed) error) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
 func TestHowOftenAStoreIsListed(t *testing.T) {
 	tests := map[string]struct {
-		intervals []Seconds // of the objects that share it
+		intervals []secretstore.Seconds // of the objects that share it
 		pages     int
 		least     int // listings in ten minutes
 		most      int
 		log       string
 	}{
-		"off":                     {[]Seconds{0}, 1, 0, 0, ""},
-		"every ten seconds":       {[]Seconds{10}, 1, 60, 68, "level=INFO interval=10s"},
-		"the smallest wins":       {[]Seconds{0, 60, 10, 30}, 1, 60, 68, "level=INFO interval=10s"},
-		"a tenth of the lookups":  {[]Seconds{10}, 400, 13, 16, "level=WARN interval=40s"},
-		"not more than it can be": {[]Seconds{0.001}, 100, 54, 61, "level=WARN interval=10s"},
+		"off":                     {[]secretstore.Seconds{0}, 1, 0, 0, ""},
+		"every ten seconds":       {[]secretstore.Seconds{10}, 1, 60, 68, "level=INFO interval=10s"},
+		"the smallest wins":       {[]secretstore.Seconds{0, 60, 10, 30}, 1, 60, 68, "level=INFO interval=10s"},
+		"a tenth of the lookups":  {[]secretstore.Seconds{10}, 400, 13, 16, "level=WARN interval=40s"},
+		"not more than it can be": {[]secretstore.Seconds{0.001}, 100, 54, 61, "level=WARN interval=10s"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

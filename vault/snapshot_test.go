@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/snapshot"
 )
 
 // errDown is a store that can't answer.
-var errDown = &Failure{Op: "read", Reason: "network", Err: errors.New("connection refused")}
+var errDown = &secretstore.Failure{Op: "read", Reason: "network", Err: errors.New("connection refused")}
 
 // node is where plugin servers start, one after the other or side by side: its
 // environment defines the object hcv, with a snapshot.
@@ -97,7 +98,7 @@ func TestWhatTheSnapshotHoldsIsNoAnswerWhileTheStoreHasOne(t *testing.T) {
 
 		_, o, s := n.server(nil)
 		s.change(func() { delete(s.records, "ac-alice") })
-		wantRefused(n.T, o, "ac-alice", "right", ReasonNotFound)
+		wantRefused(n.T, o, "ac-alice", "right", secretstore.ReasonNotFound)
 		wantAccepted(n.T, o, "ac-bob", "right")
 		if s.readCount() != 2 {
 			n.Errorf("%d reads", s.readCount())
@@ -140,7 +141,7 @@ func TestSnapshotsAreWrittenWhenThereIsNews(t *testing.T) {
 
 		s.change(func() { delete(s.records, "ac-bob") })
 		time.Sleep(2 * time.Minute)
-		wantRefused(n.T, o, "ac-bob", "right", ReasonNotFound)
+		wantRefused(n.T, o, "ac-bob", "right", secretstore.ReasonNotFound)
 		time.Sleep(time.Second)
 		want(180 * time.Second) // at once, for somebody is gone
 
@@ -165,7 +166,7 @@ func TestTheSnapshotOfAStopIsWholeAndKeepsNobodyWhoIsGone(t *testing.T) {
 		time.Sleep(crash)
 		s.change(func() { delete(s.records, "ac-alice") })
 		time.Sleep(time.Minute)
-		wantRefused(n.T, o, "ac-alice", "right", ReasonNotFound)
+		wantRefused(n.T, o, "ac-alice", "right", secretstore.ReasonNotFound)
 		r.Close()
 
 		_, o, _ = n.server(errDown)

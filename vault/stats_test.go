@@ -11,6 +11,7 @@ import (
 
 	"kong-vault-auth/cache"
 	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
 )
 
 // place is the name of every object of inlineHCV.
@@ -38,7 +39,7 @@ func TestStatsTellWhatAStoreHasComeTo(t *testing.T) {
 		wantAccepted(t, o, "ac-alice", "right")
 		wantAccepted(t, o, "ac-bob", "right")
 		wantAccepted(t, o, "ac-bob", "right")
-		wantRefused(t, o, "ac-nobody", "right", ReasonNotFound)
+		wantRefused(t, o, "ac-nobody", "right", secretstore.ReasonNotFound)
 		time.Sleep(6 * time.Second)
 		store.change(func() { delete(store.records, "ac-bob") })
 		time.Sleep(6 * time.Second)
@@ -71,7 +72,7 @@ func TestStatsTellWhatAStoreHasComeTo(t *testing.T) {
 		}
 		store.fail(nil)
 		time.Sleep(10 * time.Second)
-		wantRefused(t, o, "ac-new", "right", ReasonNotFound)
+		wantRefused(t, o, "ac-new", "right", secretstore.ReasonNotFound)
 		synctest.Wait()
 		if got = r.Stats()[0]; got.Cache.Failing || !got.HeldUntil.IsZero() {
 			t.Errorf("after it: failing %t, held until %s", got.Cache.Failing, got.HeldUntil)
@@ -227,7 +228,7 @@ func TestNoStatOfTheCacheIsForgotten(t *testing.T) {
 // policies do not.
 func TestHeldUntilIsWhatTheOutageHasBecome(t *testing.T) {
 	down := errors.New("down")
-	denied := &Failure{Op: "read", Reason: Denied, Err: errors.New("status 403")}
+	denied := &secretstore.Failure{Op: "read", Reason: secretstore.Denied, Err: errors.New("status 403")}
 	for name, tt := range map[string]struct{ first, then error }{
 		"down, then denied": {down, denied},
 		"denied, then down": {denied, down},

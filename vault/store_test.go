@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
 )
 
 // fakeStore is a Store in memory whose names ignore case, as Azure's do.
@@ -26,8 +27,8 @@ type fakeStore struct {
 	listErr  error             // of every listing, if set, after its pages
 	listings []time.Time       // when each began
 
-	config  any         // what it was opened with
-	options OpenOptions // the same
+	config  any                     // what it was opened with
+	options secretstore.OpenOptions // the same
 }
 
 func (s *fakeStore) Key(accessToken string) string { return strings.ToLower(accessToken) }
@@ -54,18 +55,18 @@ func (s *fakeStore) Read(ctx context.Context, accessToken string) (*credential.R
 	}
 	r, ok := s.records[s.Key(accessToken)]
 	if !ok {
-		return nil, &Absent{Reason: ReasonNotFound}
+		return nil, &secretstore.Absent{Reason: secretstore.ReasonNotFound}
 	}
 	return &r, nil
 }
 
-func (s *fakeStore) List(ctx context.Context, yield func([]Listed) error) error {
+func (s *fakeStore) List(ctx context.Context, yield func([]secretstore.Listed) error) error {
 	s.mu.Lock()
 	s.listings = append(s.listings, time.Now())
 	pages, err := max(1, s.pages), s.listErr
-	var all []Listed
+	var all []secretstore.Listed
 	for key := range s.records {
-		all = append(all, Listed{Key: key, Disabled: s.disabled[key], Version: s.versions[key]})
+		all = append(all, secretstore.Listed{Key: key, Disabled: s.disabled[key], Version: s.versions[key]})
 	}
 	s.mu.Unlock()
 	for range pages - 1 {
@@ -142,12 +143,12 @@ type fakeStores struct {
 
 func (f *fakeStores) openers() Openers {
 	return Openers{
-		HCV:   func(c HCV, o OpenOptions) (Store, error) { return f.open(c, o) },
-		Azure: func(c Azure, o OpenOptions) (Store, error) { return f.open(c, o) },
+		HCV:   func(c HCV, o secretstore.OpenOptions) (secretstore.Store, error) { return f.open(c, o) },
+		Azure: func(c Azure, o secretstore.OpenOptions) (secretstore.Store, error) { return f.open(c, o) },
 	}
 }
 
-func (f *fakeStores) open(config any, o OpenOptions) (Store, error) {
+func (f *fakeStores) open(config any, o secretstore.OpenOptions) (secretstore.Store, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"kong-vault-auth/kongschema"
+	"kong-vault-auth/secretstore"
 )
 
 // Validate checks a definition as far as that goes without asking anybody. The
@@ -34,7 +35,7 @@ func Validate(d Definition) (warnings []string, err error) {
 		p.checkSnapshot(&d.Azure.Limits)
 	}
 	if len(p.errors) > 0 {
-		return p.warnings, fmt.Errorf("%w of %q: %s", ErrConfig, d.Name, strings.Join(p.errors, "; "))
+		return p.warnings, fmt.Errorf("%w of %q: %s", secretstore.ErrConfig, d.Name, strings.Join(p.errors, "; "))
 	}
 	return p.warnings, nil
 }
@@ -102,7 +103,7 @@ func fieldsOf(config any) ([]kongschema.Field, map[string]any) {
 
 // checkSnapshot sees to it that who gets hold of the snapshot's folder, in a
 // backup say, has not got its key too.
-func (p *problems) checkSnapshot(l *Limits) {
+func (p *problems) checkSnapshot(l *secretstore.Limits) {
 	p.nodeFile("snapshot_file", l.SnapshotFile)
 	p.nodeFile("snapshot_key_file", l.SnapshotKeyFile)
 	switch {
@@ -146,6 +147,6 @@ func (p *problems) pem(field, value string) {
 }
 
 func isPEM(s string) bool {
-	_, ok := PEM(s)
+	_, ok := secretstore.PEM(s)
 	return ok
 }

@@ -3,6 +3,8 @@ package vault
 import (
 	"net"
 	"strings"
+
+	"kong-vault-auth/secretstore"
 )
 
 func (p *problems) checkHCV(c *HCV) {
@@ -66,7 +68,7 @@ func (p *problems) checkVaultAddress(c *HCV) {
 	case strings.ContainsAny(c.Host, "/?# "):
 		p.add("host", "it must be a host name or an address, and nothing else")
 	}
-	if err := (Reach{}).Host(c.Host); err != nil {
+	if err := (secretstore.Reach{}).Host(c.Host); err != nil {
 		p.add("host", "%v", err)
 	}
 	switch {

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"kong-vault-auth/secretstore"
 )
 
 const somePEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -184,7 +186,7 @@ func checkConfigError(t *testing.T, err error, want string) {
 	t.Helper()
 	got := ""
 	if err != nil {
-		if !errors.Is(err, ErrConfig) {
+		if !errors.Is(err, secretstore.ErrConfig) {
 			t.Errorf("%v does not match ErrConfig", err)
 		}
 		got = strings.TrimPrefix(err.Error(), `vault object configuration of "x": `)

@@ -19,6 +19,7 @@ import (
 	"kong-vault-auth/kongtest"
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/pluginserver/servertest"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -47,7 +48,7 @@ func (p pairs) Lookup(_ context.Context, access, secret string, client vault.Cli
 	c, ok := p[access]
 	switch {
 	case !ok:
-		return nil, &vault.RefusedError{Reason: vault.ReasonNotFound}
+		return nil, &vault.RefusedError{Reason: secretstore.ReasonNotFound}
 	case c.err != nil:
 		return nil, c.err
 	case c.secret != secret:
@@ -62,9 +63,9 @@ var known = pairs{
 	"orphan":    {secret: "s3cret", consumer: credential.Consumer{ID: "2f9d4c8e-8f7d-4f3b-9d55-0c6d2f1b7a09"}},
 	"flood":     {err: &vault.LimitError{Object: "kong-auth", RetryAfter: 1500 * time.Millisecond}},
 	"guessed":   {err: &vault.GuessingError{Object: "kong-auth", RetryAfter: 40 * time.Second}},
-	"down":      {err: &vault.UnavailableError{Object: "kong-auth", Reason: "sealed", RetryAfter: 3 * time.Second, Err: &vault.Failure{Op: "read", Reason: "sealed", Err: errors.New("status 503: Vault is sealed"), Remedy: "unseal it"}}},
+	"down":      {err: &vault.UnavailableError{Object: "kong-auth", Reason: "sealed", RetryAfter: 3 * time.Second, Err: &secretstore.Failure{Op: "read", Reason: "sealed", Err: errors.New("status 503: Vault is sealed"), Remedy: "unseal it"}}},
 	"broken":    {err: errors.New("an error nobody expects")},
-	"undefined": {err: fmt.Errorf("%w: no such object", vault.ErrConfig)},
+	"undefined": {err: fmt.Errorf("%w: no such object", secretstore.ErrConfig)},
 }
 
 // start runs the plugin with a configuration, over known.
@@ -187,7 +188,7 @@ func TestRefusals(t *testing.T) {
 type unusable struct{ lookuper }
 
 func (unusable) Usable() error {
-	return fmt.Errorf("%w: no such object", vault.ErrConfig)
+	return fmt.Errorf("%w: no such object", secretstore.ErrConfig)
 }
 
 // Whoever is missing a token is no answer to that, and nobody at all either.

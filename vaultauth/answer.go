@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -104,7 +105,7 @@ func (a *answers) verdict(err error) pluginserver.Verdict {
 	case errors.Is(err, errTooManyHeaders):
 		a.requests.count(answer431, "")
 		return pluginserver.Exit(http.StatusRequestHeaderFieldsTooLarge, "Request header fields too large", nil)
-	case errors.Is(err, vault.ErrConfig):
+	case errors.Is(err, secretstore.ErrConfig):
 		return a.fault(string(pluginserver.FaultConfig), couldNot, err)
 	}
 	return a.fault(reasonUnexpected, couldNot, err)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -72,8 +73,8 @@ func foreseen() []outcome {
 	for _, reason := range []string{
 		noAccessToken, noSecretToken, duplicateAccessToken, duplicateSecretToken, consumerIsGone,
 		string(vault.ReasonMalformed), string(vault.ReasonWrongSecret), string(vault.ReasonExpired),
-		string(vault.ReasonNotFound), string(vault.ReasonDeleted), string(vault.ReasonDisabled),
-		string(vault.ReasonOutside), string(vault.ReasonUnusable), string(vault.ReasonDenied),
+		string(secretstore.ReasonNotFound), string(secretstore.ReasonDeleted), string(secretstore.ReasonDisabled),
+		string(secretstore.ReasonOutside), string(secretstore.ReasonUnusable), string(secretstore.ReasonDenied),
 	} {
 		all = append(all, outcome{answer401, reason}, outcome{answerAnonymous, reason})
 	}

@@ -1,18 +1,24 @@
-// Package vault holds vault objects: named connections to one secret store
-// each, where token pairs are looked up.
-package vault
+// Package secretstore is the contract between vault objects and the secret stores
+// behind them: what a Store does, the outcomes of a read, the settings that all
+// stores have, and where a store may connect. It knows no store.
+package secretstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"kong-vault-auth/cache"
 	"kong-vault-auth/credential"
 )
 
+// ErrConfig is matched by every error about a vault object's configuration.
+var ErrConfig = errors.New("vault object configuration")
+
 // Store is one secret store as one login sees it. A Store does no caching and
-// no rate limiting of its own; an Object does both in front of it. All methods
+// no rate limiting of its own; a vault object does both in front of it. All methods
 // are safe for concurrent use.
 type Store interface {
 	// Read reads the record of one access token, which
@@ -58,6 +64,17 @@ type Listed struct {
 	// Version differs from that of an earlier listing if the secret may have
 	// changed meanwhile. It stays empty where the store doesn't tell.
 	Version string
+}
+
+// OpenOptions is what a store needs beside its own configuration.
+type OpenOptions struct {
+	Name      string                  // the vault object's name, for messages
+	Identity  string                  // the store's identity, for fingerprints
+	UserAgent string                  // sent with each request, kong-vault-auth/VERSION
+	TrustNode bool                    // the node defined the object: files and the environment may be read
+	Getenv    func(key string) string // the environment, consulted only with TrustNode
+	Logger    *slog.Logger            // for what happens in the background
+	Reach     Reach                   // where the store may connect
 }
 
 // AbsentReason says why a definite no is a no. It is a metric label and a word

@@ -1,11 +1,13 @@
-package vault
+package secretstore
 
 import "testing"
 
+const somePEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+
 func TestPEMMayHaveItsLineEndsSpelledOut(t *testing.T) {
 	for given, want := range map[string]string{
-		somePEM:            somePEM,
-		inOneLine(somePEM): somePEM,
+		somePEM: somePEM,
+		`-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`:       somePEM,
 		`-----BEGIN CERTIFICATE-----\r\nAAAA\r\n-----END CERTIFICATE-----\r\n`: somePEM,
 		`/etc/kong/new-ca.pem`:            "",
 		`C:\new\ca.pem`:                   "",
