@@ -22,6 +22,7 @@ import (
 	"kong-vault-auth/kongstatus"
 	"kong-vault-auth/metrics"
 	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/securefile"
 	"kong-vault-auth/vault"
 	"kong-vault-auth/vaultauth"
@@ -97,7 +98,7 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 		slog.New(log).Warn("others of this user can read the process's secrets, and core dumps hold them", "reason", "dumpable", "err", errSecret)
 	}
 	objects := vault.NewRegistry(
-		vault.Openers{HCV: hashivault.Open, Azure: azurevault.Open},
+		[]secretstore.Kind{hashivault.Kind, azurevault.Kind},
 		vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, MaxCredentials: credentials, Getenv: takeEnv()},
 	)
 	defer objects.Close()

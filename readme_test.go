@@ -15,9 +15,10 @@ import (
 	"strings"
 	"testing"
 
+	"kong-vault-auth/azurevault"
+	"kong-vault-auth/hashivault"
 	"kong-vault-auth/kongschema"
 	"kong-vault-auth/metrics"
-	"kong-vault-auth/vault"
 	"kong-vault-auth/vaultauth"
 )
 
@@ -32,8 +33,8 @@ func TestTheReferenceIsWhatTheCodeSays(t *testing.T) {
 		file, name, text string
 	}{
 		{"docs/configuration.md", "config", fields(t, vaultauth.Config{})},
-		{"docs/configuration.md", "hcv", fields(t, vault.HCV{})},
-		{"docs/configuration.md", "azure", fields(t, vault.Azure{})},
+		{"docs/configuration.md", "hcv", fields(t, hashivault.Config{})},
+		{"docs/configuration.md", "azure", fields(t, azurevault.Config{})},
 		{"docs/metrics.md", "metrics", metrics.Table()},
 	} {
 		text, err := os.ReadFile(table.file)

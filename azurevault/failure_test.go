@@ -22,7 +22,6 @@ import (
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/credential"
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 // secrets are what no message may hold: the token and whatever it can be
@@ -124,9 +123,9 @@ func TestCodesThatCouldNameTheSecretAreNotRepeated(t *testing.T) {
 }
 
 func TestFailuresOfLoginsExplainThemselves(t *testing.T) {
-	with := func(change func(*vault.Azure)) func(*vault.Azure) { return change }
-	managed := func(id string) func(*vault.Azure) {
-		return func(c *vault.Azure) { c.AuthMethod, c.ClientID, c.ClientSecret = "managed_identity", id, "" }
+	with := func(change func(*Config)) func(*Config) { return change }
+	managed := func(id string) func(*Config) {
+		return func(c *Config) { c.AuthMethod, c.ClientID, c.ClientSecret = "managed_identity", id, "" }
 	}
 	entra := func(number int) func(azure) {
 		return func(a azure) {
@@ -135,15 +134,15 @@ func TestFailuresOfLoginsExplainThemselves(t *testing.T) {
 	}
 	nobody := "77777777-7777-7777-7777-777777777777"
 	for name, tt := range map[string]struct {
-		change func(*vault.Azure)
+		change func(*Config)
 		do     func(azure)
 		reason string
 		want   []string
 	}{
-		"wrong tenant":       {change: with(func(c *vault.Azure) { c.TenantID = nobody }), want: []string{"AADSTS90002: Tenant '" + nobody + "' not found", "check tenant_id"}},
-		"wrong secret":       {change: with(func(c *vault.Azure) { c.ClientSecret = "hunter2" }), want: []string{"AADSTS7000215", "the secret's value, not its id"}},
+		"wrong tenant":       {change: with(func(c *Config) { c.TenantID = nobody }), want: []string{"AADSTS90002: Tenant '" + nobody + "' not found", "check tenant_id"}},
+		"wrong secret":       {change: with(func(c *Config) { c.ClientSecret = "hunter2" }), want: []string{"AADSTS7000215", "the secret's value, not its id"}},
 		"expired secret":     {do: func(a azure) { a.AddApp(akvsim.App{ClientID: clientID, Secret: clientSecret, SecretExpired: true}) }, want: []string{"AADSTS7000222", "has expired", "az ad app credential reset"}},
-		"unknown client":     {change: with(func(c *vault.Azure) { c.ClientID = nobody }), want: []string{"AADSTS700016", "check client_id and tenant_id"}},
+		"unknown client":     {change: with(func(c *Config) { c.ClientID = nobody }), want: []string{"AADSTS700016", "check client_id and tenant_id"}},
 		"federation, old":    {do: entra(70021), want: []string{"AADSTS70021", "api://AzureADTokenExchange"}},
 		"federation, issuer": {do: entra(700211), want: []string{"AADSTS700211", "federated credential"}},
 		"federation, aud":    {do: entra(700212), want: []string{"AADSTS700212", "federated credential"}},
@@ -191,7 +190,7 @@ func TestAnIdentityThatIsNowhereIsListedPlaceByPlace(t *testing.T) {
 	t.Setenv("PATH", "") // no Azure CLI either
 	a := newAzure(t, akvsim.Options{})
 	a.Fail(akvsim.ManagedIdentity, akvsim.Fault{Drop: true})
-	s := a.openAs(t, vault.Azure{VaultURI: akvsim.VaultURI}, secretstore.OpenOptions{TrustNode: true, Getenv: environ()})
+	s := a.openAs(t, Config{VaultURI: akvsim.VaultURI}, secretstore.OpenOptions{TrustNode: true, Getenv: environ()})
 	_, err := s.Read(t.Context(), "alice")
 	checkFailure(t, err, "login", []string{"login with default: ", "EnvironmentCredential", "ManagedIdentityCredential", "auth_method", "nginx_main_env"})
 	checkDenied(t, err, false)
@@ -215,7 +214,7 @@ func TestTokensThatKeyVaultRefusesAreDenials(t *testing.T) {
 	}
 	a.AddApp(akvsim.App{ClientID: clientID, ObjectID: objectID, Certificate: parsed, May: akvsim.Get})
 	file := writeFile(t, "cert.pem", append(cert, key...), 0o400)
-	s := a.openAs(t, vault.Azure{
+	s := a.openAs(t, Config{
 		VaultURI: akvsim.VaultURI, NamePrefix: prefix, AuthMethod: "client_certificate",
 		TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: file,
 	}, secretstore.OpenOptions{TrustNode: true, Getenv: environ()})
@@ -294,7 +293,7 @@ func TestFailuresOfTheNetworkExplainThemselves(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, err := open(vault.Azure{
+			s, err := open(Config{
 				VaultURI: akvsim.VaultURI, AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret,
 			}, secretstore.OpenOptions{}, &http.Client{Transport: tt.transport})
 			if err != nil {
@@ -314,7 +313,7 @@ func (timeout) Timeout() bool { return true }
 // answering is a store whose vault answers in one way, and which has a token.
 func answering(t *testing.T, status int, header http.Header, body string) *store {
 	t.Helper()
-	s, err := open(vault.Azure{
+	s, err := open(Config{
 		VaultURI: akvsim.VaultURI, NamePrefix: prefix, AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret,
 	}, secretstore.OpenOptions{}, &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: status, Header: header.Clone(), Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil

@@ -15,7 +15,6 @@ import (
 
 	"kong-vault-auth/secretstore"
 	"kong-vault-auth/securefile"
-	"kong-vault-auth/vault"
 )
 
 // aksTokenFile is where AKS' workload identity webhook mounts a pod's token.
@@ -47,7 +46,7 @@ type principal struct {
 // does not look for it in the environment: whatever the method but default, the
 // environment only tells it where the platform has put its managed identity
 // endpoint, and of a region of Entra ID to prefer (AZURE_REGIONAL_AUTHORITY_NAME).
-func newCredential(cfg vault.Azure, o secretstore.OpenOptions, options azcore.ClientOptions) (credentialSource, error) {
+func newCredential(cfg Config, o secretstore.OpenOptions, options azcore.ClientOptions) (credentialSource, error) {
 	p := principal{env: func(name string) string {
 		if !o.TrustNode || o.Getenv == nil {
 			return ""

@@ -16,7 +16,6 @@ import (
 
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 // environ is an environment of NAME=value.
@@ -56,25 +55,25 @@ func TestEveryIdentityReads(t *testing.T) {
 	}
 	inline := secretstore.OpenOptions{Getenv: forbiddenEnviron(t)}
 	for name, tt := range map[string]struct {
-		cfg        vault.Azure
+		cfg        Config
 		o          secretstore.OpenOptions
 		appService bool
 	}{
-		"client secret, inline":         {vault.Azure{AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret}, inline, false},
-		"client secret, by node":        {vault.Azure{AuthMethod: "client_secret"}, node("AZURE_TENANT_ID="+akvsim.Tenant, "AZURE_CLIENT_ID="+clientID, "AZURE_CLIENT_SECRET="+clientSecret), false},
-		"another prefix":                {vault.Azure{AuthMethod: "client_secret", CredentialsPrefix: "ORDERS"}, node("ORDERS_TENANT_ID="+akvsim.Tenant, "ORDERS_CLIENT_ID="+clientID, "ORDERS_CLIENT_SECRET="+clientSecret, "AZURE_CLIENT_SECRET=wrong"), false},
-		"certificate, inline":           {vault.Azure{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: "certified", ClientCertificate: certPEM}, inline, false},
-		"certificate, from a variable":  {vault.Azure{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: "certified", ClientCertificate: strings.ReplaceAll(certPEM, "\n", `\n`)}, inline, false},
-		"certificate, by file":          {vault.Azure{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: "certified", ClientCertificate: certFile}, node(), false},
-		"managed identity, VM":          {vault.Azure{AuthMethod: "managed_identity"}, inline, false},
-		"managed identity, chosen":      {vault.Azure{AuthMethod: "managed_identity", ClientID: userAssigned}, inline, false},
-		"managed identity, App Service": {vault.Azure{AuthMethod: "managed_identity", ClientID: userAssigned + "-app"}, inline, true},
-		"workload identity":             {vault.Azure{AuthMethod: "workload_identity", FederatedTokenFile: tokenFile, TenantID: akvsim.Tenant, ClientID: federatedID}, node(), false},
-		"workload identity, AKS":        {vault.Azure{AuthMethod: "workload_identity"}, node("AZURE_FEDERATED_TOKEN_FILE="+tokenFile, "AZURE_TENANT_ID="+akvsim.Tenant, "AZURE_CLIENT_ID="+federatedID), false},
-		"default, Kong's way":           {vault.Azure{TenantID: akvsim.Tenant, ClientID: clientID}, node("AZURE_CLIENT_SECRET=" + clientSecret), false},
-		"default, AKS":                  {vault.Azure{AuthMethod: "default"}, node("AZURE_FEDERATED_TOKEN_FILE="+tokenFile, "AZURE_TENANT_ID="+akvsim.Tenant, "AZURE_CLIENT_ID="+federatedID), false},
-		"default, managed":              {vault.Azure{AuthMethod: "default", ClientID: userAssigned}, node(), false},
-		"default, found by azidentity":  {vault.Azure{AuthMethod: "default"}, node(), false},
+		"client secret, inline":         {Config{AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret}, inline, false},
+		"client secret, by node":        {Config{AuthMethod: "client_secret"}, node("AZURE_TENANT_ID="+akvsim.Tenant, "AZURE_CLIENT_ID="+clientID, "AZURE_CLIENT_SECRET="+clientSecret), false},
+		"another prefix":                {Config{AuthMethod: "client_secret", CredentialsPrefix: "ORDERS"}, node("ORDERS_TENANT_ID="+akvsim.Tenant, "ORDERS_CLIENT_ID="+clientID, "ORDERS_CLIENT_SECRET="+clientSecret, "AZURE_CLIENT_SECRET=wrong"), false},
+		"certificate, inline":           {Config{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: "certified", ClientCertificate: certPEM}, inline, false},
+		"certificate, from a variable":  {Config{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: "certified", ClientCertificate: strings.ReplaceAll(certPEM, "\n", `\n`)}, inline, false},
+		"certificate, by file":          {Config{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: "certified", ClientCertificate: certFile}, node(), false},
+		"managed identity, VM":          {Config{AuthMethod: "managed_identity"}, inline, false},
+		"managed identity, chosen":      {Config{AuthMethod: "managed_identity", ClientID: userAssigned}, inline, false},
+		"managed identity, App Service": {Config{AuthMethod: "managed_identity", ClientID: userAssigned + "-app"}, inline, true},
+		"workload identity":             {Config{AuthMethod: "workload_identity", FederatedTokenFile: tokenFile, TenantID: akvsim.Tenant, ClientID: federatedID}, node(), false},
+		"workload identity, AKS":        {Config{AuthMethod: "workload_identity"}, node("AZURE_FEDERATED_TOKEN_FILE="+tokenFile, "AZURE_TENANT_ID="+akvsim.Tenant, "AZURE_CLIENT_ID="+federatedID), false},
+		"default, Kong's way":           {Config{TenantID: akvsim.Tenant, ClientID: clientID}, node("AZURE_CLIENT_SECRET=" + clientSecret), false},
+		"default, AKS":                  {Config{AuthMethod: "default"}, node("AZURE_FEDERATED_TOKEN_FILE="+tokenFile, "AZURE_TENANT_ID="+akvsim.Tenant, "AZURE_CLIENT_ID="+federatedID), false},
+		"default, managed":              {Config{AuthMethod: "default", ClientID: userAssigned}, node(), false},
+		"default, found by azidentity":  {Config{AuthMethod: "default"}, node(), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAzure(t, akvsim.Options{})
@@ -100,7 +99,7 @@ func TestEveryCloudReads(t *testing.T) {
 	for _, uri := range []string{"https://contoso.vault.azure.cn", "https://contoso.vault.usgovcloudapi.net"} {
 		a := newAzure(t, akvsim.Options{})
 		a.put("alice", "s", nil)
-		s := a.open(t, func(c *vault.Azure) { c.VaultURI = uri })
+		s := a.open(t, func(c *Config) { c.VaultURI = uri })
 		if got := outcome(s.Read(t.Context(), "alice")); got != "found alice s" {
 			t.Errorf("%s: got %q", uri, got)
 		}
@@ -109,36 +108,36 @@ func TestEveryCloudReads(t *testing.T) {
 
 func TestImpossibleSettingsAreRefusedByName(t *testing.T) {
 	cert, key := newCertificate(t)
-	other := func(change func(*vault.Azure)) vault.Azure {
-		cfg := vault.Azure{VaultURI: akvsim.VaultURI, TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret, AuthMethod: "client_secret"}
+	other := func(change func(*Config)) Config {
+		cfg := Config{VaultURI: akvsim.VaultURI, TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret, AuthMethod: "client_secret"}
 		change(&cfg)
 		return cfg
 	}
 	inline, node := secretstore.OpenOptions{Getenv: forbiddenEnviron(t)}, secretstore.OpenOptions{TrustNode: true, Getenv: environ()}
 	for name, tt := range map[string]struct {
-		cfg  vault.Azure
+		cfg  Config
 		o    secretstore.OpenOptions
 		want string
 	}{
-		"type":                         {other(func(c *vault.Azure) { c.Type = "keys" }), inline, "type: "},
-		"vault_uri":                    {other(func(c *vault.Azure) { c.VaultURI = "https://contoso.vault.azure.com" }), inline, "vault_uri: "},
-		"name_prefix":                  {other(func(c *vault.Azure) { c.NamePrefix = "kong_auth_" }), inline, "name_prefix: "},
-		"name_prefix, too long":        {other(func(c *vault.Azure) { c.NamePrefix = strings.Repeat("p", maxNamePrefix+1) }), inline, "name_prefix: "},
-		"auth_method":                  {other(func(c *vault.Azure) { c.AuthMethod = "password" }), inline, "auth_method: "},
-		"no tenant":                    {other(func(c *vault.Azure) { c.TenantID = "" }), node, "tenant_id: "},
-		"a tenant that can't be":       {other(func(c *vault.Azure) { c.TenantID = "con/toso" }), node, "tenant_id: "},
-		"no client":                    {other(func(c *vault.Azure) { c.ClientID = "" }), node, "client_id: "},
-		"no secret":                    {other(func(c *vault.Azure) { c.ClientSecret = "" }), node, "AZURE_CLIENT_SECRET"},
-		"no certificate":               {other(func(c *vault.Azure) { c.AuthMethod = "client_certificate" }), node, "client_certificate: "},
-		"a certificate without a key":  {other(func(c *vault.Azure) { c.AuthMethod, c.ClientCertificate = "client_certificate", string(cert) }), node, "client_certificate: "},
-		"a key without a certificate":  {other(func(c *vault.Azure) { c.AuthMethod, c.ClientCertificate = "client_certificate", string(key) }), node, "client_certificate: "},
-		"workload identity, no client": {other(func(c *vault.Azure) { c.AuthMethod, c.ClientID = "workload_identity", "" }), node, "client_id: "},
+		"type":                         {other(func(c *Config) { c.Type = "keys" }), inline, "type: "},
+		"vault_uri":                    {other(func(c *Config) { c.VaultURI = "https://contoso.vault.azure.com" }), inline, "vault_uri: "},
+		"name_prefix":                  {other(func(c *Config) { c.NamePrefix = "kong_auth_" }), inline, "name_prefix: "},
+		"name_prefix, too long":        {other(func(c *Config) { c.NamePrefix = strings.Repeat("p", maxNamePrefix+1) }), inline, "name_prefix: "},
+		"auth_method":                  {other(func(c *Config) { c.AuthMethod = "password" }), inline, "auth_method: "},
+		"no tenant":                    {other(func(c *Config) { c.TenantID = "" }), node, "tenant_id: "},
+		"a tenant that can't be":       {other(func(c *Config) { c.TenantID = "con/toso" }), node, "tenant_id: "},
+		"no client":                    {other(func(c *Config) { c.ClientID = "" }), node, "client_id: "},
+		"no secret":                    {other(func(c *Config) { c.ClientSecret = "" }), node, "AZURE_CLIENT_SECRET"},
+		"no certificate":               {other(func(c *Config) { c.AuthMethod = "client_certificate" }), node, "client_certificate: "},
+		"a certificate without a key":  {other(func(c *Config) { c.AuthMethod, c.ClientCertificate = "client_certificate", string(cert) }), node, "client_certificate: "},
+		"a key without a certificate":  {other(func(c *Config) { c.AuthMethod, c.ClientCertificate = "client_certificate", string(key) }), node, "client_certificate: "},
+		"workload identity, no client": {other(func(c *Config) { c.AuthMethod, c.ClientID = "workload_identity", "" }), node, "client_id: "},
 
-		"inline, default":        {other(func(c *vault.Azure) { c.AuthMethod = "default" }), inline, "auth_method: default"},
-		"inline, no secret":      {other(func(c *vault.Azure) { c.ClientSecret = "" }), inline, "client_secret: "},
-		"inline, a file":         {other(func(c *vault.Azure) { c.AuthMethod, c.ClientCertificate = "client_certificate", "/etc/cert.pem" }), inline, "client_certificate: "},
-		"inline, federated file": {other(func(c *vault.Azure) { c.AuthMethod, c.FederatedTokenFile = "workload_identity", "/etc/token" }), inline, "federated_token_file: "},
-		"inline, no tenant":      {other(func(c *vault.Azure) { c.AuthMethod, c.TenantID = "workload_identity", "" }), inline, "tenant_id: "},
+		"inline, default":        {other(func(c *Config) { c.AuthMethod = "default" }), inline, "auth_method: default"},
+		"inline, no secret":      {other(func(c *Config) { c.ClientSecret = "" }), inline, "client_secret: "},
+		"inline, a file":         {other(func(c *Config) { c.AuthMethod, c.ClientCertificate = "client_certificate", "/etc/cert.pem" }), inline, "client_certificate: "},
+		"inline, federated file": {other(func(c *Config) { c.AuthMethod, c.FederatedTokenFile = "workload_identity", "/etc/token" }), inline, "federated_token_file: "},
+		"inline, no tenant":      {other(func(c *Config) { c.AuthMethod, c.TenantID = "workload_identity", "" }), inline, "tenant_id: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.o.Name = "orders"
@@ -169,7 +168,7 @@ func TestCertificateFilesAreReadWithEachLogin(t *testing.T) {
 	a.put("alice", "s", nil)
 	file := writeFile(t, "cert.pem", bytes.Join([][]byte{first, firstKey}, nil), 0o600)
 	cred, err := newCredential(
-		vault.Azure{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: file},
+		Config{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: file},
 		secretstore.OpenOptions{TrustNode: true, Getenv: environ()}, clientOptions(clouds[0].cloud, "", newHTTPClient(newTransport(secretstore.Reach{}))))
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +205,7 @@ func TestFilesThatMustNotBeUsed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAzure(t, akvsim.Options{})
-			cfg := vault.Azure{VaultURI: akvsim.VaultURI, AuthMethod: tt.method, TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: tt.file, FederatedTokenFile: tt.file}
+			cfg := Config{VaultURI: akvsim.VaultURI, AuthMethod: tt.method, TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: tt.file, FederatedTokenFile: tt.file}
 			_, err := a.openAs(t, cfg, secretstore.OpenOptions{TrustNode: true, Getenv: environ()}).Read(t.Context(), "alice")
 			if got := outcome(nil, err); got != "failure: file" || !strings.HasPrefix(err.Error(), "login with "+tt.method+": ") {
 				t.Errorf("got %v", err)
@@ -255,7 +254,7 @@ func TestManagedIdentityOnServiceFabricCanBeOpened(t *testing.T) {
 	t.Setenv("IDENTITY_ENDPOINT", "https://localhost:2377/metadata/identity/oauth2/token")
 	t.Setenv("IDENTITY_HEADER", "header")
 	t.Setenv("IDENTITY_SERVER_THUMBPRINT", "0123456789012345678901234567890123456789")
-	s, err := Open(vault.Azure{VaultURI: akvsim.VaultURI, AuthMethod: "managed_identity"}, secretstore.OpenOptions{})
+	s, err := Open(Config{VaultURI: akvsim.VaultURI, AuthMethod: "managed_identity"}, secretstore.OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,6 @@ import (
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/cache"
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 func listAll(ctx context.Context, s *store) (all []secretstore.Listed, pages int, err error) {
@@ -45,7 +44,7 @@ func TestListing(t *testing.T) {
 	for i := range 30 {
 		a.Put(fmt.Sprintf("others-%d", i), "hunter2", nil)
 	}
-	s := a.open(t, func(c *vault.Azure) { c.NamePrefix = "Kong-Auth-" })
+	s := a.open(t, func(c *Config) { c.NamePrefix = "Kong-Auth-" })
 	got, pages, err := listAll(t.Context(), s)
 	want := []secretstore.Listed{
 		{Key: s.Key("alice"), Version: "1800000000"},

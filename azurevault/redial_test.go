@@ -12,7 +12,6 @@ import (
 
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 // moving is a store whose new connections lead to whichever Azure was named last.
@@ -40,7 +39,7 @@ func openMoving(t *testing.T, first, second azure) *moving {
 	for _, a := range []azure{first, second} {
 		transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(a.server.CA())
 	}
-	s, err := open(vault.Azure{
+	s, err := open(Config{
 		VaultURI: akvsim.VaultURI, NamePrefix: prefix,
 		AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret,
 	}, secretstore.OpenOptions{Name: "kong-auth", Identity: "test"}, newHTTPClient(newRedialing(transport)))

@@ -14,7 +14,6 @@ import (
 
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 func TestThePreviousVersionIsAcceptedForAWhile(t *testing.T) {
@@ -113,7 +112,7 @@ func TestThePreviousVersionIsAcceptedForAWhile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newAzure(t, akvsim.Options{})
 			tt.do(a)
-			s := a.open(t, func(c *vault.Azure) { c.AcceptPreviousVersion = secretstore.Seconds(tt.window.Seconds()) })
+			s := a.open(t, func(c *Config) { c.AcceptPreviousVersion = secretstore.Seconds(tt.window.Seconds()) })
 			r, err := s.Read(t.Context(), "alice")
 			if err != nil {
 				t.Fatal(err)
@@ -138,7 +137,7 @@ func TestWithoutPermissionToListTheCurrentVersionStillCounts(t *testing.T) {
 		a.put("alice", "new", nil)
 		a.put("carol", "s", nil)
 		var logged bytes.Buffer
-		s := a.openAs(t, vault.Azure{
+		s := a.openAs(t, Config{
 			VaultURI: akvsim.VaultURI, NamePrefix: prefix, AuthMethod: "client_secret",
 			TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret, AcceptPreviousVersion: 60,
 		}, secretstore.OpenOptions{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
@@ -176,7 +175,7 @@ func betweenVersions(t *testing.T, do func(azure)) (azure, *store) {
 	t.Helper()
 	a := newAzure(t, akvsim.Options{})
 	a.put("alice", "old", &azsecrets.SecretAttributes{Created: to.Ptr(time.Now().Add(-time.Hour))})
-	s := a.open(t, func(c *vault.Azure) { c.AcceptPreviousVersion = 60 })
+	s := a.open(t, func(c *Config) { c.AcceptPreviousVersion = 60 })
 	transport := s.http.Transport
 	s.http.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
 		if strings.HasSuffix(r.URL.Path, "/versions") {
@@ -196,7 +195,7 @@ func TestDisablingThePreviousVersionEndsItsGrace(t *testing.T) {
 	a.put("alice", "older", ago(2*time.Hour))
 	old := a.Put(prefix+"alice", recordOf("alice", "old"), ago(time.Hour))
 	a.put("alice", "new", ago(time.Minute))
-	s := a.open(t, func(c *vault.Azure) { c.AcceptPreviousVersion = 600 })
+	s := a.open(t, func(c *Config) { c.AcceptPreviousVersion = 600 })
 	previous := func() string {
 		r, err := s.Read(t.Context(), "alice")
 		if err != nil {

@@ -19,13 +19,12 @@ import (
 
 	"kong-vault-auth/credential"
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 // store is a secretstore.Store on one key vault with one identity.
 type store struct {
 	endpoint endpoint
-	cfg      vault.Azure
+	cfg      Config
 	identity string // of the store
 	log      *slog.Logger
 	http     *http.Client
@@ -50,7 +49,7 @@ type store struct {
 // whoever wrote it: the machine's managed identity, and the workload identity
 // token at the path where AKS puts it. Their access tokens are good for the key
 // vaults of one cloud only, and are sent nowhere else.
-func Open(cfg vault.Azure, o secretstore.OpenOptions) (secretstore.Store, error) {
+func Open(cfg Config, o secretstore.OpenOptions) (secretstore.Store, error) {
 	s, err := open(cfg, o, newHTTPClient(newRedialing(newTransport(o.Reach))))
 	if err != nil {
 		return nil, err // not s, which would be a Store that isn't nil
@@ -59,7 +58,7 @@ func Open(cfg vault.Azure, o secretstore.OpenOptions) (secretstore.Store, error)
 }
 
 // open is Open with the client that reaches everything.
-func open(cfg vault.Azure, o secretstore.OpenOptions, client *http.Client) (*store, error) {
+func open(cfg Config, o secretstore.OpenOptions, client *http.Client) (*store, error) {
 	quietSDK()
 	log := slog.New(slog.DiscardHandler)
 	if o.Logger != nil {

@@ -20,7 +20,6 @@ import (
 	"kong-vault-auth/credential"
 	"kong-vault-auth/credential/credentialtest"
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 const (
@@ -51,9 +50,9 @@ func newAzure(t *testing.T, o akvsim.Options) azure {
 
 // open opens a store that logs in as the application; change may have it
 // otherwise.
-func (a azure) open(t *testing.T, change func(*vault.Azure)) *store {
+func (a azure) open(t *testing.T, change func(*Config)) *store {
 	t.Helper()
-	cfg := vault.Azure{
+	cfg := Config{
 		VaultURI: akvsim.VaultURI, NamePrefix: prefix,
 		AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret,
 	}
@@ -63,7 +62,7 @@ func (a azure) open(t *testing.T, change func(*vault.Azure)) *store {
 	return a.openAs(t, cfg, secretstore.OpenOptions{})
 }
 
-func (a azure) openAs(t *testing.T, cfg vault.Azure, o secretstore.OpenOptions) *store {
+func (a azure) openAs(t *testing.T, cfg Config, o secretstore.OpenOptions) *store {
 	t.Helper()
 	o.Name, o.Identity, o.UserAgent = "kong-auth", "test", "kong-vault-auth/1.2.3-rc.1+build"
 	transport, simulated := newTransport(o.Reach), a.server.Transport()
@@ -104,7 +103,7 @@ func TestOutcomes(t *testing.T) {
 	long := strings.Repeat("long-", 30)
 	now := time.Now()
 	for name, tt := range map[string]struct {
-		change func(*vault.Azure)
+		change func(*Config)
 		do     func(azure)
 		token  string
 		want   string
@@ -113,7 +112,7 @@ func TestOutcomes(t *testing.T) {
 		"a name Azure can't have": {do: func(a azure) { a.put("al.ice_~", "s", nil) }, token: "al.ice_~", want: "found al.ice_~ s"},
 		"too long a name":         {do: func(a azure) { a.put(long, "s", nil) }, token: long, want: "found " + long + " s"},
 		"another spelling":        {do: func(a azure) { a.put("Alice", "s", nil) }, token: "aLICE", want: "found Alice s"},
-		"without a prefix":        {change: func(c *vault.Azure) { c.NamePrefix = "" }, do: func(a azure) { a.Put("alice", recordOf("alice", "s"), nil) }, token: "alice", want: "found alice s"},
+		"without a prefix":        {change: func(c *Config) { c.NamePrefix = "" }, do: func(a azure) { a.Put("alice", recordOf("alice", "s"), nil) }, token: "alice", want: "found alice s"},
 		"outside the prefix":      {do: func(a azure) { a.Put("alice", recordOf("alice", "s"), nil) }, token: "alice", want: "absent: not_found"},
 		"not found":               {token: "alice", want: "absent: not_found"},
 		"soft-deleted":            {do: func(a azure) { a.put("alice", "s", nil); a.Delete(prefix + "alice") }, token: "alice", want: "absent: not_found"},
@@ -126,10 +125,10 @@ func TestOutcomes(t *testing.T) {
 			a.put("alice", "s", &azsecrets.SecretAttributes{NotBefore: to.Ptr(now.Add(-time.Hour)), Expires: to.Ptr(now.Add(time.Hour))})
 		}, token: "alice", want: "found alice s"},
 		"no record": {do: func(a azure) { a.Put(prefix+"alice", "hunter2", nil) }, token: "alice", want: "absent: unusable: json: it is not valid JSON"},
-		"base64": {change: func(c *vault.Azure) { c.Base64Decode = true }, do: func(a azure) {
+		"base64": {change: func(c *Config) { c.Base64Decode = true }, do: func(a azure) {
 			a.Put(prefix+"alice", base64.StdEncoding.EncodeToString([]byte(recordOf("alice", "s")))+"\n", nil)
 		}, token: "alice", want: "found alice s"},
-		"not the base64 it should be": {change: func(c *vault.Azure) { c.Base64Decode = true }, do: func(a azure) { a.put("alice", "s", nil) }, token: "alice", want: "absent: unusable: base64: base64_decode is set, and the secret's value is not base64"},
+		"not the base64 it should be": {change: func(c *Config) { c.Base64Decode = true }, do: func(a azure) { a.put("alice", "s", nil) }, token: "alice", want: "absent: unusable: base64: base64_decode is set, and the secret's value is not base64"},
 		"no permission":               {do: func(a azure) { a.AddApp(akvsim.App{ClientID: clientID, Secret: clientSecret}) }, token: "alice", want: "failure: denied"},
 		"a managed challenge": {do: func(a azure) {
 			a.Fail(akvsim.KeyVault, challenge(`Bearer authorization="x", resource="https://vault.azure.net"`))
@@ -190,7 +189,7 @@ func TestARecordEndsWithItsSecret(t *testing.T) {
 func TestKeyVaultHasAnAnswerForEveryAccessToken(t *testing.T) {
 	a := newAzure(t, akvsim.Options{})
 	for _, prefix := range []string{prefix, ""} {
-		s := a.open(t, func(c *vault.Azure) { c.NamePrefix = prefix })
+		s := a.open(t, func(c *Config) { c.NamePrefix = prefix })
 		for accessToken := range credentialtest.AccessTokens() {
 			if got := outcome(s.Read(t.Context(), accessToken)); got != "absent: not_found" {
 				t.Errorf("%q with the prefix %q: %s", accessToken, prefix, got)
@@ -352,11 +351,11 @@ func TestDeadlinesHold(t *testing.T) {
 	for name, tt := range map[string]struct {
 		service akvsim.Service
 		op      string
-		change  func(*vault.Azure)
+		change  func(*Config)
 	}{
 		"key vault": {akvsim.KeyVault, "read kong-auth/", nil},
 		"entra":     {akvsim.Entra, "login with client_secret", nil},
-		"imds": {akvsim.ManagedIdentity, "login with managed_identity", func(c *vault.Azure) {
+		"imds": {akvsim.ManagedIdentity, "login with managed_identity", func(c *Config) {
 			c.AuthMethod, c.ClientSecret = "managed_identity", ""
 		}},
 	} {
@@ -438,7 +437,7 @@ func TestCloseEndsALogin(t *testing.T) {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	})}
-	s, err := open(vault.Azure{
+	s, err := open(Config{
 		VaultURI: akvsim.VaultURI, AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret,
 	}, secretstore.OpenOptions{}, client)
 	if err != nil {

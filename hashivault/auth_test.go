@@ -21,19 +21,17 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"kong-vault-auth/vault"
 )
 
 // appRole sets up a role and returns what logs in with it.
-func (v *realVault) appRole(role fields) (cfg vault.HCV) {
+func (v *realVault) appRole(role fields) (cfg Config) {
 	v.t.Helper()
 	v.put("alice")
 	v.do("POST", "sys/auth/approle", fields{"type": "approle"})
 	role["token_policies"] = v.policy("secret/data/kong-auth/*")
 	v.do("POST", "auth/approle/role/kong", role)
 	roleID := v.do("GET", "auth/approle/role/kong/role-id", nil)["data"].(fields)["role_id"].(string)
-	return v.config(func(c *vault.HCV) {
+	return v.config(func(c *Config) {
 		appRoleConfig(c)
 		c.AppRoleRoleID, c.AppRoleSecretID = roleID, v.secretID()
 	})
@@ -254,7 +252,7 @@ func TestTokenFileIsFollowed(t *testing.T) {
 	v := startVault(t)
 	v.put("alice")
 	file := filepath.Join(t.TempDir(), "token")
-	s := openAt(t, v.config(func(c *vault.HCV) { c.Token, c.TokenFile = "", file }), nil)
+	s := openAt(t, v.config(func(c *Config) { c.Token, c.TokenFile = "", file }), nil)
 	got, err := readWithin(t, s, 5*time.Second, "alice")
 	if got != (verdict{Failure: "file"}) {
 		t.Fatalf("before there is a file: %v, %v", got, err)
@@ -281,7 +279,7 @@ func TestGivenTokenIsRenewed(t *testing.T) {
 	v := startVault(t)
 	v.put("alice")
 	token := v.token(fields{"ttl": "3s"})
-	s := openAt(t, v.config(func(c *vault.HCV) { c.Token = token }), nil)
+	s := openAt(t, v.config(func(c *Config) { c.Token = token }), nil)
 	eventually(t, "renewals past its first ttl", func() bool { return len(v.audited("update", "auth/token/renew-self")) >= 3 })
 	wantFound(t, s)
 }
@@ -315,7 +313,7 @@ func TestKubernetesLogin(t *testing.T) {
 	token := serviceAccountJWT("kong")
 	replaceFile(t, file, token)
 	os.Chmod(file, 0o644) // as the kubelet writes it
-	wantFound(t, openAt(t, v.config(func(c *vault.HCV) {
+	wantFound(t, openAt(t, v.config(func(c *Config) {
 		c.Token, c.AuthMethod, c.KubeRole, c.KubeAuthPath, c.KubeAPITokenFile = "", "kubernetes", "kong", "auth/clusters/one", file
 	}), nil))
 	if diff := cmp.Diff([]string{token}, reviewed); diff != "" {
@@ -341,7 +339,7 @@ func TestJWTLogin(t *testing.T) {
 		"token_policies": v.policy("secret/data/kong-auth/*"), "token_ttl": "1h",
 	})
 	file := filepath.Join(t.TempDir(), "jwt")
-	cfg := v.config(func(c *vault.HCV) {
+	cfg := v.config(func(c *Config) {
 		c.Token, c.AuthMethod, c.JWTRole, c.JWTAuthPath, c.JWTTokenFile = "", "jwt", "kong", "ci", file
 	})
 	sign := func(digest []byte) []byte {

@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"kong-vault-auth/vault"
 )
 
 // startTLSVault starts a Vault whose certificate the returned CA has signed.
@@ -60,18 +58,18 @@ func TestUntrustedServersAreNotSpokenTo(t *testing.T) {
 	token := v.token(nil)
 	for _, test := range []struct {
 		about string
-		edit  func(*vault.HCV)
+		edit  func(*Config)
 		want  verdict
 	}{
-		{"trusted", func(c *vault.HCV) { c.CACert = ca.pem() }, verdict{Found: "alice"}},
-		{"of an unknown CA", func(c *vault.HCV) { c.CACert = newAuthority(t).pem() }, verdict{Failure: "tls"}},
-		{"of another name", func(c *vault.HCV) { c.CACert, c.TLSServerName = ca.pem(), "other.test" }, verdict{Failure: "tls"}},
-		{"of the name asked for", func(c *vault.HCV) { c.CACert, c.TLSServerName = ca.pem(), "vault.test" }, verdict{Found: "alice"}},
-		{"without TLS", func(c *vault.HCV) { c.Protocol = "http" }, verdict{Failure: "tls"}},
-		{"not to be verified", func(c *vault.HCV) { c.SSLVerify = false }, verdict{Found: "alice"}},
+		{"trusted", func(c *Config) { c.CACert = ca.pem() }, verdict{Found: "alice"}},
+		{"of an unknown CA", func(c *Config) { c.CACert = newAuthority(t).pem() }, verdict{Failure: "tls"}},
+		{"of another name", func(c *Config) { c.CACert, c.TLSServerName = ca.pem(), "other.test" }, verdict{Failure: "tls"}},
+		{"of the name asked for", func(c *Config) { c.CACert, c.TLSServerName = ca.pem(), "vault.test" }, verdict{Found: "alice"}},
+		{"without TLS", func(c *Config) { c.Protocol = "http" }, verdict{Failure: "tls"}},
+		{"not to be verified", func(c *Config) { c.SSLVerify = false }, verdict{Found: "alice"}},
 	} {
 		t.Run(test.about, func(t *testing.T) {
-			cfg := at(t, config(func(c *vault.HCV) { c.Token = token }), v.TLSAddr)
+			cfg := at(t, config(func(c *Config) { c.Token = token }), v.TLSAddr)
 			test.edit(&cfg)
 			got, err := readWithin(t, openAt(t, cfg, nil), 5*time.Second, "alice")
 			if got != test.want {

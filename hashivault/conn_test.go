@@ -16,7 +16,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 // What vault/api takes from the environment, down to logins and renewals.
@@ -79,7 +78,7 @@ func TestBrokenVariablesAreNamed(t *testing.T) {
 
 func TestPathsAreAskedForAsTheyStand(t *testing.T) {
 	var asked string
-	s := openOn(t, config(func(c *vault.HCV) { c.Mount, c.Path = "team a/kv", "50% off?#x" }), nil,
+	s := openOn(t, config(func(c *Config) { c.Mount, c.Path = "team a/kv", "50% off?#x" }), nil,
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.Contains(r.URL.Path, "kong") {
 				asked = r.URL.EscapedPath()
@@ -146,7 +145,7 @@ func TestRedirectsAreFollowedOnlyAsStandbysMeanThem(t *testing.T) {
 		standby := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, activeServer.URL+r.URL.Path, http.StatusTemporaryRedirect)
 		}), nil)
-		cfg := at(t, config(func(c *vault.HCV) { c.CACert = certPEM(standby.Certificate()) }), standby.URL)
+		cfg := at(t, config(func(c *Config) { c.CACert = certPEM(standby.Certificate()) }), standby.URL)
 		if got, err := readWithin(t, openAt(t, cfg, nil), 2*time.Second, "alice"); got != (verdict{Failure: "redirect"}) {
 			t.Errorf("%v, %v", got, err)
 		}
@@ -206,7 +205,7 @@ func TestTLSFailuresAreNamed(t *testing.T) {
 	} {
 		cert, key := ca.pair("vault.test", test.cert)
 		server := serveTLS(t, newFakeVault(), func(s *httptest.Server) { s.TLS = serverTLS(t, cert, key) })
-		cfg := at(t, config(func(c *vault.HCV) { c.CACert = ca.pem() }), server.URL)
+		cfg := at(t, config(func(c *Config) { c.CACert = ca.pem() }), server.URL)
 		_, err := readWithin(t, openAt(t, cfg, nil), 2*time.Second, "alice")
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", test.about, err)
@@ -230,12 +229,12 @@ func TestNoServerIsAFailureThatNamesTheRemedy(t *testing.T) {
 	l.Close()
 	missing := filepath.Join(t.TempDir(), "agent.sock")
 	for _, test := range []struct {
-		cfg  vault.HCV
+		cfg  Config
 		want string
 	}{
 		{at(t, config(nil), "http://"+l.Addr().String()), "check host and port"},
-		{config(func(c *vault.HCV) { c.UnixSocket = missing }), "check unix_socket"},
-		{config(func(c *vault.HCV) { c.CACert = missing; c.Protocol = "https" }), "it is read as soon as it is there"},
+		{config(func(c *Config) { c.UnixSocket = missing }), "check unix_socket"},
+		{config(func(c *Config) { c.CACert = missing; c.Protocol = "https" }), "it is read as soon as it is there"},
 	} {
 		if _, err := readWithin(t, openAt(t, test.cfg, nil), 2*time.Second, "alice"); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("want %q: %v", test.want, err)
@@ -250,7 +249,7 @@ func TestEndlessAnswersAreCutOff(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	for _, cfg := range []vault.HCV{config(nil), config(appRoleConfig)} {
+	for _, cfg := range []Config{config(nil), config(appRoleConfig)} {
 		_, err := readWithin(t, openAt(t, at(t, cfg, server.URL), nil), 5*time.Second, "alice")
 		if err == nil || strings.Contains(err.Error(), "in time") {
 			t.Error(err)
@@ -274,7 +273,7 @@ func TestAgentOnASocketNeedsNoToken(t *testing.T) {
 	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: v}}
 	server.Start()
 	defer server.Close()
-	wantFound(t, openAt(t, config(func(c *vault.HCV) { c.Token, c.UnixSocket = "", socket }), nil))
+	wantFound(t, openAt(t, config(func(c *Config) { c.Token, c.UnixSocket = "", socket }), nil))
 }
 
 func TestConnectionsAreKept(t *testing.T) {
@@ -299,7 +298,7 @@ func TestConnectionsAreKept(t *testing.T) {
 					}
 				}
 			})
-			s := openAt(t, at(t, config(func(c *vault.HCV) { c.CACert = certPEM(server.Certificate()) }), server.URL), nil)
+			s := openAt(t, at(t, config(func(c *Config) { c.CACert = certPEM(server.Certificate()) }), server.URL), nil)
 			const rounds = 6
 			for range rounds {
 				together.Add(maxParallel)

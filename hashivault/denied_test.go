@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 // wantDenied waits until reads fail as those of a login that Vault refuses.
@@ -32,20 +31,20 @@ func TestEveryRefusalOfTheLoginIsADenial(t *testing.T) {
 	byAppRole.AppRoleAuthPath = "approle"
 	for _, test := range []struct {
 		about  string
-		cfg    func(*testing.T) vault.HCV
-		refuse func(vault.HCV)
+		cfg    func(*testing.T) Config
+		refuse func(Config)
 		want   string
 	}{
-		{"a token that is revoked", func(*testing.T) vault.HCV {
-			return v.config(func(c *vault.HCV) { c.Token = v.token(nil) })
-		}, func(c vault.HCV) {
+		{"a token that is revoked", func(*testing.T) Config {
+			return v.config(func(c *Config) { c.Token = v.token(nil) })
+		}, func(c Config) {
 			v.do("POST", "auth/token/revoke", fields{"token": c.Token})
 		}, "token"},
-		{"a token in a file that is revoked", func(t *testing.T) vault.HCV {
+		{"a token in a file that is revoked", func(t *testing.T) Config {
 			file := filepath.Join(t.TempDir(), "token")
 			replaceFile(t, file, v.token(nil))
-			return v.config(func(c *vault.HCV) { c.Token, c.TokenFile = "", file })
-		}, func(c vault.HCV) {
+			return v.config(func(c *Config) { c.Token, c.TokenFile = "", file })
+		}, func(c Config) {
 			token, err := os.ReadFile(c.TokenFile)
 			if err != nil {
 				t.Fatal(err)
@@ -53,40 +52,40 @@ func TestEveryRefusalOfTheLoginIsADenial(t *testing.T) {
 			os.Remove(c.TokenFile)
 			v.do("POST", "auth/token/revoke", fields{"token": string(token)})
 		}, "token"},
-		{"a policy that is emptied", func(*testing.T) vault.HCV {
+		{"a policy that is emptied", func(*testing.T) Config {
 			v.do("PUT", "sys/policies/acl/emptied", fields{"policy": `path "secret/data/kong-auth/*" { capabilities = ["read"] }`})
-			return v.config(func(c *vault.HCV) { c.Token = v.token(fields{"policies": []string{"emptied"}}) })
-		}, func(vault.HCV) {
+			return v.config(func(c *Config) { c.Token = v.token(fields{"policies": []string{"emptied"}}) })
+		}, func(Config) {
 			v.do("PUT", "sys/policies/acl/emptied", fields{"policy": "# nothing"})
 		}, "denied"},
-		{"a secret id that is destroyed", func(*testing.T) vault.HCV { return byAppRole }, func(c vault.HCV) {
+		{"a secret id that is destroyed", func(*testing.T) Config { return byAppRole }, func(c Config) {
 			v.do("POST", "auth/approle/role/kong/secret-id/destroy", fields{"secret_id": c.AppRoleSecretID})
 			v.revokeLogins()
 		}, "login"},
-		{"a secret id's file that is removed", func(t *testing.T) vault.HCV {
+		{"a secret id's file that is removed", func(t *testing.T) Config {
 			c := byAppRole
 			c.AppRoleSecretID, c.AppRoleSecretFile = "", filepath.Join(t.TempDir(), "secret-id")
 			replaceFile(t, c.AppRoleSecretFile, v.secretID())
 			return c
-		}, func(c vault.HCV) {
+		}, func(c Config) {
 			os.Remove(c.AppRoleSecretFile)
 			v.revokeLogins()
 		}, "file"},
-		{"a role that is deleted", func(*testing.T) vault.HCV {
+		{"a role that is deleted", func(*testing.T) Config {
 			c := byAppRole
 			c.AppRoleSecretID = v.secretID()
 			return c
-		}, func(vault.HCV) {
+		}, func(Config) {
 			v.do("DELETE", "auth/approle/role/kong", nil)
 			v.revokeLogins()
 		}, "login"},
-		{"an auth method that is disabled", func(*testing.T) vault.HCV {
+		{"an auth method that is disabled", func(*testing.T) Config {
 			v.do("POST", "auth/approle/role/kong", fields{"token_policies": v.policy("secret/data/kong-auth/*")})
 			c := byAppRole
 			c.AppRoleRoleID = v.do("GET", "auth/approle/role/kong/role-id", nil)["data"].(fields)["role_id"].(string)
 			c.AppRoleSecretID = v.secretID()
 			return c
-		}, func(vault.HCV) {
+		}, func(Config) {
 			v.do("DELETE", "sys/auth/approle", nil)
 		}, "login"},
 	} {
@@ -124,7 +123,7 @@ func TestWhatIsNoRefusalIsNoDenial(t *testing.T) {
 		})
 	}
 	t.Run("a secret id that was never there", func(t *testing.T) {
-		s := openOn(t, config(func(c *vault.HCV) {
+		s := openOn(t, config(func(c *Config) {
 			appRoleConfig(c)
 			c.AppRoleSecretID, c.AppRoleSecretFile = "", filepath.Join(t.TempDir(), "secret-id")
 		}), nil, appRoleVault(0))

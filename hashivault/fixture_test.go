@@ -20,7 +20,6 @@ import (
 
 	"kong-vault-auth/credential"
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 const (
@@ -30,8 +29,8 @@ const (
 )
 
 // config is a usable configuration of a node's object, changed by edit.
-func config(edit func(*vault.HCV)) vault.HCV {
-	cfg := vault.HCV{
+func config(edit func(*Config)) Config {
+	cfg := Config{
 		Protocol: "http", Host: "127.0.0.1", Port: 8200, SSLVerify: true,
 		Mount: "secret", KV: kv2, Path: "kong-auth", AuthMethod: "token", Token: testToken,
 	}
@@ -41,12 +40,12 @@ func config(edit func(*vault.HCV)) vault.HCV {
 	return cfg
 }
 
-func appRoleConfig(cfg *vault.HCV) {
+func appRoleConfig(cfg *Config) {
 	cfg.AuthMethod, cfg.Token, cfg.AppRoleRoleID, cfg.AppRoleSecretID = "approle", "", "the-role", "the-secret-id"
 }
 
 // at points a configuration at a server.
-func at(t *testing.T, cfg vault.HCV, address string) vault.HCV {
+func at(t *testing.T, cfg Config, address string) Config {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
@@ -62,7 +61,7 @@ func options(log *journal) secretstore.OpenOptions {
 }
 
 // openAt opens a store as production does.
-func openAt(t *testing.T, cfg vault.HCV, log *journal) secretstore.Store {
+func openAt(t *testing.T, cfg Config, log *journal) secretstore.Store {
 	t.Helper()
 	s, err := Open(cfg, options(log))
 	if err != nil {
@@ -74,7 +73,7 @@ func openAt(t *testing.T, cfg vault.HCV, log *journal) secretstore.Store {
 
 // openOn opens a store on a handler in this process, without sockets, so that
 // time can be that of a synctest bubble.
-func openOn(t *testing.T, cfg vault.HCV, log *journal, h http.Handler) *store {
+func openOn(t *testing.T, cfg Config, log *journal, h http.Handler) *store {
 	t.Helper()
 	checked, err := newSettings(cfg, options(log))
 	if err != nil {

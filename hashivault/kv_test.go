@@ -9,7 +9,6 @@ import (
 
 	"kong-vault-auth/credential/credentialtest"
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 func TestOutcomesOfARealVault(t *testing.T) {
@@ -28,12 +27,12 @@ func TestOutcomesOfARealVault(t *testing.T) {
 		v.policy("secret/*"), v.policy("plain/*"), v.policy("team/kong/kv/data/a/*"), v.policy("elsewhere/*"),
 	}})
 
-	at := func(mount, path, kv string) vault.HCV {
-		return v.config(func(c *vault.HCV) { c.Token, c.Mount, c.Path, c.KV = token, mount, path, kv })
+	at := func(mount, path, kv string) Config {
+		return v.config(func(c *Config) { c.Token, c.Mount, c.Path, c.KV = token, mount, path, kv })
 	}
 	for _, test := range []struct {
 		about string
-		cfg   vault.HCV
+		cfg   Config
 		read  string
 		want  verdict
 	}{
@@ -84,7 +83,7 @@ func TestVersionsEndWhenVaultWillDeleteThem(t *testing.T) {
 	put("sooner", soon.Unix())
 	put("later", late.Unix())
 	token := v.token(nil)
-	s := openAt(t, v.config(func(c *vault.HCV) { c.Token = token }), nil)
+	s := openAt(t, v.config(func(c *Config) { c.Token = token }), nil)
 	for name, want := range map[string]time.Time{"forever": {}, "ending": ends("ending"), "sooner": soon, "later": ends("later")} {
 		r, err := s.Read(t.Context(), name)
 		if err != nil {
@@ -102,7 +101,7 @@ func TestVaultHasAnAnswerForEveryAccessToken(t *testing.T) {
 	for kv, mount := range map[string]string{kv1: "plain", kv2: "secret"} {
 		t.Run(kv, func(t *testing.T) {
 			t.Parallel()
-			s := openAt(t, v.config(func(c *vault.HCV) { c.Token, c.Mount, c.KV = token, mount, kv }), nil)
+			s := openAt(t, v.config(func(c *Config) { c.Token, c.Mount, c.KV = token, mount, kv }), nil)
 			for accessToken := range credentialtest.AccessTokens() {
 				if got, err := readWithin(t, s, 5*time.Second, accessToken); got != (verdict{Absent: secretstore.ReasonNotFound}) {
 					t.Errorf("%q: %v, %v", accessToken, got, err)
@@ -141,7 +140,7 @@ func TestDataInTheConfigurationIsReported(t *testing.T) {
 	} {
 		t.Run(test.about, func(t *testing.T) {
 			log := &journal{}
-			s := openAt(t, v.config(func(c *vault.HCV) { c.Mount, c.Path, c.KV, c.Token = test.mount, test.path, test.kv, test.token }), log)
+			s := openAt(t, v.config(func(c *Config) { c.Mount, c.Path, c.KV, c.Token = test.mount, test.path, test.kv, test.token }), log)
 			var got verdict
 			var err error
 			for _, name := range test.read {

@@ -12,7 +12,6 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 // listAll is a whole listing, in order, with the number of its pages.
@@ -71,7 +70,7 @@ func TestListing(t *testing.T) {
 		"a page for each 1000 of 2": {kv2, keys(many...), keys(many...), nil, 6},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := openOn(t, config(func(c *vault.HCV) { c.KV = tt.kv }), nil, shelf(tt.all, tt.alive))
+			s := openOn(t, config(func(c *Config) { c.KV = tt.kv }), nil, shelf(tt.all, tt.alive))
 			got, pages, err := listAll(t, s)
 			if err != nil {
 				t.Fatal(err)
@@ -101,7 +100,7 @@ func TestWhatOnlyLooksLikeAnEmptyListingIsAFailure(t *testing.T) {
 		"a firewall's 403":       {canned(403, "<html>"), "unexpected"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := openOn(t, config(func(c *vault.HCV) { c.KV = kv1 }), nil, shelf(tt.answer, nil))
+			s := openOn(t, config(func(c *Config) { c.KV = kv1 }), nil, shelf(tt.answer, nil))
 			_, pages, err := listAll(t, s)
 			var f *secretstore.Failure
 			if !errors.As(err, &f) || f.Reason != tt.want || pages != 0 {
@@ -114,7 +113,7 @@ func TestWhatOnlyLooksLikeAnEmptyListingIsAFailure(t *testing.T) {
 func TestListingEndsWhenItsReaderSaysSo(t *testing.T) {
 	enough := errors.New("enough")
 	for kv, v := range map[string]*fakeVault{kv1: shelf(keys("alice"), nil), kv2: shelf(keys("alice"), keys("alice"))} {
-		s := openOn(t, config(func(c *vault.HCV) { c.KV = kv }), nil, v)
+		s := openOn(t, config(func(c *Config) { c.KV = kv }), nil, v)
 		if err := s.List(t.Context(), func([]secretstore.Listed) error { return enough }); err != enough {
 			t.Errorf("%s: %v", kv, err)
 		}
@@ -166,7 +165,7 @@ func TestVaultsOwnListings(t *testing.T) {
 			`lacks the capability list on it, which revocation_interval needs (add to one of its policies: path "secret/metadata/kong-auth" { capabilities = ["list"] })`},
 	} {
 		t.Run(test.about, func(t *testing.T) {
-			s := openAt(t, v.config(func(c *vault.HCV) { c.Token, c.Mount, c.KV = test.token, test.mount, test.kv }), nil)
+			s := openAt(t, v.config(func(c *Config) { c.Token, c.Mount, c.KV = test.token, test.mount, test.kv }), nil)
 			got, _, err := listAll(t, s)
 			if test.failure != "" {
 				if err == nil || !strings.Contains(err.Error(), test.failure) {
@@ -190,7 +189,7 @@ func TestRevokedTokenIsReplacedToList(t *testing.T) {
 	data := func(method, path string) fields { return v.do(method, path, nil)["data"].(fields) }
 	role := data("GET", "auth/approle/role/kong/role-id")["role_id"].(string)
 	secretID := data("POST", "auth/approle/role/kong/secret-id")["secret_id"].(string)
-	s := openAt(t, v.config(func(c *vault.HCV) {
+	s := openAt(t, v.config(func(c *Config) {
 		appRoleConfig(c)
 		c.AppRoleRoleID, c.AppRoleSecretID = role, secretID
 	}), nil)

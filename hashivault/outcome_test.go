@@ -12,7 +12,6 @@ import (
 
 	"kong-vault-auth/credential"
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 const alice = "GET secret/data/kong-auth/alice"
@@ -181,7 +180,7 @@ func TestSecretTokensMayBeBase64(t *testing.T) {
 	} {
 		v := newFakeVault()
 		v.on(alice, secret(test.stored, test.previous))
-		r, err := openOn(t, config(func(c *vault.HCV) { c.Base64Decode = true }), nil, v).Read(t.Context(), "alice")
+		r, err := openOn(t, config(func(c *Config) { c.Base64Decode = true }), nil, v).Read(t.Context(), "alice")
 		if err != nil {
 			t.Errorf("%s: %v", test.about, err)
 		} else if r.SecretToken != test.want || r.PreviousSecretToken != test.wantPrevious {
@@ -191,7 +190,7 @@ func TestSecretTokensMayBeBase64(t *testing.T) {
 
 	v := newFakeVault()
 	v.on(alice, secret("not base64!", ""))
-	got, err := readWithin(t, openOn(t, config(func(c *vault.HCV) { c.Base64Decode = true }), nil, v), time.Second, "alice")
+	got, err := readWithin(t, openOn(t, config(func(c *Config) { c.Base64Decode = true }), nil, v), time.Second, "alice")
 	if got != (verdict{Absent: secretstore.ReasonUnusable}) {
 		t.Errorf("%v, %v", got, err)
 	}

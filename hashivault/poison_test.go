@@ -65,11 +65,11 @@ func TestNoFirstTimeClientIsRefusedBesidePoisonedRequests(t *testing.T) {
 	token := v.token(nil)
 	for _, rate := range []int{1, 10, 100} { // poisoned requests a second
 		t.Run(fmt.Sprint(rate, " a second"), func(t *testing.T) {
-			r := vault.NewRegistry(vault.Openers{HCV: Open}, vault.Options{Getenv: func(string) string { return "" }})
+			r := vault.NewRegistry([]secretstore.Kind{Kind}, vault.Options{Getenv: func(string) string { return "" }})
 			defer r.Close()
-			cfg := at(t, config(func(c *vault.HCV) { c.Token = token }), waf.URL)
+			cfg := at(t, config(func(c *Config) { c.Token = token }), waf.URL)
 			cfg.Limits = secretstore.Limits{TTL: 60, MaxTTL: 3600, NegTTL: 5, MaxLookupsPerSecond: 100}
-			o, release, err := r.Open("", vault.Config{HCV: &cfg})
+			o, release, err := r.Open("", vault.Config{Inline: &cfg})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"kong-vault-auth/vault"
 )
 
 // realVault is a HashiCorp Vault server, run for one test.
@@ -110,7 +108,7 @@ func (v *realVault) put(accessToken string) {
 }
 
 // config is the default configuration for this server, changed by edit.
-func (v *realVault) config(edit func(*vault.HCV)) vault.HCV {
+func (v *realVault) config(edit func(*Config)) Config {
 	v.t.Helper()
 	return at(v.t, config(edit), v.Addr)
 }

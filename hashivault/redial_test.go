@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 // relay is what stands before Vaults, as a Service or a load balancer does: it
@@ -93,7 +92,7 @@ func TestFailingVaultIsLeftForTheOneThatAnswers(t *testing.T) {
 				other.on(alice, canned(200, secret("alice")))
 				first, second := serveTLS(t, old, edit), serveTLS(t, other, edit)
 				between := startRelay(t, first.URL)
-				s := openAt(t, at(t, config(func(c *vault.HCV) { c.SSLVerify = false }), between.url(first.URL)), nil)
+				s := openAt(t, at(t, config(func(c *Config) { c.SSLVerify = false }), between.url(first.URL)), nil)
 				wantFound(t, s)
 				// The connection is never idle.
 				go s.Read(t.Context(), "busy")
@@ -158,7 +157,7 @@ func TestSealedVaultIsLeftForAnUnsealedOne(t *testing.T) {
 		v.token(fields{"id": token})
 	}
 	between := startRelay(t, first.Addr)
-	s := openAt(t, at(t, config(func(c *vault.HCV) { c.Token = token }), between.url(first.Addr)), nil)
+	s := openAt(t, at(t, config(func(c *Config) { c.Token = token }), between.url(first.Addr)), nil)
 	wantFound(t, s)
 	first.do("PUT", "sys/seal", nil)
 	if got, err := readWithin(t, s, 5*time.Second, "alice"); got != (verdict{Failure: "sealed"}) {

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"kong-vault-auth/vault"
 )
 
 // Whom a redirect leads to gets the Vault token, so it must be whom the operator
@@ -65,7 +63,7 @@ func TestRedirectsKeepToTheHostsOwnDomain(t *testing.T) {
 			active := newFakeVault()
 			active.on(alice, canned(200, secret("alice")))
 			gone := false
-			s := openOn(t, config(func(c *vault.HCV) { c.Host, c.BasePath = test.host, test.basePath }), nil,
+			s := openOn(t, config(func(c *Config) { c.Host, c.BasePath = test.host, test.basePath }), nil,
 				http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					path := strings.TrimPrefix(r.URL.Path, test.basePath)
 					if !strings.HasSuffix(path, "/alice") {

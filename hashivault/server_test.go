@@ -14,14 +14,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 func TestSealedVaultIsAFailureUntilUnsealed(t *testing.T) {
 	v := startVault(t)
 	v.put("alice")
 	token := v.token(nil)
-	s := openAt(t, v.config(func(c *vault.HCV) { c.Token = token }), nil)
+	s := openAt(t, v.config(func(c *Config) { c.Token = token }), nil)
 	wantFound(t, s)
 	v.do("PUT", "sys/seal", nil)
 	if got, err := readWithin(t, s, 5*time.Second, "alice"); got != (verdict{Failure: "sealed"}) {
@@ -48,7 +47,7 @@ func TestRefusalsExplainThemselves(t *testing.T) {
 	const stanza = `path "secret/data/kong-auth/*" { capabilities = ["read"] }`
 	for _, test := range []struct {
 		about, token string
-		edit         func(*vault.HCV)
+		edit         func(*Config)
 		want         string // with * for what differs from run to run
 	}{
 		{"revoked token", revoked, nil,
@@ -61,15 +60,15 @@ func TestRefusalsExplainThemselves(t *testing.T) {
 		{"no policy default", v.token(fields{"policies": []string{v.policy("other/*")}, "no_default_policy": true}), nil,
 			place + "status 403: the token has no right at all below secret/, or nothing is mounted there " +
 				"(compare mount and namespace with vault secrets list; if they are right, add to one of its policies: " + stanza + ")"},
-		{"mount mistaken for a longer path", v.token(nil), func(c *vault.HCV) { c.Mount = "secret/data" },
+		{"mount mistaken for a longer path", v.token(nil), func(c *Config) { c.Mount = "secret/data" },
 			"read secret/data/data/kong-auth/" + fingerprint("alice") + `: status 403: the token (policies default, read-secret-data-kong-auth-; expires in *) lacks the capability read on it, and KV v2's data/ is in the path twice (set mount to "secret")`},
-		{"a longer path otherwise", v.token(nil), func(c *vault.HCV) { c.Mount = "secret/data/old" },
+		{"a longer path otherwise", v.token(nil), func(c *Config) { c.Mount = "secret/data/old" },
 			"read secret/data/old/data/kong-auth/" + fingerprint("alice") + `: status 403, and the secrets engine is mounted at "secret/", not at secret/data/old/ (set mount to that, and path to the rest)`},
-		{"the other KV version", v.token(nil), func(c *vault.HCV) { c.KV = "v1" },
+		{"the other KV version", v.token(nil), func(c *Config) { c.KV = "v1" },
 			"read secret/kong-auth/" + fingerprint("alice") + ": status 403, and the secrets engine at secret/ is KV v2, read as v1 (set kv to v2; the token needs the policy " + stanza + ")"},
 	} {
 		t.Run(test.about, func(t *testing.T) {
-			cfg := v.config(func(c *vault.HCV) { c.Token = test.token })
+			cfg := v.config(func(c *Config) { c.Token = test.token })
 			if test.edit != nil {
 				test.edit(&cfg)
 			}
@@ -96,7 +95,7 @@ func TestDenialOfOneNameIsADefiniteNo(t *testing.T) {
 		path "secret/data/kong-auth/*"   { capabilities = ["read"] }
 		path "secret/data/kong-auth/bob" { capabilities = ["deny"] }`})
 	token := v.token(fields{"policies": []string{"but-bob"}})
-	s := openAt(t, v.config(func(c *vault.HCV) { c.Token = token }), nil)
+	s := openAt(t, v.config(func(c *Config) { c.Token = token }), nil)
 	read := func(name string) verdict {
 		got, _ := readWithin(t, s, 5*time.Second, name)
 		return got
@@ -115,7 +114,7 @@ func TestRequestsSayWhoAsksAndWhere(t *testing.T) {
 		v.do("PUT", "sys/config/auditing/request-headers/"+header, fields{"hmac": false})
 	}
 	token := v.token(nil)
-	wantFound(t, openAt(t, v.config(func(c *vault.HCV) { c.Token, c.Namespace = token, "/team/a/" }), nil))
+	wantFound(t, openAt(t, v.config(func(c *Config) { c.Token, c.Namespace = token, "/team/a/" }), nil))
 	reads := v.audited("read", "secret/data/kong-auth/alice")
 	if len(reads) != 1 {
 		t.Fatalf("%d reads, want 1", len(reads))
@@ -222,7 +221,7 @@ func TestMountThatBecomesVersionedIsNoticed(t *testing.T) {
 	v.do("POST", "sys/mounts/kv", fields{"type": "kv"})
 	v.do("POST", "kv/kong-auth/alice", json.RawMessage(record("alice")))
 	token := v.token(fields{"policies": []string{v.policy("kv/*")}})
-	s := openAt(t, v.config(func(c *vault.HCV) { c.Token, c.Mount, c.KV = token, "kv", "" }), nil)
+	s := openAt(t, v.config(func(c *Config) { c.Token, c.Mount, c.KV = token, "kv", "" }), nil)
 	wantFound(t, s)
 	v.do("POST", "sys/mounts/kv/tune", fields{"options": fields{"version": "2"}})
 	eventually(t, "reads as KV v2", func() bool {

@@ -18,7 +18,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 const loginRoute = "PUT auth/approle/login"
@@ -313,7 +312,7 @@ func TestLoginIsRepeatedBesideATokenSink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := appRoleVault(100)
 		v.on("PUT auth/token/renew-self", mortal(100*time.Second, true))
-		s := openOn(t, config(func(c *vault.HCV) { appRoleConfig(c); c.TokenSinkFile = file }), nil, v)
+		s := openOn(t, config(func(c *Config) { appRoleConfig(c); c.TokenSinkFile = file }), nil, v)
 		wantFound(t, s)
 		v.on(loginRoute, canned(200, granted("hvs.second", 0)))
 		time.Sleep(100 * time.Second)
@@ -344,16 +343,16 @@ func TestOutageDuringRenewalCostsNoRead(t *testing.T) {
 func TestAdviceInTheLog(t *testing.T) {
 	for _, test := range []struct {
 		about string
-		edit  func(*vault.HCV, *fakeVault)
+		edit  func(*Config, *fakeVault)
 		want  string
 	}{
-		{"root token", func(_ *vault.HCV, v *fakeVault) {
+		{"root token", func(_ *Config, v *fakeVault) {
 			v.on("GET auth/token/lookup-self", canned(200, `{"data":{"ttl":0,"policies":["root"]}}`))
 		}, "reason=root_token"},
-		{"kv contradicts the mount", func(_ *vault.HCV, v *fakeVault) {
+		{"kv contradicts the mount", func(_ *Config, v *fakeVault) {
 			v.on("GET sys/internal/ui/mounts/secret", canned(200, `{"data":{"path":"secret/","type":"kv","options":{}}}`))
 		}, "mount_has=v1"},
-		{"kv can't be asked", func(c *vault.HCV, v *fakeVault) {
+		{"kv can't be asked", func(c *Config, v *fakeVault) {
 			c.KV = ""
 			v.on("GET sys/internal/ui/mounts/secret", canned(403, noPermission))
 		}, "taken to be v1"},
@@ -376,7 +375,7 @@ func TestUnaskableKVIsReadAsV1(t *testing.T) {
 	v := newFakeVault()
 	v.on("GET sys/internal/ui/mounts/secret", canned(403, noPermission))
 	v.on("GET secret/kong-auth/alice", canned(200, `{"data":`+record("alice")+`}`))
-	wantFound(t, openOn(t, config(func(c *vault.HCV) { c.KV = "" }), nil, v))
+	wantFound(t, openOn(t, config(func(c *Config) { c.KV = "" }), nil, v))
 }
 
 func TestChangedSecretIDIsTriedWithoutGivingUpTheToken(t *testing.T) {
@@ -395,7 +394,7 @@ func TestChangedSecretIDIsTriedWithoutGivingUpTheToken(t *testing.T) {
 		canned(200, granted("token of "+body.SecretID, 0))(w, r)
 	})
 	log := &journal{}
-	s := openOn(t, config(func(c *vault.HCV) {
+	s := openOn(t, config(func(c *Config) {
 		appRoleConfig(c)
 		c.AppRoleSecretID, c.AppRoleSecretFile = "", file
 	}), log, v)
@@ -420,7 +419,7 @@ func TestTokenIsKeptWhileTheMountCannotBeAsked(t *testing.T) {
 		mount := "GET sys/internal/ui/mounts/secret"
 		found := v.routes[mount]
 		v.on(mount, canned(503, sealed))
-		s := openOn(t, config(func(c *vault.HCV) { appRoleConfig(c); c.KV = "" }), nil, v)
+		s := openOn(t, config(func(c *Config) { appRoleConfig(c); c.KV = "" }), nil, v)
 		time.Sleep(time.Minute)
 		v.on(mount, found)
 		time.Sleep(5 * time.Second)
@@ -511,10 +510,10 @@ func TestLoginFailuresHoldNoSecret(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "jwt")
 	replaceFile(t, file, "the-secret-id")
-	for path, edit := range map[string]func(*vault.HCV){
+	for path, edit := range map[string]func(*Config){
 		"auth/approle/login":    appRoleConfig,
-		"auth/kubernetes/login": func(c *vault.HCV) { c.AuthMethod, c.KubeRole, c.KubeAPITokenFile = "kubernetes", "kong", file },
-		"auth/jwt/login":        func(c *vault.HCV) { c.AuthMethod, c.JWTRole, c.JWTTokenFile = "jwt", "kong", file },
+		"auth/kubernetes/login": func(c *Config) { c.AuthMethod, c.KubeRole, c.KubeAPITokenFile = "kubernetes", "kong", file },
+		"auth/jwt/login":        func(c *Config) { c.AuthMethod, c.JWTRole, c.JWTTokenFile = "jwt", "kong", file },
 	} {
 		v, log := newFakeVault(), &journal{}
 		v.on("PUT "+path, echo)
@@ -551,7 +550,7 @@ func TestTokenSinkFileMustBeOurs(t *testing.T) {
 	if err := os.WriteFile(file, []byte("hvs.x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cfg := config(func(c *vault.HCV) { appRoleConfig(c); c.TokenSinkFile = file })
+	cfg := config(func(c *Config) { appRoleConfig(c); c.TokenSinkFile = file })
 	_, err := readWithin(t, openOn(t, cfg, nil, appRoleVault(0)), time.Second, "alice")
 	if err == nil || !strings.Contains(err.Error(), "chmod 0640 "+file) {
 		t.Error(err)
@@ -559,7 +558,7 @@ func TestTokenSinkFileMustBeOurs(t *testing.T) {
 }
 
 func TestTokenThatCannotBeKeptIsUsedAndReported(t *testing.T) {
-	cfg := config(func(c *vault.HCV) { appRoleConfig(c); c.TokenSinkFile = filepath.Join(t.TempDir(), "missing", "token") })
+	cfg := config(func(c *Config) { appRoleConfig(c); c.TokenSinkFile = filepath.Join(t.TempDir(), "missing", "token") })
 	log := &journal{}
 	wantFound(t, openOn(t, cfg, log, appRoleVault(0)))
 	if !strings.Contains(log.String(), "reason=token_sink_file") {

@@ -15,7 +15,6 @@ import (
 	"unicode/utf8"
 
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 // Versions of the KV secrets engine, as configuration and Vault's docs name
@@ -86,7 +85,7 @@ func (s *settings) dataTwice(kv string) string {
 // checker collects everything that is wrong with a configuration, so that an
 // operator doesn't learn of it one by one.
 type checker struct {
-	cfg      vault.HCV
+	cfg      Config
 	trusted  bool
 	problems []string
 }
@@ -102,7 +101,7 @@ func (c *checker) nodeOnly(field, value string) {
 	}
 }
 
-func newSettings(cfg vault.HCV, o secretstore.OpenOptions) (settings, error) {
+func newSettings(cfg Config, o secretstore.OpenOptions) (settings, error) {
 	c := &checker{cfg: cfg, trusted: o.TrustNode}
 	s := settings{
 		namespace: c.namespace("namespace", cfg.Namespace),

@@ -10,7 +10,6 @@ import (
 
 	"kong-vault-auth/credential"
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 func TestImpossibleSettingsAreRefused(t *testing.T) {
@@ -19,45 +18,45 @@ func TestImpossibleSettingsAreRefused(t *testing.T) {
 	otherCert, _ := ca.pair("kong", nil)
 	for _, test := range []struct {
 		about string
-		edit  func(*vault.HCV)
+		edit  func(*Config)
 		want  string // the beginning of what is said
 	}{
-		{"no token", func(c *vault.HCV) { c.Token = "" }, "token: it is empty; if it is a reference"},
-		{"a token of two lines", func(c *vault.HCV) { c.Token = "hvs.a\nhvs.b" }, "token: it holds white space"},
-		{"two tokens", func(c *vault.HCV) { c.TokenFile = "/f" }, "token: token and token_file"},
-		{"a method that Vault has and we don't", func(c *vault.HCV) { c.AuthMethod = "aws" }, "auth_method: "},
-		{"no role id", func(c *vault.HCV) { appRoleConfig(c); c.AppRoleRoleID = "" }, "approle_role_id: "},
-		{"no secret id to unwrap", func(c *vault.HCV) {
+		{"no token", func(c *Config) { c.Token = "" }, "token: it is empty; if it is a reference"},
+		{"a token of two lines", func(c *Config) { c.Token = "hvs.a\nhvs.b" }, "token: it holds white space"},
+		{"two tokens", func(c *Config) { c.TokenFile = "/f" }, "token: token and token_file"},
+		{"a method that Vault has and we don't", func(c *Config) { c.AuthMethod = "aws" }, "auth_method: "},
+		{"no role id", func(c *Config) { appRoleConfig(c); c.AppRoleRoleID = "" }, "approle_role_id: "},
+		{"no secret id to unwrap", func(c *Config) {
 			appRoleConfig(c)
 			c.AppRoleSecretID, c.AppRoleWrapped, c.TokenSinkFile = "", true, "/f"
 		}, "approle_response_wrapping: "},
-		{"two secret ids", func(c *vault.HCV) { appRoleConfig(c); c.AppRoleSecretFile = "/f" }, "approle_secret_id: "},
-		{"a wrapped secret id and nowhere to keep the token", func(c *vault.HCV) { appRoleConfig(c); c.AppRoleWrapped = true },
+		{"two secret ids", func(c *Config) { appRoleConfig(c); c.AppRoleSecretFile = "/f" }, "approle_secret_id: "},
+		{"a wrapped secret id and nowhere to keep the token", func(c *Config) { appRoleConfig(c); c.AppRoleWrapped = true },
 			"approle_response_wrapping: a wrapped secret id can be unwrapped only once"},
-		{"a sink without a login", func(c *vault.HCV) { c.TokenSinkFile = "/f" }, "token_sink_file: "},
-		{"no Kubernetes role", func(c *vault.HCV) { c.AuthMethod = "kubernetes" }, "kube_role: "},
-		{"no JWT role", func(c *vault.HCV) { c.AuthMethod, c.JWTTokenFile = "jwt", "/f" }, "jwt_role: "},
-		{"no JWT", func(c *vault.HCV) { c.AuthMethod, c.JWTRole = "jwt", "kong" }, "jwt_token_file: "},
-		{"no client certificate", func(c *vault.HCV) { c.AuthMethod, c.Protocol = "cert", "https" }, "cert_auth_cert: "},
-		{"a client certificate over plain http", func(c *vault.HCV) { c.AuthMethod, c.CertAuthCert, c.CertAuthCertKey = "cert", cert, key }, "protocol: "},
-		{"a client certificate without key", func(c *vault.HCV) { c.CertAuthCert = cert }, "cert_auth_cert: "},
-		{"a client certificate with another's key", func(c *vault.HCV) { c.CertAuthCert, c.CertAuthCertKey = otherCert, key }, "cert_auth_cert: "},
-		{"a CA that is none", func(c *vault.HCV) { c.CACert = "-----BEGIN CERTIFICATE-----" }, "ca_cert: "},
-		{"a mount that climbs", func(c *vault.HCV) { c.Mount = "secret/../sys" }, "mount: "},
-		{"no mount", func(c *vault.HCV) { c.Mount = "/" }, "mount: "},
-		{"a path that climbs", func(c *vault.HCV) { c.Path = ".." }, "path: "},
-		{"a base path that climbs", func(c *vault.HCV) { c.BasePath = "vault/../x" }, "base_path: "},
-		{"a path with a gap", func(c *vault.HCV) { c.Path = "a//b" }, "path: "},
-		{"a path with a line end", func(c *vault.HCV) { c.Path = "a\nb" }, "path: "},
-		{"an auth path that climbs", func(c *vault.HCV) { appRoleConfig(c); c.AppRoleAuthPath = "../sys" }, "approle_auth_path: "},
-		{"a namespace with a line end", func(c *vault.HCV) { c.Namespace = "a\r\nX-Evil: 1" }, "namespace: "},
-		{"a namespace of the login with a line end", func(c *vault.HCV) { c.AuthNamespace = "a\r\nX-Evil: 1" }, "auth_namespace: "},
-		{"a KV version to come", func(c *vault.HCV) { c.KV = "v3" }, "kv: "},
-		{"a URL for a host", func(c *vault.HCV) { c.Host = "https://vault.example.com" }, "host: "},
-		{"a host with a port", func(c *vault.HCV) { c.Host = "vault.example.com:8200" }, "host: "},
-		{"a host with a line end", func(c *vault.HCV) { c.Host = "vault\n" }, "host: "},
-		{"a port out of range", func(c *vault.HCV) { c.Port = 70000 }, "port: "},
-		{"a protocol that isn't", func(c *vault.HCV) { c.Protocol = "ftp" }, "protocol: "},
+		{"a sink without a login", func(c *Config) { c.TokenSinkFile = "/f" }, "token_sink_file: "},
+		{"no Kubernetes role", func(c *Config) { c.AuthMethod = "kubernetes" }, "kube_role: "},
+		{"no JWT role", func(c *Config) { c.AuthMethod, c.JWTTokenFile = "jwt", "/f" }, "jwt_role: "},
+		{"no JWT", func(c *Config) { c.AuthMethod, c.JWTRole = "jwt", "kong" }, "jwt_token_file: "},
+		{"no client certificate", func(c *Config) { c.AuthMethod, c.Protocol = "cert", "https" }, "cert_auth_cert: "},
+		{"a client certificate over plain http", func(c *Config) { c.AuthMethod, c.CertAuthCert, c.CertAuthCertKey = "cert", cert, key }, "protocol: "},
+		{"a client certificate without key", func(c *Config) { c.CertAuthCert = cert }, "cert_auth_cert: "},
+		{"a client certificate with another's key", func(c *Config) { c.CertAuthCert, c.CertAuthCertKey = otherCert, key }, "cert_auth_cert: "},
+		{"a CA that is none", func(c *Config) { c.CACert = "-----BEGIN CERTIFICATE-----" }, "ca_cert: "},
+		{"a mount that climbs", func(c *Config) { c.Mount = "secret/../sys" }, "mount: "},
+		{"no mount", func(c *Config) { c.Mount = "/" }, "mount: "},
+		{"a path that climbs", func(c *Config) { c.Path = ".." }, "path: "},
+		{"a base path that climbs", func(c *Config) { c.BasePath = "vault/../x" }, "base_path: "},
+		{"a path with a gap", func(c *Config) { c.Path = "a//b" }, "path: "},
+		{"a path with a line end", func(c *Config) { c.Path = "a\nb" }, "path: "},
+		{"an auth path that climbs", func(c *Config) { appRoleConfig(c); c.AppRoleAuthPath = "../sys" }, "approle_auth_path: "},
+		{"a namespace with a line end", func(c *Config) { c.Namespace = "a\r\nX-Evil: 1" }, "namespace: "},
+		{"a namespace of the login with a line end", func(c *Config) { c.AuthNamespace = "a\r\nX-Evil: 1" }, "auth_namespace: "},
+		{"a KV version to come", func(c *Config) { c.KV = "v3" }, "kv: "},
+		{"a URL for a host", func(c *Config) { c.Host = "https://vault.example.com" }, "host: "},
+		{"a host with a port", func(c *Config) { c.Host = "vault.example.com:8200" }, "host: "},
+		{"a host with a line end", func(c *Config) { c.Host = "vault\n" }, "host: "},
+		{"a port out of range", func(c *Config) { c.Port = 70000 }, "port: "},
+		{"a protocol that isn't", func(c *Config) { c.Protocol = "ftp" }, "protocol: "},
 	} {
 		t.Run(test.about, func(t *testing.T) {
 			_, err := Open(config(test.edit), options(nil))
@@ -69,7 +68,7 @@ func TestImpossibleSettingsAreRefused(t *testing.T) {
 }
 
 func TestAllThatIsWrongIsSaidAtOnce(t *testing.T) {
-	_, err := Open(config(func(c *vault.HCV) { c.Token, c.KV, c.Path = "", "v3", "." }), options(nil))
+	_, err := Open(config(func(c *Config) { c.Token, c.KV, c.Path = "", "v3", "." }), options(nil))
 	for _, field := range []string{"token: ", "kv: ", "path: "} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("nothing of %s in %v", field, err)
@@ -80,17 +79,17 @@ func TestAllThatIsWrongIsSaidAtOnce(t *testing.T) {
 func TestInlineObjectsGetNothingOfTheNode(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	replaceFile(t, file, "contents")
-	for field, edit := range map[string]func(*vault.HCV){
-		"token_file":             func(c *vault.HCV) { c.Token, c.TokenFile = "", file },
-		"approle_secret_id_file": func(c *vault.HCV) { appRoleConfig(c); c.AppRoleSecretID, c.AppRoleSecretFile = "", file },
-		"token_sink_file":        func(c *vault.HCV) { appRoleConfig(c); c.TokenSinkFile = file },
-		"kube_api_token_file":    func(c *vault.HCV) { c.AuthMethod, c.KubeRole, c.KubeAPITokenFile = "kubernetes", "kong", file },
-		"auth_method":            func(c *vault.HCV) { c.AuthMethod, c.KubeRole = "kubernetes", "kong" },
-		"jwt_token_file":         func(c *vault.HCV) { c.AuthMethod, c.JWTRole, c.JWTTokenFile = "jwt", "kong", file },
-		"cert_auth_cert":         func(c *vault.HCV) { c.CertAuthCert, c.CertAuthCertKey = file, file },
-		"cert_auth_cert_key":     func(c *vault.HCV) { c.CertAuthCert, c.CertAuthCertKey = file, file },
-		"ca_cert":                func(c *vault.HCV) { c.CACert = file },
-		"unix_socket":            func(c *vault.HCV) { c.UnixSocket = file },
+	for field, edit := range map[string]func(*Config){
+		"token_file":             func(c *Config) { c.Token, c.TokenFile = "", file },
+		"approle_secret_id_file": func(c *Config) { appRoleConfig(c); c.AppRoleSecretID, c.AppRoleSecretFile = "", file },
+		"token_sink_file":        func(c *Config) { appRoleConfig(c); c.TokenSinkFile = file },
+		"kube_api_token_file":    func(c *Config) { c.AuthMethod, c.KubeRole, c.KubeAPITokenFile = "kubernetes", "kong", file },
+		"auth_method":            func(c *Config) { c.AuthMethod, c.KubeRole = "kubernetes", "kong" },
+		"jwt_token_file":         func(c *Config) { c.AuthMethod, c.JWTRole, c.JWTTokenFile = "jwt", "kong", file },
+		"cert_auth_cert":         func(c *Config) { c.CertAuthCert, c.CertAuthCertKey = file, file },
+		"cert_auth_cert_key":     func(c *Config) { c.CertAuthCert, c.CertAuthCertKey = file, file },
+		"ca_cert":                func(c *Config) { c.CACert = file },
+		"unix_socket":            func(c *Config) { c.UnixSocket = file },
 	} {
 		o := options(nil)
 		o.TrustNode = false
@@ -111,7 +110,7 @@ func FuzzPathsStayWhereTheyAre(f *testing.F) {
 		f.Add(s, s, s)
 	}
 	f.Fuzz(func(t *testing.T, mount, in, name string) {
-		s, err := newSettings(config(func(c *vault.HCV) { c.Mount, c.Path = mount, in }), options(nil))
+		s, err := newSettings(config(func(c *Config) { c.Mount, c.Path = mount, in }), options(nil))
 		if err != nil || credential.CheckAccessToken(name) != nil {
 			return
 		}

@@ -8,7 +8,6 @@ import (
 
 	"kong-vault-auth/credential"
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 // store is a secretstore.Store on one path of one KV mount.
@@ -33,7 +32,7 @@ type store struct {
 // cfg is complete, as package vault makes it: what an object of the node's takes
 // from the environment is in it already, and ssl_verify is on only if it is true.
 // Other fields that are empty have the defaults that their tags say.
-func Open(cfg vault.HCV, o secretstore.OpenOptions) (secretstore.Store, error) {
+func Open(cfg Config, o secretstore.OpenOptions) (secretstore.Store, error) {
 	s, err := newSettings(cfg, o)
 	if err != nil {
 		return nil, err

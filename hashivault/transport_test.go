@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/vault"
 )
 
 // Files are exchanged one after the other, and each change is noticed.
@@ -30,7 +29,7 @@ func TestHalfExchangedCertificateInterruptsNothing(t *testing.T) {
 	})
 	dir := t.TempDir()
 	cert, key := ca.pair("kong", nil)
-	cfg := at(t, config(func(c *vault.HCV) { c.CACert = certPEM(server.Certificate()) }), server.URL)
+	cfg := at(t, config(func(c *Config) { c.CACert = certPEM(server.Certificate()) }), server.URL)
 	cfg.CertAuthCert, cfg.CertAuthCertKey = writePair(t, dir, cert, key)
 	s := openAt(t, cfg, nil)
 	wantFound(t, s)
@@ -93,7 +92,7 @@ func TestTLSIsAtLeast12(t *testing.T) {
 	server := serveTLS(t, newFakeVault(), func(s *httptest.Server) {
 		s.TLS = &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
 	})
-	cfg := at(t, config(func(c *vault.HCV) { c.SSLVerify = false }), server.URL)
+	cfg := at(t, config(func(c *Config) { c.SSLVerify = false }), server.URL)
 	if got, err := readWithin(t, openAt(t, cfg, nil), standingTimeout, "alice"); got != (verdict{Failure: "tls"}) {
 		t.Errorf("%v, %v", got, err)
 	}

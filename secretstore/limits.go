@@ -23,3 +23,6 @@ type Limits struct {
 	SnapshotKeyFile     string  `json:"snapshot_key_file" doc:"File, in another folder, that holds the 32 bytes that seal it, in base64 or hex. Only on objects that the node defines."`
 	Base64Decode        bool    `json:"base64_decode" doc:"Decode the stored secret token (hcv) or the stored value (azure) from base64 before use."`
 }
+
+// Common is the limits themselves: what embeds them has it as a part of Config.
+func (l *Limits) Common() *Limits { return l }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"kong-vault-auth/cache"
@@ -64,17 +63,6 @@ type Listed struct {
 	// Version differs from that of an earlier listing if the secret may have
 	// changed meanwhile. It stays empty where the store doesn't tell.
 	Version string
-}
-
-// OpenOptions is what a store needs beside its own configuration.
-type OpenOptions struct {
-	Name      string                  // the vault object's name, for messages
-	Identity  string                  // the store's identity, for fingerprints
-	UserAgent string                  // sent with each request, kong-vault-auth/VERSION
-	TrustNode bool                    // the node defined the object: files and the environment may be read
-	Getenv    func(key string) string // the environment, consulted only with TrustNode
-	Logger    *slog.Logger            // for what happens in the background
-	Reach     Reach                   // where the store may connect
 }
 
 // AbsentReason says why a definite no is a no. It is a metric label and a word

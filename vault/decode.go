@@ -5,35 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"reflect"
 	"strconv"
 	"strings"
 
 	"kong-vault-auth/kongschema"
+	"kong-vault-auth/secretstore"
 )
-
-// The kinds of vault object, as Kong names them.
-const (
-	kindHCV   = "hcv"
-	kindAzure = "azure"
-)
-
-// schemaOf is the fields of a kind of vault object.
-func schemaOf(kind string) []kongschema.Field {
-	t := reflect.TypeFor[HCV]()
-	if kind == kindAzure {
-		t = reflect.TypeFor[Azure]()
-	}
-	fields, _ := kongschema.Fields(t) // can't fail for these types: their tests see to it
-	return fields
-}
 
 // decode makes a definition of a node's vault object of what its fields are set
 // to, as text. What isn't set has its default, after the environment that the
-// vault's own tools use. The fields are known to be the kind's.
-func decode(kind, name string, texts map[string]string, getenv func(string) string) (Definition, error) {
+// store's own tools use. The fields are known to be the kind's.
+func decode(kind secretstore.Kind, name string, texts map[string]string, getenv func(string) string) (Definition, error) {
+	c := kind.New()
 	values := map[string]any{}
-	for _, f := range schemaOf(kind) {
+	for _, f := range fieldsOf(c) {
 		text, set := texts[f.Name]
 		if !set {
 			continue
@@ -44,24 +29,14 @@ func decode(kind, name string, texts map[string]string, getenv func(string) stri
 		}
 		values[f.Name] = v
 	}
-	d := Definition{Name: name, Node: true}
-	if kind == kindAzure {
-		d.Azure = &Azure{}
-		if err := fill(d.Azure, values); err != nil {
-			return Definition{}, err
-		}
-		d.Azure.fallBack(getenv)
-		return d, nil
-	}
-	if err := addressFromVaultAddr(values, getenv("VAULT_ADDR")); err != nil {
+	if err := fill(c, values); err != nil {
 		return Definition{}, err
 	}
-	d.HCV = &HCV{}
-	if err := fill(d.HCV, values); err != nil {
+	set := func(field string) bool { _, set := values[field]; return set }
+	if err := c.FromEnvironment(set, getenv); err != nil {
 		return Definition{}, err
 	}
-	d.HCV.fallBack(getenv)
-	return d, nil
+	return Definition{Name: name, Config: c, Node: true}, nil
 }
 
 func fill(config any, values map[string]any) error {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"kong-vault-auth/kongschema"
+	"kong-vault-auth/secretstore"
 )
 
 // Credential ids are made of identities and are in logs and rate limits of
@@ -49,7 +50,7 @@ func TestIdentityIsTheSameForEver(t *testing.T) {
 		}),
 	}
 	for want, c := range tests {
-		d := Definition{HCV: c.HCV, Azure: c.Azure}
+		d := Definition{Config: c.Inline}
 		if got := d.identity(); got != want {
 			t.Errorf("identity %s, want %s", got, want)
 		}
@@ -61,37 +62,23 @@ func TestIdentityIsTheSameForEver(t *testing.T) {
 func TestDigestCoversEveryFieldButTheLimits(t *testing.T) {
 	shared := map[string]bool{"ttl": true, "max_ttl": true, "neg_ttl": true, "resurrect_ttl": true, "resurrect_denied_ttl": true, "max_lookups_per_second": true, "revocation_interval": true, "snapshot_file": true, "snapshot_key_file": true}
 	for _, make := range []func() Definition{
-		func() Definition { return Definition{HCV: &HCV{}} },
-		func() Definition { return Definition{Azure: &Azure{}} },
+		func() Definition { return Definition{Config: &HCV{}} },
+		func() Definition { return Definition{Config: &Azure{}} },
 	} {
 		plain := make()
 		key := []byte("key")
-		for i, f := range schemaOf(kindOf(plain)) {
+		for i, f := range fieldsOf(plain.Config) {
 			changed := make()
-			leaf(reflect.ValueOf(config(changed)).Elem(), i).Set(reflect.ValueOf(nonZero(f.Kind)).Convert(
-				leaf(reflect.ValueOf(config(changed)).Elem(), i).Type()))
+			leaf(reflect.ValueOf(changed.Config).Elem(), i).Set(reflect.ValueOf(nonZero(f.Kind)).Convert(
+				leaf(reflect.ValueOf(changed.Config).Elem(), i).Type()))
 			if same := changed.digest(key) == plain.digest(key); same != shared[f.Name] {
-				t.Errorf("%s %s: the digest is the same: %v", kindOf(plain), f.Name, same)
+				t.Errorf("%s %s: the digest is the same: %v", plain.Config.Kind(), f.Name, same)
 			}
 		}
 		if plain.digest(key) == plain.digest([]byte("other")) {
 			t.Error("the digest does not depend on its key")
 		}
 	}
-}
-
-func config(d Definition) any {
-	if d.Azure != nil {
-		return d.Azure
-	}
-	return d.HCV
-}
-
-func kindOf(d Definition) string {
-	if d.Azure != nil {
-		return kindAzure
-	}
-	return kindHCV
 }
 
 // leaf is the i-th field of a struct, those of embedded structs counted.
@@ -126,10 +113,8 @@ func TestPlaceShowsNoPassword(t *testing.T) {
 		inlineHCV(t, func(c *HCV) { c.Host = "user:s3cr3t@vault" }),
 		inlineAzure(t, func(c *Azure) { c.VaultURI = "https://user:s3cr3t@contoso.vault.azure.net" }),
 	} {
-		d := Definition{HCV: c.HCV, Azure: c.Azure}
-		d.Name = d.place()
-		if _, err := Validate(d); err == nil || strings.Contains(err.Error(), "s3cr3t") {
-			t.Errorf("Validate = %v", err)
+		if _, err := secretstore.Check(c.Inline.Place(), c.Inline, secretstore.Origin{}); err == nil || strings.Contains(err.Error(), "s3cr3t") {
+			t.Errorf("Check = %v", err)
 		}
 	}
 }

@@ -12,10 +12,10 @@ import (
 
 func TestObjectsOfTheEnvironment(t *testing.T) {
 	hcv := func(change func(*HCV)) map[string]Definition {
-		return map[string]Definition{"hcv": {Name: "hcv", Node: true, HCV: inlineHCV(t, change).HCV}}
+		return map[string]Definition{"hcv": {Name: "hcv", Node: true, Config: inlineHCV(t, change).Inline}}
 	}
 	azure := func(change func(*Azure)) map[string]Definition {
-		return map[string]Definition{"azure": {Name: "azure", Node: true, Azure: inlineAzure(t, change).Azure}}
+		return map[string]Definition{"azure": {Name: "azure", Node: true, Config: inlineAzure(t, change).Inline}}
 	}
 	tests := []struct {
 		name string
@@ -68,7 +68,7 @@ func TestObjectsOfTheEnvironment(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, failed := fromEnvironment(environ(tt.env...))
+			got, failed := fromEnvironment((&fakeStores{}).kinds(), environ(tt.env...))
 			if len(failed) > 0 {
 				t.Error(failed)
 			}
@@ -91,7 +91,7 @@ func TestEnvironmentThatMakesNoSense(t *testing.T) {
 		{"VAULT_ADDR", "https://vault:99999999999999999999", "environment"},
 	}
 	for _, tt := range tests {
-		defined, failed := fromEnvironment(environ(tt.variable, tt.value))
+		defined, failed := fromEnvironment((&fakeStores{}).kinds(), environ(tt.variable, tt.value))
 		err := failed["hcv"]
 		if len(defined) > 0 || !errors.Is(err, secretstore.ErrConfig) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "pw") {
 			t.Errorf("%s=%s: %v, %v; want an error with %q", tt.variable, tt.value, defined, err, tt.want)

@@ -10,10 +10,13 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"kong-vault-auth/kongschema"
+	"kong-vault-auth/secretstore"
 )
 
 // vaultsFile is what a vaults file says.
 type vaultsFile struct {
+	kinds   kinds
+	getenv  func(string) string
 	defined map[string]Definition
 	secrets bool // a secret stands in it, rather than a reference to one
 }
@@ -38,7 +41,7 @@ var (
 //	  allowed_services: [0dc6f45b-8f8d-40d2-a504-473544ee190b] # see Allowed; not of Kong's
 //
 // in YAML, and so in JSON too. Anything unknown is an error, with its line.
-func parseFile(data []byte, getenv func(string) string) (*vaultsFile, error) {
+func parseFile(data []byte, kinds kinds, getenv func(string) string) (*vaultsFile, error) {
 	var document yaml.Node
 	if err := yaml.Unmarshal(data, &document); err != nil {
 		// What is in quotes may be a value, and so a secret.
@@ -51,13 +54,13 @@ func parseFile(data []byte, getenv func(string) string) (*vaultsFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &vaultsFile{defined: map[string]Definition{}}
+	f := &vaultsFile{kinds: kinds, getenv: getenv, defined: map[string]Definition{}}
 	vaults := top["vaults"]
 	if vaults == nil || vaults.Kind != yaml.SequenceNode {
 		return nil, errors.New("it must hold a list named vaults")
 	}
 	for _, n := range vaults.Content {
-		if err := f.add(n, getenv); err != nil {
+		if err := f.add(n); err != nil {
 			return nil, err
 		}
 	}
@@ -70,27 +73,29 @@ var quoted = regexp.MustCompile("'[^']*'|\"[^\"]*\"|`[^`]*`")
 var kongPrefix = regexp.MustCompile(`^[a-z][a-z0-9-]*[a-z0-9]$`)
 
 // add reads one vault object.
-func (f *vaultsFile) add(n *yaml.Node, getenv func(string) string) error {
+func (f *vaultsFile) add(n *yaml.Node) error {
 	entry, err := mapping(n, "a vault", vaultFields)
 	if err != nil {
 		return err
 	}
-	kind, prefix := text(entry["name"]), text(entry["prefix"])
+	kind, known := f.kinds.named(text(entry["name"]))
+	prefix := text(entry["prefix"])
+	_, reserved := f.kinds.named(prefix)
 	switch {
-	case kind != kindHCV && kind != kindAzure:
-		return at(n, "name must be hcv or azure, the kind of vault")
+	case !known:
+		return at(n, "name must be %s, the kind of vault", f.kinds.list("", "or"))
 	case !kongPrefix.MatchString(prefix):
 		return at(n, "prefix must be the object's name: letters in lower case, digits and -, as in kong-auth")
-	case slices.Contains([]string{"env", kindHCV, kindAzure}, prefix):
+	case reserved || prefix == "env":
 		return at(n, "prefix must not be %s: objects of that name are those of the environment", prefix)
 	case f.defined[prefix].Name != "":
 		return at(n, "prefix %s is taken by another vault", prefix)
 	}
-	texts, err := f.config(entry["config"], kind, getenv)
+	texts, err := f.config(entry["config"], kind)
 	if err != nil {
 		return err
 	}
-	d, err := decode(kind, prefix, texts, getenv)
+	d, err := decode(kind, prefix, texts, f.getenv)
 	if err != nil {
 		return at(n, "config of %s: %v", prefix, err)
 	}
@@ -102,12 +107,12 @@ func (f *vaultsFile) add(n *yaml.Node, getenv func(string) string) error {
 }
 
 // config reads a vault's fields as text, references resolved.
-func (f *vaultsFile) config(n *yaml.Node, kind string, getenv func(string) string) (map[string]string, error) {
+func (f *vaultsFile) config(n *yaml.Node, kind secretstore.Kind) (map[string]string, error) {
 	texts := map[string]string{}
 	if n == nil || n.Tag == "!!null" {
 		return texts, nil
 	}
-	fields := schemaOf(kind)
+	fields := fieldsOf(kind.New())
 	names := make([]string, len(fields))
 	for i := range fields {
 		names[i] = fields[i].Name
@@ -130,8 +135,8 @@ func (f *vaultsFile) config(n *yaml.Node, kind string, getenv func(string) strin
 			continue
 		case strings.Contains(value, "${{"):
 			return nil, at(n, "%s is a reference of decK's, which is not resolved here; write {vault://env/NAME}", field.Name)
-		case isReference(value):
-			if value, err = resolve(value, getenv); err != nil {
+		case secretstore.IsReference(value):
+			if value, err = resolve(value, f.getenv); err != nil {
 				return nil, at(n, "%s: %v", field.Name, err)
 			}
 		case field.Encrypted:

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"kong-vault-auth/secretstore"
 )
 
 func TestParseFile(t *testing.T) {
@@ -35,16 +37,16 @@ vaults:
   - 22222222-2222-4222-8222-222222222222
   allowed_workspaces: [33333333-3333-4333-8333-333333333333]
 `
-	got, err := parseFile([]byte(file), environ("MY_TOKEN", "hvs.two", "MAX_TTL", "90", "VAULT_ADDR", "http://other:8200", "VAULT_TOKEN", "hvs.one"))
+	got, err := parseFile([]byte(file), (&fakeStores{}).kinds(), environ("MY_TOKEN", "hvs.two", "MAX_TTL", "90", "VAULT_ADDR", "http://other:8200", "VAULT_TOKEN", "hvs.one"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]Definition{
-		"kong-auth": {Name: "kong-auth", Node: true, HCV: inlineHCV(t, func(c *HCV) {
+		"kong-auth": {Name: "kong-auth", Node: true, Config: inlineHCV(t, func(c *HCV) {
 			c.Host, c.Port, c.Token, c.Path, c.SSLVerify, c.TTL, c.MaxTTL = "vault", 443, "hvs.two", "", false, 1.5, 90
-		}).HCV},
-		"cloud": {Name: "cloud", Node: true, Azure: inlineAzure(t, func(c *Azure) { c.NamePrefix = "" }).Azure},
-		"plain": {Name: "plain", Node: true, HCV: inlineHCV(t, func(c *HCV) { c.Host = "other" }).HCV, Allowed: Allowed{
+		}).Inline},
+		"cloud": {Name: "cloud", Node: true, Config: inlineAzure(t, func(c *Azure) { c.NamePrefix = "" }).Inline},
+		"plain": {Name: "plain", Node: true, Config: inlineHCV(t, func(c *HCV) { c.Host = "other" }).Inline, Allowed: Allowed{
 			Services:   []string{"0dc6f45b-8f8d-40d2-a504-473544ee190b"},
 			Routes:     []string{"11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"},
 			Workspaces: []string{"33333333-3333-4333-8333-333333333333"},
@@ -60,7 +62,7 @@ vaults:
 
 func TestFileWithASecretInIt(t *testing.T) {
 	for _, field := range []string{"token: hvs.one", "approle_secret_id: s", "cert_auth_cert_key: /etc/key.pem"} {
-		f, err := parseFile([]byte("vaults: [{name: hcv, prefix: kong-auth, config: {"+field+"}}]"), environ())
+		f, err := parseFile([]byte("vaults: [{name: hcv, prefix: kong-auth, config: {"+field+"}}]"), (&fakeStores{}).kinds(), environ())
 		if err != nil || !f.secrets {
 			t.Errorf("%s: %+v, %v", field, f, err)
 		}
@@ -106,7 +108,7 @@ func TestParseFileRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f, err := parseFile([]byte(tt.file), environ())
+			f, err := parseFile([]byte(tt.file), (&fakeStores{}).kinds(), environ())
 			if f != nil || err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("parseFile = %v, %v; want an error with %q", f, err, tt.want)
 			}
@@ -122,15 +124,15 @@ func FuzzParseFile(f *testing.F) {
 	f.Add([]byte("vaults: &a [*a, {name: azure, prefix: a1, config: {vault_uri: &b x, client_id: *b}}]"))
 	f.Add([]byte("_format_version: 3\nvaults:\n- <<: {name: hcv}\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		got, err := parseFile(b, environ("X", `{"y":"z"}`))
+		got, err := parseFile(b, (&fakeStores{}).kinds(), environ("X", `{"y":"z"}`))
 		if err != nil {
 			return
 		}
 		for name, d := range got.defined {
-			if d.Name != name || !d.Node || (d.HCV == nil) == (d.Azure == nil) {
+			if d.Name != name || !d.Node || d.Config == nil {
 				t.Errorf("%s: %+v", name, d)
 			}
-			_, _ = Validate(d) // must not panic
+			_, _ = secretstore.Check(name, d.Config, secretstore.Origin{Node: true}) // must not panic
 		}
 	})
 }
@@ -139,7 +141,7 @@ func FuzzResolve(f *testing.F) {
 	f.Add("{vault://env/x/y}")
 	f.Add("{vault://}")
 	f.Fuzz(func(t *testing.T, reference string) {
-		if isReference(reference) {
+		if secretstore.IsReference(reference) {
 			_, _ = resolve(reference, environ("X", `{"y":"z"}`)) // must not panic
 		}
 	})

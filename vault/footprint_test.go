@@ -40,7 +40,7 @@ func TestFootprintOfACachedCredential(t *testing.T) {
 
 func BenchmarkLookupOfACachedPair(b *testing.B) {
 	stores := &fakeStores{records: someRecords()}
-	r := NewRegistry(stores.openers(), Options{Getenv: environ("KONG_VAULT_HCV_TOKEN", "hvs.one")})
+	r := NewRegistry(stores.kinds(), Options{Getenv: environ("KONG_VAULT_HCV_TOKEN", "hvs.one")})
 	defer r.Close()
 	o, release, err := r.Open("plugin", Config{Vault: "hcv"})
 	if err != nil {

@@ -2,7 +2,7 @@ package vault
 
 import (
 	"fmt"
-	"net/url"
+	"reflect"
 
 	"kong-vault-auth/secretstore"
 )
@@ -20,6 +20,7 @@ const (
 // inlinePolicy is what the node permits objects inside a plugin's configuration.
 // Who may write that configuration is not always who runs the node.
 type inlinePolicy struct {
+	fields     string // of a plugin's configuration that define objects, for messages
 	mode       inlineMode
 	reach      secretstore.Reach // where they may connect
 	identities bool              // they may log in as the node's Azure identities
@@ -27,8 +28,8 @@ type inlinePolicy struct {
 }
 
 // newInlinePolicy reads the policy from the environment.
-func newInlinePolicy(getenv func(string) string) inlinePolicy {
-	p := inlinePolicy{mode: inlineMode(getenv("VAULT_AUTH_INLINE"))}
+func newInlinePolicy(kinds kinds, getenv func(string) string) inlinePolicy {
+	p := inlinePolicy{fields: kinds.list("config.", "and"), mode: inlineMode(getenv("VAULT_AUTH_INLINE"))}
 	switch p.mode {
 	case inlineUnset, inlineLiterals, inlineTrusted, inlineOff:
 	default:
@@ -50,67 +51,39 @@ func newInlinePolicy(getenv func(string) string) inlinePolicy {
 	return p
 }
 
-func (inlinePolicy) unreadable(why string) error {
-	return fmt.Errorf("%w: %s, and until that is corrected, config.hcv and config.azure are switched off", secretstore.ErrConfig, why)
+func (p *inlinePolicy) unreadable(why string) error {
+	return fmt.Errorf("%w: %s, and until that is corrected, %s are switched off", secretstore.ErrConfig, why, p.fields)
 }
 
 // definition is the inline object of c.
 func (p *inlinePolicy) definition(c Config, getenv func(string) string) (Definition, error) {
-	d := Definition{HCV: c.HCV, Azure: c.Azure, Refs: c.Refs, Inline: true}
-	if (d.HCV == nil) == (d.Azure == nil) {
-		return d, fmt.Errorf("%w: exactly one of vault, hcv and azure must be set", secretstore.ErrConfig)
+	if c.Inline == nil {
+		return Definition{}, errNotOne
 	}
-	d.Name = d.place()
+	d := Definition{Name: c.Inline.Place(), Config: c.Inline, Refs: c.Refs, Inline: true}
 	switch {
 	case p.err != nil:
 		return d, p.err
 	case p.mode == inlineOff:
-		return d, fmt.Errorf("%w: config.hcv and config.azure are switched off on this node (VAULT_AUTH_INLINE=off): "+
-			"name an object of the node in config.vault", secretstore.ErrConfig)
+		return d, fmt.Errorf("%w: %s are switched off on this node (VAULT_AUTH_INLINE=off): "+
+			"name an object of the node in config.vault", secretstore.ErrConfig, p.fields)
 	case p.mode == inlineTrusted:
-		return d.trusted(getenv), nil
+		return d.trusted(getenv)
 	}
 	return d, nil
 }
 
-// permit checks a valid inline object against the node's other settings.
-func (p *inlinePolicy) permit(d Definition) error {
-	if c := d.Azure; c != nil {
-		if !p.identities && c.AuthMethod != "client_secret" && c.AuthMethod != "client_certificate" {
-			return configError(d.Name, "auth_method", fmt.Errorf("%s logs in as an identity of the node, and VAULT_AUTH_INLINE_IDENTITIES=off "+
-				"keeps those to objects that the node defines: use client_secret or client_certificate, or name an object of the node in config.vault", c.AuthMethod))
-		}
-		u, err := url.Parse(c.VaultURI)
-		if err != nil {
-			return configError(d.Name, "vault_uri", err) // it is valid
-		}
-		return p.permitHost(d, "vault_uri", u.Hostname())
-	}
-	if d.HCV.UnixSocket != "" {
-		return nil // on a node that trusts everybody
-	}
-	return p.permitHost(d, "host", d.HCV.Host)
-}
-
-func (p *inlinePolicy) permitHost(d Definition, field, host string) error {
-	if err := p.reach.Host(host); err != nil {
-		return configError(d.Name, field, err)
-	}
-	return nil
+// origin is what an inline object may ask for.
+func (p *inlinePolicy) origin(d Definition) secretstore.Origin {
+	return secretstore.Origin{Node: d.Node, Refs: d.Refs, Reach: p.reach, KeepIdentities: !p.identities}
 }
 
 // trusted makes the definition one of the node's, with what the node's
 // environment adds. It leaves the plugin's own configuration as it is.
-func (d Definition) trusted(getenv func(string) string) Definition {
-	d.Node = true
-	if d.Azure != nil {
-		azure := *d.Azure
-		azure.fallBack(getenv)
-		d.Azure = &azure
-		return d
-	}
-	hcv := *d.HCV
-	hcv.fallBack(getenv)
-	d.HCV = &hcv
-	return d
+func (d Definition) trusted(getenv func(string) string) (Definition, error) {
+	copied := reflect.New(reflect.TypeOf(d.Config).Elem())
+	copied.Elem().Set(reflect.ValueOf(d.Config).Elem())
+	d.Config, d.Node = copied.Interface().(secretstore.Config), true
+	// Kong has filled in the defaults, so the address is never left open.
+	return d, d.Config.FromEnvironment(func(string) bool { return true }, getenv)
 }

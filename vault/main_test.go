@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"kong-vault-auth/azurevault"
+	"kong-vault-auth/hashivault"
 	"kong-vault-auth/kongschema"
 )
 
@@ -58,6 +60,12 @@ lines:
 	return n
 }
 
+// The settings of the stores that these tests are about.
+type (
+	HCV   = hashivault.Config
+	Azure = azurevault.Config
+)
+
 // inlineHCV is a valid inline object with defaults, changed by change.
 func inlineHCV(t *testing.T, change func(*HCV)) Config {
 	t.Helper()
@@ -69,7 +77,7 @@ func inlineHCV(t *testing.T, change func(*HCV)) Config {
 	if change != nil {
 		change(c)
 	}
-	return Config{HCV: c}
+	return Config{Inline: c}
 }
 
 // inlineAzure is the same for Azure.
@@ -83,7 +91,7 @@ func inlineAzure(t *testing.T, change func(*Azure)) Config {
 	if change != nil {
 		change(c)
 	}
-	return Config{Azure: c}
+	return Config{Inline: c}
 }
 
 // environ is an environment.
@@ -99,7 +107,7 @@ func environ(pairs ...string) func(string) string {
 // when the test ends.
 func newRegistry(t *testing.T, stores *fakeStores, log *logbook, env ...string) *Registry {
 	t.Helper()
-	r := NewRegistry(stores.openers(), Options{Logger: log.logger(), Getenv: environ(env...), UserAgent: "kong-vault-auth/test"})
+	r := NewRegistry(stores.kinds(), Options{Logger: log.logger(), Getenv: environ(env...), UserAgent: "kong-vault-auth/test"})
 	t.Cleanup(r.Close)
 	return r
 }

@@ -45,17 +45,19 @@ func (n *nodeObjects) init(r *Registry) {
 	n.registry = r
 	n.path = r.options.Getenv("VAULT_AUTH_VAULTS_FILE")
 	n.inUse = map[string]*nodeObject{}
-	n.environment, n.problems = fromEnvironment(r.options.Getenv)
+	n.environment, n.problems = fromEnvironment(r.kinds, r.options.Getenv)
 	for _, name := range slices.Sorted(maps.Keys(n.environment)) {
-		warnings, err := Validate(n.environment[name])
+		warnings, err := secretstore.Check(name, n.environment[name].Config, secretstore.Origin{Node: true})
 		r.warn(name, warnings)
 		if err != nil {
 			delete(n.environment, name)
 			n.problems[name] = err
 		}
 	}
-	if err := checkSnapshots(n.environment); err != nil { // between the two that there are
-		n.problems[kindHCV], n.problems[kindAzure] = err, err
+	if err := checkSnapshots(n.environment); err != nil { // between those that there are
+		for name := range n.environment {
+			n.problems[name] = err
+		}
 		clear(n.environment)
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.problems)) {
@@ -132,7 +134,7 @@ func (n *nodeObjects) undefined(name string) error {
 	}
 	names := slices.Sorted(maps.Keys(n.file))
 	names = append(names, slices.Sorted(maps.Keys(n.environment))...)
-	known := "knows none; define it in VAULT_AUTH_VAULTS_FILE, or hcv and azure by KONG_VAULT_ variables. " +
+	known := "knows none; define it in VAULT_AUTH_VAULTS_FILE, or " + n.registry.kinds.list("", "and") + " by KONG_VAULT_ variables. " +
 		"Kong starts plugin servers with an empty environment: name the variables in nginx_main_env, or start with -env-file"
 	if len(names) > 0 {
 		known = "knows " + strings.Join(names, ", ")
@@ -143,7 +145,7 @@ func (n *nodeObjects) undefined(name string) error {
 // reload reads the vaults file. A version that is not right is refused as a
 // whole, and the one before it stays.
 func (n *nodeObjects) reload() {
-	f, warnings, err := readVaultsFile(n.path, n.registry.options.Getenv)
+	f, warnings, err := readVaultsFile(n.path, n.registry.kinds, n.registry.options.Getenv)
 	if err == nil {
 		err = checkSnapshots(n.environment, f.defined)
 	}

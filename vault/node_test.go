@@ -46,7 +46,7 @@ func TestNamedObjects(t *testing.T) {
 	}
 	wantAccepted(t, o, "ac-alice", "right")
 	s := stores.all()[0]
-	if c := s.config.(HCV); c.Host != "127.0.0.2" || c.Port != 8200 || c.TTL != 60 || !s.options.TrustNode || s.options.Name != "kong-auth" {
+	if c := *s.config.(*HCV); c.Host != "127.0.0.2" || c.Port != 8200 || c.TTL != 60 || !s.options.TrustNode || s.options.Name != "kong-auth" {
 		t.Errorf("opened %+v with %+v", c, s.options)
 	}
 	release()

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/securefile"
 )
 
@@ -13,14 +14,14 @@ const maxVaultsFile = 1 << 20
 
 // readVaultsFile reads, checks and validates a vaults file. Its error, which
 // matches ErrConfig, says what to change; warnings are by object.
-func readVaultsFile(path string, getenv func(string) string) (*vaultsFile, map[string][]string, error) {
-	f, err := readChecked(path, getenv)
+func readVaultsFile(path string, kinds kinds, getenv func(string) string) (*vaultsFile, map[string][]string, error) {
+	f, err := readChecked(path, kinds, getenv)
 	if err != nil {
 		return nil, nil, configError("", "VAULT_AUTH_VAULTS_FILE", err)
 	}
 	warnings := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(f.defined)) {
-		w, err := Validate(f.defined[name])
+		w, err := secretstore.Check(name, f.defined[name].Config, secretstore.Origin{Node: true})
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", path, err)
 		}
@@ -29,12 +30,12 @@ func readVaultsFile(path string, getenv func(string) string) (*vaultsFile, map[s
 	return f, warnings, nil
 }
 
-func readChecked(path string, getenv func(string) string) (*vaultsFile, error) {
+func readChecked(path string, kinds kinds, getenv func(string) string) (*vaultsFile, error) {
 	b, err := securefile.Read(path, securefile.Anybody, maxVaultsFile)
 	if err != nil {
 		return nil, err
 	}
-	f, err := parseFile(b, getenv)
+	f, err := parseFile(b, kinds, getenv)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

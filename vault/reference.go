@@ -8,12 +8,6 @@ import (
 	"strings"
 )
 
-// isReference reports whether a value is a reference to a secret, in Kong's
-// notation.
-func isReference(value string) bool {
-	return strings.HasPrefix(value, "{vault://") && strings.HasSuffix(value, "}")
-}
-
 // resolve reads the environment variable that {vault://env/NAME} refers to, or
 // with {vault://env/NAME/KEY} one string of the JSON object in it, as Kong's env
 // vault does: the name is put in upper case, and - becomes _. Errors name the

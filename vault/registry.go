@@ -21,12 +21,6 @@ const (
 	maxLinger = 55 * time.Minute
 )
 
-// Openers open stores. They do no network I/O before they return.
-type Openers struct {
-	HCV   func(HCV, secretstore.OpenOptions) (secretstore.Store, error)
-	Azure func(Azure, secretstore.OpenOptions) (secretstore.Store, error)
-}
-
 // Options are what a registry needs beside the stores. The zero value is usable.
 type Options struct {
 	Logger         *slog.Logger            // nil: nothing is logged
@@ -40,7 +34,7 @@ type Options struct {
 // at will, so clients, logins and caches belong to the process: a registry keeps
 // one of each per store, whoever asks for it. It is safe for concurrent use.
 type Registry struct {
-	open    Openers
+	kinds   kinds
 	options Options
 	started time.Time
 	key     []byte // of digests of login secrets
@@ -70,7 +64,7 @@ type liveKey struct {
 // wrong with those is logged, and told to whoever opens the objects concerned,
 // so a plugin can always start; the file is watched until Close, and mending it
 // is enough.
-func NewRegistry(open Openers, o Options) *Registry {
+func NewRegistry(kinds []secretstore.Kind, o Options) *Registry {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -78,11 +72,11 @@ func NewRegistry(open Openers, o Options) *Registry {
 		o.Getenv = os.Getenv
 	}
 	r := &Registry{
-		open:    open,
+		kinds:   kinds,
 		options: o,
 		started: time.Now(),
 		key:     make([]byte, sha256.Size),
-		inline:  newInlinePolicy(o.Getenv),
+		inline:  newInlinePolicy(kinds, o.Getenv),
 		lives:   map[liveKey]*live{},
 	}
 	rand.Read(r.key)
@@ -90,12 +84,13 @@ func NewRegistry(open Openers, o Options) *Registry {
 	return r
 }
 
+var errNotOne = fmt.Errorf("%w: exactly one of config.vault and an object in the configuration itself must be set", secretstore.ErrConfig)
+
 // Config says which vault object a plugin's configuration uses: exactly one of
-// Vault, HCV and Azure.
+// Vault and Inline.
 type Config struct {
-	Vault string // the name of an object that the node defines
-	HCV   *HCV   // an inline object
-	Azure *Azure // an inline object
+	Vault  string             // the name of an object that the node defines
+	Inline secretstore.Config // an object that stands in the configuration itself
 
 	// Refs are the references in the inline object's fields, by field: $refs of
 	// the record that Kong handed over. They are for messages only.
@@ -122,8 +117,8 @@ func (r *Registry) Open(owner string, c Config) (object *Object, release func(),
 		return nil, nil, fmt.Errorf("%w: the registry is closed", secretstore.ErrConfig)
 	}
 	if c.Vault != "" {
-		if c.HCV != nil || c.Azure != nil {
-			return nil, nil, fmt.Errorf("%w: exactly one of vault, hcv and azure must be set", secretstore.ErrConfig)
+		if c.Inline != nil {
+			return nil, nil, errNotOne
 		}
 		object, release = r.node.open(c.Vault, c.Scope)
 		return object, release, nil
@@ -132,10 +127,7 @@ func (r *Registry) Open(owner string, c Config) (object *Object, release func(),
 	if err != nil {
 		return nil, nil, err
 	}
-	warnings, err := Validate(d)
-	if err == nil {
-		err = r.inline.permit(d)
-	}
+	warnings, err := secretstore.Check(d.Name, d.Config, r.inline.origin(d))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -214,10 +206,11 @@ func (r *Registry) openStore(d Definition, identity string, reach secretstore.Re
 		Logger:    r.options.Logger,
 		Reach:     reach,
 	}
-	if d.Azure != nil {
-		return r.open.Azure(*d.Azure, o)
+	kind, ok := r.kinds.named(d.Config.Kind())
+	if !ok {
+		return nil, fmt.Errorf("%w of %q: this program has no store named %s", secretstore.ErrConfig, d.Name, d.Config.Kind())
 	}
-	return r.open.HCV(*d.HCV, o)
+	return kind.Open(d.Config, o)
 }
 
 // successor is the store that owner has been the only one to use, and that key

@@ -28,8 +28,8 @@ func TestStoresAreOpenedWithWhatTheyNeed(t *testing.T) {
 			config any
 			name   string
 		}{
-			{*hcv.HCV, "hcv at http://127.0.0.1:8200/secret"},
-			{*azure.Azure, "azure at https://contoso.vault.azure.net"},
+			{hcv.Inline, "hcv at http://127.0.0.1:8200/secret"},
+			{azure.Inline, "azure at https://contoso.vault.azure.net"},
 		} {
 			got := stores.all()[i]
 			if diff := cmp.Diff(want.config, got.config); diff != "" {
@@ -326,8 +326,7 @@ func TestInlineObjects(t *testing.T) {
 		{"a named object although off", "off", Config{Vault: "hcv"}, ""},
 		{"nonsense fails closed", "yes", inlineHCV(t, nil), "VAULT_AUTH_INLINE must be literals, trusted or off"},
 		{"nothing", "", Config{}, "exactly one"},
-		{"two", "", Config{HCV: inlineHCV(t, nil).HCV, Azure: inlineAzure(t, nil).Azure}, "exactly one"},
-		{"inline and by name", "", Config{Vault: "hcv", HCV: inlineHCV(t, nil).HCV}, "exactly one"},
+		{"inline and by name", "", Config{Vault: "hcv", Inline: inlineHCV(t, nil).Inline}, "exactly one"},
 		{"invalid", "", inlineHCV(t, func(c *HCV) { c.Host = "https://vault:8200" }), "host: it is a URL"},
 	}
 	for _, tt := range tests {
@@ -353,7 +352,7 @@ func TestInlineObjectsKeepToWhatTheNodePermits(t *testing.T) {
 	hcv := func(host string) Config { return inlineHCV(t, func(c *HCV) { c.Host = host }) }
 	azure := func(method string) Config {
 		return inlineAzure(t, func(c *Azure) {
-			c.AuthMethod, c.TenantID, c.ClientID, c.ClientSecret, c.ClientCertificate = method, "contoso.com", "ab", "s", somePEM
+			c.AuthMethod, c.TenantID, c.ClientID, c.ClientSecret, c.ClientCertificate = method, "contoso.com", "ab", "s", "-----BEGIN CERTIFICATE-----"
 		})
 	}
 	const ofTheNode = " logs in as an identity of the node"
@@ -428,8 +427,8 @@ func TestTrustedInlineObjectGetsTheNodesTokenWithoutChangingTheConfiguration(t *
 		c := inlineHCV(t, withToken(""))
 		mustOpen(t, r, "plugin", c)
 		s := stores.all()[0]
-		if got := s.config.(HCV).Token; got != "hvs.node" || !s.options.TrustNode || c.HCV.Token != "" {
-			t.Errorf("token %q, trusted %v, configured %q", got, s.options.TrustNode, c.HCV.Token)
+		if got := s.config.(*HCV).Token; got != "hvs.node" || !s.options.TrustNode || c.Inline.(*HCV).Token != "" {
+			t.Errorf("token %q, trusted %v, configured %q", got, s.options.TrustNode, c.Inline.(*HCV).Token)
 		}
 	})
 }
@@ -470,7 +469,7 @@ func TestMaxCredentialsBoundsEachStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 10
 		stores := &fakeStores{}
-		r := NewRegistry(stores.openers(), Options{Getenv: environ(), MaxCredentials: most})
+		r := NewRegistry(stores.kinds(), Options{Getenv: environ(), MaxCredentials: most})
 		defer r.Close()
 		o, _ := mustOpen(t, r, "plugin", inlineHCV(t, nil))
 		l := o.bound.Load().live

@@ -167,12 +167,12 @@ func TestPageThatNeverComesIsAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logbook{}
 		stores := &fakeStores{records: someRecords()}
-		openers := stores.openers()
-		openers.HCV = func(c HCV, o secretstore.OpenOptions) (secretstore.Store, error) {
+		kinds := stores.kinds()
+		kinds[0].Open = func(c secretstore.Config, o secretstore.OpenOptions) (secretstore.Store, error) {
 			s, err := stores.open(c, o)
 			return slowLister{s.(*fakeStore)}, err
 		}
-		r := NewRegistry(openers, Options{Logger: log.logger(), Getenv: environ()})
+		r := NewRegistry(kinds, Options{Logger: log.logger(), Getenv: environ()})
 		defer r.Close()
 		o, _ := mustOpen(t, r, "plugin", inlineHCV(t, everyTwoSeconds))
 		wantAccepted(t, o, "ac-alice", "right")

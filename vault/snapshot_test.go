@@ -53,7 +53,7 @@ func (n *node) server(err error) (*Registry, *Object, *fakeStore) {
 func (n *node) written() time.Time {
 	n.Helper()
 	f := n.file
-	f.Store = (&Definition{HCV: inlineHCV(n.T, nil).HCV}).identity()
+	f.Store = (&Definition{Config: inlineHCV(n.T, nil).Inline}).identity()
 	h, err := f.Read(time.Now(), func(snapshot.Record) {})
 	if err != nil && !errors.Is(err, snapshot.ErrNone) {
 		n.Fatal(err)
@@ -254,7 +254,7 @@ func TestASnapshotThatCannotBeTrustedIsIgnoredWithAWarning(t *testing.T) {
 
 func rewriteInFuture(n *node) {
 	f := n.file
-	f.Store = (&Definition{HCV: inlineHCV(n.T, nil).HCV}).identity()
+	f.Store = (&Definition{Config: inlineHCV(n.T, nil).Inline}).identity()
 	future := time.Now().Add(time.Minute)
 	h := snapshot.Header{Started: future, Written: future, SealerKey: credential.NewSealer().Key()}
 	if err := f.Write(h, func(func(snapshot.Record) bool) {}); err != nil {
@@ -358,7 +358,7 @@ func TestAnEditThatIsTakenBackTakesTheSnapshotBack(t *testing.T) {
 			wantAccepted(t, o, "ac-alice", "right")
 			time.Sleep(crash)
 			synctest.Wait()
-			f := snapshot.File{Path: file, KeyFile: key, Store: (&Definition{HCV: c.HCV}).identity()}
+			f := snapshot.File{Path: file, KeyFile: key, Store: (&Definition{Config: c.Inline}).identity()}
 			if _, err := f.Read(time.Now(), func(snapshot.Record) {}); err != nil {
 				t.Errorf("with path %s: %v", path, err)
 			}

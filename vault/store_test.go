@@ -8,7 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"kong-vault-auth/azurevault"
 	"kong-vault-auth/credential"
+	"kong-vault-auth/hashivault"
 	"kong-vault-auth/secretstore"
 )
 
@@ -141,14 +143,14 @@ type fakeStores struct {
 	err    error // of every opening, if set
 }
 
-func (f *fakeStores) openers() Openers {
-	return Openers{
-		HCV:   func(c HCV, o secretstore.OpenOptions) (secretstore.Store, error) { return f.open(c, o) },
-		Azure: func(c Azure, o secretstore.OpenOptions) (secretstore.Store, error) { return f.open(c, o) },
-	}
+// kinds are those of the product, but that their stores are fakes.
+func (f *fakeStores) kinds() kinds {
+	hcv, azure := hashivault.Kind, azurevault.Kind
+	hcv.Open, azure.Open = f.open, f.open
+	return kinds{hcv, azure}
 }
 
-func (f *fakeStores) open(config any, o secretstore.OpenOptions) (secretstore.Store, error) {
+func (f *fakeStores) open(config secretstore.Config, o secretstore.OpenOptions) (secretstore.Store, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {

@@ -6,26 +6,28 @@ import (
 	"fmt"
 	"strings"
 
+	"kong-vault-auth/azurevault"
+	"kong-vault-auth/hashivault"
 	"kong-vault-auth/kongschema"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/tokens"
-	"kong-vault-auth/vault"
 )
 
 // Config is the plugin's configuration. Its tags are the source of the schema
 // that Kong validates with, of the defaults, and of the reference in docs/configuration.md.
 type Config struct {
-	AccessTokenName string       `json:"access_token_name" kong:"required;default=access_token;match=^[%w_-]+$" doc:"Name of the header, query argument and body field that holds the access token. In headers letter case doesn't matter and _ equals -."`
-	SecretTokenName string       `json:"secret_token_name" kong:"required;default=secret_token;match=^[%w_-]+$" doc:"Name of the header, query argument and body field that holds the secret token. In headers letter case doesn't matter and _ equals -."`
-	TokensInQuery   bool         `json:"tokens_in_query" kong:"required;default=true" doc:"Also look for tokens in the query string. False is recommended: URLs end up in logs."`
-	TokensInBody    bool         `json:"tokens_in_body" kong:"required;default=false" doc:"Also look for tokens in a form-encoded, JSON or multipart body. With hide_credentials such a body is read even if the tokens are in headers, to take out any that are in it too."`
-	MaxBodyBytes    int          `json:"max_body_bytes" kong:"required;default=65536;between=1,8388608" doc:"Largest body, in bytes, that is searched for tokens; one whose Content-Length is larger is not read. Kong keeps bodies over client_body_buffer_size in a file, which only a plugin server on the same machine can read."`
-	HideCredentials bool         `json:"hide_credentials" kong:"required;default=true" doc:"Remove the tokens, wherever they are searched for, from the request before it goes to the upstream. Log plugins see none of them in any case."`
-	Anonymous       string       `json:"anonymous" doc:"Id or username of the consumer to use when authentication fails, so that another auth plugin may succeed instead (logical OR). Left out, such requests are refused."`
-	RunOnPreflight  bool         `json:"run_on_preflight" kong:"required;default=true" doc:"Authenticate OPTIONS requests too. False lets them pass unauthenticated."`
-	Realm           string       `json:"realm" doc:"Realm named in the WWW-Authenticate header of 401 answers."`
-	Vault           string       `json:"vault" doc:"Name of a vault object that this node defines, in VAULT_AUTH_VAULTS_FILE or by KONG_VAULT_* variables."`
-	HCV             *vault.HCV   `json:"hcv" doc:"A HashiCorp Vault object of this plugin's own."`
-	Azure           *vault.Azure `json:"azure" doc:"An Azure Key Vault object of this plugin's own."`
+	AccessTokenName string             `json:"access_token_name" kong:"required;default=access_token;match=^[%w_-]+$" doc:"Name of the header, query argument and body field that holds the access token. In headers letter case doesn't matter and _ equals -."`
+	SecretTokenName string             `json:"secret_token_name" kong:"required;default=secret_token;match=^[%w_-]+$" doc:"Name of the header, query argument and body field that holds the secret token. In headers letter case doesn't matter and _ equals -."`
+	TokensInQuery   bool               `json:"tokens_in_query" kong:"required;default=true" doc:"Also look for tokens in the query string. False is recommended: URLs end up in logs."`
+	TokensInBody    bool               `json:"tokens_in_body" kong:"required;default=false" doc:"Also look for tokens in a form-encoded, JSON or multipart body. With hide_credentials such a body is read even if the tokens are in headers, to take out any that are in it too."`
+	MaxBodyBytes    int                `json:"max_body_bytes" kong:"required;default=65536;between=1,8388608" doc:"Largest body, in bytes, that is searched for tokens; one whose Content-Length is larger is not read. Kong keeps bodies over client_body_buffer_size in a file, which only a plugin server on the same machine can read."`
+	HideCredentials bool               `json:"hide_credentials" kong:"required;default=true" doc:"Remove the tokens, wherever they are searched for, from the request before it goes to the upstream. Log plugins see none of them in any case."`
+	Anonymous       string             `json:"anonymous" doc:"Id or username of the consumer to use when authentication fails, so that another auth plugin may succeed instead (logical OR). Left out, such requests are refused."`
+	RunOnPreflight  bool               `json:"run_on_preflight" kong:"required;default=true" doc:"Authenticate OPTIONS requests too. False lets them pass unauthenticated."`
+	Realm           string             `json:"realm" doc:"Realm named in the WWW-Authenticate header of 401 answers."`
+	Vault           string             `json:"vault" doc:"Name of a vault object that this node defines, in VAULT_AUTH_VAULTS_FILE or by KONG_VAULT_* variables."`
+	HCV             *hashivault.Config `json:"hcv" doc:"A HashiCorp Vault object of this plugin's own."`
+	Azure           *azurevault.Config `json:"azure" doc:"An Azure Key Vault object of this plugin's own."`
 }
 
 // EntityChecks are the rules across fields, in Kong's schema language.
@@ -34,6 +36,17 @@ func (Config) EntityChecks() []any {
 		map[string]any{"only_one_of": []string{"vault", "hcv", "azure"}},
 		map[string]any{"distinct": []string{"access_token_name", "secret_token_name"}},
 	}
+}
+
+// inline is the vault object that stands in the configuration, nil if none does.
+func (c *Config) inline() secretstore.Config {
+	switch {
+	case c.HCV != nil:
+		return c.HCV
+	case c.Azure != nil:
+		return c.Azure
+	}
+	return nil // and no interface that holds a nil pointer
 }
 
 // origin is what Kong adds to a configuration: whose it is, what it is for, and

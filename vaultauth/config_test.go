@@ -7,8 +7,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kong-vault-auth/azurevault"
+	"kong-vault-auth/hashivault"
 	"kong-vault-auth/kongschema"
-	"kong-vault-auth/vault"
 )
 
 func TestDefaults(t *testing.T) {
@@ -62,7 +63,7 @@ func TestConfigurationThatCannotWorkSaysWhatToChange(t *testing.T) {
 }
 
 func TestTheSchemaCarriesEveryField(t *testing.T) {
-	for _, config := range []any{Config{}, vault.HCV{}, vault.Azure{}} {
+	for _, config := range []any{Config{}, hashivault.Config{}, azurevault.Config{}} {
 		if _, err := kongschema.Schema(reflect.TypeOf(config)); err != nil {
 			t.Error(err)
 		}

@@ -59,7 +59,7 @@ func (p *Plugin) start(config []byte) (pluginserver.Handler, error) {
 		return nil, err
 	}
 	object, release, err := p.open(id.PluginID, vault.Config{
-		Vault: c.Vault, HCV: c.HCV, Azure: c.Azure, Refs: id.refs(),
+		Vault: c.Vault, Inline: c.inline(), Refs: id.refs(),
 		Scope: vault.Scope{Service: id.Service, Route: id.Route, Workspace: id.Workspace},
 	})
 	if err != nil {

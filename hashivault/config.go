@@ -1,10 +1,32 @@
-package vault
+package hashivault
 
-import "kong-vault-auth/secretstore"
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
 
-// HCV configures a HashiCorp Vault object, with the field names of Kong's hcv
-// vault.
-type HCV struct {
+	"kong-vault-auth/secretstore"
+)
+
+// Kind is HashiCorp Vault as a kind of secret store.
+var Kind = secretstore.Kind{
+	Name:     "hcv",
+	Variable: "VAULT_ADDR",
+	New:      func() secretstore.Config { return &Config{} },
+	Open: func(c secretstore.Config, o secretstore.OpenOptions) (secretstore.Store, error) {
+		return Open(*c.(*Config), o)
+	},
+}
+
+// Config is the settings of a HashiCorp Vault object, with the field names of
+// Kong's hcv vault.
+type Config struct {
 	Protocol          string `json:"protocol" kong:"default=http;one_of=http|https" doc:"Protocol of the Vault server's API."`
 	Host              string `json:"host" kong:"default=127.0.0.1;len_min=1" doc:"Host name or address of the Vault server."`
 	Port              int    `json:"port" kong:"default=8200;between=1,65535" doc:"Port of the Vault server's API."`
@@ -43,7 +65,7 @@ type HCV struct {
 // EntityChecks are the rules across fields, in Kong's schema language: what an
 // auth method can't do without is asked for when a configuration is written,
 // not when a request needs it. A token is not, for it may be in a file.
-func (HCV) EntityChecks() []any {
+func (Config) EntityChecks() []any {
 	needs := func(authMethod, field string) any {
 		return map[string]any{"conditional": map[string]any{
 			"if_field": "auth_method", "if_match": map[string]any{"eq": authMethod},
@@ -59,20 +81,96 @@ func (HCV) EntityChecks() []any {
 	}
 }
 
-// Azure configures an Azure Key Vault object, with the field names of Kong's
-// azure vault.
-type Azure struct {
-	VaultURI              string              `json:"vault_uri" kong:"required;len_min=1" doc:"URI of the key vault, such as https://example.vault.azure.net."`
-	Type                  string              `json:"type" kong:"default=secrets;one_of=secrets" doc:"Kind of Key Vault object that is read; only secrets can be."`
-	Location              string              `json:"location" doc:"Azure region. Accepted because Kong's azure vault has it; not used."`
-	TenantID              string              `json:"tenant_id" doc:"Microsoft Entra tenant id."`
-	ClientID              string              `json:"client_id" doc:"Client id of the service principal or of a user-assigned managed identity."`
-	AuthMethod            string              `json:"auth_method" kong:"default=default;one_of=default|client_secret|client_certificate|managed_identity|workload_identity" doc:"Which Azure identity to use."`
-	CredentialsPrefix     string              `json:"credentials_prefix" kong:"default=AZURE;match=^[%w_]+$" doc:"Prefix of the environment variables that hold the service principal, such as AZURE_CLIENT_SECRET. Read for objects that the node defines."`
-	ClientSecret          string              `json:"client_secret" kong:"referenceable;encrypted" doc:"Client secret, for the auth method client_secret."`
-	ClientCertificate     string              `json:"client_certificate" kong:"referenceable;encrypted" doc:"Client certificate and key, for the auth method client_certificate: PEM, or on objects that the node defines a file."`
-	FederatedTokenFile    string              `json:"federated_token_file" doc:"File that holds the federated token, for the auth method workload_identity. Only on objects that the node defines."`
-	NamePrefix            string              `json:"name_prefix" kong:"default=kong-auth-;len_min=0;match=^[%w-]*$" doc:"Prefix of the names of secrets that hold credentials, so that an access token can't name another secret."`
-	AcceptPreviousVersion secretstore.Seconds `json:"accept_previous_version" kong:"default=0;between=0,604800" doc:"Seconds for which the preceding version's secret token still works after a new version was made in Key Vault. 0 means not at all."`
-	secretstore.Limits
+// Kind implements secretstore.Config.
+func (*Config) Kind() string { return Kind.Name }
+
+// Place implements secretstore.Config.
+func (c *Config) Place() string {
+	address := c.address()
+	// A name and password don't belong there and are about to be refused.
+	return "hcv at " + address[strings.LastIndex(address, "@")+1:] + "/" + path.Join(strings.Trim(c.Mount, "/"), c.Path)
+}
+
+// Identity implements secretstore.Config.
+func (c *Config) Identity() []string {
+	namespace := strings.Trim(c.Namespace, "/ ")
+	identity := append([]string{
+		"hcv", c.address(), namespace, strings.Trim(c.Mount, "/"), strings.Trim(c.Path, "/"), c.KV, c.AuthMethod,
+	}, c.role()...)
+	if in := strings.Trim(c.AuthNamespace, "/ "); c.AuthNamespace != "" && in != namespace {
+		identity = append(identity, "in", in)
+	}
+	return identity
+}
+
+func (c *Config) address() string {
+	if c.UnixSocket != "" {
+		return "unix://" + c.UnixSocket
+	}
+	address := c.Protocol + "://" + net.JoinHostPort(strings.ToLower(strings.Trim(c.Host, "[]")), strconv.Itoa(c.Port))
+	if base := strings.Trim(c.BasePath, "/"); base != "" {
+		address += "/" + base
+	}
+	return address
+}
+
+// role is who logs in. A token says nothing of that which outlives it.
+func (c *Config) role() []string {
+	switch c.AuthMethod {
+	case "approle":
+		digest := sha256.Sum256([]byte(c.AppRoleRoleID)) // role ids are kept half secret
+		return []string{c.AppRoleAuthPath, hex.EncodeToString(digest[:])}
+	case "kubernetes":
+		return []string{c.KubeAuthPath, c.KubeRole}
+	case "cert":
+		return []string{c.CertAuthPath, c.CertAuthRoleName}
+	case "jwt":
+		return []string{c.JWTAuthPath, c.JWTRole}
+	}
+	return nil
+}
+
+// FromEnvironment implements secretstore.Config, for the variables of the vault
+// command.
+func (c *Config) FromEnvironment(set func(field string) bool, getenv func(string) string) error {
+	if !set("protocol") && !set("host") && !set("port") && !set("unix_socket") {
+		if err := c.setAddress(getenv("VAULT_ADDR"), set("base_path")); err != nil {
+			return err
+		}
+	}
+	c.Namespace = cmp.Or(c.Namespace, getenv("VAULT_NAMESPACE"))
+	c.CACert = cmp.Or(c.CACert, getenv("VAULT_CACERT"))
+	if c.AuthMethod == "token" && c.TokenFile == "" && c.UnixSocket == "" {
+		c.Token = cmp.Or(c.Token, getenv("VAULT_TOKEN"))
+	}
+	return nil
+}
+
+// setAddress sets the address to that of VAULT_ADDR. baseSet says that base_path
+// has been set otherwise.
+func (c *Config) setAddress(address string, baseSet bool) (err error) {
+	if address == "" {
+		return nil
+	}
+	if socket, isSocket := strings.CutPrefix(address, "unix://"); isSocket {
+		c.UnixSocket = socket
+		return nil
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+		return errors.New("VAULT_ADDR must be like https://vault.example.com:8200, or https://proxy.example.com/vault")
+	}
+	if !baseSet && strings.Trim(u.Path, "/") != "" {
+		c.BasePath = u.Path
+	}
+	c.Protocol, c.Host = u.Scheme, u.Hostname()
+	switch {
+	case u.Port() != "":
+		c.Port, err = strconv.Atoi(u.Port())
+	case u.Scheme == "https":
+		c.Port = 443
+	default:
+		c.Port = 80
+	}
+	return err
 }

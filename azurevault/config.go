@@ -1,0 +1,66 @@
+package azurevault
+
+import (
+	"cmp"
+	"strings"
+
+	"kong-vault-auth/secretstore"
+)
+
+// Kind is Azure Key Vault as a kind of secret store.
+var Kind = secretstore.Kind{
+	Name: "azure",
+	New:  func() secretstore.Config { return &Config{} },
+	Open: func(c secretstore.Config, o secretstore.OpenOptions) (secretstore.Store, error) {
+		return Open(*c.(*Config), o)
+	},
+}
+
+// Config is the settings of an Azure Key Vault object, with the field names of
+// Kong's azure vault.
+type Config struct {
+	VaultURI              string              `json:"vault_uri" kong:"required;len_min=1" doc:"URI of the key vault, such as https://example.vault.azure.net."`
+	Type                  string              `json:"type" kong:"default=secrets;one_of=secrets" doc:"Kind of Key Vault object that is read; only secrets can be."`
+	Location              string              `json:"location" doc:"Azure region. Accepted because Kong's azure vault has it; not used."`
+	TenantID              string              `json:"tenant_id" doc:"Microsoft Entra tenant id."`
+	ClientID              string              `json:"client_id" doc:"Client id of the service principal or of a user-assigned managed identity."`
+	AuthMethod            string              `json:"auth_method" kong:"default=default;one_of=default|client_secret|client_certificate|managed_identity|workload_identity" doc:"Which Azure identity to use."`
+	CredentialsPrefix     string              `json:"credentials_prefix" kong:"default=AZURE;match=^[%w_]+$" doc:"Prefix of the environment variables that hold the service principal, such as AZURE_CLIENT_SECRET. Read for objects that the node defines."`
+	ClientSecret          string              `json:"client_secret" kong:"referenceable;encrypted" doc:"Client secret, for the auth method client_secret."`
+	ClientCertificate     string              `json:"client_certificate" kong:"referenceable;encrypted" doc:"Client certificate and key, for the auth method client_certificate: PEM, or on objects that the node defines a file."`
+	FederatedTokenFile    string              `json:"federated_token_file" doc:"File that holds the federated token, for the auth method workload_identity. Only on objects that the node defines."`
+	NamePrefix            string              `json:"name_prefix" kong:"default=kong-auth-;len_min=0;match=^[%w-]*$" doc:"Prefix of the names of secrets that hold credentials, so that an access token can't name another secret."`
+	AcceptPreviousVersion secretstore.Seconds `json:"accept_previous_version" kong:"default=0;between=0,604800" doc:"Seconds for which the preceding version's secret token still works after a new version was made in Key Vault. 0 means not at all."`
+	secretstore.Limits
+}
+
+// Kind implements secretstore.Config.
+func (*Config) Kind() string { return Kind.Name }
+
+// Place implements secretstore.Config.
+func (c *Config) Place() string {
+	address := c.address()
+	// A name and password don't belong there and are about to be refused.
+	return "azure at " + address[strings.LastIndex(address, "@")+1:]
+}
+
+// Identity implements secretstore.Config.
+func (c *Config) Identity() []string {
+	return []string{
+		"azure", c.address(), strings.ToLower(c.NamePrefix),
+		c.AuthMethod, strings.ToLower(c.TenantID), strings.ToLower(c.ClientID),
+	}
+}
+
+func (c *Config) address() string {
+	return strings.ToLower(strings.TrimRight(c.VaultURI, "/"))
+}
+
+// FromEnvironment implements secretstore.Config, for the variables that Kong
+// documents for the identity, AZURE_CLIENT_SECRET and its like.
+func (c *Config) FromEnvironment(_ func(field string) bool, getenv func(string) string) error {
+	c.TenantID = cmp.Or(c.TenantID, getenv(c.CredentialsPrefix+"_TENANT_ID"))
+	c.ClientID = cmp.Or(c.ClientID, getenv(c.CredentialsPrefix+"_CLIENT_ID"))
+	c.ClientSecret = cmp.Or(c.ClientSecret, getenv(c.CredentialsPrefix+"_CLIENT_SECRET"))
+	return nil
+}

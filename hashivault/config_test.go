@@ -1,0 +1,196 @@
+package hashivault
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kong-vault-auth/kongschema"
+	"kong-vault-auth/secretstore"
+)
+
+const somePEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+
+// inOneLine is how many tools put PEM into an environment variable.
+func inOneLine(pem string) string { return strings.ReplaceAll(pem, "\n", `\n`) }
+
+// defaults is a valid inline object with defaults, changed by edit.
+func defaults(t *testing.T, edit func(*Config)) *Config {
+	t.Helper()
+	c := &Config{}
+	if err := kongschema.ApplyDefaults(c); err != nil {
+		t.Fatal(err)
+	}
+	c.Token = "hvs.one"
+	if edit != nil {
+		edit(c)
+	}
+	return c
+}
+
+// checkSettings checks the settings of an object named x and compares what is wrong
+// with want.
+func checkSettings(t *testing.T, c *Config, o secretstore.Origin, want string) {
+	t.Helper()
+	_, err := secretstore.Check("x", c, o)
+	got := ""
+	if err != nil {
+		if !errors.Is(err, secretstore.ErrConfig) {
+			t.Errorf("%v does not match ErrConfig", err)
+		}
+		got = strings.TrimPrefix(err.Error(), `vault object configuration of "x": `)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWhatIsWrongIsSaid(t *testing.T) {
+	const nothingOfTheNode = "a plugin's configuration may use nothing of the node's. Define the vault object in VAULT_AUTH_VAULTS_FILE and name it in config.vault"
+	tests := []struct {
+		name   string
+		node   bool
+		change func(*Config)
+		want   string // the error, less its beginning; empty: none
+	}{
+		{"defaults and a token", false, nil, ""},
+		{"a v2 mount with slashes", false, func(c *Config) { c.KV, c.Mount, c.Path = "v2", "/team/kv/", "" }, ""},
+		{"behind a path", false, func(c *Config) { c.BasePath = "/team/vault/" }, ""},
+		{"PEM literals", false, func(c *Config) {
+			c.Protocol, c.AuthMethod, c.CACert, c.CertAuthCert, c.CertAuthCertKey = "https", "cert", somePEM, somePEM, somePEM
+		}, ""},
+		{"PEM literals in one line", false, func(c *Config) {
+			c.Protocol, c.AuthMethod = "https", "cert"
+			c.CACert, c.CertAuthCert, c.CertAuthCertKey = inOneLine(somePEM), inOneLine(somePEM), inOneLine(somePEM)
+		}, ""},
+		{"files of the node", true, func(c *Config) { c.Token, c.TokenFile, c.CACert = "", "/run/token", "/etc/ca.pem" }, ""},
+		{"an agent's socket", true, func(c *Config) { c.Token, c.UnixSocket = "", "/run/agent.sock" }, ""},
+		{"approle", false, func(c *Config) { c.AuthMethod, c.AppRoleRoleID, c.AppRoleSecretID = "approle", "role", "secret" }, ""},
+		{"approle without a secret id", false, func(c *Config) { c.AuthMethod, c.AppRoleRoleID = "approle", "role" }, ""},
+		{"kubernetes of the node", true, func(c *Config) { c.AuthMethod, c.KubeRole = "kubernetes", "kong" }, ""},
+		{"jwt of the node", true, func(c *Config) { c.AuthMethod, c.JWTRole, c.JWTTokenFile = "jwt", "kong", "/run/jwt" }, ""},
+
+		{"no token", false, func(c *Config) { c.Token = "" }, "token: it is empty, and auth_method token needs it. If it is a reference, Kong could not resolve it: its log says why"},
+		{"no token on the node", true, func(c *Config) { c.Token = "" }, "token: it is empty, and auth_method token needs it"},
+		{"two tokens", true, func(c *Config) { c.TokenFile = "/run/token" }, "token: token and token_file exclude each other"},
+		{"token with a line break", false, func(c *Config) { c.Token = "hvs.one\n" }, "token: it holds line breaks or other control characters"},
+		{"kv", false, func(c *Config) { c.KV = "2" }, "kv: it must be v1 or v2"},
+		{"auth_method", false, func(c *Config) { c.AuthMethod = "userpass" }, "auth_method: it must be token or approle or kubernetes or cert or jwt"},
+		{"protocol", false, func(c *Config) { c.Protocol = "unix" }, "protocol: it must be http or https"},
+		{"port", false, func(c *Config) { c.Port = 0 }, "port: it must be between 1 and 65535"},
+		{"ttl", false, func(c *Config) { c.TTL = -1 }, "ttl: it must be between 0 and 100000000"},
+		{"no mount", false, func(c *Config) { c.Mount = "" }, "mount: it is empty"},
+		{"mount that climbs", false, func(c *Config) { c.Mount = "kv/../sys" }, "mount: it has an empty segment, or one that is . or .."},
+		{"path that climbs", false, func(c *Config) { c.Path = "." }, "path: it has an empty segment, or one that is . or .."},
+		{"path with a double slash", false, func(c *Config) { c.Path = "a//b" }, "path: it has an empty segment, or one that is . or .."},
+		{"host with scheme", false, func(c *Config) { c.Host = "https://vault.example.com/" }, "host: it is a URL. Did you mean host vault.example.com and protocol https?"},
+		{"host with port", false, func(c *Config) { c.Host = "localhost:8200" }, "host: it holds a port. Did you mean host localhost and port 8200?"},
+		{"host with path", false, func(c *Config) { c.Host = "localhost/vault/" }, "host: it holds a path. Did you mean host localhost and base_path /vault?"},
+		{"host with query", false, func(c *Config) { c.Host = "localhost?x" }, "host: it must be a host name or an address, and nothing else"},
+		{"host with scheme and path", false, func(c *Config) { c.Host = "https://proxy.example.com/team/vault" },
+			"host: it is a URL. Did you mean host proxy.example.com, protocol https and base_path /team/vault?"},
+		{"base path that climbs", false, func(c *Config) { c.BasePath = "/vault/.." }, "base_path: it has an empty segment, or one that is . or .."},
+		{"base path with the API's version", false, func(c *Config) { c.BasePath = "/vault/v1/" }, "base_path: it ends in v1, which is added by itself; give what comes before that"},
+		{"unresolved reference", false, func(c *Config) { c.Namespace = "{vault://env/NS}" },
+			"namespace: Kong resolves references only in token, approle_role_id, approle_secret_id, cert_auth_cert_key"},
+		{"approle without ids", true, func(c *Config) { c.AuthMethod = "approle" },
+			"approle_role_id: it is empty, and auth_method approle needs it"},
+		{"nothing wrapped", true, func(c *Config) {
+			c.AuthMethod, c.AppRoleRoleID, c.AppRoleWrapped, c.TokenSinkFile = "approle", "role", true, "/run/sink"
+		}, "approle_response_wrapping: it needs approle_secret_id or approle_secret_id_file"},
+		{"two secret ids", true, func(c *Config) {
+			c.AuthMethod, c.AppRoleRoleID, c.AppRoleSecretID, c.AppRoleSecretFile = "approle", "role", "secret", "/run/id"
+		}, "approle_secret_id: approle_secret_id and approle_secret_id_file exclude each other"},
+		{"wrapped without a sink", true, func(c *Config) {
+			c.AuthMethod, c.AppRoleRoleID, c.AppRoleSecretID, c.AppRoleWrapped = "approle", "role", "secret", true
+		}, "approle_response_wrapping: a wrapped secret id can be unwrapped once, and Kong starts a new plugin server at every reload. " +
+			"Set token_sink_file, which keeps the Vault token between them, on a vault object that the node defines"},
+		{"kubernetes without role", true, func(c *Config) { c.AuthMethod = "kubernetes" }, "kube_role: it is empty, and auth_method kubernetes needs it"},
+		{"kubernetes inline", false, func(c *Config) { c.AuthMethod, c.KubeRole = "kubernetes", "kong" },
+			"auth_method: kubernetes logs in as the node's service account, and " + nothingOfTheNode},
+		{"cert without TLS", true, func(c *Config) { c.AuthMethod, c.CertAuthCert, c.CertAuthCertKey = "cert", "/c.pem", "/k.pem" },
+			"protocol: auth_method cert needs https, because the certificate is shown in the TLS handshake"},
+		{"jwt without a file", true, func(c *Config) { c.AuthMethod, c.JWTRole = "jwt", "kong" }, "jwt_token_file: it is empty, and auth_method jwt needs it"},
+		{"relative socket", true, func(c *Config) { c.UnixSocket = "agent.sock" }, "unix_socket: it must be an absolute path"},
+		{"file of PEM inline", false, func(c *Config) { c.CACert = "/etc/ca.pem" },
+			"ca_cert: it is not PEM but may name a file, and " + nothingOfTheNode + ", or give the PEM itself"},
+	}
+	for field, set := range map[string]func(*Config){
+		"token_file":             func(c *Config) { c.Token, c.TokenFile = "", "/f" },
+		"approle_secret_id_file": func(c *Config) { c.AppRoleSecretFile = "/f" },
+		"token_sink_file":        func(c *Config) { c.TokenSinkFile = "/f" },
+		"kube_api_token_file":    func(c *Config) { c.KubeAPITokenFile = "/f" },
+		"jwt_token_file":         func(c *Config) { c.JWTTokenFile = "/f" },
+		"unix_socket":            func(c *Config) { c.UnixSocket = "/f" },
+	} {
+		tests = append(tests, struct {
+			name   string
+			node   bool
+			change func(*Config)
+			want   string
+		}{field + " inline", false, set, field + ": it names a file, and " + nothingOfTheNode})
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			checkSettings(t, defaults(t, tt.change), secretstore.Origin{Node: tt.node}, tt.want)
+		})
+	}
+}
+
+func TestWhereSnapshotsMayBe(t *testing.T) {
+	for _, tt := range []struct {
+		name, file, key string
+		node            bool
+		want            string
+	}{
+		{"of the node", "/var/lib/kong/snapshot", "/run/secrets/key", true, ""},
+		{"inline", "/a/snapshot", "/b/key", false, "snapshot_file: it names a file, and " + secretstore.InsteadOfFile + "; snapshot_key_file: it names a file, and " + secretstore.InsteadOfFile},
+		{"no key", "/a/snapshot", "", true, "snapshot_file: it needs snapshot_key_file: openssl rand -base64 32 makes a key"},
+		{"only a key", "", "/b/key", true, "snapshot_key_file: it is of no use without snapshot_file"},
+		{"beside each other", "/a/snapshot", "/b/../a/key", true, "snapshot_key_file: it must lie in another folder than snapshot_file"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			checkSettings(t, defaults(t, func(c *Config) { c.SnapshotFile, c.SnapshotKeyFile = tt.file, tt.key }), secretstore.Origin{Node: tt.node}, tt.want)
+		})
+	}
+}
+
+func TestWhatHadBetterBeDifferentIsSaid(t *testing.T) {
+	const plain = "protocol: without TLS, whoever listens on the way learns the Vault token and every secret token; use https"
+	tests := []struct {
+		name string
+		edit func(*Config)
+		want []string
+	}{
+		{"loopback", nil, nil},
+		{"loopback by name", func(c *Config) { c.Host = "LocalHost" }, nil},
+		{"loopback, IPv6", func(c *Config) { c.Host = "[::1]" }, nil},
+		{"TLS", func(c *Config) { c.Protocol, c.Host = "https", "vault" }, nil},
+		{"plain http", func(c *Config) { c.Host = "vault" }, []string{plain}},
+		{"plain http to an address", func(c *Config) { c.Host = "10.0.0.1" }, []string{plain}},
+		{"a name that only begins like loopback", func(c *Config) { c.Host = "127.0.0.1.example.com" }, []string{plain}},
+		{"no verification", func(c *Config) { c.Protocol, c.SSLVerify = "https", false },
+			[]string{"ssl_verify: it is off, so whoever can redirect connections to Vault can let anybody in; give ca_cert instead"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := secretstore.Check("x", defaults(t, tt.edit), secretstore.Origin{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// What Kong can't resolve it hands over as an empty string. The reference is all
+// that is left to tell which one.
+func TestUnresolvedReferenceIsNamed(t *testing.T) {
+	refs := map[string]string{"token": "{vault://env/my-token}", "approle_role_id": "{vault://env/unused}"}
+	checkSettings(t, defaults(t, func(c *Config) { c.Token = "" }), secretstore.Origin{Refs: refs}, "token: Kong could not resolve the reference {vault://env/my-token}: its log says why; "+
+		"approle_role_id: Kong could not resolve the reference {vault://env/unused}: its log says why")
+}
