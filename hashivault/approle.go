@@ -22,13 +22,13 @@ func (c *checker) appRole() method {
 	none := secretID == "" && file == "" // a role with bind_secret_id=false asks for none
 	switch {
 	case secretID != "" && file != "":
-		c.refuse("approle_secret_id", "it and approle_secret_id_file exclude each other")
+		c.p.Add("approle_secret_id", "approle_secret_id and approle_secret_id_file exclude each other")
 	case none && c.cfg.AppRoleWrapped:
-		c.refuse("approle_response_wrapping", "it needs approle_secret_id or approle_secret_id_file")
+		c.p.Add("approle_secret_id", "it is empty, and approle_response_wrapping needs it, or approle_secret_id_file")
 	}
 	if c.cfg.AppRoleWrapped && c.cfg.TokenSinkFile == "" {
-		c.refuse("approle_response_wrapping", "a wrapped secret id can be unwrapped only once, and Kong starts a fresh plugin server at every reload: "+
-			"set token_sink_file (on a vault object that the node defines), which keeps the Vault token between them")
+		c.p.Add("approle_response_wrapping", "a wrapped secret id can be unwrapped once, and Kong starts a new plugin server at every reload. "+
+			"Set token_sink_file, which keeps the Vault token between them, on a vault object that the node defines")
 	}
 	mount := c.loginPath("approle_auth_path", c.cfg.AppRoleAuthPath, "approle")
 	source := &secretIDSource{literal: secretID, file: file, mount: mount}

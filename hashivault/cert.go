@@ -5,11 +5,10 @@ import (
 )
 
 func (c *checker) cert(d dialing) method {
-	if d.clientCert.empty() {
-		c.refuse("cert_auth_cert", "the auth method cert needs it, and cert_auth_cert_key")
-	}
+	c.required("cert_auth_cert", c.cfg.CertAuthCert)
+	c.required("cert_auth_cert_key", c.cfg.CertAuthCertKey)
 	if d.base.Scheme != "https" {
-		c.refuse("protocol", "the auth method cert needs https: the certificate is shown in the TLS handshake")
+		c.p.Add("protocol", "auth_method cert needs https, because the certificate is shown in the TLS handshake")
 	}
 	mount, role := c.loginPath("cert_auth_path", c.cfg.CertAuthPath, "cert"), c.cfg.CertAuthRoleName
 	return &login{

@@ -11,8 +11,6 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-const somePEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-
 // inOneLine is how many tools put PEM into an environment variable.
 func inOneLine(pem string) string { return strings.ReplaceAll(pem, "\n", `\n`) }
 
@@ -49,6 +47,7 @@ func checkSettings(t *testing.T, c *Config, o secretstore.Origin, want string) {
 
 func TestWhatIsWrongIsSaid(t *testing.T) {
 	const nothingOfTheNode = "a plugin's configuration may use nothing of the node's. Define the vault object in VAULT_AUTH_VAULTS_FILE and name it in config.vault"
+	cert, key := newAuthority(t).pair("kong", nil)
 	tests := []struct {
 		name   string
 		node   bool
@@ -59,11 +58,11 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		{"a v2 mount with slashes", false, func(c *Config) { c.KV, c.Mount, c.Path = "v2", "/team/kv/", "" }, ""},
 		{"behind a path", false, func(c *Config) { c.BasePath = "/team/vault/" }, ""},
 		{"PEM literals", false, func(c *Config) {
-			c.Protocol, c.AuthMethod, c.CACert, c.CertAuthCert, c.CertAuthCertKey = "https", "cert", somePEM, somePEM, somePEM
+			c.Protocol, c.AuthMethod, c.CACert, c.CertAuthCert, c.CertAuthCertKey = "https", "cert", cert, cert, key
 		}, ""},
 		{"PEM literals in one line", false, func(c *Config) {
 			c.Protocol, c.AuthMethod = "https", "cert"
-			c.CACert, c.CertAuthCert, c.CertAuthCertKey = inOneLine(somePEM), inOneLine(somePEM), inOneLine(somePEM)
+			c.CACert, c.CertAuthCert, c.CertAuthCertKey = inOneLine(cert), inOneLine(cert), inOneLine(key)
 		}, ""},
 		{"files of the node", true, func(c *Config) { c.Token, c.TokenFile, c.CACert = "", "/run/token", "/etc/ca.pem" }, ""},
 		{"an agent's socket", true, func(c *Config) { c.Token, c.UnixSocket = "", "/run/agent.sock" }, ""},
@@ -99,7 +98,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 			"approle_role_id: it is empty, and auth_method approle needs it"},
 		{"nothing wrapped", true, func(c *Config) {
 			c.AuthMethod, c.AppRoleRoleID, c.AppRoleWrapped, c.TokenSinkFile = "approle", "role", true, "/run/sink"
-		}, "approle_response_wrapping: it needs approle_secret_id or approle_secret_id_file"},
+		}, "approle_secret_id: it is empty, and approle_response_wrapping needs it, or approle_secret_id_file"},
 		{"two secret ids", true, func(c *Config) {
 			c.AuthMethod, c.AppRoleRoleID, c.AppRoleSecretID, c.AppRoleSecretFile = "approle", "role", "secret", "/run/id"
 		}, "approle_secret_id: approle_secret_id and approle_secret_id_file exclude each other"},

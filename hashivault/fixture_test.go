@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"kong-vault-auth/credential"
+	"kong-vault-auth/kongschema"
 	"kong-vault-auth/secretstore"
 )
 
@@ -30,10 +31,11 @@ const (
 
 // config is a usable configuration of a node's object, changed by edit.
 func config(edit func(*Config)) Config {
-	cfg := Config{
-		Protocol: "http", Host: "127.0.0.1", Port: 8200, SSLVerify: true,
-		Mount: "secret", KV: kv2, Path: "kong-auth", AuthMethod: "token", Token: testToken,
+	var cfg Config
+	if err := kongschema.ApplyDefaults(&cfg); err != nil {
+		panic(err)
 	}
+	cfg.KV, cfg.Path, cfg.Token = kv2, "kong-auth", testToken
 	if edit != nil {
 		edit(&cfg)
 	}
@@ -75,7 +77,7 @@ func openAt(t *testing.T, cfg Config, log *journal) secretstore.Store {
 // time can be that of a synctest bubble.
 func openOn(t *testing.T, cfg Config, log *journal, h http.Handler) *store {
 	t.Helper()
-	checked, err := newSettings(cfg, options(log))
+	checked, err := checkedSettings(cfg, options(log))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/hashicorp/vault/api"
 	"github.com/hashicorp/vault/api/auth/kubernetes"
+
+	"kong-vault-auth/secretstore"
 )
 
 // serviceAccountToken is where Kubernetes puts a pod's own token.
@@ -13,8 +15,8 @@ const serviceAccountToken = "/var/run/secrets/kubernetes.io/serviceaccount/token
 func (c *checker) kubernetes() method {
 	role := c.required("kube_role", c.cfg.KubeRole)
 	mount := c.loginPath("kube_auth_path", c.cfg.KubeAuthPath, "kubernetes")
-	if !c.trusted {
-		c.refuse("auth_method", "only a vault object that the node defines may log in as the node's service account")
+	if !c.p.Node {
+		c.p.Add("auth_method", "kubernetes logs in as the node's service account, and %s", secretstore.InsteadOfFile)
 	}
 	file := cmp.Or(c.cfg.KubeAPITokenFile, serviceAccountToken)
 	return &login{

@@ -36,16 +36,16 @@ type grant struct {
 
 // method checks the fields of the chosen auth method.
 func (c *checker) method(d dialing) method {
-	c.nodeOnly("token_file", c.cfg.TokenFile)
-	c.nodeOnly("approle_secret_id_file", c.cfg.AppRoleSecretFile)
-	c.nodeOnly("token_sink_file", c.cfg.TokenSinkFile)
-	c.nodeOnly("kube_api_token_file", c.cfg.KubeAPITokenFile)
-	c.nodeOnly("jwt_token_file", c.cfg.JWTTokenFile)
-	if c.cfg.TokenSinkFile != "" && cmp.Or(c.cfg.AuthMethod, "token") == "token" {
-		c.refuse("token_sink_file", "it keeps the token of a login, and the auth method token has none")
+	c.p.NodeFile("token_file", c.cfg.TokenFile)
+	c.p.NodeFile("approle_secret_id_file", c.cfg.AppRoleSecretFile)
+	c.p.NodeFile("token_sink_file", c.cfg.TokenSinkFile)
+	c.p.NodeFile("kube_api_token_file", c.cfg.KubeAPITokenFile)
+	c.p.NodeFile("jwt_token_file", c.cfg.JWTTokenFile)
+	if c.cfg.TokenSinkFile != "" && c.cfg.AuthMethod == "token" {
+		c.p.Add("token_sink_file", "it keeps the token of a login, and the auth method token has none")
 	}
 	var m method
-	switch cmp.Or(c.cfg.AuthMethod, "token") {
+	switch c.cfg.AuthMethod {
 	case "token":
 		return c.token(d)
 	case "approle":
@@ -56,8 +56,7 @@ func (c *checker) method(d dialing) method {
 		m = c.cert(d)
 	case "jwt":
 		m = c.jwt()
-	default:
-		c.refuse("auth_method", "it must be token, approle, kubernetes, cert or jwt")
+	default: // the field's tag has it refused
 		return nil
 	}
 	if c.cfg.TokenSinkFile != "" {
@@ -66,12 +65,9 @@ func (c *checker) method(d dialing) method {
 	return m
 }
 
-// required refuses an empty field. A reference that Kong couldn't resolve arrives
-// as an empty string.
+// required is a field that the auth method needs.
 func (c *checker) required(field, value string) string {
-	if value == "" {
-		c.refuse(field, "it is empty; if it is a reference, the vault it names holds nothing there")
-	}
+	c.p.Required(field, value, c.cfg.AuthMethod)
 	return value
 }
 
@@ -79,7 +75,7 @@ func (c *checker) required(field, value string) string {
 func (c *checker) secret(field, value string) string {
 	value = strings.TrimSpace(value)
 	if !isPrintable(value) {
-		c.refuse(field, "it holds white space or unprintable characters")
+		c.p.Add(field, "it holds white space or unprintable characters")
 	}
 	return value
 }

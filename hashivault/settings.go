@@ -1,17 +1,14 @@
 package hashivault
 
 import (
-	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"kong-vault-auth/secretstore"
@@ -82,61 +79,36 @@ func (s *settings) dataTwice(kv string) string {
 	return ""
 }
 
-// checker collects everything that is wrong with a configuration, so that an
-// operator doesn't learn of it one by one.
-type checker struct {
-	cfg      Config
-	trusted  bool
-	problems []string
-}
+// Check implements secretstore.Config.
+func (c *Config) Check(p *secretstore.Problems) { newSettings(c, p) }
 
-func (c *checker) refuse(field, format string, args ...any) {
-	c.problems = append(c.problems, field+": "+fmt.Sprintf(format, args...))
-}
-
-// nodeOnly refuses a field that reaches for something of the node's.
-func (c *checker) nodeOnly(field, value string) {
-	if value != "" && !c.trusted {
-		c.refuse(field, "only a vault object that the node defines may use this")
-	}
-}
-
-func newSettings(cfg Config, o secretstore.OpenOptions) (settings, error) {
-	c := &checker{cfg: cfg, trusted: o.TrustNode}
+// newSettings checks and completes a configuration. What it returns is usable if p
+// holds nothing and neither do the rules of the fields' tags.
+func newSettings(cfg *Config, p *secretstore.Problems) settings {
+	c := &checker{cfg, p}
 	s := settings{
-		namespace: c.namespace("namespace", cfg.Namespace),
-		mount:     c.cleanPath("mount", cmp.Or(cfg.Mount, "secret")),
+		namespace: strings.Trim(cfg.Namespace, "/ "), // what is left of the root namespace's slash is nothing
+		mount:     c.cleanPath("mount", cfg.Mount),
 		path:      c.cleanPath("path", cfg.Path),
 		kv:        cfg.KV,
 		base64:    cfg.Base64Decode,
 	}
 	if s.mount == "" {
-		c.refuse("mount", "it is empty")
+		p.Add("mount", "it is empty")
 	}
 	s.loginIn = s.namespace
 	if cfg.AuthNamespace != "" {
-		s.loginIn = c.namespace("auth_namespace", cfg.AuthNamespace)
-	}
-	if !slices.Contains([]string{"", kv1, kv2}, s.kv) {
-		c.refuse("kv", "it must be v1 or v2")
+		s.loginIn = strings.Trim(cfg.AuthNamespace, "/ ")
 	}
 	s.dialing = c.dialing()
-	s.reach = o.Reach
 	s.method = c.method(s.dialing)
-	if len(c.problems) > 0 {
-		return settings{}, fmt.Errorf("%w: %s", secretstore.ErrConfig, strings.Join(c.problems, "; "))
-	}
-	return s, nil
+	return s
 }
 
-// namespace takes the slashes off a namespace's ends; what is left of the root
-// namespace's is nothing.
-func (c *checker) namespace(field, value string) string {
-	value = strings.Trim(value, "/ ")
-	if strings.ContainsFunc(value, unicode.IsControl) {
-		c.refuse(field, "it holds control characters")
-	}
-	return value
+// checker checks a configuration while it makes settings of it.
+type checker struct {
+	cfg *Config
+	p   *secretstore.Problems
 }
 
 // cleanPath takes the slashes off a path's ends and refuses what a path of
@@ -147,14 +119,12 @@ func (c *checker) cleanPath(field, p string) string {
 		return ""
 	}
 	for segment := range strings.SplitSeq(p, "/") {
-		switch {
-		case segment == "":
-			c.refuse(field, "it holds two slashes in a row")
-		case segment == "." || segment == "..":
-			c.refuse(field, "it holds a segment %q", segment)
-		case strings.ContainsFunc(segment, unicode.IsControl) || !utf8.ValidString(segment):
-			c.refuse(field, "it holds control characters or is not valid UTF-8")
+		if segment == "" || segment == "." || segment == ".." {
+			c.p.Add(field, "it has an empty segment, or one that is . or ..")
 		}
+	}
+	if !utf8.ValidString(p) {
+		c.p.Add(field, "it is not valid UTF-8")
 	}
 	return p
 }
@@ -164,47 +134,84 @@ func (c *checker) dialing() dialing {
 		socket:     c.cfg.UnixSocket,
 		serverName: c.cfg.TLSServerName,
 		skipVerify: !c.cfg.SSLVerify,
+		reach:      c.p.Reach,
 		ca:         c.pem("ca_cert", c.cfg.CACert),
 		clientCert: c.pem("cert_auth_cert", c.cfg.CertAuthCert),
 		clientKey:  c.pem("cert_auth_cert_key", c.cfg.CertAuthCertKey),
 	}
-	c.nodeOnly("unix_socket", c.cfg.UnixSocket)
-	if d.socket != "" {
-		d.base = url.URL{Scheme: "http", Host: "localhost"}
-	} else {
-		protocol, host, port := cmp.Or(c.cfg.Protocol, "http"), cmp.Or(c.cfg.Host, "127.0.0.1"), cmp.Or(c.cfg.Port, 8200)
-		d.base = url.URL{Scheme: protocol, Host: net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))}
-		if base := c.cleanPath("base_path", c.cfg.BasePath); base != "" {
+	base := c.cleanPath("base_path", c.cfg.BasePath)
+	if base == "v1" || strings.HasSuffix(base, "/v1") {
+		c.p.Add("base_path", "it ends in v1, which is added by itself; give what comes before that")
+	}
+	c.p.NodeFile("unix_socket", c.cfg.UnixSocket)
+	switch {
+	case d.socket == "":
+		d.base = url.URL{Scheme: c.cfg.Protocol, Host: net.JoinHostPort(strings.Trim(c.cfg.Host, "[]"), strconv.Itoa(c.cfg.Port))}
+		if base != "" {
 			d.base.Path = "/" + base
 		}
-		if protocol != "http" && protocol != "https" {
-			c.refuse("protocol", "it must be http or https")
-		}
-		if !isHost(host) {
-			c.refuse("host", "it must be a bare host name or address; protocol, port and path have fields of their own")
-		}
-		if port < 1 || port > 65535 {
-			c.refuse("port", "it must be between 1 and 65535")
-		}
+		c.checkHost()
+		c.checkProtocol()
+	case strings.HasPrefix(d.socket, "/"):
+		d.base = url.URL{Scheme: "http", Host: "localhost"}
+	default:
+		c.p.Add("unix_socket", "it must be an absolute path")
 	}
 	c.checkPEM(d)
 	return d
 }
 
+// checkHost catches what people write for a host.
+func (c *checker) checkHost() {
+	given := c.cfg.Host
+	scheme, rest, isURL := strings.Cut(given, "://")
+	if !isURL {
+		rest = given
+	}
+	name, path, _ := strings.Cut(strings.TrimRight(rest, "/"), "/")
+	host, port, errPort := net.SplitHostPort(given)
+	switch {
+	case strings.Contains(given, "@"): // what stands before it may be a password
+		c.p.Add("host", "it must be a host name or an address, and nothing else")
+	case isURL && path != "":
+		c.p.Add("host", "it is a URL. Did you mean host %s, protocol %s and base_path /%s?", name, scheme, path)
+	case isURL:
+		c.p.Add("host", "it is a URL. Did you mean host %s and protocol %s?", name, scheme)
+	case errPort == nil:
+		c.p.Add("host", "it holds a port. Did you mean host %s and port %s?", host, port)
+	case path != "":
+		c.p.Add("host", "it holds a path. Did you mean host %s and base_path /%s?", name, path)
+	case !isHost(given):
+		c.p.Add("host", "it must be a host name or an address, and nothing else")
+	}
+	c.p.Host("host", given)
+}
+
 // isHost reports a name or an address without port, in brackets or not.
 func isHost(host string) bool {
-	bare := strings.Trim(host, "[]")
-	_, err := netip.ParseAddr(bare)
-	return err == nil || !strings.ContainsAny(host, "/?#@%:[] ") && !strings.ContainsFunc(host, unicode.IsControl)
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return true
+	}
+	u, err := url.Parse("http://" + host)
+	return err == nil && u.Host == host && !strings.ContainsAny(host, "%:[]")
+}
+
+func (c *checker) checkProtocol() {
+	ip, err := netip.ParseAddr(strings.Trim(c.cfg.Host, "[]"))
+	loopback := strings.EqualFold(c.cfg.Host, "localhost") || err == nil && ip.Unmap().IsLoopback()
+	switch {
+	case c.cfg.Protocol == "http" && !loopback:
+		c.p.Warn("protocol", "without TLS, whoever listens on the way learns the Vault token and every secret token; use https")
+	case c.cfg.Protocol == "https" && !c.cfg.SSLVerify:
+		c.p.Warn("ssl_verify", "it is off, so whoever can redirect connections to Vault can let anybody in; give ca_cert instead")
+	}
 }
 
 // pem is PEM as it stands, or the file that holds it.
 func (c *checker) pem(field, value string) pemSource {
+	c.p.PEM(field, value)
 	if pem, ok := secretstore.PEM(value); ok {
 		return pemSource{field: field, literal: []byte(pem)}
-	}
-	if value != "" && !c.trusted {
-		c.refuse(field, "it must be PEM: only a vault object that the node defines may name a file")
 	}
 	return pemSource{field: field, file: value}
 }
@@ -212,14 +219,16 @@ func (c *checker) pem(field, value string) pemSource {
 // checkPEM parses what is given literally. Files may appear and change later.
 func (c *checker) checkPEM(d dialing) {
 	if len(d.ca.literal) > 0 && !x509.NewCertPool().AppendCertsFromPEM(d.ca.literal) {
-		c.refuse("ca_cert", "it holds no certificate")
+		c.p.Add("ca_cert", "it holds no certificate")
 	}
-	if d.clientCert.empty() != d.clientKey.empty() {
-		c.refuse("cert_auth_cert", "cert_auth_cert and cert_auth_cert_key need each other")
-	}
-	if len(d.clientCert.literal) > 0 && len(d.clientKey.literal) > 0 {
+	switch {
+	case d.clientKey.empty() && !d.clientCert.empty():
+		c.p.Add("cert_auth_cert_key", "it is empty, and cert_auth_cert needs it")
+	case d.clientCert.empty() && !d.clientKey.empty():
+		c.p.Add("cert_auth_cert", "it is empty, and cert_auth_cert_key needs it")
+	case len(d.clientCert.literal) > 0 && len(d.clientKey.literal) > 0:
 		if _, err := tls.X509KeyPair(d.clientCert.literal, d.clientKey.literal); err != nil {
-			c.refuse("cert_auth_cert", "it and cert_auth_cert_key are not a pair: %v", err)
+			c.p.Add("cert_auth_cert", "it and cert_auth_cert_key are not a pair: %v", err)
 		}
 	}
 }

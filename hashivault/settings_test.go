@@ -2,6 +2,7 @@ package hashivault
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"path"
 	"path/filepath"
@@ -12,7 +13,9 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-func TestImpossibleSettingsAreRefused(t *testing.T) {
+// What a definition accepts, opening can't refuse: what is told of a vaults file as a
+// whole, and of a plugin's configuration, is told before anything of it is used.
+func TestWhatOpeningRefusesADefinitionRefuses(t *testing.T) {
 	ca := newAuthority(t)
 	cert, key := ca.pair("kong", nil)
 	otherCert, _ := ca.pair("kong", nil)
@@ -21,25 +24,28 @@ func TestImpossibleSettingsAreRefused(t *testing.T) {
 		edit  func(*Config)
 		want  string // the beginning of what is said
 	}{
-		{"no token", func(c *Config) { c.Token = "" }, "token: it is empty; if it is a reference"},
-		{"a token of two lines", func(c *Config) { c.Token = "hvs.a\nhvs.b" }, "token: it holds white space"},
+		{"no token", func(c *Config) { c.Token = "" }, "token: it is empty, and auth_method token needs it"},
+		{"a token of two lines", func(c *Config) { c.Token = "hvs.a\nhvs.b" }, "token: it holds line breaks"},
+		{"a token of two words", func(c *Config) { c.Token = "hvs.a hvs.b" }, "token: it holds white space"},
+		{"a blank token", func(c *Config) { c.Token = " " }, "token: it is empty"},
 		{"two tokens", func(c *Config) { c.TokenFile = "/f" }, "token: token and token_file"},
 		{"a method that Vault has and we don't", func(c *Config) { c.AuthMethod = "aws" }, "auth_method: "},
 		{"no role id", func(c *Config) { appRoleConfig(c); c.AppRoleRoleID = "" }, "approle_role_id: "},
 		{"no secret id to unwrap", func(c *Config) {
 			appRoleConfig(c)
 			c.AppRoleSecretID, c.AppRoleWrapped, c.TokenSinkFile = "", true, "/f"
-		}, "approle_response_wrapping: "},
+		}, "approle_secret_id: "},
 		{"two secret ids", func(c *Config) { appRoleConfig(c); c.AppRoleSecretFile = "/f" }, "approle_secret_id: "},
 		{"a wrapped secret id and nowhere to keep the token", func(c *Config) { appRoleConfig(c); c.AppRoleWrapped = true },
-			"approle_response_wrapping: a wrapped secret id can be unwrapped only once"},
+			"approle_response_wrapping: a wrapped secret id can be unwrapped once"},
 		{"a sink without a login", func(c *Config) { c.TokenSinkFile = "/f" }, "token_sink_file: "},
 		{"no Kubernetes role", func(c *Config) { c.AuthMethod = "kubernetes" }, "kube_role: "},
 		{"no JWT role", func(c *Config) { c.AuthMethod, c.JWTTokenFile = "jwt", "/f" }, "jwt_role: "},
 		{"no JWT", func(c *Config) { c.AuthMethod, c.JWTRole = "jwt", "kong" }, "jwt_token_file: "},
 		{"no client certificate", func(c *Config) { c.AuthMethod, c.Protocol = "cert", "https" }, "cert_auth_cert: "},
 		{"a client certificate over plain http", func(c *Config) { c.AuthMethod, c.CertAuthCert, c.CertAuthCertKey = "cert", cert, key }, "protocol: "},
-		{"a client certificate without key", func(c *Config) { c.CertAuthCert = cert }, "cert_auth_cert: "},
+		{"a client certificate without key", func(c *Config) { c.CertAuthCert = cert }, "cert_auth_cert_key: "},
+		{"a client key without certificate", func(c *Config) { c.CertAuthCertKey = key }, "cert_auth_cert: "},
 		{"a client certificate with another's key", func(c *Config) { c.CertAuthCert, c.CertAuthCertKey = otherCert, key }, "cert_auth_cert: "},
 		{"a CA that is none", func(c *Config) { c.CACert = "-----BEGIN CERTIFICATE-----" }, "ca_cert: "},
 		{"a mount that climbs", func(c *Config) { c.Mount = "secret/../sys" }, "mount: "},
@@ -52,6 +58,18 @@ func TestImpossibleSettingsAreRefused(t *testing.T) {
 		{"a namespace with a line end", func(c *Config) { c.Namespace = "a\r\nX-Evil: 1" }, "namespace: "},
 		{"a namespace of the login with a line end", func(c *Config) { c.AuthNamespace = "a\r\nX-Evil: 1" }, "auth_namespace: "},
 		{"a KV version to come", func(c *Config) { c.KV = "v3" }, "kv: "},
+		{"a Kubernetes auth path that climbs", func(c *Config) { c.AuthMethod, c.KubeRole, c.KubeAuthPath = "kubernetes", "kong", "a/../b" }, "kube_auth_path: "},
+		{"a JWT auth path with a gap", func(c *Config) { c.AuthMethod, c.JWTRole, c.JWTTokenFile, c.JWTAuthPath = "jwt", "kong", "/f", "a//b" }, "jwt_auth_path: "},
+		{"a role id of two words", func(c *Config) { appRoleConfig(c); c.AppRoleRoleID = "a b" }, "approle_role_id: "},
+		{"a secret id of two words", func(c *Config) { appRoleConfig(c); c.AppRoleSecretID = "a b" }, "approle_secret_id: "},
+		{"an API version in the base path", func(c *Config) { c.BasePath = "/vault/v1" }, "base_path: "},
+		{"a socket without a folder", func(c *Config) { c.UnixSocket = "agent.sock" }, "unix_socket: "},
+		{"a host that is escaped", func(c *Config) { c.Host = "vault%20example" }, "host: "},
+		{"a host of a share", func(c *Config) { c.Host = `vault\share` }, "host: "},
+		{"half an IPv6 address", func(c *Config) { c.Host = "[::1" + ":::" }, "host: "},
+		{"the metadata service", func(c *Config) { c.Host = "169.254.169.254" }, "host: "},
+		{"no protocol", func(c *Config) { c.Protocol = "" }, "protocol: "},
+		{"no auth method", func(c *Config) { c.AuthMethod = "" }, "auth_method: "},
 		{"a URL for a host", func(c *Config) { c.Host = "https://vault.example.com" }, "host: "},
 		{"a host with a port", func(c *Config) { c.Host = "vault.example.com:8200" }, "host: "},
 		{"a host with a line end", func(c *Config) { c.Host = "vault\n" }, "host: "},
@@ -59,8 +77,13 @@ func TestImpossibleSettingsAreRefused(t *testing.T) {
 		{"a protocol that isn't", func(c *Config) { c.Protocol = "ftp" }, "protocol: "},
 	} {
 		t.Run(test.about, func(t *testing.T) {
-			_, err := Open(config(test.edit), options(nil))
-			if !errors.Is(err, secretstore.ErrConfig) || !strings.HasPrefix(err.Error(), secretstore.ErrConfig.Error()+": "+test.want) {
+			cfg, o := config(test.edit), options(nil)
+			_, checked := secretstore.Check(o.Name, &cfg, secretstore.Origin{Node: true})
+			_, err := Open(cfg, o)
+			if fmt.Sprint(checked) != fmt.Sprint(err) {
+				t.Errorf("the definition: %v", checked)
+			}
+			if !errors.Is(err, secretstore.ErrConfig) || !strings.Contains(err.Error(), ": "+test.want) {
 				t.Errorf("%v", err)
 			}
 		})
@@ -97,7 +120,7 @@ func TestInlineObjectsGetNothingOfTheNode(t *testing.T) {
 			t.Errorf("%s: %v", field, err)
 		}
 		o.TrustNode = true
-		if _, err := newSettings(config(edit), o); err != nil {
+		if _, err := checkedSettings(config(edit), o); err != nil {
 			t.Errorf("%s on an object of the node's: %v", field, err)
 		}
 	}
@@ -110,7 +133,7 @@ func FuzzPathsStayWhereTheyAre(f *testing.F) {
 		f.Add(s, s, s)
 	}
 	f.Fuzz(func(t *testing.T, mount, in, name string) {
-		s, err := newSettings(config(func(c *Config) { c.Mount, c.Path = mount, in }), options(nil))
+		s, err := checkedSettings(config(func(c *Config) { c.Mount, c.Path = mount, in }), options(nil))
 		if err != nil || credential.CheckAccessToken(name) != nil {
 			return
 		}

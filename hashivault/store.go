@@ -25,19 +25,21 @@ type store struct {
 // wait for it within their own deadline. So a Vault that is down, or a file that
 // isn't there yet, never keeps a plugin from starting.
 //
-// An error matches secretstore.ErrConfig: the configuration contradicts itself, lacks
-// something, or asks for what an object may not have that the node didn't define
-// (o.TrustNode false): files, the environment, the node's service account.
-//
-// cfg is complete, as package vault makes it: what an object of the node's takes
-// from the environment is in it already, and ssl_verify is on only if it is true.
-// Other fields that are empty have the defaults that their tags say.
+// It refuses what secretstore.Check does, and an error matches
+// secretstore.ErrConfig. cfg is complete: defaults, and what an object of the
+// node's takes from the environment, are in it already.
 func Open(cfg Config, o secretstore.OpenOptions) (secretstore.Store, error) {
-	s, err := newSettings(cfg, o)
+	s, err := checkedSettings(cfg, o)
 	if err != nil {
 		return nil, err
 	}
 	return open(s, o, newTransport(s.dialing))
+}
+
+func checkedSettings(cfg Config, o secretstore.OpenOptions) (settings, error) {
+	origin := secretstore.Origin{Node: o.TrustNode, Reach: o.Reach}
+	_, err := secretstore.Check(o.Name, &cfg, origin)
+	return newSettings(&cfg, &secretstore.Problems{Origin: origin}), err
 }
 
 // open is Open with the settings checked and the transport chosen.

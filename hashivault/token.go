@@ -11,7 +11,7 @@ func (c *checker) token(d dialing) method {
 	token := c.secret("token", c.cfg.Token)
 	switch {
 	case token != "" && c.cfg.TokenFile != "":
-		c.refuse("token", "token and token_file exclude each other")
+		c.p.Add("token", "token and token_file exclude each other")
 	case c.cfg.TokenFile != "":
 		return &tokenFile{c.cfg.TokenFile}
 	case d.socket == "": // a Vault Agent may add a token of its own

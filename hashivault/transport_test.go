@@ -48,7 +48,8 @@ func TestHalfExchangedCertificateInterruptsNothing(t *testing.T) {
 	wantFound(t, s)
 }
 
-// The registry has checked the host as it stands, not what it leads to.
+// The check of the settings has seen the host as it stands, not what it leads to, and
+// isn't all that keeps a store from the metadata service.
 func TestStoreConnectsOnlyWhereItMay(t *testing.T) {
 	v := newFakeVault()
 	v.on(alice, canned(200, secret("alice")))
@@ -72,7 +73,8 @@ func TestStoreConnectsOnlyWhereItMay(t *testing.T) {
 			}
 			cfg := at(t, config(nil), server.URL)
 			cfg.Host = tt.host
-			s, err := Open(cfg, o)
+			checked, _ := checkedSettings(cfg, o)
+			s, err := open(checked, o, newTransport(checked.dialing))
 			if err != nil {
 				t.Fatal(err)
 			}

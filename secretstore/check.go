@@ -58,9 +58,12 @@ func (p *Problems) Err(name string) error {
 	return fmt.Errorf("%w of %q: %s", ErrConfig, name, strings.Join(p.errors, "; "))
 }
 
-// Add adds what is wrong with a field.
+// Add adds what is wrong with a field. The first problem of a field stands for
+// all: others mostly repeat it.
 func (p *Problems) Add(field, format string, args ...any) {
-	p.errors = append(p.errors, field+": "+fmt.Sprintf(format, args...))
+	if !slices.ContainsFunc(p.errors, func(e string) bool { return strings.HasPrefix(e, field+": ") }) {
+		p.errors = append(p.errors, field+": "+fmt.Sprintf(format, args...))
+	}
 }
 
 // Warn adds what had better be different in a field.
@@ -86,7 +89,7 @@ func (p *Problems) checkFields(config any) {
 			switch {
 			case v == "" && wasReference:
 				p.Add(f.Name, "Kong could not resolve the reference %s: its log says why", ref)
-			case v == "" && (f.Required || f.LenMin != nil && *f.LenMin > 0):
+			case v == "" && (f.Required || f.LenMin != nil && *f.LenMin > 0 || f.OneOf != nil && f.Default != nil):
 				p.Add(f.Name, "it is empty")
 			case IsReference(v):
 				p.Add(f.Name, "Kong resolves references only in %s", strings.Join(referenceable, ", "))
@@ -130,7 +133,7 @@ func (p *Problems) checkSnapshot(l *Limits) {
 
 // Required checks a field that, given the auth method, can't be empty.
 func (p *Problems) Required(field, value, authMethod string) {
-	if _, told := p.Refs[field]; value != "" || told {
+	if value != "" {
 		return
 	}
 	hint := ""
