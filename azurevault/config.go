@@ -2,7 +2,10 @@ package azurevault
 
 import (
 	"cmp"
+	"regexp"
 	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 
 	"kong-vault-auth/secretstore"
 )
@@ -32,6 +35,9 @@ type Config struct {
 	NamePrefix            string              `json:"name_prefix" kong:"default=kong-auth-;len_min=0;match=^[%w-]*$" doc:"Prefix of the names of secrets that hold credentials, so that an access token can't name another secret."`
 	AcceptPreviousVersion secretstore.Seconds `json:"accept_previous_version" kong:"default=0;between=0,604800" doc:"Seconds for which the preceding version's secret token still works after a new version was made in Key Vault. 0 means not at all."`
 	secretstore.Limits
+
+	// NodeTokenFile is AZURE_FEDERATED_TOKEN_FILE of the node's environment.
+	NodeTokenFile string `json:"-"`
 }
 
 // Kind implements secretstore.Config.
@@ -62,5 +68,27 @@ func (c *Config) FromEnvironment(_ func(field string) bool, getenv func(string) 
 	c.TenantID = cmp.Or(c.TenantID, getenv(c.CredentialsPrefix+"_TENANT_ID"))
 	c.ClientID = cmp.Or(c.ClientID, getenv(c.CredentialsPrefix+"_CLIENT_ID"))
 	c.ClientSecret = cmp.Or(c.ClientSecret, getenv(c.CredentialsPrefix+"_CLIENT_SECRET"))
+	c.NodeTokenFile = cmp.Or(c.NodeTokenFile, getenv("AZURE_FEDERATED_TOKEN_FILE"))
 	return nil
 }
+
+// Check implements secretstore.Config.
+func (c *Config) Check(p *secretstore.Problems) {
+	e := c.endpoint(p)
+	if c.Location != "" {
+		p.Warn("location", "it is accepted because Kong's azure vault has it, and not used")
+	}
+	if !isName(c.NamePrefix) || len(c.NamePrefix) > maxNamePrefix {
+		p.Add("name_prefix", "it may hold only letters, digits and -, and at most %d of them: Azure allows nothing else in the names of secrets", maxNamePrefix)
+	}
+	if !variablePrefix.MatchString(c.CredentialsPrefix) {
+		p.Add("credentials_prefix", "it may hold only letters, digits and _")
+	}
+	if p.KeepIdentities && c.AuthMethod != "client_secret" && c.AuthMethod != "client_certificate" {
+		p.Add("auth_method", "%s logs in as an identity of the node, and VAULT_AUTH_INLINE_IDENTITIES=off "+
+			"keeps those to objects that the node defines: use client_secret or client_certificate, or name an object of the node in config.vault", c.AuthMethod)
+	}
+	c.credential(p, azcore.ClientOptions{Cloud: e.cloud})
+}
+
+var variablePrefix = regexp.MustCompile(`^[0-9A-Za-z_]*$`)

@@ -18,7 +18,7 @@ func defaults(t *testing.T, edit func(*Config)) *Config {
 	if err := kongschema.ApplyDefaults(c); err != nil {
 		t.Fatal(err)
 	}
-	c.VaultURI = "https://contoso.vault.azure.net"
+	c.VaultURI, c.AuthMethod = "https://contoso.vault.azure.net", "managed_identity"
 	if edit != nil {
 		edit(c)
 	}
@@ -51,12 +51,12 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		{"defaults", nil, ""},
+		{"the node's identity, by default", method("default"), "auth_method: default looks for an identity in the node's environment, which a plugin's configuration may not use: set it to client_secret, client_certificate, managed_identity or workload_identity, or have the node define the object"},
 		{"trailing slash", uri("https://contoso.vault.azure.net/"), ""},
 		{"sovereign cloud", uri("https://contoso.vault.azure.cn"), ""},
 		{"no prefix", func(c *Config) { c.NamePrefix = "" }, ""},
 		{"managed identity", method("managed_identity"), ""},
-		{"workload identity", method("workload_identity"), ""},
+		{"workload identity", func(c *Config) { c.AuthMethod, c.TenantID, c.ClientID = "workload_identity", "contoso.com", "ab" }, ""},
 		{"client secret", func(c *Config) {
 			c.AuthMethod, c.TenantID, c.ClientID, c.ClientSecret = "client_secret", "contoso.onmicrosoft.com", "72f988bf-86f1-41af-91ab-2d7cd011db47", "s"
 		}, ""},

@@ -1,12 +1,15 @@
 package azurevault
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+
+	"kong-vault-auth/secretstore"
 )
 
 // endpoint is a key vault and the cloud that it is in.
@@ -42,20 +45,28 @@ func isKeyVault(host string) bool {
 // vaultName is what Azure allows a key vault to be called.
 var vaultName = regexp.MustCompile(`^[a-z](?:-?[a-z0-9]){2,23}$`)
 
+// endpoint is that of vault_uri.
+func (c *Config) endpoint(p *secretstore.Problems) endpoint {
+	e, err := parseEndpoint(c.VaultURI)
+	p.AddError("vault_uri", err)
+	p.Host("vault_uri", e.host)
+	return e
+}
+
 // parseEndpoint reads a vault_uri. Azure's SDK sends access tokens to hosts of
 // the cloud's vault domain only, so no other host could work.
 func parseEndpoint(uri string) (endpoint, error) {
 	u, err := url.Parse(uri)
-	if err != nil || u.Host == "" {
+	if err == nil && u.Scheme == "" {
 		u, err = url.Parse("https://" + uri) // people leave out the scheme
 	}
-	if uri == "" || err != nil {
-		return endpoint{}, fmt.Errorf("vault_uri: it must be the URI of a key vault, such as https://example.vault.azure.net")
+	if err != nil || u.Hostname() == "" {
+		return endpoint{}, errors.New("it is not a URI; it should look like https://example.vault.azure.net")
 	}
 	host := strings.ToLower(u.Host)
 	name, domain, _ := strings.Cut(host, ".")
 	if strings.Contains(domain, "managedhsm.") {
-		return endpoint{}, fmt.Errorf("vault_uri: a managed HSM keeps no secrets, it must be the URI of a key vault")
+		return endpoint{}, errors.New("a managed HSM keeps no secrets, it must be the URI of a key vault")
 	}
 	for _, c := range clouds {
 		if domain == c.domain && vaultName.MatchString(name) && len(name) <= 24 && strings.EqualFold(strings.TrimRight(uri, "/"), "https://"+host) {
@@ -66,7 +77,7 @@ func parseEndpoint(uri string) (endpoint, error) {
 	if name, _, _ := strings.Cut(name, ":"); vaultName.MatchString(name) {
 		meant = name
 	}
-	return endpoint{}, fmt.Errorf("vault_uri: %q is not the URI of a key vault. Did you mean https://%s.%s?", u.Redacted(), meant, nearestDomain(domain))
+	return endpoint{}, fmt.Errorf("it is not the URI of a key vault. Did you mean https://%s.%s?", meant, nearestDomain(domain))
 }
 
 // nearestDomain guesses which cloud a mistaken domain was meant for.

@@ -190,7 +190,7 @@ func TestAnIdentityThatIsNowhereIsListedPlaceByPlace(t *testing.T) {
 	t.Setenv("PATH", "") // no Azure CLI either
 	a := newAzure(t, akvsim.Options{})
 	a.Fail(akvsim.ManagedIdentity, akvsim.Fault{Drop: true})
-	s := a.openAs(t, Config{VaultURI: akvsim.VaultURI}, secretstore.OpenOptions{TrustNode: true, Getenv: environ()})
+	s := a.openAs(t, Config{VaultURI: akvsim.VaultURI}, secretstore.OpenOptions{TrustNode: true})
 	_, err := s.Read(t.Context(), "alice")
 	checkFailure(t, err, "login", []string{"login with default: ", "EnvironmentCredential", "ManagedIdentityCredential", "auth_method", "nginx_main_env"})
 	checkDenied(t, err, false)
@@ -217,7 +217,7 @@ func TestTokensThatKeyVaultRefusesAreDenials(t *testing.T) {
 	s := a.openAs(t, Config{
 		VaultURI: akvsim.VaultURI, NamePrefix: prefix, AuthMethod: "client_certificate",
 		TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: file,
-	}, secretstore.OpenOptions{TrustNode: true, Getenv: environ()})
+	}, secretstore.OpenOptions{TrustNode: true})
 	if got := outcome(s.Read(t.Context(), "alice")); got != "found alice s" {
 		t.Fatal(got)
 	}
@@ -293,9 +293,9 @@ func TestFailuresOfTheNetworkExplainThemselves(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, err := open(Config{
+			s, err := open(complete(Config{
 				VaultURI: akvsim.VaultURI, AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret,
-			}, secretstore.OpenOptions{}, &http.Client{Transport: tt.transport})
+			}), secretstore.OpenOptions{}, &http.Client{Transport: tt.transport})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -313,9 +313,9 @@ func (timeout) Timeout() bool { return true }
 // answering is a store whose vault answers in one way, and which has a token.
 func answering(t *testing.T, status int, header http.Header, body string) *store {
 	t.Helper()
-	s, err := open(Config{
+	s, err := open(complete(Config{
 		VaultURI: akvsim.VaultURI, NamePrefix: prefix, AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret,
-	}, secretstore.OpenOptions{}, &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+	}), secretstore.OpenOptions{}, &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: status, Header: header.Clone(), Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 	})})
 	if err != nil {

@@ -32,150 +32,119 @@ type credentialSource struct {
 	secret   string // what must not be in a message; empty: nothing we hold
 }
 
-// principal is what vault configuration says about who logs in.
-type principal struct {
-	tenantID, clientID, secret string
-	// env is the environment as the object may see it.
-	env func(name string) string
-}
-
-// newCredential returns the credential for an object's auth_method. Nothing is
-// asked and no file read before a token is wanted.
+// credential is who logs in, by auth_method. Nothing is asked and no file read
+// before a token is wanted. It is usable if p holds nothing.
 //
 // What decides who logs in, and where, is given to azidentity in full, so that it
 // does not look for it in the environment: whatever the method but default, the
 // environment only tells it where the platform has put its managed identity
 // endpoint, and of a region of Entra ID to prefer (AZURE_REGIONAL_AUTHORITY_NAME).
-func newCredential(cfg Config, o secretstore.OpenOptions, options azcore.ClientOptions) (credentialSource, error) {
-	p := principal{env: func(name string) string {
-		if !o.TrustNode || o.Getenv == nil {
-			return ""
-		}
-		return o.Getenv(name)
-	}}
-	prefix := cmp.Or(cfg.CredentialsPrefix, "AZURE")
-	p.tenantID = cmp.Or(cfg.TenantID, p.env(prefix+"_TENANT_ID"))
-	p.clientID = cmp.Or(cfg.ClientID, p.env(prefix+"_CLIENT_ID"))
-	p.secret = cmp.Or(cfg.ClientSecret, p.env(prefix+"_CLIENT_SECRET"))
-
+func (c *Config) credential(p *secretstore.Problems, options azcore.ClientOptions) credentialSource {
 	if os.Getenv("IDENTITY_SERVER_THUMBPRINT") != "" {
 		// Service Fabric: azidentity pins the endpoint's certificate, in a plain
 		// http.Transport only.
-		options.Transport = newHTTPClient(newTransport(o.Reach))
+		options.Transport = newHTTPClient(newTransport(p.Reach))
 	}
-	method := cmp.Or(cfg.AuthMethod, "default")
-	source := credentialSource{method: method, clientID: p.clientID, secret: p.secret}
-	var err error
-	switch method {
+	checkEntraID(p, "tenant_id", c.TenantID)
+	checkEntraID(p, "client_id", c.ClientID)
+	p.NodeFile("federated_token_file", c.FederatedTokenFile)
+	p.PEM("client_certificate", c.ClientCertificate)
+	source := credentialSource{method: c.AuthMethod, clientID: c.ClientID, secret: c.ClientSecret}
+	switch c.AuthMethod {
 	case "client_secret":
-		source.TokenCredential, err = p.clientSecret(prefix, options)
+		source.TokenCredential = c.clientSecret(p, options)
 	case "client_certificate":
-		source.TokenCredential, err = p.clientCertificate(cfg.ClientCertificate, o.TrustNode, options)
+		source.TokenCredential = c.clientCertificate(p, options)
 	case "managed_identity":
-		source.TokenCredential, err = p.managedIdentity(options)
+		source.TokenCredential = c.managedIdentity(p, options)
 	case "workload_identity":
-		source.TokenCredential, err = p.workloadIdentity(cfg.FederatedTokenFile, o.TrustNode, options)
+		file := cmp.Or(c.FederatedTokenFile, c.NodeTokenFile, aksTokenFile)
+		source.TokenCredential = c.workloadIdentity(p, file, options)
 	case "default":
-		source.TokenCredential, err = p.byDefault(prefix, o.TrustNode, options)
-	default:
-		err = fmt.Errorf("auth_method: there is no %q; it must be default, client_secret, client_certificate, managed_identity or workload_identity", method)
-	}
-	return source, err
+		source.TokenCredential = c.byDefault(p, options)
+	} // others are refused for the field's tag
+	return source
 }
 
-func (p principal) clientSecret(prefix string, options azcore.ClientOptions) (azcore.TokenCredential, error) {
-	if p.secret == "" {
-		return nil, fmt.Errorf("client_secret: it is empty, and so is %s_CLIENT_SECRET in the plugin server's environment, which only objects that the node defines may use", prefix)
+func checkEntraID(p *secretstore.Problems, field, value string) {
+	if value != "" && !entraID.MatchString(value) {
+		p.Add(field, "it must be an id as Microsoft Entra shows it, such as 72f988bf-86f1-41af-91ab-2d7cd011db47")
 	}
-	if err := p.complete(); err != nil {
-		return nil, err
-	}
-	return azidentity.NewClientSecretCredential(p.tenantID, p.clientID, p.secret, &azidentity.ClientSecretCredentialOptions{ClientOptions: options})
 }
 
-func (p principal) clientCertificate(pemOrFile string, trustNode bool, options azcore.ClientOptions) (azcore.TokenCredential, error) {
-	if err := p.complete(); err != nil {
-		return nil, err
-	}
+var entraID = regexp.MustCompile(`^[0-9A-Za-z.-]+$`)
+
+// requireApplication checks that an application is named.
+func (c *Config) requireApplication(p *secretstore.Problems) {
+	p.Required("tenant_id", c.TenantID, c.AuthMethod)
+	p.Required("client_id", c.ClientID, c.AuthMethod)
+}
+
+func (c *Config) clientSecret(p *secretstore.Problems, options azcore.ClientOptions) azcore.TokenCredential {
+	p.Required("client_secret", c.ClientSecret, c.AuthMethod)
+	c.requireApplication(p)
+	cred, err := azidentity.NewClientSecretCredential(c.TenantID, c.ClientID, c.ClientSecret, &azidentity.ClientSecretCredentialOptions{ClientOptions: options})
+	p.AddError("client_secret", err)
+	return cred
+}
+
+func (c *Config) clientCertificate(p *secretstore.Problems, options azcore.ClientOptions) azcore.TokenCredential {
+	p.Required("client_certificate", c.ClientCertificate, c.AuthMethod)
+	c.requireApplication(p)
 	build := func(pem []byte) (azcore.TokenCredential, error) {
 		certs, key, err := azidentity.ParseCertificates(pem, nil)
 		if err != nil {
-			return nil, fmt.Errorf("client_certificate: it must hold a certificate and its RSA key, as PEM or PKCS #12 without a password: %w", err)
+			return nil, fmt.Errorf("it must hold a certificate and its RSA key, as PEM or PKCS #12 without a password: %w", err)
 		}
-		return azidentity.NewClientCertificateCredential(p.tenantID, p.clientID, certs, key, &azidentity.ClientCertificateCredentialOptions{ClientOptions: options})
+		return azidentity.NewClientCertificateCredential(c.TenantID, c.ClientID, certs, key, &azidentity.ClientCertificateCredentialOptions{ClientOptions: options})
 	}
-	pem, isPEM := secretstore.PEM(pemOrFile)
-	switch {
-	case pemOrFile == "":
-		return nil, fmt.Errorf("client_certificate: it is empty")
-	case isPEM:
-		return build([]byte(pem))
-	case !trustNode:
-		return nil, fmt.Errorf("client_certificate: it is not PEM but may name a file, and only objects that the node defines may do that")
+	pem, isPEM := secretstore.PEM(c.ClientCertificate)
+	if !isPEM {
+		return &certificateFile{path: c.ClientCertificate, build: build}
 	}
-	return &certificateFile{path: pemOrFile, build: build}, nil
+	cred, err := build([]byte(pem))
+	p.AddError("client_certificate", err)
+	return cred
 }
 
-func (p principal) managedIdentity(options azcore.ClientOptions) (azcore.TokenCredential, error) {
+func (c *Config) managedIdentity(p *secretstore.Problems, options azcore.ClientOptions) azcore.TokenCredential {
 	o := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: options}
-	if p.clientID != "" {
-		o.ID = azidentity.ClientID(p.clientID)
+	if c.ClientID != "" {
+		o.ID = azidentity.ClientID(c.ClientID)
 	}
 	cred, err := azidentity.NewManagedIdentityCredential(o)
-	if err != nil {
-		return nil, fmt.Errorf("client_id: %w", err) // platforms without user-assigned identities
-	}
-	return cred, nil
+	p.AddError("client_id", err) // of platforms without user-assigned identities
+	return cred
 }
 
-func (p principal) workloadIdentity(file string, trustNode bool, options azcore.ClientOptions) (azcore.TokenCredential, error) {
-	if file != "" && !trustNode {
-		return nil, fmt.Errorf("federated_token_file: it names a file, and only objects that the node defines may do that")
-	}
-	if err := p.complete(); err != nil {
-		return nil, err
-	}
-	file = cmp.Or(file, p.env("AZURE_FEDERATED_TOKEN_FILE"), aksTokenFile)
+func (c *Config) workloadIdentity(p *secretstore.Problems, file string, options azcore.ClientOptions) azcore.TokenCredential {
+	c.requireApplication(p)
 	cred, err := azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{
-		ClientOptions: options, TenantID: p.tenantID, ClientID: p.clientID, TokenFilePath: file,
+		ClientOptions: options, TenantID: c.TenantID, ClientID: c.ClientID, TokenFilePath: file,
 	})
-	if err != nil {
-		return nil, err
-	}
-	return federated{cred, file}, nil
+	p.AddError("auth_method", err)
+	return federated{cred, file}
 }
 
 // byDefault takes the most definite of what there is: a client secret, as Kong's
 // own documentation has it; a workload identity; the user-assigned identity that
 // a client id without either must mean; and last what azidentity finds by itself,
 // down to the login of the Azure CLI, which is for development.
-func (p principal) byDefault(prefix string, trustNode bool, options azcore.ClientOptions) (azcore.TokenCredential, error) {
+func (c *Config) byDefault(p *secretstore.Problems, options azcore.ClientOptions) azcore.TokenCredential {
 	switch {
-	case !trustNode:
-		return nil, fmt.Errorf("auth_method: default looks for an identity in the node's environment, which a plugin's configuration may not use: set it to client_secret, client_certificate, managed_identity or workload_identity, or have the node define the object")
-	case p.secret != "":
-		return p.clientSecret(prefix, options)
-	case p.env("AZURE_FEDERATED_TOKEN_FILE") != "" && p.complete() == nil:
-		return p.workloadIdentity("", trustNode, options)
-	case p.clientID != "":
-		return p.managedIdentity(options)
+	case !p.Node:
+		p.Add("auth_method", "default looks for an identity in the node's environment, which a plugin's configuration may not use: set it to client_secret, client_certificate, managed_identity or workload_identity, or have the node define the object")
+		return nil
+	case c.ClientSecret != "":
+		return c.clientSecret(p, options)
+	case c.NodeTokenFile != "" && c.TenantID != "" && c.ClientID != "":
+		return c.workloadIdentity(p, c.NodeTokenFile, options)
+	case c.ClientID != "":
+		return c.managedIdentity(p, options)
 	}
-	return azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: options, TenantID: p.tenantID})
-}
-
-var tenantID = regexp.MustCompile(`^[0-9A-Za-z.-]+$`)
-
-// complete checks that an application is named.
-func (p principal) complete() error {
-	switch {
-	case p.tenantID == "":
-		return fmt.Errorf("tenant_id: it is empty; it must be the id of the Microsoft Entra tenant that the vault is in")
-	case !tenantID.MatchString(p.tenantID):
-		return fmt.Errorf("tenant_id: it must be an id as Microsoft Entra shows it, such as 72f988bf-86f1-41af-91ab-2d7cd011db47")
-	case p.clientID == "":
-		return fmt.Errorf("client_id: it is empty; it must be the application (client) id of who logs in")
-	}
-	return nil
+	cred, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: options, TenantID: c.TenantID})
+	p.AddError("auth_method", err)
+	return cred
 }
 
 // federated is a workload identity whose token file is looked for before each
@@ -225,7 +194,7 @@ func (c *certificateFile) current() (azcore.TokenCredential, error) {
 	}
 	cred, err := c.build(pem)
 	if err != nil {
-		return nil, &securefile.Error{Err: fmt.Errorf("%s: %w", c.path, err), Remedy: "put the certificate and its key into the file"}
+		return nil, &securefile.Error{Err: fmt.Errorf("client_certificate: %s: %w", c.path, err), Remedy: "put the certificate and its key into the file"}
 	}
 	c.pem, c.cred = pem, cred
 	return cred, nil

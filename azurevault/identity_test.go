@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -30,14 +31,6 @@ func environ(vars ...string) func(string) string {
 	}
 }
 
-// forbiddenEnviron fails the test if it is looked at.
-func forbiddenEnviron(t *testing.T) func(string) string {
-	return func(name string) string {
-		t.Errorf("%s was looked up in the environment", name)
-		return ""
-	}
-}
-
 func TestEveryIdentityReads(t *testing.T) {
 	const federatedID = "66666666-6666-6666-6666-666666666666"
 	userAssigned := rand.Text() // the SDK keeps managed identities' tokens for as long as the process lives
@@ -50,13 +43,11 @@ func TestEveryIdentityReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	node := func(vars ...string) secretstore.OpenOptions {
-		return secretstore.OpenOptions{TrustNode: true, Getenv: environ(vars...)}
-	}
-	inline := secretstore.OpenOptions{Getenv: forbiddenEnviron(t)}
+	node := func(vars ...string) []string { return append([]string{}, vars...) }
+	var inline []string
 	for name, tt := range map[string]struct {
 		cfg        Config
-		o          secretstore.OpenOptions
+		env        []string // of the node that has defined the object; nil: it is inline
 		appService bool
 	}{
 		"client secret, inline":         {Config{AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret}, inline, false},
@@ -88,7 +79,7 @@ func TestEveryIdentityReads(t *testing.T) {
 				t.Setenv("IDENTITY_HEADER", akvsim.IdentityHeader)
 			}
 			tt.cfg.VaultURI, tt.cfg.NamePrefix = akvsim.VaultURI, prefix
-			if got := outcome(a.openAs(t, tt.cfg, tt.o).Read(t.Context(), "alice")); got != "found alice s" {
+			if got := outcome(a.openAs(t, complete(tt.cfg, tt.env...), secretstore.OpenOptions{TrustNode: tt.env != nil}).Read(t.Context(), "alice")); got != "found alice s" {
 				t.Errorf("got %q", got)
 			}
 		})
@@ -106,14 +97,15 @@ func TestEveryCloudReads(t *testing.T) {
 	}
 }
 
-func TestImpossibleSettingsAreRefusedByName(t *testing.T) {
+// What a definition accepts, opening can't refuse.
+func TestWhatOpeningRefusesADefinitionRefuses(t *testing.T) {
 	cert, key := newCertificate(t)
 	other := func(change func(*Config)) Config {
 		cfg := Config{VaultURI: akvsim.VaultURI, TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret, AuthMethod: "client_secret"}
 		change(&cfg)
-		return cfg
+		return complete(cfg)
 	}
-	inline, node := secretstore.OpenOptions{Getenv: forbiddenEnviron(t)}, secretstore.OpenOptions{TrustNode: true, Getenv: environ()}
+	inline, node := secretstore.OpenOptions{}, secretstore.OpenOptions{TrustNode: true}
 	for name, tt := range map[string]struct {
 		cfg  Config
 		o    secretstore.OpenOptions
@@ -127,11 +119,19 @@ func TestImpossibleSettingsAreRefusedByName(t *testing.T) {
 		"no tenant":                    {other(func(c *Config) { c.TenantID = "" }), node, "tenant_id: "},
 		"a tenant that can't be":       {other(func(c *Config) { c.TenantID = "con/toso" }), node, "tenant_id: "},
 		"no client":                    {other(func(c *Config) { c.ClientID = "" }), node, "client_id: "},
-		"no secret":                    {other(func(c *Config) { c.ClientSecret = "" }), node, "AZURE_CLIENT_SECRET"},
+		"no secret":                    {other(func(c *Config) { c.ClientSecret = "" }), node, "client_secret: it is empty"},
 		"no certificate":               {other(func(c *Config) { c.AuthMethod = "client_certificate" }), node, "client_certificate: "},
 		"a certificate without a key":  {other(func(c *Config) { c.AuthMethod, c.ClientCertificate = "client_certificate", string(cert) }), node, "client_certificate: "},
 		"a key without a certificate":  {other(func(c *Config) { c.AuthMethod, c.ClientCertificate = "client_certificate", string(key) }), node, "client_certificate: "},
 		"workload identity, no client": {other(func(c *Config) { c.AuthMethod, c.ClientID = "workload_identity", "" }), node, "client_id: "},
+
+		"workload identity, no tenant": {other(func(c *Config) { c.AuthMethod, c.TenantID = "workload_identity", "" }), node, "tenant_id: "},
+		"default, a secret, no tenant": {other(func(c *Config) { c.AuthMethod, c.TenantID = "default", "" }), node, "tenant_id: "},
+		"a vault elsewhere":            {other(func(c *Config) { c.VaultURI = "https://vault.example.com" }), inline, "vault_uri: "},
+		"a managed HSM":                {other(func(c *Config) { c.VaultURI = "https://contoso.managedhsm.azure.net" }), inline, "vault_uri: "},
+		"a port":                       {other(func(c *Config) { c.VaultURI = "https://contoso.vault.azure.net:443" }), inline, "vault_uri: "},
+		"a name that is too short":     {other(func(c *Config) { c.VaultURI = "https://ab.vault.azure.net" }), inline, "vault_uri: "},
+		"a client that can't be":       {other(func(c *Config) { c.AuthMethod, c.ClientID = "managed_identity", "a b" }), inline, "client_id: "},
 
 		"inline, default":        {other(func(c *Config) { c.AuthMethod = "default" }), inline, "auth_method: default"},
 		"inline, no secret":      {other(func(c *Config) { c.ClientSecret = "" }), inline, "client_secret: "},
@@ -142,6 +142,10 @@ func TestImpossibleSettingsAreRefusedByName(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tt.o.Name = "orders"
 			s, err := Open(tt.cfg, tt.o)
+			_, checked := secretstore.Check("orders", &tt.cfg, secretstore.Origin{Node: tt.o.TrustNode})
+			if fmt.Sprint(checked) != fmt.Sprint(err) {
+				t.Errorf("the definition: %v", checked)
+			}
 			if s != nil || !errors.Is(err, secretstore.ErrConfig) {
 				t.Fatalf("got %v, %v", s, err)
 			}
@@ -167,10 +171,10 @@ func TestCertificateFilesAreReadWithEachLogin(t *testing.T) {
 	register(first)
 	a.put("alice", "s", nil)
 	file := writeFile(t, "cert.pem", bytes.Join([][]byte{first, firstKey}, nil), 0o600)
-	cred, err := newCredential(
-		Config{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: file},
-		secretstore.OpenOptions{TrustNode: true, Getenv: environ()}, clientOptions(clouds[0].cloud, "", newHTTPClient(newTransport(secretstore.Reach{}))))
-	if err != nil {
+	cfg := Config{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: file}
+	p := &secretstore.Problems{Origin: secretstore.Origin{Node: true}}
+	cred := cfg.credential(p, clientOptions(clouds[0].cloud, "", newHTTPClient(newTransport(secretstore.Reach{}))))
+	if err := p.Err("x"); err != nil {
 		t.Fatal(err)
 	}
 	certificate := cred.TokenCredential.(*certificateFile)
@@ -206,7 +210,7 @@ func TestFilesThatMustNotBeUsed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newAzure(t, akvsim.Options{})
 			cfg := Config{VaultURI: akvsim.VaultURI, AuthMethod: tt.method, TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: tt.file, FederatedTokenFile: tt.file}
-			_, err := a.openAs(t, cfg, secretstore.OpenOptions{TrustNode: true, Getenv: environ()}).Read(t.Context(), "alice")
+			_, err := a.openAs(t, cfg, secretstore.OpenOptions{TrustNode: true}).Read(t.Context(), "alice")
 			if got := outcome(nil, err); got != "failure: file" || !strings.HasPrefix(err.Error(), "login with "+tt.method+": ") {
 				t.Errorf("got %v", err)
 			}
@@ -254,7 +258,7 @@ func TestManagedIdentityOnServiceFabricCanBeOpened(t *testing.T) {
 	t.Setenv("IDENTITY_ENDPOINT", "https://localhost:2377/metadata/identity/oauth2/token")
 	t.Setenv("IDENTITY_HEADER", "header")
 	t.Setenv("IDENTITY_SERVER_THUMBPRINT", "0123456789012345678901234567890123456789")
-	s, err := Open(Config{VaultURI: akvsim.VaultURI, AuthMethod: "managed_identity"}, secretstore.OpenOptions{})
+	s, err := Open(complete(Config{VaultURI: akvsim.VaultURI, AuthMethod: "managed_identity"}), secretstore.OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

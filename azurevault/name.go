@@ -3,7 +3,6 @@ package azurevault
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 )
 
 const (
@@ -20,13 +19,6 @@ func secretName(prefix, accessToken string) string {
 	}
 	digest := sha256.Sum256([]byte(accessToken))
 	return prefix + hashedPrefix + hex.EncodeToString(digest[:])
-}
-
-func checkNamePrefix(prefix string) error {
-	if !isName(prefix) || len(prefix) > maxNamePrefix {
-		return fmt.Errorf("name_prefix: it may hold only letters, digits and -, and at most %d of them: Azure allows nothing else in the names of secrets", maxNamePrefix)
-	}
-	return nil
 }
 
 // isName reports whether s holds nothing that a secret's name can't.

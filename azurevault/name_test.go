@@ -29,7 +29,7 @@ func FuzzSecretName(f *testing.F) {
 	f.Add("", "a.b_c~d")
 	f.Add(strings.Repeat("p", maxNamePrefix), strings.Repeat("t", 255))
 	f.Fuzz(func(t *testing.T, prefix, token string) {
-		if checkNamePrefix(prefix) != nil || credential.CheckAccessToken(token) != nil {
+		if !isName(prefix) || len(prefix) > maxNamePrefix || credential.CheckAccessToken(token) != nil {
 			t.Skip()
 		}
 		name := secretName(prefix, token)

@@ -39,10 +39,10 @@ func openMoving(t *testing.T, first, second azure) *moving {
 	for _, a := range []azure{first, second} {
 		transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(a.server.CA())
 	}
-	s, err := open(Config{
+	s, err := open(complete(Config{
 		VaultURI: akvsim.VaultURI, NamePrefix: prefix,
 		AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret,
-	}, secretstore.OpenOptions{Name: "kong-auth", Identity: "test"}, newHTTPClient(newRedialing(transport)))
+	}), secretstore.OpenOptions{Name: "kong-auth", Identity: "test"}, newHTTPClient(newRedialing(transport)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package azurevault
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -66,27 +65,21 @@ func open(cfg Config, o secretstore.OpenOptions, client *http.Client) (*store, e
 	}
 	s := &store{cfg: cfg, identity: o.Identity, log: log, http: client}
 	if err := s.connect(o); err != nil {
-		return nil, fmt.Errorf("%w of %q: %w", secretstore.ErrConfig, o.Name, err)
+		return nil, err
 	}
 	return s, nil
 }
 
-func (s *store) connect(o secretstore.OpenOptions) (err error) {
-	if s.cfg.Type != "" && s.cfg.Type != "secrets" {
-		return fmt.Errorf("type: %q can't hold credentials, only secrets can", s.cfg.Type)
-	}
-	if err := checkNamePrefix(s.cfg.NamePrefix); err != nil {
+func (s *store) connect(o secretstore.OpenOptions) error {
+	origin := secretstore.Origin{Node: o.TrustNode, Reach: o.Reach}
+	if _, err := secretstore.Check(o.Name, &s.cfg, origin); err != nil {
 		return err
 	}
-	if s.endpoint, err = parseEndpoint(s.cfg.VaultURI); err != nil {
-		return err
-	}
+	p := &secretstore.Problems{Origin: origin} // there are none, as has been checked
+	s.endpoint = s.cfg.endpoint(p)
 	options := clientOptions(s.endpoint.cloud, o.UserAgent, s.http)
-	cred, err := newCredential(s.cfg, o, options)
-	if err != nil {
-		return err
-	}
-	s.login = newLogin(cred, s.endpoint.scope, s.log)
+	s.login = newLogin(s.cfg.credential(p, options), s.endpoint.scope, s.log)
+	var err error
 	s.client, err = azsecrets.NewClient(s.endpoint.url, s.login, &azsecrets.ClientOptions{ClientOptions: options})
 	return err
 }

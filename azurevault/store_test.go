@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"kong-vault-auth/cache"
 	"kong-vault-auth/credential"
 	"kong-vault-auth/credential/credentialtest"
+	"kong-vault-auth/kongschema"
 	"kong-vault-auth/secretstore"
 )
 
@@ -62,12 +64,32 @@ func (a azure) open(t *testing.T, change func(*Config)) *store {
 	return a.openAs(t, cfg, secretstore.OpenOptions{})
 }
 
+// complete is cfg with defaults, and with what an object of a node with that
+// environment has of it.
+func complete(cfg Config, env ...string) Config {
+	var c Config
+	if err := kongschema.ApplyDefaults(&c); err != nil {
+		panic(err)
+	}
+	limits, given, all := c.Limits, reflect.ValueOf(cfg), reflect.ValueOf(&c).Elem()
+	for i := range given.NumField() {
+		if !given.Field(i).IsZero() {
+			all.Field(i).Set(given.Field(i))
+		}
+	}
+	c.NamePrefix, c.Limits, c.Base64Decode = cfg.NamePrefix, limits, cfg.Base64Decode
+	if err := c.FromEnvironment(nil, environ(env...)); err != nil {
+		panic(err)
+	}
+	return c
+}
+
 func (a azure) openAs(t *testing.T, cfg Config, o secretstore.OpenOptions) *store {
 	t.Helper()
 	o.Name, o.Identity, o.UserAgent = "kong-auth", "test", "kong-vault-auth/1.2.3-rc.1+build"
 	transport, simulated := newTransport(o.Reach), a.server.Transport()
 	transport.Proxy, transport.TLSClientConfig = simulated.Proxy, simulated.TLSClientConfig
-	s, err := open(cfg, o, newHTTPClient(newRedialing(transport)))
+	s, err := open(complete(cfg), o, newHTTPClient(newRedialing(transport)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -437,9 +459,9 @@ func TestCloseEndsALogin(t *testing.T) {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	})}
-	s, err := open(Config{
+	s, err := open(complete(Config{
 		VaultURI: akvsim.VaultURI, AuthMethod: "client_secret", TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret,
-	}, secretstore.OpenOptions{}, client)
+	}), secretstore.OpenOptions{}, client)
 	if err != nil {
 		t.Fatal(err)
 	}

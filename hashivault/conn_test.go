@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -41,7 +40,7 @@ func TestVaultAPIOwesNothingToTheEnvironment(t *testing.T) {
 	server := httptest.NewServer(v)
 	defer server.Close()
 	o := options(nil)
-	o.TrustNode, o.Getenv = false, os.Getenv
+	o.TrustNode = false
 	s, err := Open(at(t, config(appRoleConfig), server.URL), o)
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@
 //
 // # What never enters
 //
-// The environment has no effect here. Package vault reads it for the objects that
-// may have something of it, and what vault/api takes from it is put back; only
-// the proxy settings that net/http itself honours remain.
+// The environment has no effect on a store that is open. Objects that may have
+// something of it get it before (Config.FromEnvironment), and what vault/api takes
+// from it is put back; only the proxy settings that net/http itself honours remain.
 package hashivault

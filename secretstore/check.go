@@ -66,6 +66,13 @@ func (p *Problems) Add(field, format string, args ...any) {
 	}
 }
 
+// AddError adds an error about a field, unless it is nil.
+func (p *Problems) AddError(field string, err error) {
+	if err != nil {
+		p.Add(field, "%v", err)
+	}
+}
+
 // Warn adds what had better be different in a field.
 func (p *Problems) Warn(field, format string, args ...any) {
 	p.warnings = append(p.warnings, field+": "+fmt.Sprintf(format, args...))
@@ -164,9 +171,7 @@ func (p *Problems) PEM(field, value string) {
 
 // Host checks that the object may connect to the host that a field leads to.
 func (p *Problems) Host(field, host string) {
-	if err := p.Reach.Host(host); err != nil {
-		p.Add(field, "%v", err)
-	}
+	p.AddError(field, p.Reach.Host(host))
 }
 
 // IsReference reports whether a value is a reference to a secret, in Kong's

@@ -46,8 +46,7 @@ type OpenOptions struct {
 	Name      string                  // the vault object's name, for messages
 	Identity  string                  // the store's identity, for fingerprints
 	UserAgent string                  // sent with each request, kong-vault-auth/VERSION
-	TrustNode bool                    // the node defined the object: files and the environment may be read
-	Getenv    func(key string) string // the environment, consulted only with TrustNode
+	TrustNode bool                    // the node defined the object: its files may be read
 	Logger    *slog.Logger            // for what happens in the background
 	Reach     Reach                   // where the store may connect
 }

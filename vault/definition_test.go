@@ -43,7 +43,7 @@ func TestIdentityIsTheSameForEver(t *testing.T) {
 			c.Namespace, c.AuthNamespace, c.Mount = "<team> &", "/", "kv é"
 		}),
 		`["azure","https://contoso.vault.azure.net","","default","",""]`: inlineAzure(t, func(c *Azure) {
-			c.NamePrefix, c.TTL, c.Location = "", 1, "westeurope"
+			c.NamePrefix, c.AuthMethod, c.TTL, c.Location = "", "default", 1, "westeurope"
 		}),
 		`["azure","https://contoso.vault.azure.net","kong-auth-","client_secret","contoso.com","ab"]`: inlineAzure(t, func(c *Azure) {
 			c.VaultURI, c.NamePrefix, c.AuthMethod, c.TenantID, c.ClientID = "https://Contoso.vault.azure.net/", "Kong-Auth-", "client_secret", "Contoso.com", "AB"

@@ -15,7 +15,9 @@ func TestObjectsOfTheEnvironment(t *testing.T) {
 		return map[string]Definition{"hcv": {Name: "hcv", Node: true, Config: inlineHCV(t, change).Inline}}
 	}
 	azure := func(change func(*Azure)) map[string]Definition {
-		return map[string]Definition{"azure": {Name: "azure", Node: true, Config: inlineAzure(t, change).Inline}}
+		c := inlineAzure(t, func(c *Azure) { c.AuthMethod = "default" }).Inline
+		change(c.(*Azure))
+		return map[string]Definition{"azure": {Name: "azure", Node: true, Config: c}}
 	}
 	tests := []struct {
 		name string

@@ -45,7 +45,7 @@ vaults:
 		"kong-auth": {Name: "kong-auth", Node: true, Config: inlineHCV(t, func(c *HCV) {
 			c.Host, c.Port, c.Token, c.Path, c.SSLVerify, c.TTL, c.MaxTTL = "vault", 443, "hvs.two", "", false, 1.5, 90
 		}).Inline},
-		"cloud": {Name: "cloud", Node: true, Config: inlineAzure(t, func(c *Azure) { c.NamePrefix = "" }).Inline},
+		"cloud": {Name: "cloud", Node: true, Config: inlineAzure(t, func(c *Azure) { c.NamePrefix, c.AuthMethod = "", "default" }).Inline},
 		"plain": {Name: "plain", Node: true, Config: inlineHCV(t, func(c *HCV) { c.Host = "other" }).Inline, Allowed: Allowed{
 			Services:   []string{"0dc6f45b-8f8d-40d2-a504-473544ee190b"},
 			Routes:     []string{"11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"},

@@ -87,7 +87,7 @@ func inlineAzure(t *testing.T, change func(*Azure)) Config {
 	if err := kongschema.ApplyDefaults(c); err != nil {
 		t.Fatal(err)
 	}
-	c.VaultURI = "https://contoso.vault.azure.net"
+	c.VaultURI, c.AuthMethod = "https://contoso.vault.azure.net", "managed_identity"
 	if change != nil {
 		change(c)
 	}

@@ -100,6 +100,45 @@ func TestFileThatIsMissing(t *testing.T) {
 	}
 }
 
+// Each of these could be opened by nobody, and once was known only then: the rest
+// of the file was in use by that time.
+func TestAVaultsFileWithOneBadObjectIsRefusedAsAWhole(t *testing.T) {
+	const azure = "name: azure, prefix: bad, config: {vault_uri: https://contoso.vault.azure.net, tenant_id: t, client_id: c, "
+	for field, bad := range map[string]string{
+		"mount":              "name: hcv, prefix: bad, config: {token: hvs.two, mount: /}",
+		"token":              "name: hcv, prefix: bad, config: {token: hvs.two hvs.three}",
+		"token_sink_file":    "name: hcv, prefix: bad, config: {token: hvs.two, token_sink_file: /f}",
+		"cert_auth_cert_key": "name: hcv, prefix: bad, config: {token: hvs.two, cert_auth_cert: /f}",
+		"ca_cert":            "name: hcv, prefix: bad, config: {token: hvs.two, ca_cert: -----BEGIN CERTIFICATE-----}",
+		"approle_auth_path":  "name: hcv, prefix: bad, config: {auth_method: approle, approle_role_id: r, approle_auth_path: a/../b}",
+		"approle_role_id":    "name: hcv, prefix: bad, config: {auth_method: approle, approle_role_id: a b}",
+		"kube_auth_path":     "name: hcv, prefix: bad, config: {auth_method: kubernetes, kube_role: r, kube_auth_path: a//b}",
+		"jwt_auth_path":      "name: hcv, prefix: bad, config: {auth_method: jwt, jwt_role: r, jwt_token_file: /f, jwt_auth_path: ..}",
+		"host":               "name: hcv, prefix: bad, config: {token: hvs.two, host: vault%20example}",
+		"vault_uri":          "name: azure, prefix: bad, config: {vault_uri: https://vault.example.com}",
+		"tenant_id":          "name: azure, prefix: bad, config: {vault_uri: https://contoso.vault.azure.net, auth_method: workload_identity, client_id: c}",
+		"client_id":          "name: azure, prefix: bad, config: {vault_uri: https://contoso.vault.azure.net, auth_method: workload_identity, tenant_id: t}",
+		"client_certificate": azure + "auth_method: client_certificate, client_certificate: -----BEGIN CERTIFICATE-----}",
+	} {
+		t.Run(field, func(t *testing.T) {
+			stores := &fakeStores{records: someRecords()}
+			log := &logbook{}
+			r, path := fileRegistry(t, stores, log, vaultsYML("host: 127.0.0.2"))
+			r.node.stop()
+			o, _ := mustOpen(t, r, "plugin", Config{Vault: "kong-auth"})
+			writeFile(t, path, "vaults: [{"+bad+"}, {name: hcv, prefix: kong-auth, config: {token: hvs.one, host: 127.0.0.3}}]")
+			r.node.reload()
+			if log.count("level=ERROR", "the vaults file can't be used", `of \"bad\": `+field+": ") != 1 {
+				t.Errorf("log: %s", log)
+			}
+			wantAccepted(t, o, "ac-alice", "right")
+			if len(stores.all()) != 1 || r.node.file["bad"].Config != nil {
+				t.Error("a part of the file is in use")
+			}
+		})
+	}
+}
+
 func TestFileThatOthersCanRead(t *testing.T) {
 	log := &logbook{}
 	r, path := fileRegistry(t, &fakeStores{}, log, vaultsYML(""))

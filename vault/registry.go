@@ -202,7 +202,6 @@ func (r *Registry) openStore(d Definition, identity string, reach secretstore.Re
 		Identity:  identity,
 		UserAgent: r.options.UserAgent,
 		TrustNode: d.Node,
-		Getenv:    r.options.Getenv,
 		Logger:    r.options.Logger,
 		Reach:     reach,
 	}

@@ -36,7 +36,7 @@ func TestStoresAreOpenedWithWhatTheyNeed(t *testing.T) {
 				t.Error(diff)
 			}
 			o := got.options
-			if o.Name != want.name || o.UserAgent != "kong-vault-auth/test" || o.TrustNode || o.Identity == "" || o.Logger == nil || o.Getenv == nil {
+			if o.Name != want.name || o.UserAgent != "kong-vault-auth/test" || o.TrustNode || o.Identity == "" || o.Logger == nil {
 				t.Errorf("opened with %+v", o)
 			}
 		}
@@ -352,7 +352,10 @@ func TestInlineObjectsKeepToWhatTheNodePermits(t *testing.T) {
 	hcv := func(host string) Config { return inlineHCV(t, func(c *HCV) { c.Host = host }) }
 	azure := func(method string) Config {
 		return inlineAzure(t, func(c *Azure) {
-			c.AuthMethod, c.TenantID, c.ClientID, c.ClientSecret, c.ClientCertificate = method, "contoso.com", "ab", "s", "-----BEGIN CERTIFICATE-----"
+			c.AuthMethod, c.TenantID, c.ClientID, c.ClientSecret = method, "contoso.com", "ab", "s"
+			if method == "client_certificate" {
+				c.ClientCertificate = "/run/cert.pem"
+			}
 		})
 	}
 	const ofTheNode = " logs in as an identity of the node"
@@ -382,7 +385,7 @@ func TestInlineObjectsKeepToWhatTheNodePermits(t *testing.T) {
 		{"managed identity, trusted", []string{"VAULT_AUTH_INLINE_IDENTITIES", "off", "VAULT_AUTH_INLINE", "trusted"}, azure("managed_identity"), "auth_method: managed_identity" + ofTheNode},
 		{"default chain, trusted", []string{"VAULT_AUTH_INLINE_IDENTITIES", "off", "VAULT_AUTH_INLINE", "trusted"}, azure("default"), "auth_method: default" + ofTheNode},
 		{"client secret", []string{"VAULT_AUTH_INLINE_IDENTITIES", "off"}, azure("client_secret"), ""},
-		{"client certificate", []string{"VAULT_AUTH_INLINE_IDENTITIES", "off"}, azure("client_certificate"), ""},
+		{"client certificate", []string{"VAULT_AUTH_INLINE_IDENTITIES", "off", "VAULT_AUTH_INLINE", "trusted"}, azure("client_certificate"), ""},
 		{"identities, neither on nor off", []string{"VAULT_AUTH_INLINE_IDENTITIES", "no"}, hcv("vault"), "VAULT_AUTH_INLINE_IDENTITIES must be on or off" + corrected},
 
 		{"link-local", nil, hcv("169.254.169.254"), "host: 169.254.169.254 is link-local"},
