@@ -83,7 +83,7 @@ func (f *vaultsFile) add(n *yaml.Node) error {
 	_, reserved := f.kinds.named(prefix)
 	switch {
 	case !known:
-		return at(n, "name must be %s, the kind of vault", f.kinds.list("", "or"))
+		return at(n, "name must be %s, the kind of vault", f.kinds.list("", " or "))
 	case !kongPrefix.MatchString(prefix):
 		return at(n, "prefix must be the object's name: letters in lower case, digits and -, as in kong-auth")
 	case reserved || prefix == "env":

@@ -29,7 +29,7 @@ type inlinePolicy struct {
 
 // newInlinePolicy reads the policy from the environment.
 func newInlinePolicy(kinds kinds, getenv func(string) string) inlinePolicy {
-	p := inlinePolicy{fields: kinds.list("config.", "and"), mode: inlineMode(getenv("VAULT_AUTH_INLINE"))}
+	p := inlinePolicy{fields: kinds.list("config.", ", "), mode: inlineMode(getenv("VAULT_AUTH_INLINE"))}
 	switch p.mode {
 	case inlineUnset, inlineLiterals, inlineTrusted, inlineOff:
 	default:
@@ -52,7 +52,7 @@ func newInlinePolicy(kinds kinds, getenv func(string) string) inlinePolicy {
 }
 
 func (p *inlinePolicy) unreadable(why string) error {
-	return fmt.Errorf("%w: %s, and until that is corrected, %s are switched off", secretstore.ErrConfig, why, p.fields)
+	return fmt.Errorf("%w: %s, and until that is corrected, vault objects inside a plugin's configuration (%s) are switched off", secretstore.ErrConfig, why, p.fields)
 }
 
 // definition is the inline object of c.
@@ -65,7 +65,7 @@ func (p *inlinePolicy) definition(c Config, getenv func(string) string) (Definit
 	case p.err != nil:
 		return d, p.err
 	case p.mode == inlineOff:
-		return d, fmt.Errorf("%w: %s are switched off on this node (VAULT_AUTH_INLINE=off): "+
+		return d, fmt.Errorf("%w: vault objects inside a plugin's configuration (%s) are switched off on this node (VAULT_AUTH_INLINE=off): "+
 			"name an object of the node in config.vault", secretstore.ErrConfig, p.fields)
 	case p.mode == inlineTrusted:
 		return d.trusted(getenv)

@@ -20,10 +20,10 @@ func (k kinds) named(name string) (kind secretstore.Kind, ok bool) {
 }
 
 // list is the names, each with prefix before it, for messages.
-func (k kinds) list(prefix, conjunction string) string {
+func (k kinds) list(prefix, separator string) string {
 	names := make([]string, len(k))
 	for i := range k {
 		names[i] = prefix + k[i].Name
 	}
-	return strings.Join(names, " "+conjunction+" ")
+	return strings.Join(names, separator)
 }

@@ -44,7 +44,7 @@ func TestAnotherStoreIsAnotherKindAndNothingElse(t *testing.T) {
 		"inline":       {nil, Config{Inline: &shelf{Board: "four", Limits: secretstore.Limits{MaxTTL: 1, MaxLookupsPerSecond: 1}}}, "four", ""},
 		"wrong":        {[]string{"SHELF", "top"}, Config{Vault: "shelf"}, "", `vault object configuration of "shelf": board: nobody reaches it`},
 		"off": {[]string{"VAULT_AUTH_INLINE", "off"}, Config{Inline: &shelf{Board: "four"}}, "",
-			"vault object configuration: config.shelf are switched off on this node (VAULT_AUTH_INLINE=off): name an object of the node in config.vault"},
+			"vault object configuration: vault objects inside a plugin's configuration (config.shelf) are switched off on this node (VAULT_AUTH_INLINE=off): name an object of the node in config.vault"},
 	} {
 		t.Run(about, func(t *testing.T) {
 			r := NewRegistry(kinds, Options{Getenv: environ(tt.env...)})

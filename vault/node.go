@@ -134,7 +134,7 @@ func (n *nodeObjects) undefined(name string) error {
 	}
 	names := slices.Sorted(maps.Keys(n.file))
 	names = append(names, slices.Sorted(maps.Keys(n.environment))...)
-	known := "knows none; define it in VAULT_AUTH_VAULTS_FILE, or " + n.registry.kinds.list("", "and") + " by KONG_VAULT_ variables. " +
+	known := "knows none; define it in VAULT_AUTH_VAULTS_FILE, or " + n.registry.kinds.list("", " and ") + " by KONG_VAULT_ variables. " +
 		"Kong starts plugin servers with an empty environment: name the variables in nginx_main_env, or start with -env-file"
 	if len(names) > 0 {
 		known = "knows " + strings.Join(names, ", ")

@@ -348,7 +348,7 @@ func TestInlineObjects(t *testing.T) {
 // What the node says of inline objects, trusted or not, it doesn't say of its
 // own.
 func TestInlineObjectsKeepToWhatTheNodePermits(t *testing.T) {
-	const corrected = ", and until that is corrected, config.hcv and config.azure are switched off"
+	const corrected = ", and until that is corrected, vault objects inside a plugin's configuration (config.hcv, config.azure) are switched off"
 	hcv := func(host string) Config { return inlineHCV(t, func(c *HCV) { c.Host = host }) }
 	azure := func(method string) Config {
 		return inlineAzure(t, func(c *Azure) {
