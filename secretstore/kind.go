@@ -43,10 +43,10 @@ type Config interface {
 
 // OpenOptions is what a store needs beside its own configuration.
 type OpenOptions struct {
-	Name      string                  // the vault object's name, for messages
-	Identity  string                  // the store's identity, for fingerprints
-	UserAgent string                  // sent with each request, kong-vault-auth/VERSION
-	TrustNode bool                    // the node defined the object: its files may be read
-	Logger    *slog.Logger            // for what happens in the background
-	Reach     Reach                   // where the store may connect
+	Name      string       // the vault object's name, for messages
+	Identity  string       // the store's identity, for fingerprints
+	UserAgent string       // sent with each request, kong-vault-auth/VERSION
+	TrustNode bool         // the node defined the object: its files may be read
+	Logger    *slog.Logger // for what happens in the background
+	Reach     Reach        // where the store may connect
 }

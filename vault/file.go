@@ -3,6 +3,7 @@ package vault
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"kong-vault-auth/kongschema"
 	"kong-vault-auth/secretstore"
+	"kong-vault-auth/securefile"
 )
 
 // vaultsFile is what a vaults file says.
@@ -188,4 +190,74 @@ func text(n *yaml.Node) string {
 
 func at(n *yaml.Node, format string, args ...any) error {
 	return fmt.Errorf("line %d: %s", n.Line, fmt.Sprintf(format, args...))
+}
+
+// maxVaultsFile bounds what is read of a vaults file.
+const maxVaultsFile = 1 << 20
+
+// readVaultsFile reads, checks and validates a vaults file. Its error, which
+// matches ErrConfig, says what to change; warnings are by object.
+func readVaultsFile(path string, kinds kinds, getenv func(string) string) (*vaultsFile, map[string][]string, error) {
+	f, err := readChecked(path, kinds, getenv)
+	if err != nil {
+		return nil, nil, configError("", "VAULT_AUTH_VAULTS_FILE", err)
+	}
+	warnings := map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(f.defined)) {
+		w, err := secretstore.Check(name, f.defined[name].Config, secretstore.Origin{Node: true})
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", path, err)
+		}
+		warnings[name] = w
+	}
+	return f, warnings, nil
+}
+
+func readChecked(path string, kinds kinds, getenv func(string) string) (*vaultsFile, error) {
+	b, err := securefile.Read(path, securefile.Anybody, maxVaultsFile)
+	if err != nil {
+		return nil, err
+	}
+	f, err := parseFile(b, kinds, getenv)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if f.secrets {
+		_, err = securefile.Read(path, securefile.Group, maxVaultsFile)
+	}
+	return f, err
+}
+
+// nearest is the one of names that somebody may have meant who wrote name, or
+// nothing if none is near.
+func nearest(name string, names []string) string {
+	best, bestDistance := "", len(name)/3+2
+	for _, n := range names {
+		if d := distance(name, n); d < bestDistance {
+			best, bestDistance = n, d
+		}
+	}
+	return best
+}
+
+// distance is how many letters must be put in, left out or changed to make b of
+// a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }

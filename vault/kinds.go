@@ -1,9 +1,15 @@
 package vault
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
+	"kong-vault-auth/kongschema"
 	"kong-vault-auth/secretstore"
 )
 
@@ -26,4 +32,66 @@ func (k kinds) list(prefix, separator string) string {
 		names[i] = prefix + k[i].Name
 	}
 	return strings.Join(names, separator)
+}
+
+// decode makes a definition of a node's vault object of what its fields are set
+// to, as text. What isn't set has its default, after the environment that the
+// store's own tools use. The fields are known to be the kind's.
+func decode(kind secretstore.Kind, name string, texts map[string]string, getenv func(string) string) (Definition, error) {
+	c := kind.New()
+	values := map[string]any{}
+	for _, f := range fieldsOf(c) {
+		text, set := texts[f.Name]
+		if !set {
+			continue
+		}
+		v, err := valueOf(f, text)
+		if err != nil {
+			return Definition{}, fmt.Errorf("%s: %w", f.Name, err)
+		}
+		values[f.Name] = v
+	}
+	if err := fill(c, values); err != nil {
+		return Definition{}, err
+	}
+	set := func(field string) bool { _, set := values[field]; return set }
+	if err := c.FromEnvironment(set, getenv); err != nil {
+		return Definition{}, err
+	}
+	return Definition{Name: name, Config: c, Node: true}, nil
+}
+
+func fill(config any, values map[string]any) error {
+	b, err := json.Marshal(values)
+	if err != nil {
+		return err
+	}
+	return kongschema.Unmarshal(b, config)
+}
+
+// valueOf reads a field's value from text, as Kong reads its own configuration.
+func valueOf(f kongschema.Field, text string) (any, error) {
+	switch f.Kind {
+	case kongschema.Integer:
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, errors.New("it must be a whole number")
+		}
+		return n, nil
+	case kongschema.Number:
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+			return nil, errors.New("it must be a number")
+		}
+		return n, nil
+	case kongschema.Boolean:
+		switch strings.ToLower(text) {
+		case "true", "on":
+			return true, nil
+		case "false", "off":
+			return false, nil
+		}
+		return nil, errors.New("it must be true or false")
+	}
+	return text, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,34 +120,6 @@ func (l *live) read(ctx context.Context, key, accessToken string) (cache.Found[*
 	c := l.sealer.Seal(l.identity, r)
 	found.Value, found.TTL, found.Expires = c, c.TTL, c.ExpiresAt
 	return found, nil
-}
-
-// reportUnusable reports a record that can't be used, once.
-func (l *live) reportUnusable(accessToken string, err error) {
-	var absent *secretstore.Absent
-	if !errors.As(err, &absent) || absent.Reason != secretstore.ReasonUnusable {
-		return
-	}
-	id := credential.ID(l.identity, accessToken)
-	if l.reported.first(id, absent.Error()) {
-		l.log.Error("a credential's record can't be used, it is refused until the record is fixed",
-			"reason", string(secretstore.ReasonUnusable), "credential", credential.Fingerprint(id), "err", absent.Err)
-	}
-}
-
-// reportProblems reports what has no effect in a record that is used all the same,
-// once.
-func (l *live) reportProblems(accessToken string, problems []credential.Problem) {
-	lines := make([]string, len(problems))
-	for i, p := range problems {
-		lines[i] = p.String()
-	}
-	report := strings.Join(lines, "; ")
-	id := credential.ID(l.identity, accessToken)
-	if l.reported.first(id, report) {
-		l.log.Warn("a part of a credential's record has no effect",
-			"reason", "record", "credential", credential.Fingerprint(id), "err", report)
-	}
 }
 
 // fingerprint is what a credential is called in logs.

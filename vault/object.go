@@ -1,3 +1,6 @@
+// Package vault holds vault objects: named connections to one secret store each,
+// where token pairs are looked up. Which kinds of store there are, a Registry is
+// told.
 package vault
 
 import (

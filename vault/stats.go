@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"kong-vault-auth/cache"
@@ -152,4 +153,99 @@ func older(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// ReadBounds are the upper bounds of the buckets of ReadTimes. Reads end at the
+// lookup deadline, 2 s.
+var ReadBounds = [...]time.Duration{
+	5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond,
+	250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond,
+}
+
+// ReadTimes says how long the store took to answer lookups, whatever it said,
+// with the wait for a login in it.
+type ReadTimes struct {
+	Buckets [len(ReadBounds) + 1]uint64 // reads by the first of ReadBounds that they kept to; the last kept to none
+	Sum     time.Duration
+}
+
+// readTimes counts reads by how long they took. The zero value is ready, and
+// safe for concurrent use.
+type readTimes struct {
+	buckets [len(ReadBounds) + 1]atomic.Uint64
+	sum     atomic.Int64
+}
+
+// since counts a read that began then and ends now.
+func (t *readTimes) since(began time.Time) {
+	took := time.Since(began)
+	i, _ := slices.BinarySearch(ReadBounds[:], took)
+	t.buckets[i].Add(1)
+	t.sum.Add(int64(took))
+}
+
+func (t *readTimes) stats() ReadTimes {
+	s := ReadTimes{Sum: time.Duration(t.sum.Load())}
+	for i := range t.buckets {
+		s.Buckets[i] = t.buckets[i].Load()
+	}
+	return s
+}
+
+// RevocationStats is what the listings of a store have come to. Of several
+// stores, intervals and pages are those of the one that is listed least often,
+// and Last is the oldest.
+type RevocationStats struct {
+	Interval  time.Duration // revocation_interval, the smallest of the store's objects; 0: off
+	Effective time.Duration // the interval that there really is; Interval until the first listing
+	Pages     int           // of the last listing that succeeded
+	Last      time.Time     // when that began; zero: none yet
+
+	Listed  uint64 // listings that succeeded
+	Failed  uint64 // listings that did not
+	Dropped uint64 // cached credentials that were gone from a listing
+}
+
+// listed notes a listing that succeeded.
+func (r *revocation) listed(began time.Time, pages, dropped int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := &r.counts
+	s.Listed++
+	s.Dropped += uint64(dropped)
+	s.Pages, s.Last = pages, began
+}
+
+// notListed notes a listing that failed.
+func (r *revocation) notListed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts.Failed++
+}
+
+// paced notes what a configured interval comes to.
+func (r *revocation) paced(interval, effective time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts.Interval, r.counts.Effective = interval, effective
+}
+
+func (r *revocation) stats() RevocationStats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.counts
+	if s.Interval != r.beat.interval { // there was no listing since that changed
+		s.Interval, s.Effective = r.beat.interval, r.beat.interval
+	}
+	return s
+}
+
+func (s *RevocationStats) add(o *RevocationStats) {
+	if o.Effective > s.Effective {
+		s.Interval, s.Effective, s.Pages = o.Interval, o.Effective, o.Pages
+	}
+	s.Last = older(s.Last, o.Last)
+	s.Listed += o.Listed
+	s.Failed += o.Failed
+	s.Dropped += o.Dropped
 }

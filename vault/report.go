@@ -1,0 +1,107 @@
+package vault
+
+import (
+	"errors"
+	"hash/maphash"
+	"strings"
+	"sync"
+	"time"
+
+	"kong-vault-auth/cache"
+	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
+)
+
+// maxReported bounds how many reports are kept. When there are more, what was
+// reported is reported again.
+const maxReported = 100_000
+
+// reported knows what operators have been told about the record of which
+// credential. The zero value is ready, and safe for concurrent use.
+type reported struct {
+	mu     sync.Mutex
+	byHash map[uint64]uint64 // of reports, by credentials' ids: hashes, since there may be many
+}
+
+var reportSeed = maphash.MakeSeed()
+
+// first reports whether what is to be said of id differs from what was said last,
+// and keeps it. An empty report means that the record is right: whatever is wrong
+// with it later is news.
+func (r *reported) first(id, report string) bool {
+	key, value := maphash.String(reportSeed, id), maphash.String(reportSeed, report)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last, known := r.byHash[key]
+	switch {
+	case report == "":
+		delete(r.byHash, key)
+		return false
+	case known && last == value:
+		return false
+	case r.byHash == nil || len(r.byHash) >= maxReported:
+		r.byHash = map[uint64]uint64{}
+	}
+	r.byHash[key] = value
+	return true
+}
+
+// observer tells operators what the cache finds out about the store. An outage
+// is one line when it begins and one when it ends.
+func (l *live) observer() cache.Observer {
+	return cache.Observer{
+		OutageBegan: func(err error, lastSuccess, heldUntil time.Time) {
+			last := "never"
+			if !lastSuccess.IsZero() {
+				last = time.Since(lastSuccess).Round(time.Second).String() + " ago"
+			}
+			l.log.Warn("the secret store can't answer; cached credentials are still honoured, others are answered 503",
+				"reason", reasonOf(err), "err", err, "last_success", last, "held_until", heldUntil.UTC().Format(time.RFC3339))
+		},
+		OutageEnded: func(lasted time.Duration) {
+			l.log.Warn("the secret store answers again", "reason", "recovered", "lasted", lasted.Round(time.Second).String())
+		},
+		KeyFailed: func(err error) {
+			l.log.Warn("a cached credential could not be read again, though others may be; it is honoured for the time being",
+				"reason", reasonOf(err), "err", err)
+		},
+		DropsHeld: func(would, cached int) {
+			l.log.Error("the secret store denies more than half of the cached credentials; none is dropped until each was asked for again. "+
+				"Was the mount, the path or the policy changed?", "reason", "mass_denial", "count", would, "cached", cached)
+		},
+		DropsResolved: func() {
+			l.log.Warn("each credential that the secret store denied was asked for again; those it denied twice are gone", "reason", "mass_denial_resolved")
+		},
+		Panicked: func(p *cache.PanicError) {
+			l.log.Error("a lookup panicked; please report this", "reason", "panic", "err", p, "stack", string(p.Stack))
+		},
+	}
+}
+
+// reportUnusable reports a record that can't be used, once.
+func (l *live) reportUnusable(accessToken string, err error) {
+	var absent *secretstore.Absent
+	if !errors.As(err, &absent) || absent.Reason != secretstore.ReasonUnusable {
+		return
+	}
+	id := credential.ID(l.identity, accessToken)
+	if l.reported.first(id, absent.Error()) {
+		l.log.Error("a credential's record can't be used, it is refused until the record is fixed",
+			"reason", string(secretstore.ReasonUnusable), "credential", credential.Fingerprint(id), "err", absent.Err)
+	}
+}
+
+// reportProblems reports what has no effect in a record that is used all the same,
+// once.
+func (l *live) reportProblems(accessToken string, problems []credential.Problem) {
+	lines := make([]string, len(problems))
+	for i, p := range problems {
+		lines[i] = p.String()
+	}
+	report := strings.Join(lines, "; ")
+	id := credential.ID(l.identity, accessToken)
+	if l.reported.first(id, report) {
+		l.log.Warn("a part of a credential's record has no effect",
+			"reason", "record", "credential", credential.Fingerprint(id), "err", report)
+	}
+}
