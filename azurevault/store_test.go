@@ -384,9 +384,10 @@ func TestDeadlinesHold(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newAzure(t, akvsim.Options{})
 			a.Fail(tt.service, hang)
+			s := a.open(t, tt.change)
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
-			_, err := a.open(t, tt.change).Read(ctx, "alice")
+			_, err := s.Read(ctx, "alice")
 			if got := outcome(nil, err); got != "failure: timeout" || !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), tt.op) {
 				t.Errorf("got %v", err)
 			}

@@ -23,7 +23,7 @@ type inlinePolicy struct {
 	fields     string // of a plugin's configuration that define objects, for messages
 	mode       inlineMode
 	reach      secretstore.Reach // where they may connect
-	identities bool              // they may log in as the node's Azure identities
+	identities bool              // they may log in as identities of the node
 	err        error             // a setting can't be read; nothing is permitted
 }
 
