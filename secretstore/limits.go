@@ -17,7 +17,7 @@ type Limits struct {
 	NegTTL              Seconds `json:"neg_ttl" kong:"default=5;between=0,1e8" doc:"Seconds for which an unknown access token is remembered as unknown."`
 	ResurrectTTL        Seconds `json:"resurrect_ttl" kong:"default=3600;between=0,1e8" doc:"Seconds past its ttl for which a credential is still honoured while the store can't answer."`
 	ResurrectDeniedTTL  Seconds `json:"resurrect_denied_ttl" kong:"default=300;between=0,1e8" doc:"The same where the store answers, and refuses this login, or all that it asks for: a token was revoked, a policy, role or secret id taken away. The smaller of the two counts."`
-	MaxLookupsPerSecond int     `json:"max_lookups_per_second" kong:"default=100;between=1,100000" doc:"Budget of lookups per store that find nothing; a lookup that finds a record gives its place back."`
+	MaxLookupsPerSecond int     `json:"max_lookups_per_second" kong:"default=100;between=1,100000" doc:"Budget of lookups per store that find nothing; a lookup that finds a record returns its permit."`
 	RevocationInterval  Seconds `json:"revocation_interval" kong:"default=0;between=0,1e8" doc:"Seconds between listings of the store, by which credentials that are gone are dropped before their ttl has passed. 0 means off."`
 	SnapshotFile        string  `json:"snapshot_file" doc:"File that keeps what is cached, sealed, for a start while the store can't answer. Only on objects that the node defines."`
 	SnapshotKeyFile     string  `json:"snapshot_key_file" doc:"File, in another folder, that holds the 32 bytes that seal it, in base64 or hex. Only on objects that the node defines."`
