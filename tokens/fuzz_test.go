@@ -24,10 +24,24 @@ func FuzzSameHeader(f *testing.F) {
 	f.Add("access_token", "Access-Token")
 	f.Add("caf\xe9", "\u212a")
 	f.Fuzz(func(t *testing.T, a, b string) {
-		if SameHeader(a, b) != (HeaderName(a) == HeaderName(b)) {
-			t.Errorf("SameHeader and HeaderName disagree about %q and %q", a, b)
+		if SameHeader(a, b) != bytes.Equal(folded(a), folded(b)) {
+			t.Errorf("%q and %q are the same: %v", a, b, SameHeader(a, b))
 		}
 	})
+}
+
+// folded is the one spelling that stands for all of a header's name.
+func folded(name string) []byte {
+	b := []byte(name)
+	for i, c := range b {
+		switch {
+		case 'A' <= c && c <= 'Z':
+			b[i] |= 0x20
+		case c == '_':
+			b[i] = '-'
+		}
+	}
+	return b
 }
 
 func FuzzQuery(f *testing.F) {

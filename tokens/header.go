@@ -1,20 +1,9 @@
 package tokens
 
-// HeaderName is the one spelling that stands for all spellings of a header's
-// name: lower case, with - for _. Many upstream frameworks read X_Consumer_ID
-// and X-Consumer-Id as the same header, so a rule about one is a rule about
-// both.
-func HeaderName(name string) string {
-	folded := []byte(name)
-	for i, c := range folded {
-		folded[i] = foldHeaderByte(c)
-	}
-	return string(folded)
-}
-
 // SameHeader reports whether a and b are spellings of one header's name:
-// letters match without regard to case, and _ is equal to -. It does not
-// allocate.
+// letters match without regard to case, and _ is equal to -. Many upstream
+// frameworks read X_Consumer_ID and X-Consumer-Id as the same header, so a rule
+// about one is a rule about both. It does not allocate.
 func SameHeader(a, b string) bool {
 	if len(a) != len(b) {
 		return false

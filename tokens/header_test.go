@@ -18,9 +18,6 @@ func TestSpellingsOfOneHeaderAreTheSame(t *testing.T) {
 		if got := SameHeader(test.a, test.b); got != test.same {
 			t.Errorf("SameHeader(%q, %q) = %v, want %v", test.a, test.b, got, test.same)
 		}
-		if got := HeaderName(test.a) == HeaderName(test.b); got != test.same {
-			t.Errorf("HeaderName(%q) == HeaderName(%q) is %v, want %v", test.a, test.b, got, test.same)
-		}
 	}
 }
 
