@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -224,17 +225,7 @@ func (k *Kong) Reload() error {
 	}
 	return eventually("the old workers have ended", func() bool {
 		now, err := k.Workers()
-		if err != nil || len(now) == 0 {
-			return false
-		}
-		for _, pid := range now {
-			for _, was := range old {
-				if pid == was {
-					return false
-				}
-			}
-		}
-		return true
+		return err == nil && len(now) > 0 && !slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(old, pid) })
 	})
 }
 
