@@ -1,7 +1,8 @@
 // Command vault-auth is an auth plugin for Kong Gateway whose credentials live
 // in HashiCorp Vault or Azure Key Vault. It runs beside Kong as a plugin server, on
 // the socket that -socket names or systemd passes on, and Kong runs it with -dump to
-// learn about the plugin. See the README.
+// learn about the plugin. With a subcommand as its first argument it is the operator's
+// command instead, see package command. See the README.
 package main
 
 import (
@@ -16,8 +17,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
+
+	"golang.org/x/term"
 
 	"kong-vault-auth/azurevault"
+	"kong-vault-auth/command"
 	"kong-vault-auth/hashivault"
 	"kong-vault-auth/kongstatus"
 	"kong-vault-auth/metrics"
@@ -41,6 +46,10 @@ func main() {
 // run returns the exit status: 0 after a stop that was asked for, 1 for what
 // failed, 2 for a command line that can't be taken.
 func run(ctx context.Context, args []string) int {
+	if operator := operator(); operator.Names(args) {
+		_ = keepSecret() // a command shows an operator's secrets to nobody else either
+		return operator.Run(ctx, args)
+	}
 	c, err := pluginserver.ParseCommand(os.Args[0], args, os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -62,6 +71,24 @@ func run(ctx context.Context, args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// stores are the kinds of secret store that there are.
+var stores = []secretstore.Kind{hashivault.Kind, azurevault.Kind}
+
+// operator is the operator's command, in a process of its own.
+func operator() *command.Program {
+	return &command.Program{
+		Name:     filepath.Base(os.Args[0]),
+		Version:  version,
+		Kinds:    stores,
+		Stdin:    os.Stdin,
+		Stdout:   os.Stdout,
+		Stderr:   os.Stderr,
+		Terminal: term.IsTerminal(int(os.Stdout.Fd())),
+		Getenv:   os.Getenv,
+		Now:      time.Now,
+	}
 }
 
 func serve(ctx context.Context, c *pluginserver.Command) error {
@@ -98,7 +125,7 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 		slog.New(log).Warn("others of this user can read the process's secrets, and core dumps hold them", "reason", "dumpable", "err", errSecret)
 	}
 	objects := vault.NewRegistry(
-		[]secretstore.Kind{hashivault.Kind, azurevault.Kind},
+		stores,
 		vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, MaxCredentials: credentials, Getenv: takeEnv()},
 	)
 	defer objects.Close()

@@ -99,8 +99,8 @@ func TestMain(m *testing.M) {
 
 const asProgram = "VAULT_AUTH_TEST_AS_PROGRAM"
 
-// command is a command line of the program, by way of a link with that name.
-func command(t *testing.T, name string, args ...string) *exec.Cmd {
+// program is a command line of the program, by way of a link with that name.
+func program(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	test, err := os.Executable()
 	if err != nil {
@@ -122,13 +122,40 @@ func TestPluginIsNamedAfterTheLink(t *testing.T) {
 		"vault-auth-1.2.3": {"-name", "vault-auth", "-dump"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, err := command(t, name, args...).Output()
+			out, err := program(t, name, args...).Output()
 			if err != nil {
 				t.Fatal(err)
 			}
 			var dump struct{ Plugins []struct{ Name string } }
 			if err := json.Unmarshal(out, &dump); err != nil || dump.Plugins[0].Name != "vault-auth" {
 				t.Errorf("%v, %v", dump, err)
+			}
+		})
+	}
+}
+
+// TestSubcommandIsTheOperators and nothing else is: Kong's command lines all begin with
+// a flag.
+func TestSubcommandIsTheOperators(t *testing.T) {
+	for name, tt := range map[string]struct {
+		args   []string
+		status int
+		says   string
+	}{
+		"subcommand":            {[]string{"version"}, 0, version + "\n"},
+		"help":                  {[]string{"help", "version"}, 0, "Show the program's version"},
+		"subcommand of a shell": {[]string{"__complete", "vers"}, 0, "version\t"},
+		"misspelt subcommand":   {[]string{"verison"}, 2, `unexpected argument "verison": see -help for the plugin server, or "vault-auth help" for the operator's commands`},
+		"subcommand after flag": {[]string{"-name", "x", "version"}, 2, `unexpected argument "version"`},
+		"plugin server's flag":  {[]string{"-version"}, 0, version + "\n"},
+		"plugin server's help":  {[]string{"--help"}, 0, "-socket-mode"},
+		"health check":          {[]string{"-check", "-socket", "/nonexistent/socket"}, 1, "vault-auth: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := program(t, "vault-auth", tt.args...)
+			out, err := cmd.CombinedOutput()
+			if cmd.ProcessState.ExitCode() != tt.status || !strings.Contains(string(out), tt.says) {
+				t.Errorf("%v, it says %q", err, out)
 			}
 		})
 	}
@@ -165,14 +192,14 @@ func start(t *testing.T, cmd *exec.Cmd) {
 
 // check says whether a server answers at a socket.
 func check(t *testing.T, socket string) error {
-	return command(t, "vault-auth", "-check", "-socket", socket).Run()
+	return program(t, "vault-auth", "-check", "-socket", socket).Run()
 }
 
 // server starts the program and returns when it answers at its socket.
 func server(t *testing.T) (cmd *exec.Cmd, socket string) {
 	t.Helper()
 	socket = socketPath(t)
-	cmd = command(t, "vault-auth", "-socket", socket)
+	cmd = program(t, "vault-auth", "-socket", socket)
 	start(t, cmd)
 	for late := time.Now().Add(30 * time.Second); check(t, socket) != nil; {
 		if time.Now().After(late) {
@@ -247,7 +274,7 @@ func TestInheritedSocketOutlivesTheServer(t *testing.T) {
 			_, err := kongtest.NewClient(socket).StartInstance("vault-auth", []byte("{}"))
 			answered <- err
 		}()
-		cmd := passOn(t, command(t, "vault-auth"), file)
+		cmd := passOn(t, program(t, "vault-auth"), file)
 		start(t, cmd)
 		if err := <-answered; err != nil {
 			t.Fatal(err)
@@ -290,7 +317,7 @@ func TestSocketThatCannotBeInheritedIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer file.Close()
-			out, err := passOn(t, command(t, "vault-auth", tt.args...), file).CombinedOutput()
+			out, err := passOn(t, program(t, "vault-auth", tt.args...), file).CombinedOutput()
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), tt.says) {
 				t.Errorf("%v, it says %q", err, out)

@@ -60,7 +60,7 @@ func ParseCommand(program string, args []string, stderr io.Writer) (*Command, er
 
 func (c *Command) check(f *flag.FlagSet, mode, group string) error {
 	if f.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q: see -help", f.Arg(0))
+		return fmt.Errorf("unexpected argument %q: see -help for the plugin server, or \"%s help\" for the operator's commands", f.Arg(0), f.Name())
 	}
 	c.socketGiven = c.SocketPath != ""
 	if !c.socketGiven {

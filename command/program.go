@@ -1,0 +1,72 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kong-vault-auth/secretstore"
+)
+
+// Program is the surroundings of a command.
+type Program struct {
+	Name     string // what it is called, for help and messages
+	Version  string
+	Kinds    []secretstore.Kind // of secret store that there are
+	Stdin    io.Reader
+	Stdout   io.Writer
+	Stderr   io.Writer
+	Terminal bool                // Stdout is a terminal, so that a secret may be shown on it
+	Getenv   func(string) string // the environment
+	Now      func() time.Time
+
+	output  string // --output
+	started bool   // the command line has been taken, and the command runs
+}
+
+// Names reports whether the first of these arguments is a subcommand.
+func (p *Program) Names(args []string) bool {
+	if len(args) == 0 {
+		return false
+	}
+	if args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd {
+		return true
+	}
+	root := p.root()
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd(args...)
+	for _, c := range root.Commands() {
+		if c.Name() == args[0] || c.HasAlias(args[0]) {
+			return true
+		}
+	}
+	return false
+}
+
+// Run runs a command line and returns the exit status.
+func (p *Program) Run(ctx context.Context, args []string) int {
+	root := p.root()
+	root.SetArgs(args)
+	c, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(p.Stderr, "%s: %v\n", p.Name, err)
+	if !p.started {
+		fmt.Fprintf(p.Stderr, "See '%s --help'.\n", c.CommandPath())
+		return exitUsage
+	}
+	return exitStatus(err)
+}
+
+// run makes a cobra function of a command's own. An error from before is one of the
+// command line.
+func (p *Program) run(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		p.started = true
+		return f(c.Context(), args)
+	}
+}
