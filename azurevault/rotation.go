@@ -37,7 +37,7 @@ func (r *read) addPrevious(ctx context.Context, current azsecrets.Secret, record
 	if err != nil || previous.AccessToken != record.AccessToken {
 		return nil // there is no usable secret before this one
 	}
-	record.PreviousSecretToken = previous.SecretToken
+	record.Previous = previous.Secret
 	record.PreviousExpiresAt = earlier(earlier(made.Add(window), secret.Attributes.Expires), nonZero(previous.ExpiresAt))
 	return nil
 }

@@ -117,8 +117,8 @@ func TestThePreviousVersionIsAcceptedForAWhile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.SecretToken != "new" || r.PreviousSecretToken != tt.want || tt.want != "" && !r.PreviousExpiresAt.Equal(now.Add(tt.until)) {
-				t.Errorf("got %q, and %q until %v", r.SecretToken, r.PreviousSecretToken, r.PreviousExpiresAt)
+			if r.Secret.Token != "new" || r.Previous.Token != tt.want || tt.want != "" && !r.PreviousExpiresAt.Equal(now.Add(tt.until)) {
+				t.Errorf("got %q, and %q until %v", r.Secret.Token, r.Previous.Token, r.PreviousExpiresAt)
 			}
 			if n := len(a.Requests(listsVersions)); n != tt.lists {
 				t.Errorf("versions were listed %d times, want %d", n, tt.lists)
@@ -164,8 +164,8 @@ func TestAVersionMadeMeanwhileIsNotThePreviousOne(t *testing.T) {
 	a, s := betweenVersions(t, func(a azure) { a.put("alice", "newest", nil) })
 	a.put("alice", "new", &azsecrets.SecretAttributes{Created: to.Ptr(time.Now().Add(-time.Second))})
 	r, err := s.Read(t.Context(), "alice")
-	if err != nil || r.SecretToken != "new" || r.PreviousSecretToken != "old" {
-		t.Errorf("got %q and %q, %v", r.SecretToken, r.PreviousSecretToken, err)
+	if err != nil || r.Secret.Token != "new" || r.Previous.Token != "old" {
+		t.Errorf("got %q and %q, %v", r.Secret.Token, r.Previous.Token, err)
 	}
 }
 
@@ -201,7 +201,7 @@ func TestDisablingThePreviousVersionEndsItsGrace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return r.PreviousSecretToken
+		return r.Previous.Token
 	}
 	before := previous()
 	a.Change(prefix+"alice", old, azsecrets.SecretAttributes{Enabled: to.Ptr(false)})

@@ -112,7 +112,7 @@ func outcome(r *credential.Record, err error) string {
 	var failure *secretstore.Failure
 	switch {
 	case err == nil:
-		return "found " + r.AccessToken + " " + r.SecretToken
+		return "found " + r.AccessToken + " " + r.Secret.Token
 	case errors.As(err, &absent) && errors.Is(err, cache.ErrAbsent):
 		return "absent: " + absent.Error()
 	case errors.As(err, &failure) && !errors.Is(err, cache.ErrAbsent):
@@ -200,7 +200,7 @@ func TestARecordEndsWithItsSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &credential.Record{
-		AccessToken: "alice", SecretToken: "s", Consumer: credential.Consumer{Username: "bob"},
+		AccessToken: "alice", Secret: credential.Secret{Token: "s"}, Consumer: credential.Consumer{Username: "bob"},
 		TTL: 2 * time.Hour, ExpiresAt: exp,
 	}
 	if !cmp.Equal(want, got) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -17,15 +18,22 @@ const MaxRecord = 64 << 10
 // byteOrderMark is what some editors put before the first character of a file.
 const byteOrderMark = "\ufeff"
 
-// object is the members of a JSON object, nulls left out.
+// object is the members of a JSON object.
 type object map[string]json.RawMessage
 
 const jsonRemedy = `write {"access_token": "…", "secret_token": "…", "consumer": {"username": "…"}}`
 
-// parseObject reads a JSON object. Decoding into a struct would match names
+// parseObject reads a JSON object, and leaves nulls out.
+func parseObject(b []byte) (object, error) {
+	o, err := parseMembers(b)
+	maps.DeleteFunc(o, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
+	return o, err
+}
+
+// parseMembers reads a JSON object. Decoding into a struct would match names
 // without regard to case, take the last of a repeated member and repair broken
 // UTF-8; in a record each of these could make another secret the right one.
-func parseObject(b []byte) (object, error) {
+func parseMembers(b []byte) (object, error) {
 	switch {
 	case len(b) > MaxRecord:
 		return nil, &UnusableError{"size", fmt.Sprintf("it is larger than %d bytes", MaxRecord), "keep other data elsewhere"}
@@ -39,7 +47,6 @@ func parseObject(b []byte) (object, error) {
 		return nil, &UnusableError{"json", "it is not a JSON object", jsonRemedy}
 	}
 	o := object{}
-	seen := map[string]bool{}
 	for dec.More() {
 		var value json.RawMessage
 		token, err := dec.Token()
@@ -47,13 +54,10 @@ func parseObject(b []byte) (object, error) {
 		if err != nil || !isText || dec.Decode(&value) != nil {
 			return nil, &UnusableError{"json", "it is not valid JSON", jsonRemedy}
 		}
-		if seen[name] {
+		if _, seen := o[name]; seen {
 			return nil, &UnusableError{"json", "a field is given more than once", "leave one of them"}
 		}
-		seen[name] = true
-		if string(value) != "null" {
-			o[name] = value
-		}
+		o[name] = value
 	}
 	return o, nil
 }
@@ -73,6 +77,12 @@ func asText(raw json.RawMessage) (s string, ok bool) {
 		return "", false
 	}
 	return s, json.Unmarshal(raw, &s) == nil
+}
+
+// isEmpty reports whether there is no such member, or an empty string.
+func (o object) isEmpty(name string) bool {
+	s, ok := o.text(name)
+	return ok && s == ""
 }
 
 // line is text without the line end of the file that it was read from.

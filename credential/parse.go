@@ -2,7 +2,7 @@ package credential
 
 import (
 	"bytes"
-	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -42,26 +42,18 @@ func (p *Problem) unusable() error { return &UnusableError{p.Field, p.Detail, p.
 // Parse reads a record, as JSON. It is lenient where a mistake in the record
 // can do no harm (a ttl that can't be read counts as missing, and so does a
 // previous secret without a clear end), which the record's Problems tell. It is
-// strict where a mistake could let somebody in or keep a pair alive: such a record
-// is an *UnusableError, which is the only kind of error. Unknown fields are
+// strict where a mistake could let somebody in, give them more than was meant, or
+// keep a pair alive: such a record is an *UnusableError, which is the only kind of error. Unknown fields are
 // ignored, null is the same as missing, and names of fields are compared exactly.
 //
 // One line end after a token or consumer doesn't belong to it: it is the line end
 // of the file that the vault CLI was given (secret_token=@file), and no header
 // could carry it. Nothing else is trimmed.
-func Parse(b []byte) (*Record, error) {
-	return parse(b, func(s string) (string, bool) { return s, true })
-}
+func Parse(b []byte) (*Record, error) { return parse(b, plainText.decode) }
 
-// ParseBase64 is Parse for a record whose secret tokens are written in base64.
-func ParseBase64(b []byte) (*Record, error) {
-	return parse(b, func(s string) (string, bool) {
-		// base64(1) breaks lines, and not everything pads.
-		s = strings.TrimRight(strings.Join(strings.Fields(s), ""), "=")
-		decoded, err := base64.RawStdEncoding.DecodeString(s)
-		return string(decoded), err == nil
-	})
-}
+// ParseBase64 is Parse for a record whose secret tokens are written in base64. Their
+// hashes are not.
+func ParseBase64(b []byte) (*Record, error) { return parse(b, inBase64.decode) }
 
 // decoder turns a secret token into plain text, or says that it can't.
 type decoder func(string) (string, bool)
@@ -76,22 +68,24 @@ func parse(b []byte, decode decoder) (*Record, error) {
 		return nil, err
 	}
 	var p *Problem
-	if r.SecretToken, p = o.secretToken("secret_token", decode); p != nil {
+	if r.Secret, p = o.secret("secret_token", decode); p != nil {
 		return nil, p.unusable()
 	}
-	r.report(unlikeHeader("secret_token", r.SecretToken))
+	r.report(unlikeHeader("secret_token", r.Secret.Token))
 	if r.Consumer, err = o.consumer(); err != nil {
 		return nil, err
 	}
-	if r.ExpiresAt, p = o.time("expires_at"); p != nil {
+	if p = o.restrictions(r); p != nil {
 		return nil, p.unusable()
 	}
 	r.TTL, p = o.duration("ttl")
 	r.report(p)
 	r.report(o.previous(r, decode))
 	r.report(o.misspelt())
-	r.CreatedAt, _ = o.time("created_at") // nothing depends on these two
+	r.CreatedAt, _ = o.time("created_at") // nothing depends on these four
 	r.UpdatedAt, _ = o.time("updated_at")
+	r.Description, _ = o.line("description")
+	r.CreatedBy, _ = o.line("created_by")
 	return r, nil
 }
 
@@ -104,11 +98,11 @@ func (r *Record) report(p *Problem) {
 
 // Problems are those of the record's parts that have no effect, at a time.
 func (r *Record) Problems(now time.Time) []Problem {
-	if r.PreviousExpiresAt.Sub(now) <= maxGrace {
+	if r.PreviousExpiresAt.Sub(now) <= MaxGrace {
 		return r.Flaws
 	}
 	return append(r.Flaws[:len(r.Flaws):len(r.Flaws)], Problem{
-		"previous_expires_at", fmt.Sprintf("it is more than %d days ahead, so previous_secret_token is refused", maxGrace/(24*time.Hour)),
+		"previous_expires_at", fmt.Sprintf("it is more than %d days ahead, so the previous secret token is refused", MaxGrace/(24*time.Hour)),
 		"write an earlier end",
 	})
 }
@@ -127,6 +121,43 @@ func (o object) accessToken() (string, error) {
 		return s, nil
 	}
 	return "", p.unusable()
+}
+
+// secret reads a secret token, or its hash from the field beside it. If there are
+// both, they must agree: which of the two was meant can't be told.
+func (o object) secret(name string, decode decoder) (Secret, *Problem) {
+	hash, p := o.hash(name + "_hash")
+	if p != nil {
+		return Secret{}, p
+	}
+	s, isText := o.text(name)
+	if !hash.IsZero() && isText && s == "" {
+		return Secret{Hash: hash}, nil
+	}
+	plain, p := o.secretToken(name, decode)
+	switch {
+	case p != nil:
+		return Secret{}, p
+	case !hash.IsZero() && !hash.Matches(plain):
+		return Secret{}, &Problem{name + "_hash", "it is not the hash of the " + name + " beside it", "leave one of them out"}
+	}
+	return Secret{plain, hash}, nil
+}
+
+// hash reads a hash; missing or empty, it is none.
+func (o object) hash(name string) (Hash, *Problem) {
+	s, ok := o.line(name)
+	switch {
+	case !ok:
+		return Hash{}, &Problem{name, "it is not a string", hashRemedy}
+	case s == "":
+		return Hash{}, nil
+	}
+	h, err := ParseHash(s)
+	if unusable := (*UnusableError)(nil); errors.As(err, &unusable) {
+		return Hash{}, &Problem{name, unusable.Detail, unusable.Remedy}
+	}
+	return h, nil
 }
 
 func (o object) secretToken(name string, decode decoder) (string, *Problem) {
@@ -151,6 +182,8 @@ func (o object) secretToken(name string, decode decoder) (string, *Problem) {
 		p.Detail = "it is missing or empty"
 	case len(s) > MaxSecretToken:
 		p.Detail, p.Remedy = fmt.Sprintf("it is longer than %d bytes", MaxSecretToken), "choose a shorter one"
+	case badChecksum(s):
+		p.Detail, p.Remedy = "its last six characters are not the checksum of those before", "copy it whole"
 	default:
 		return s, nil
 	}
@@ -178,26 +211,29 @@ func unlikeHeader(name, secret string) *Problem {
 // none.
 func (o object) previous(r *Record, decode decoder) *Problem {
 	const secretField, endField = "previous_secret_token", "previous_expires_at"
-	if s, ok := o.text(secretField); ok && s == "" {
+	if o.isEmpty(secretField) && o.isEmpty(secretField+"_hash") {
 		return nil
 	}
-	secret, p := o.secretToken(secretField, decode)
+	secret, p := o.secret(secretField, decode)
 	if p == nil {
 		var end time.Time
 		switch end, p = o.time(endField); {
 		case p == nil && end.IsZero():
 			p = &Problem{endField, "it is missing", timeRemedy}
 		case p == nil:
-			r.PreviousSecretToken, r.PreviousExpiresAt = secret, end
-			return unlikeHeader(secretField, secret)
+			r.Previous, r.PreviousExpiresAt = secret, end
+			return unlikeHeader(secretField, secret.Token)
 		}
 	}
-	p.Detail += ", so previous_secret_token is refused"
+	p.Detail += ", so the previous secret token is refused"
 	return p
 }
 
 // optional are the fields that a record may leave out, so that one isn't missed.
-var optional = []string{"ttl", "expires_at", "previous_secret_token", "previous_expires_at"}
+var optional = []string{
+	"ttl", "enabled", "not_before", "expires_at", "allowed_ips", "groups", "secret_token_hash",
+	"previous_secret_token", "previous_secret_token_hash", "previous_expires_at",
+}
 
 // misspelt tells of a field that isn't there, but would be in another spelling,
 // such as expiresAt.

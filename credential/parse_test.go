@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 const consumerID = "2ba4ba8a-4b3c-4c4f-9a0e-0d2a1e6c9a11"
@@ -21,7 +23,7 @@ const consumerID = "2ba4ba8a-4b3c-4c4f-9a0e-0d2a1e6c9a11"
 type plain Record
 
 func diffRecords(want, got *Record) string {
-	return cmp.Diff((*plain)(want), (*plain)(got))
+	return cmp.Diff((*plain)(want), (*plain)(got), cmpopts.EquateComparable(netip.Prefix{}))
 }
 
 // problems is the fields of a record's problems.
@@ -49,7 +51,7 @@ func TestParseReadsWhatKongEnterpriseWrites(t *testing.T) {
 	}
 	want := &Record{
 		AccessToken: "ac-1",
-		SecretToken: "right",
+		Secret:      Secret{Token: "right"},
 		TTL:         24 * time.Hour,
 		Consumer:    Consumer{ID: consumerID},
 		CreatedAt:   time.Unix(1550538920, 0),
@@ -69,14 +71,14 @@ func TestParseReadsWhatTheVaultCLIWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Record{
-		AccessToken:         "ac-1",
-		SecretToken:         "right",
-		PreviousSecretToken: "old",
-		PreviousExpiresAt:   time.Unix(1750000000, 0),
-		ExpiresAt:           time.Unix(1850538920, 5e8),
-		TTL:                 90 * time.Second,
-		Consumer:            Consumer{Username: "alice"},
-		CreatedAt:           time.Unix(1550538920, 0),
+		AccessToken:       "ac-1",
+		Secret:            Secret{Token: "right"},
+		Previous:          Secret{Token: "old"},
+		PreviousExpiresAt: time.Unix(1750000000, 0),
+		ExpiresAt:         time.Unix(1850538920, 5e8),
+		TTL:               90 * time.Second,
+		Consumer:          Consumer{Username: "alice"},
+		CreatedAt:         time.Unix(1550538920, 0),
 	}
 	if diff := diffRecords(want, got); diff != "" {
 		t.Error(diff)
@@ -210,7 +212,7 @@ func TestTimesThatCannotBeMeantSayWhy(t *testing.T) {
 			t.Errorf("expires_at %s: %v, want %q", end, err, want)
 		}
 		r, err := Parse([]byte(with(`"previous_secret_token":"old","previous_expires_at":` + end)))
-		if err != nil || r.PreviousSecretToken != "" || len(r.Problems(time.Now())) != 1 ||
+		if err != nil || r.Previous.Token != "" || len(r.Problems(time.Now())) != 1 ||
 			!strings.Contains(r.Problems(time.Now())[0].String(), want) {
 			t.Errorf("previous_expires_at %s: %v, %v, want %q", end, err, r.Problems(time.Now()), want)
 		}
@@ -237,8 +239,8 @@ func TestPreviousSecretWithoutAClearEndIsIgnored(t *testing.T) {
 			t.Errorf("%.80s: %v", members, err)
 			continue
 		}
-		if got := problems(r, time.Now()); got != problem || r.PreviousSecretToken != "" || !r.PreviousExpiresAt.IsZero() {
-			t.Errorf("%.80s: %q until %v; problems %q, want %q", members, r.PreviousSecretToken, r.PreviousExpiresAt, got, problem)
+		if got := problems(r, time.Now()); got != problem || r.Previous.Token != "" || !r.PreviousExpiresAt.IsZero() {
+			t.Errorf("%.80s: %q until %v; problems %q, want %q", members, r.Previous.Token, r.PreviousExpiresAt, got, problem)
 		}
 	}
 }
@@ -246,10 +248,10 @@ func TestPreviousSecretWithoutAClearEndIsIgnored(t *testing.T) {
 func TestGracePeriodThatIsTooLongIsReported(t *testing.T) {
 	end := time.Unix(1893456000, 0)
 	r, err := Parse([]byte(with(`"previous_secret_token":"old","previous_expires_at":"2030-01-01T00:00:00Z"`)))
-	if err != nil || r.PreviousSecretToken != "old" || !r.PreviousExpiresAt.Equal(end) {
+	if err != nil || r.Previous.Token != "old" || !r.PreviousExpiresAt.Equal(end) {
 		t.Fatalf("%v, %v", (*plain)(r), err)
 	}
-	for ahead, want := range map[time.Duration]string{-time.Hour: "", maxGrace: "", maxGrace + 1: "previous_expires_at"} {
+	for ahead, want := range map[time.Duration]string{-time.Hour: "", MaxGrace: "", MaxGrace + 1: "previous_expires_at"} {
 		if got := problems(r, end.Add(-ahead)); got != want {
 			t.Errorf("%v ahead: problems %q, want %q", ahead, got, want)
 		}
@@ -263,6 +265,11 @@ func TestFieldsInAnotherSpellingAreReported(t *testing.T) {
 		`"TTL":60`:                                  "ttl",
 		`"ttl":60,"TTL":60`:                         "",
 		`"expires":1750000000,"note":"", "Tags":""`: "",
+		`"Enabled":false`:                           "enabled",
+		`"notBefore":1750000000`:                    "not_before",
+		`"allowed-ips":"192.0.2.1"`:                 "allowed_ips",
+		`"Groups":"gold"`:                           "groups",
+		`"secretTokenHash":"` + hashOfRight + `"`:   "secret_token_hash",
 	} {
 		r, err := Parse([]byte(with(members)))
 		if err != nil || problems(r, time.Now()) != want {
@@ -351,7 +358,7 @@ func TestOneLineEndIsDroppedFromSecretsAndNothingElse(t *testing.T) {
 		} {
 			parse := map[string]func([]byte) (*Record, error){"Parse": Parse, "ParseBase64": ParseBase64}[read]
 			r, err := parse(record)
-			if err != nil || r.AccessToken != "ac-1" || r.SecretToken != tt.secret || problems(r, time.Now()) != tt.problem {
+			if err != nil || r.AccessToken != "ac-1" || r.Secret.Token != tt.secret || problems(r, time.Now()) != tt.problem {
 				t.Errorf("%s of %.20q: %v, %v", read, tt.stored, err, (*plain)(r))
 			}
 		}
@@ -376,7 +383,7 @@ func TestParseBase64(t *testing.T) {
 		if reasonOf(err) != tt.reason {
 			t.Errorf("%q: %v", tt.secret, err)
 		}
-		if err == nil && (r.SecretToken != tt.want || r.PreviousSecretToken != tt.wantPrevious || problems(r, time.Now()) != tt.problem) {
+		if err == nil && (r.Secret.Token != tt.want || r.Previous.Token != tt.wantPrevious || problems(r, time.Now()) != tt.problem) {
 			t.Errorf("%q, %q: %v, problems %q", tt.secret, tt.previous, (*plain)(r), problems(r, time.Now()))
 		}
 	}
@@ -384,7 +391,7 @@ func TestParseBase64(t *testing.T) {
 
 func TestByteOrderMarkBeforeARecordIsSkipped(t *testing.T) {
 	r, err := Parse([]byte("\ufeff" + with(`"ttl":60`)))
-	if err != nil || r.SecretToken != "right" || problems(r, time.Now()) != "" {
+	if err != nil || r.Secret.Token != "right" || problems(r, time.Now()) != "" {
 		t.Errorf("%v, %v", r, err)
 	}
 }
@@ -397,9 +404,142 @@ func TestLargestRecord(t *testing.T) {
 	}
 }
 
+// withHash is a valid record that has a hash instead of its secret token.
+func withHash(members string) string {
+	return `{"access_token":"ac-1","secret_token_hash":"` + hashOfRight + `","consumer":"alice",` + members + `}`
+}
+
+func TestHashesBesideAndInsteadOfSecretTokens(t *testing.T) {
+	right, _ := ParseHash(hashOfRight)
+	salted, _ := ParseHash(saltedHash)
+	const until = `,"previous_expires_at":1750000000`
+	tests := []struct {
+		record                  string
+		secret, previous        Secret
+		reason, detail, problem string
+	}{
+		{record: withHash(`"ttl":60`), secret: Secret{Hash: right}},
+		{record: withHash(`"secret_token":""`), secret: Secret{Hash: right}}, // vault kv patch secret_token=
+		{record: withHash(`"secret_token":null`), secret: Secret{Hash: right}},
+		{record: withHash(`"secret_token":"right\n"`), secret: Secret{"right", right}},
+		{record: with(`"secret_token_hash":"` + saltedHash + `\n"`), secret: Secret{"right", salted}},
+		{record: with(`"secret_token_hash":""`), secret: Secret{Token: "right"}},
+		{record: with(`"secret_token_hash":null`), secret: Secret{Token: "right"}},
+		{record: withHash(`"secret_token":"wrong"`), reason: "secret_token_hash", detail: "not the hash"},
+		{record: withHash(`"secret_token":7`), reason: "secret_token", detail: "not a string"},
+		{record: with(`"secret_token_hash":7`), reason: "secret_token_hash", detail: "not a string"},
+		{record: with(`"secret_token_hash":"right"`), reason: "secret_token_hash", detail: "begin"},
+		{record: with(`"secret_token_hash":"` + bcryptExample + `"`), reason: "secret_token_hash", detail: "slow"},
+		{record: `{"access_token":"ac-1","secret_token_hash":"","consumer":"alice"}`, reason: "secret_token", detail: "missing"},
+		{record: withHash(`"previous_secret_token_hash":"` + saltedHash + `"` + until), secret: Secret{Hash: right}, previous: Secret{Hash: salted}},
+		{record: withHash(`"previous_secret_token":"old"` + until), secret: Secret{Hash: right}, previous: Secret{Token: "old"}},
+		{record: with(`"previous_secret_token":"right","previous_secret_token_hash":"` + hashOfRight + `"` + until), secret: Secret{Token: "right"}, previous: Secret{"right", right}},
+		{record: with(`"previous_secret_token":"old","previous_secret_token_hash":"` + hashOfRight + `"` + until), secret: Secret{Token: "right"}, problem: "previous_secret_token_hash"},
+		{record: with(`"previous_secret_token_hash":"` + bcryptExample + `"` + until), secret: Secret{Token: "right"}, problem: "previous_secret_token_hash"},
+		{record: with(`"previous_secret_token_hash":"` + hashOfRight + `"`), secret: Secret{Token: "right"}, problem: "previous_expires_at"},
+	}
+	for _, tt := range tests {
+		r, err := Parse([]byte(tt.record))
+		if reasonOf(err) != tt.reason || err != nil && !strings.Contains(err.Error(), tt.detail) {
+			t.Errorf("%s: %v, want %q about %q", tt.record, err, tt.detail, tt.reason)
+		}
+		if err == nil && (r.Secret != tt.secret || r.Previous != tt.previous || problems(r, time.Unix(1750000000, 0)) != tt.problem) {
+			t.Errorf("%s: %+v, problems %v", tt.record, (*plain)(r), r.Problems(time.Now()))
+		}
+	}
+}
+
+func TestHashIsOfTheSecretTokenAndNotOfItsBase64(t *testing.T) {
+	r, err := ParseBase64([]byte(`{"access_token":"ac-1","secret_token":"cmlnaHQ=","secret_token_hash":"` + hashOfRight + `","consumer":"alice"}`))
+	if err != nil || r.Secret.Token != "right" || r.Secret.Hash.String() != hashOfRight {
+		t.Errorf("%v, %v", (*plain)(r), err)
+	}
+}
+
+func TestSecretTokenThatWasNotCopiedWholeIsUnusable(t *testing.T) {
+	_, err := Parse([]byte(`{"access_token":"ac-1","secret_token":"kva_0123456789ABCDEFGHIJKLMNOPQRSTUV_000000","consumer":"alice"}`))
+	if reasonOf(err) != "secret_token" || !strings.Contains(err.Error(), "checksum") {
+		t.Error(err)
+	}
+}
+
+// A field that restricts a credential must not count as missing for a slip of the pen.
+func TestRestrictions(t *testing.T) {
+	prefixes := func(s ...string) (all []netip.Prefix) {
+		for _, p := range s {
+			all = append(all, netip.MustParsePrefix(p))
+		}
+		return all
+	}
+	right := Record{AccessToken: "ac-1", Secret: PlainSecret("right"), Consumer: Consumer{Username: "alice"}}
+	tests := []struct {
+		field   string
+		values  []string // JSON
+		want    func(*Record)
+		refused bool
+	}{
+		{field: "enabled", values: []string{`true`, `"true"`, `"true\n"`, `null`}, want: func(*Record) {}},
+		{field: "enabled", values: []string{`false`, `"false"`, `"false\n"`}, want: func(r *Record) { r.Disabled = true }},
+		{field: "enabled", values: []string{`""`, `0`, `1`, `"1"`, `"no"`, `"False"`, `" false"`, `{}`, `[]`, `["true"]`}, refused: true},
+
+		{field: "not_before", values: []string{`null`, `""`}, want: func(*Record) {}},
+		{field: "not_before", values: []string{`1893456000`, `"1893456000"`, `"2030-01-01T00:00:00Z"`}, want: func(r *Record) { r.NotBefore = time.Unix(1893456000, 0) }},
+		{field: "not_before", values: []string{`0`, `-1`, `1893456000000`, `"tomorrow"`, `"2030-01-01"`, `true`, `{}`}, refused: true},
+
+		{field: "allowed_ips", values: []string{`null`}, want: func(*Record) {}},
+		{field: "allowed_ips", values: []string{
+			`["192.0.2.7","10.1.2.3/8","2001:db8::1","2001:db8:1::/48"]`,
+			`"192.0.2.7,10.0.0.0/8, 2001:DB8::1 ,2001:db8:1::/48\n"`,
+			`"[\"192.0.2.7\", \"10.0.0.0/8\", \"2001:db8::1\", \"2001:db8:1::/48\"]"`,
+			`["::ffff:192.0.2.7","::ffff:10.0.0.0/104","2001:0db8::1"," 2001:db8:1::5/48"]`,
+		}, want: func(r *Record) {
+			r.AllowedIPs = prefixes("192.0.2.7/32", "10.0.0.0/8", "2001:db8::1/128", "2001:db8:1::/48")
+		}},
+		{field: "allowed_ips", values: []string{`"0.0.0.0/0,::/0"`}, want: func(r *Record) { r.AllowedIPs = prefixes("0.0.0.0/0", "::/0") }},
+		{field: "allowed_ips", values: []string{
+			`""`, `" "`, `[]`, `"[]"`, `[""]`, `"192.0.2.7,"`, `["192.0.2.7",null]`, `[["192.0.2.7"]]`, `["192.0.2.7",7]`, `7`, `true`, `{}`, `"[\"192.0.2.7\""`,
+			`"192.0.2.7 192.0.2.8"`, `["192.0.2.7,192.0.2.8"]`, `"192.0.2"`, `"192.0.2.*"`, `"192.0.2.256"`, `"192.0.2.0/33"`, `"192.0.2.0/-1"`, `"192.0.2.0/"`,
+			`"192.0.2.0/255.255.255.0"`, `"192.0.2.1-192.0.2.9"`, `"192.0.02.7"`, `"2001:db8::/129"`, `"fe80::1%eth0"`, `"fe80::%eth0/64"`, `"::ffff:10.0.0.0/90"`,
+			`"example.com"`, `"192.0.2.7:80"`, `"[2001:db8::1]"`,
+		}, refused: true},
+
+		{field: "groups", values: []string{`null`}, want: func(*Record) {}},
+		{field: "groups", values: []string{`["gold","night shift"]`, `"gold, night shift"`, `"[\"gold\",\"night shift\"]"`, `" gold ,night shift\n"`}, want: func(r *Record) { r.Groups = []string{"gold", "night shift"} }},
+		{field: "groups", values: []string{`[]`, `""`, `" "`, `"[]"`}, want: func(r *Record) { r.Groups = []string{} }},
+		{field: "groups", values: []string{`[""]`, `"gold,,silver"`, `"gold,"`, `["gold",7]`, `["gold",null]`, `["gold,silver"]`, `["go\nld"]`, `["\ud800"]`, `7`, `true`, `{"a":"b"}`, `"[gold"`}, refused: true},
+
+		{field: "description", values: []string{`"for the nightly job"`, `"for the nightly job\n"`}, want: func(r *Record) { r.Description = "for the nightly job" }},
+		{field: "description", values: []string{`""`, `7`, `null`, `{}`}, want: func(*Record) {}},
+		{field: "created_by", values: []string{`"ops@example.com"`}, want: func(r *Record) { r.CreatedBy = "ops@example.com" }},
+		{field: "created_by", values: []string{`""`, `7`, `["a"]`}, want: func(*Record) {}},
+	}
+	for _, tt := range tests {
+		for _, value := range tt.values {
+			r, err := Parse([]byte(with(`"` + tt.field + `":` + value)))
+			switch {
+			case tt.refused && (reasonOf(err) != tt.field || !strings.HasSuffix(err.Error(), ")")):
+				t.Errorf("%s %s: %v, want it to be refused with a remedy", tt.field, value, err)
+			case tt.refused:
+			case err != nil:
+				t.Errorf("%s %s: %v", tt.field, value, err)
+			default:
+				want := right
+				tt.want(&want)
+				if diff := diffRecords(&want, r); diff != "" {
+					t.Errorf("%s %s: %s", tt.field, value, diff)
+				}
+			}
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(with(`"ttl":"30m","expires_at":1750000000`)))
 	f.Add([]byte(with(`"previous_secret_token":"old","previous_expires_at":"1750000000"`)))
+	f.Add([]byte(withHash(`"previous_secret_token_hash":"` + hashOfRight + `","previous_expires_at":1750000000`)))
+	f.Add([]byte(with(`"enabled":"false","not_before":"2030-01-01T00:00:00Z","description":"d","created_by":"c"`)))
+	f.Add([]byte(with(`"allowed_ips":"192.0.2.0/24, ::ffff:10.0.0.1,2001:db8::/32","groups":["a","b c"]`)))
+	f.Add([]byte(with(`"allowed_ips":["::ffff:0.0.0.0/90"],"groups":"[\"a\",null]"`)))
 	f.Add([]byte(`{"access_token":"ac-1","secret_token":"s","consumer":"{\"id\":\"` + consumerID + `\"}"}`))
 	f.Add([]byte(`{"access_token":"ac-1","secret_token":"s","consumer":"\"\\\"\""}`))
 	f.Add([]byte(`{"access_token":"\ud800","a":{"a":[1e999,-0.0]},"a":null}`))
@@ -414,13 +554,24 @@ func FuzzParse(f *testing.F) {
 		if CheckAccessToken(r.AccessToken) != nil {
 			t.Errorf("access token %q", r.AccessToken)
 		}
-		for _, secret := range []string{r.SecretToken, r.PreviousSecretToken} {
-			if len(secret) > MaxSecretToken || !utf8.ValidString(secret) {
-				t.Errorf("secret token %q", secret)
+		for _, secret := range []Secret{r.Secret, r.Previous} {
+			if len(secret.Token) > MaxSecretToken || !utf8.ValidString(secret.Token) || badChecksum(secret.Token) {
+				t.Errorf("secret token %q", secret.Token)
+			}
+			if h, err := ParseHash(secret.Hash.String()); !secret.Hash.IsZero() && (err != nil || h != secret.Hash || secret.Token != "" && !h.Matches(secret.Token)) {
+				t.Errorf("hash %q of %q", secret.Hash, secret.Token)
 			}
 		}
-		if r.SecretToken == "" || (r.PreviousSecretToken == "") != r.PreviousExpiresAt.IsZero() {
+		if r.Secret.IsZero() || r.Previous.IsZero() != r.PreviousExpiresAt.IsZero() {
 			t.Errorf("secrets of %#v", (*plain)(r))
+		}
+		for _, p := range r.AllowedIPs {
+			if !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
+				t.Errorf("allowed range %v", p)
+			}
+		}
+		if r.AllowedIPs != nil && len(r.AllowedIPs) == 0 || slices.Contains(r.Groups, "") {
+			t.Errorf("allowed %v, groups %q", r.AllowedIPs, r.Groups)
 		}
 		if (r.Consumer.ID == "") == (r.Consumer.Username == "") {
 			t.Errorf("consumer %+v", r.Consumer)
@@ -430,7 +581,7 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("problem %v", p)
 			}
 		}
-		if r.TTL < 0 || r.TTL > maxTTL || r.ExpiresAt.Year() > 9999 {
+		if r.TTL < 0 || r.TTL > maxTTL || r.ExpiresAt.Year() > 9999 || r.NotBefore.Year() > 9999 {
 			t.Errorf("ttl %v, expires %v", r.TTL, r.ExpiresAt)
 		}
 	})

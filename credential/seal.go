@@ -12,11 +12,6 @@ import (
 	"time"
 )
 
-// maxGrace is how far ahead the end of a rotation's grace period may lie. A
-// previous secret with a later end is ignored, so that a slip of the pen does
-// not leave two secrets working for good.
-const maxGrace = 7 * 24 * time.Hour
-
 // Credential is a record as it is kept in memory: digests instead of secrets.
 // It is immutable and safe for concurrent use.
 type Credential struct {
@@ -24,13 +19,33 @@ type Credential struct {
 	Consumer  Consumer      // whom the pair stands for
 	TTL       time.Duration // how long it may be cached; 0: as the vault object says
 	ExpiresAt time.Time     // refused from then on; zero: never
-	pair      [sha256.Size]byte
-	previous  *previousPair // nil but during a rotation: most credentials have one secret
+	proof     proof
+	terms     *terms // nil for most
 }
 
-type previousPair struct {
+// proof is what a secret token is verified with.
+type proof struct {
 	digest [sha256.Size]byte
-	until  time.Time
+	hashed *hashed // nil: the digest is of the secret token itself
+}
+
+// hashed says that a proof's digest is of the secret token's Hash.
+type hashed struct{ salt string }
+
+// newHashed shares the one without a salt: there may be a million of them.
+func newHashed(salt string) *hashed {
+	if salt == "" {
+		return &unsalted
+	}
+	return &hashed{salt}
+}
+
+var unsalted hashed
+
+// terms are what only some records have.
+type terms struct {
+	previous proof
+	until    time.Time // when previous ends; zero: there is none
 }
 
 // Fingerprint names the credential in logs, errors and audit lines.
@@ -39,15 +54,22 @@ func (c *Credential) Fingerprint() string { return Fingerprint(c.ID) }
 // Same reports whether c and o, of the same Sealer, are the same credential with
 // the same secret tokens, for the same consumer and as long.
 func (c *Credential) Same(o *Credential) bool {
-	return c.ID == o.ID && c.Consumer == o.Consumer && c.TTL == o.TTL && c.ExpiresAt.Equal(o.ExpiresAt) && c.pair == o.pair &&
-		c.previous.same(o.previous)
+	return c.ID == o.ID && c.Consumer == o.Consumer && c.TTL == o.TTL && c.ExpiresAt.Equal(o.ExpiresAt) && c.proof.same(o.proof) &&
+		c.terms.same(o.terms)
 }
 
-func (p *previousPair) same(o *previousPair) bool {
-	if p == nil || o == nil {
+func (p proof) same(o proof) bool {
+	if p.digest != o.digest || p.hashed == nil || o.hashed == nil {
 		return p == o
 	}
-	return p.digest == o.digest && p.until.Equal(o.until)
+	return *p.hashed == *o.hashed
+}
+
+func (t *terms) same(o *terms) bool {
+	if t == nil || o == nil {
+		return t == o
+	}
+	return t.previous.same(o.previous) && t.until.Equal(o.until)
 }
 
 // Expired reports whether the pair's own end has come. An expired credential is
@@ -100,12 +122,21 @@ func (s *Sealer) Seal(storeIdentity string, r *Record) *Credential {
 		Consumer:  r.Consumer,
 		TTL:       r.TTL,
 		ExpiresAt: r.ExpiresAt,
-		pair:      s.Digest(r.AccessToken, r.SecretToken),
+		proof:     s.proof(r.AccessToken, r.Secret),
 	}
-	if r.PreviousSecretToken != "" && !r.PreviousExpiresAt.IsZero() {
-		c.previous = &previousPair{s.Digest(r.AccessToken, r.PreviousSecretToken), r.PreviousExpiresAt}
+	if !r.Previous.IsZero() && !r.PreviousExpiresAt.IsZero() {
+		c.terms = &terms{previous: s.proof(r.AccessToken, r.Previous), until: r.PreviousExpiresAt}
 	}
 	return c
+}
+
+// proof prefers the secret token itself, which is verified faster.
+func (s *Sealer) proof(accessToken string, secret Secret) proof {
+	h := secret.Hash
+	if secret.Token != "" || h.IsZero() {
+		return proof{digest: s.Digest(accessToken, secret.Token)}
+	}
+	return proof{s.hashDigest(accessToken, h.Digest), newHashed(h.Salt)}
 }
 
 // Verify reports whether a pair is the credential's at the time now: the access
@@ -116,22 +147,48 @@ func (s *Sealer) Verify(c *Credential, accessToken, secretToken string, now time
 	if len(secretToken) == 0 || len(secretToken) > MaxSecretToken || c.Expired(now) {
 		return false
 	}
-	presented := s.Digest(accessToken, secretToken)
-	ok := subtle.ConstantTimeCompare(presented[:], c.pair[:])
-	if p := c.previous; p != nil && now.Before(p.until) && p.until.Sub(now) <= maxGrace {
-		ok |= subtle.ConstantTimeCompare(presented[:], p.digest[:])
+	ok := s.proves(c.proof, accessToken, secretToken)
+	if t := c.terms; t != nil && now.Before(t.until) && t.until.Sub(now) <= MaxGrace {
+		ok |= s.proves(t.previous, accessToken, secretToken)
 	}
 	return ok == 1
+}
+
+// proves is 1 or 0.
+func (s *Sealer) proves(p proof, accessToken, secretToken string) int {
+	var presented [sha256.Size]byte
+	if p.hashed == nil {
+		presented = s.Digest(accessToken, secretToken)
+	} else {
+		presented = s.hashDigest(accessToken, Hash{Salt: p.hashed.salt}.of(secretToken))
+	}
+	return subtle.ConstantTimeCompare(presented[:], p.digest[:])
 }
 
 // Digest is what stands for a pair in memory: an HMAC-SHA-256, of use only
 // together with the Sealer's key. It covers both tokens, so equal secrets of
 // different credentials have different digests.
-func (s *Sealer) Digest(accessToken, secretToken string) (d [sha256.Size]byte) {
-	pair := make([]byte, 0, len(accessToken)+1+len(secretToken))
+func (s *Sealer) Digest(accessToken, secretToken string) [sha256.Size]byte {
+	return s.mac(accessToken, ofToken, secretToken)
+}
+
+// hashDigest stands for an access token and the Hash of a secret token. Nobody can
+// present a secret token with the same digest, the hash itself say.
+func (s *Sealer) hashDigest(accessToken, digest string) [sha256.Size]byte {
+	return s.mac(accessToken, ofHash, digest)
+}
+
+// What separates the access token from what follows: bytes that no access token holds.
+const (
+	ofToken = 0
+	ofHash  = 1
+)
+
+func (s *Sealer) mac(accessToken string, separator byte, secret string) (d [sha256.Size]byte) {
+	pair := make([]byte, 0, len(accessToken)+1+len(secret))
 	pair = append(pair, accessToken...)
-	pair = append(pair, 0) // which no access token holds
-	pair = append(pair, secretToken...)
+	pair = append(pair, separator)
+	pair = append(pair, secret...)
 
 	mac := s.macs.Get().(hash.Hash)
 	mac.Reset()

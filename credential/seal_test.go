@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"testing"
@@ -14,7 +15,7 @@ import (
 var now = time.Unix(1_750_000_000, 0)
 
 func record(change func(*Record)) *Record {
-	r := &Record{AccessToken: "ac-1", SecretToken: "right", Consumer: Consumer{Username: "alice"}}
+	r := &Record{AccessToken: "ac-1", Secret: Secret{Token: "right"}, Consumer: Consumer{Username: "alice"}}
 	if change != nil {
 		change(r)
 	}
@@ -24,7 +25,7 @@ func record(change func(*Record)) *Record {
 func TestSealKeepsWhatIsNoSecret(t *testing.T) {
 	c := NewSealer().Seal("store", record(func(r *Record) {
 		r.TTL, r.ExpiresAt = time.Minute, now
-		r.PreviousSecretToken, r.PreviousExpiresAt = "old", now
+		r.Previous.Token, r.PreviousExpiresAt = "old", now
 	}))
 	want := &Credential{
 		ID:        ID("store", "ac-1"),
@@ -38,14 +39,14 @@ func TestSealKeepsWhatIsNoSecret(t *testing.T) {
 	if got := c.Fingerprint(); got != Fingerprint(c.ID) {
 		t.Errorf("Fingerprint() = %s", got)
 	}
-	if s := fmt.Sprintf("%+v %+v", c, c.previous); strings.Contains(s, "right") || strings.Contains(s, "old") {
+	if s := fmt.Sprintf("%+v %+v", c, c.terms); strings.Contains(s, "right") || strings.Contains(s, "old") {
 		t.Errorf("a secret is in %s", s)
 	}
 }
 
 func TestVerify(t *testing.T) {
 	rotated := func(until time.Time) func(*Record) {
-		return func(r *Record) { r.PreviousSecretToken, r.PreviousExpiresAt = "old", until }
+		return func(r *Record) { r.Previous.Token, r.PreviousExpiresAt = "old", until }
 	}
 	expires := func(at time.Time) func(*Record) { return func(r *Record) { r.ExpiresAt = at } }
 	tests := []struct {
@@ -60,8 +61,8 @@ func TestVerify(t *testing.T) {
 		{"prefix", nil, "righ", false},
 		{"longer", nil, "right ", false},
 		{"other case", nil, "Right", false},
-		{"longest", func(r *Record) { r.SecretToken = strings.Repeat("s", 4096) }, strings.Repeat("s", 4096), true},
-		{"too long", func(r *Record) { r.SecretToken = strings.Repeat("s", 4097) }, strings.Repeat("s", 4097), false},
+		{"longest", func(r *Record) { r.Secret.Token = strings.Repeat("s", 4096) }, strings.Repeat("s", 4096), true},
+		{"too long", func(r *Record) { r.Secret.Token = strings.Repeat("s", 4097) }, strings.Repeat("s", 4097), false},
 		{"expiring", expires(now.Add(1)), "right", true},
 		{"expired now", expires(now), "right", false},
 		{"expired long ago", expires(time.Unix(0, 0)), "right", false},
@@ -78,12 +79,48 @@ func TestVerify(t *testing.T) {
 		{"previous of an expired pair", func(r *Record) { rotated(now.Add(time.Hour))(r); r.ExpiresAt = now }, "old", false},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			s := NewSealer()
-			if got := s.Verify(s.Seal("store", record(tt.change)), "ac-1", tt.secret, now); got != tt.want {
-				t.Errorf("Verify = %v, want %v", got, tt.want)
+		for form, kept := range forms {
+			t.Run(form+" "+tt.name, func(t *testing.T) {
+				s, r := NewSealer(), record(tt.change)
+				r.Secret, r.Previous = kept(r.Secret), kept(r.Previous)
+				if got := s.Verify(s.Seal("store", r), "ac-1", tt.secret, now); got != tt.want {
+					t.Errorf("Verify = %v, want %v", got, tt.want)
+				}
+			})
+		}
+	}
+}
+
+// forms are how a record may keep a secret token.
+var forms = map[string]func(Secret) Secret{
+	"plain":    func(s Secret) Secret { return s },
+	"unsalted": func(s Secret) Secret { return hashOf(s, "") },
+	"salted":   func(s Secret) Secret { return hashOf(s, "salt") },
+	"both":     func(s Secret) Secret { return Secret{s.Token, hashOf(s, "salt").Hash} },
+}
+
+func hashOf(s Secret, salt string) Secret {
+	if s.IsZero() {
+		return s
+	}
+	h := Hash{Salt: salt}
+	h.Digest = h.of(s.Token)
+	return Secret{Hash: h}
+}
+
+// Whoever reads the store has the hash, and nothing that a client could send.
+func TestHashIsNoSecretToken(t *testing.T) {
+	for form, kept := range forms {
+		r := record(nil)
+		r.Secret = kept(r.Secret)
+		s := NewSealer()
+		c := s.Seal("store", r)
+		h := r.Secret.Hash
+		for _, secret := range []string{h.String(), h.Digest, hex.EncodeToString([]byte(h.Digest)), h.Salt + "right", h.Salt + h.Digest} {
+			if secret != "right" && s.Verify(c, "ac-1", secret, now) {
+				t.Errorf("%s: %q was accepted", form, secret)
 			}
-		})
+		}
 	}
 }
 
@@ -108,16 +145,19 @@ func TestCredentialsOfAnotherSealerAreWorthless(t *testing.T) {
 
 func TestSame(t *testing.T) {
 	for name, change := range map[string]func(*Record){
-		"secret token":    func(r *Record) { r.SecretToken = "new" },
-		"consumer":        func(r *Record) { r.Consumer.Username = "bob" },
-		"ttl":             func(r *Record) { r.TTL = time.Hour },
-		"end":             func(r *Record) { r.ExpiresAt = now },
-		"previous secret": func(r *Record) { r.PreviousSecretToken = "older" },
-		"its end":         func(r *Record) { r.PreviousExpiresAt = now.Add(time.Minute) },
-		"no previous":     func(r *Record) { r.PreviousSecretToken = "" },
+		"secret token":     func(r *Record) { r.Secret.Token = "new" },
+		"consumer":         func(r *Record) { r.Consumer.Username = "bob" },
+		"ttl":              func(r *Record) { r.TTL = time.Hour },
+		"end":              func(r *Record) { r.ExpiresAt = now },
+		"previous secret":  func(r *Record) { r.Previous.Token = "older" },
+		"its end":          func(r *Record) { r.PreviousExpiresAt = now.Add(time.Minute) },
+		"no previous":      func(r *Record) { r.Previous.Token = "" },
+		"form of secret":   func(r *Record) { r.Secret = hashOf(r.Secret, "") },
+		"salt":             func(r *Record) { r.Secret = hashOf(r.Secret, "salt") },
+		"form of previous": func(r *Record) { r.Previous = hashOf(r.Previous, "salt") },
 	} {
 		s := NewSealer()
-		rotated := func(r *Record) { r.PreviousSecretToken, r.PreviousExpiresAt = "old", now.Add(time.Hour) }
+		rotated := func(r *Record) { r.Previous.Token, r.PreviousExpiresAt = "old", now.Add(time.Hour) }
 		a, b := s.Seal("store", record(rotated)), s.Seal("store", record(func(r *Record) { rotated(r); change(r) }))
 		if !a.Same(s.Seal("store", record(rotated))) || a.Same(b) || b.Same(a) {
 			t.Errorf("another %s makes no difference", name)
@@ -126,35 +166,43 @@ func TestSame(t *testing.T) {
 }
 
 func TestStoredCredentialsAreOfUseWithTheirKeyOnly(t *testing.T) {
-	first := NewSealer()
-	kept := first.Seal("store", record(func(r *Record) {
-		r.TTL, r.ExpiresAt = time.Minute, now.Add(time.Hour)
-		r.PreviousSecretToken, r.PreviousExpiresAt = "old", now.Add(time.Minute)
-	}))
-	restored := kept.Stored().Credential()
-	if diff := cmp.Diff(kept, restored, cmp.AllowUnexported(Credential{}, previousPair{})); diff != "" {
-		t.Error(diff)
-	}
-	second, err := RestoreSealer(first.Key())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, test := range []struct {
-		sealer *Sealer
-		secret string
-		want   bool
-	}{
-		{second, "right", true}, {second, "old", true}, {second, "wrong", false},
-		{NewSealer(), "right", false}, {NewSealer(), "old", false},
-	} {
-		if got := test.sealer.Verify(restored, "ac-1", test.secret, now); got != test.want {
-			t.Errorf("Verify of %q = %v, want %v", test.secret, got, test.want)
+	for _, kept := range forms {
+		first := NewSealer()
+		r := record(func(r *Record) {
+			r.TTL, r.ExpiresAt = time.Minute, now.Add(time.Hour)
+			r.Previous.Token, r.PreviousExpiresAt = "old", now.Add(time.Minute)
+		})
+		r.Secret, r.Previous = kept(r.Secret), kept(r.Previous)
+		kept := first.Seal("store", r)
+		restored := kept.Stored().Credential()
+		if diff := cmp.Diff(kept, restored, cmp.AllowUnexported(Credential{}, proof{}, hashed{}, terms{})); diff != "" || !kept.Same(restored) {
+			t.Error(diff)
+		}
+		second, err := RestoreSealer(first.Key())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range []struct {
+			sealer *Sealer
+			secret string
+			want   bool
+		}{
+			{second, "right", true}, {second, "old", true}, {second, "wrong", false},
+			{NewSealer(), "right", false}, {NewSealer(), "old", false},
+		} {
+			if got := test.sealer.Verify(restored, "ac-1", test.secret, now); got != test.want {
+				t.Errorf("Verify of %q = %v, want %v", test.secret, got, test.want)
+			}
 		}
 	}
-	if _, err := RestoreSealer(first.Key()[1:]); err == nil {
+}
+
+func TestSealersKeyIsNeverShown(t *testing.T) {
+	s := NewSealer()
+	if _, err := RestoreSealer(s.Key()[1:]); err == nil {
 		t.Error("a key too short was taken")
 	}
-	if s := fmt.Sprintf("%v %+v %#v", first, first, first); strings.Contains(s, fmt.Sprint(first.Key())) {
+	if shown := fmt.Sprintf("%v %+v %#v", s, s, s); strings.Contains(shown, fmt.Sprint(s.Key())) {
 		t.Error("printing a sealer prints its key")
 	}
 }
@@ -163,7 +211,7 @@ func TestEqualSecretsOfDifferentCredentialsHaveDifferentDigests(t *testing.T) {
 	s := NewSealer()
 	a := s.Seal("store", record(nil))
 	b := s.Seal("store", record(func(r *Record) { r.AccessToken = "ac-2" }))
-	if a.pair == b.pair {
+	if a.proof == b.proof {
 		t.Error("the digests tell that the secrets are equal")
 	}
 }

@@ -7,32 +7,54 @@ import (
 
 // Stored is a credential as it is kept outside of a process: digests instead of
 // secrets, which are worthless without the key of the Sealer they came from. It
-// must be kept where nobody can change it.
+// must be kept where nobody can change it, and read by no program that doesn't know
+// all of its fields.
 type Stored struct {
 	ID        string
 	Consumer  Consumer
 	TTL       time.Duration
 	ExpiresAt time.Time
 
-	Pair          [sha256.Size]byte
-	Previous      [sha256.Size]byte // of use until PreviousUntil
-	PreviousUntil time.Time         // zero: there is none
+	Proof         StoredProof
+	Previous      StoredProof // of use until PreviousUntil
+	PreviousUntil time.Time   // zero: there is none
+}
+
+// StoredProof is what a secret token is verified with.
+type StoredProof struct {
+	Digest [sha256.Size]byte
+	Hashed bool   // the digest is of the secret token's Hash
+	Salt   string // of that Hash
+}
+
+func (p proof) stored() StoredProof {
+	if p.hashed == nil {
+		return StoredProof{Digest: p.digest}
+	}
+	return StoredProof{p.digest, true, p.hashed.salt}
+}
+
+func (s StoredProof) proof() proof {
+	if !s.Hashed {
+		return proof{digest: s.Digest}
+	}
+	return proof{s.Digest, newHashed(s.Salt)}
 }
 
 // Stored is c for keeping.
 func (c *Credential) Stored() Stored {
-	s := Stored{ID: c.ID, Consumer: c.Consumer, TTL: c.TTL, ExpiresAt: c.ExpiresAt, Pair: c.pair}
-	if c.previous != nil {
-		s.Previous, s.PreviousUntil = c.previous.digest, c.previous.until
+	s := Stored{ID: c.ID, Consumer: c.Consumer, TTL: c.TTL, ExpiresAt: c.ExpiresAt, Proof: c.proof.stored()}
+	if c.terms != nil {
+		s.Previous, s.PreviousUntil = c.terms.previous.stored(), c.terms.until
 	}
 	return s
 }
 
 // Credential is what Stored was made of.
 func (s Stored) Credential() *Credential {
-	c := &Credential{ID: s.ID, Consumer: s.Consumer, TTL: s.TTL, ExpiresAt: s.ExpiresAt, pair: s.Pair}
+	c := &Credential{ID: s.ID, Consumer: s.Consumer, TTL: s.TTL, ExpiresAt: s.ExpiresAt, proof: s.Proof.proof()}
 	if !s.PreviousUntil.IsZero() {
-		c.previous = &previousPair{s.Previous, s.PreviousUntil}
+		c.terms = &terms{previous: s.Previous.proof(), until: s.PreviousUntil}
 	}
 	return c
 }

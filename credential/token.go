@@ -1,7 +1,6 @@
 package credential
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,12 +19,17 @@ var (
 	errTokenLength    = fmt.Errorf("%w: it must have 1 to %d bytes", ErrMalformed, MaxAccessToken)
 	errTokenCharacter = fmt.Errorf("%w: it may hold only letters, digits and . _ ~ -", ErrMalformed)
 	errTokenDots      = fmt.Errorf("%w: it may neither be a dot nor hold two in a row", ErrMalformed)
+	errTokenChecksum  = fmt.Errorf("%w: its last six characters are not the checksum of those before", ErrMalformed)
+
+	errSecretLength   = fmt.Errorf("malformed secret token: it must have 1 to %d bytes", MaxSecretToken)
+	errSecretChecksum = errors.New("malformed secret token: its last six characters are not the checksum of those before")
 )
 
 // CheckAccessToken reports whether s can be an access token: 1 to 255 bytes of
 // [A-Za-z0-9._~-], not a single dot, and without two dots in a row, since Vault
-// answers 400 to any path that holds those. What it accepts is one segment of a
-// path, is the same when escaped for a URL, and can be written to a log line
+// answers 400 to any path that holds those. If it has exactly the form of a token
+// that Generate makes with Prefix, its checksum must be right. What it accepts is
+// one segment of a path, is the same when escaped for a URL, and can be written to a log line
 // without breaking it; nothing else may get near a secret store. The error
 // never holds any of s.
 func CheckAccessToken(s string) error {
@@ -40,18 +44,26 @@ func CheckAccessToken(s string) error {
 	if s == "." || strings.Contains(s, "..") {
 		return errTokenDots
 	}
+	if badChecksum(s) {
+		return errTokenChecksum
+	}
+	return nil
+}
+
+// CheckSecretToken reports whether s can be a secret token: 1 to 4,096 bytes, with
+// the right checksum if it has exactly the form of a token that Generate makes with
+// Prefix. The error never holds any of s.
+func CheckSecretToken(s string) error {
+	switch {
+	case len(s) == 0 || len(s) > MaxSecretToken:
+		return errSecretLength
+	case badChecksum(s):
+		return errSecretChecksum
+	}
 	return nil
 }
 
 func isTokenByte(b byte) bool {
 	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' ||
 		b == '.' || b == '_' || b == '~' || b == '-'
-}
-
-// Generate makes a token pair from crypto/rand. The access token has 130 random
-// bits, the secret token 260. Both are of one case and hold only letters and
-// digits, so they need no escaping in a URL, a header or a shell, and the
-// access token is a valid secret name in Azure, where case is ignored.
-func Generate() (accessToken, secretToken string) {
-	return strings.ToLower(rand.Text()), strings.ToLower(rand.Text() + rand.Text())
 }

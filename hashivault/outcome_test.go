@@ -183,8 +183,8 @@ func TestSecretTokensMayBeBase64(t *testing.T) {
 		r, err := openOn(t, config(func(c *Config) { c.Base64Decode = true }), nil, v).Read(t.Context(), "alice")
 		if err != nil {
 			t.Errorf("%s: %v", test.about, err)
-		} else if r.SecretToken != test.want || r.PreviousSecretToken != test.wantPrevious {
-			t.Errorf("%s: %q and %q", test.about, r.SecretToken, r.PreviousSecretToken)
+		} else if r.Secret.Token != test.want || r.Previous.Token != test.wantPrevious {
+			t.Errorf("%s: %q and %q", test.about, r.Secret.Token, r.Previous.Token)
 		}
 	}
 

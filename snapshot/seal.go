@@ -9,7 +9,7 @@ import (
 
 // format is the version of the format. It changes with everything by which an
 // older or newer program would take a file for something that it isn't.
-const format = "vault-auth snapshot 1\n"
+const format = "vault-auth snapshot 2\n"
 
 // segment is how much is sealed at a time, in bytes.
 const segment = 64 << 10

@@ -56,7 +56,7 @@ var (
 	ErrNone = errors.New("there is no snapshot")
 	// ErrSealed means that the file is not what was written: it was changed or cut
 	// off, or is of another key, store or version.
-	ErrSealed = errors.New("it was not sealed with this key for this store, or is damaged")
+	ErrSealed = errors.New("it was not sealed with this key for this store, was written by another version, or is damaged")
 	// ErrFuture means that the file says that it was written in the future.
 	ErrFuture = errors.New("it says that it was written in the future")
 	// ErrSuperseded means that a process that started later has written the file.

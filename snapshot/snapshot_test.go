@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/gob"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -45,8 +46,8 @@ func someRecords(n int) (records []Record) {
 	for i := range n {
 		access := fmt.Sprint("access-", i)
 		c := sealer.Seal("store", &credential.Record{
-			AccessToken: access, SecretToken: "secret", Consumer: credential.Consumer{Username: "alice"},
-			TTL: time.Minute, ExpiresAt: now.Add(time.Hour), PreviousSecretToken: "old", PreviousExpiresAt: now.Add(time.Minute),
+			AccessToken: access, Secret: credential.Secret{Token: "secret"}, Consumer: credential.Consumer{Username: "alice"},
+			TTL: time.Minute, ExpiresAt: now.Add(time.Hour), Previous: credential.Secret{Token: "old"}, PreviousExpiresAt: now.Add(time.Minute),
 		})
 		records = append(records, Record{Key: strings.ToUpper(access), Name: access, ReadAt: now.Add(-time.Second), Credential: c.Stored()})
 	}
@@ -111,8 +112,24 @@ func TestWhatCannotBeTrustedIsNotRead(t *testing.T) {
 		"cut off":              {change(func(b []byte) []byte { return b[:len(b)-1] }), ErrSealed.Error()},
 		"cut off at a segment": {change(func(b []byte) []byte { return b[:2*segment] }), ErrSealed.Error()},
 		"longer":               {change(func(b []byte) []byte { return append(b, 0) }), ErrSealed.Error()},
-		"from the future":      {func(t *testing.T, f *File) { rewrite(t, *f, now.Add(time.Second)) }, ErrFuture.Error()},
-		"legible for others":   {func(t *testing.T, f *File) { os.Chmod(f.Path, 0o644) }, "chmod 0640 "},
+		// Its reader wouldn't know whom to refuse, and from where.
+		"of the format before": {func(t *testing.T, f *File) {
+			aead, err := f.aead()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			sealed, err := aead.NewEncryptingWriter(&out, []byte("vault-auth snapshot 1\n"+f.Store))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(gob.NewEncoder(sealed).Encode(aHeader), sealed.Close()); err != nil {
+				t.Fatal(err)
+			}
+			write(t, f.Path, out.Bytes(), 0o600)
+		}, ErrSealed.Error()},
+		"from the future":    {func(t *testing.T, f *File) { rewrite(t, *f, now.Add(time.Second)) }, ErrFuture.Error()},
+		"legible for others": {func(t *testing.T, f *File) { os.Chmod(f.Path, 0o644) }, "chmod 0640 "},
 		"a key that others can read": {func(t *testing.T, f *File) {
 			os.Chmod(f.KeyFile, 0o644)
 		}, "chmod 0640 "},

@@ -11,6 +11,12 @@ import (
 // A million cached credentials, the cache's own needs included, have to fit in
 // 512 MiB.
 func TestFootprintOfACachedCredential(t *testing.T) {
+	for form, secret := range map[string]credential.Secret{"plain": credential.PlainSecret("right"), "hashed": credential.HashedSecret("right")} {
+		t.Run(form, func(t *testing.T) { checkFootprint(t, secret) })
+	}
+}
+
+func checkFootprint(t *testing.T, secret credential.Secret) {
 	const credentials, most = 20_000, 512 << 20 / 1_000_000
 	stores := &fakeStores{}
 	r := newRegistry(t, stores, &logbook{})
@@ -27,7 +33,7 @@ func TestFootprintOfACachedCredential(t *testing.T) {
 		token := fmt.Sprintf("ac-%032d", i)
 		store.put(credential.Record{
 			AccessToken: token,
-			SecretToken: "right",
+			Secret:      secret,
 			Consumer:    credential.Consumer{ID: fmt.Sprintf("2ba4ba8a-4b3c-4c4f-9a0e-%012d", i)},
 		})
 		wantAccepted(t, o, token, "right")

@@ -72,9 +72,9 @@ func TestSecretsThatLostTheirPlusAreNoGuesses(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log := &logbook{}
 				r := alice()
-				r.SecretToken = tt.stored
+				r.Secret.Token = tt.stored
 				if tt.previous != "" {
-					r.PreviousSecretToken, r.PreviousExpiresAt = tt.previous, time.Now().Add(time.Hour)
+					r.Previous.Token, r.PreviousExpiresAt = tt.previous, time.Now().Add(time.Hour)
 				}
 				o, _ := object(t, log, func(c *HCV) { c.TTL = 3600 }, r)
 				var guessing *GuessingError
@@ -114,7 +114,7 @@ func TestRotatedSecretWorksWhileOthersGuess(t *testing.T) {
 			_, _ = o.Lookup(t.Context(), "ac-alice", fmt.Sprint("guess-", i), nil)
 		}
 		r := alice()
-		r.SecretToken = "new"
+		r.Secret.Token = "new"
 		store.put(r)
 		time.Sleep(time.Millisecond) // what was read before is old news
 		wantAccepted(t, o, "ac-alice", "new")

@@ -67,7 +67,7 @@ func (o *Object) Lookup(ctx context.Context, accessToken, secretToken string, cl
 	if err := o.usable(b); err != nil {
 		return nil, err
 	}
-	if credential.CheckAccessToken(accessToken) != nil || len(secretToken) == 0 || len(secretToken) > credential.MaxSecretToken {
+	if credential.CheckAccessToken(accessToken) != nil || credential.CheckSecretToken(secretToken) != nil {
 		return nil, &RefusedError{ReasonMalformed}
 	}
 	c, err := b.live.get(ctx, accessToken, secretToken, client, b.policy)

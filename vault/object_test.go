@@ -69,11 +69,12 @@ func TestLookupFindsWhomAPairStandsFor(t *testing.T) {
 
 func TestTokensNoStoreCouldHoldAreRefusedWithoutALookup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		const badChecksum = "kva_0123456789ABCDEFGHIJKLMNOPQRSTUV_000000"
 		o, store := object(t, &logbook{}, nil, alice())
-		for _, access := range []string{"", "..", "a..b", "a/b", "caf\u00e9", strings.Repeat("a", 256)} {
+		for _, access := range []string{"", "..", "a..b", "a/b", "caf\u00e9", strings.Repeat("a", 256), badChecksum} {
 			wantRefused(t, o, access, "right", ReasonMalformed)
 		}
-		for _, secret := range []string{"", strings.Repeat("s", 4097)} {
+		for _, secret := range []string{"", strings.Repeat("s", 4097), badChecksum} {
 			wantRefused(t, o, "ac-alice", secret, ReasonMalformed)
 		}
 		if n := store.readCount(); n != 0 {
@@ -128,7 +129,7 @@ func TestCredentialEndsWhileItIsCached(t *testing.T) {
 func TestPreviousSecretWorksUntilItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := alice()
-		r.PreviousSecretToken, r.PreviousExpiresAt = "old", time.Now().Add(10*time.Second)
+		r.Previous.Token, r.PreviousExpiresAt = "old", time.Now().Add(10*time.Second)
 		o, _ := object(t, &logbook{}, nil, r)
 		wantAccepted(t, o, "ac-alice", "right")
 		wantAccepted(t, o, "ac-alice", "old")

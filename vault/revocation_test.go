@@ -59,7 +59,7 @@ func TestChangedCredentialIsReadAgainAfterTheNextListing(t *testing.T) {
 		reads := store.readCount()
 		store.change(func() {
 			r := store.records["ac-alice"]
-			r.SecretToken = "new"
+			r.Secret.Token = "new"
 			store.records["ac-alice"], store.versions["ac-alice"] = r, "2"
 		})
 		time.Sleep(2 * time.Second)

@@ -181,7 +181,7 @@ func TestARotationReachesTheSnapshotAtOnce(t *testing.T) {
 		wantAccepted(n.T, o, "ac-alice", "right")
 		time.Sleep(crash)
 		rotated := alice()
-		rotated.SecretToken = "new"
+		rotated.Secret.Token = "new"
 		s.put(rotated)
 		wantAccepted(n.T, o, "ac-alice", "new")
 		time.Sleep(crash)

@@ -131,7 +131,7 @@ func (s *fakeStore) isClosed() bool {
 
 // alice is the record of the pair ac-alice, right.
 func alice() credential.Record {
-	return credential.Record{AccessToken: "ac-alice", SecretToken: "right", Consumer: credential.Consumer{Username: "alice"}}
+	return credential.Record{AccessToken: "ac-alice", Secret: credential.Secret{Token: "right"}, Consumer: credential.Consumer{Username: "alice"}}
 }
 
 // fakeStores opens fakeStores, each with a copy of records in it.

@@ -1,0 +1,104 @@
+package credential
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+const (
+	hashScheme  = "sha256:"
+	newSaltLen  = 16
+	maxSaltLen  = 64
+	hashRemedy  = "write sha256:<hex> or sha256:<salt in hex>:<hex>, as sha256sum prints it"
+	slowRemedy  = "generate the secret token, and write sha256:<hex>: a random token needs no slow hash"
+	slowProblem = "it is a slow password hash: a client could make the gateway compute many of them"
+)
+
+// Hash is what a record may hold instead of a secret token. In the store it is
+//
+//	sha256:<digest>         the SHA-256 of the secret token's bytes
+//	sha256:<salt>:<digest>  the SHA-256 of the salt's bytes followed by the secret token's
+//
+// with digest and salt in hexadecimal, the salt of 1 to 64 bytes. Whoever reads it
+// can't use the credential, provided that the secret token can't be guessed: only
+// generated ones may be kept like this. The zero Hash is none.
+type Hash struct{ Salt, Digest string } // the bytes; no Salt: not salted
+
+// NewHash is the hash of a secret token, with a random salt.
+func NewHash(secretToken string) Hash {
+	salt := make([]byte, newSaltLen)
+	rand.Read(salt)
+	h := Hash{Salt: string(salt)}
+	h.Digest = h.of(secretToken)
+	return h
+}
+
+// ParseHash reads a hash as a record holds it. Its error is an *UnusableError
+// without a Reason.
+func ParseHash(s string) (Hash, error) {
+	if looksSlow(s) {
+		return Hash{}, &UnusableError{Detail: slowProblem, Remedy: slowRemedy}
+	}
+	unusable := func(detail string) (Hash, error) {
+		return Hash{}, &UnusableError{Detail: detail, Remedy: hashRemedy}
+	}
+	rest, ok := strings.CutPrefix(s, hashScheme)
+	if !ok {
+		return unusable("it does not begin with sha256:")
+	}
+	salt, digest, salted := strings.Cut(rest, ":")
+	if !salted {
+		salt, digest = "", salt
+	}
+	saltBytes, err := hex.DecodeString(salt)
+	if err != nil || salted && len(saltBytes) == 0 || len(saltBytes) > maxSaltLen {
+		return unusable(fmt.Sprintf("its salt is not 1 to %d bytes in hexadecimal", maxSaltLen))
+	}
+	sum, err := hex.DecodeString(digest)
+	if err != nil || len(sum) != sha256.Size {
+		return unusable("it does not end in a SHA-256 in hexadecimal, which has 64 digits")
+	}
+	return Hash{string(saltBytes), string(sum)}, nil
+}
+
+// looksSlow recognises what password hashing functions print: $2y$… (bcrypt),
+// $argon2id$…, $scrypt$…, $6$… and the like, and the names without a dollar.
+func looksSlow(s string) bool {
+	s = strings.ToLower(s)
+	for _, prefix := range []string{"$", "{", "bcrypt", "argon2", "scrypt", "pbkdf2"} {
+		if strings.HasPrefix(s, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// IsZero reports whether there is no hash.
+func (h Hash) IsZero() bool { return h.Digest == "" }
+
+// String is the hash as a record holds it; empty for none.
+func (h Hash) String() string {
+	switch {
+	case h.IsZero():
+		return ""
+	case h.Salt == "":
+		return fmt.Sprintf("%s%x", hashScheme, h.Digest)
+	}
+	return fmt.Sprintf("%s%x:%x", hashScheme, h.Salt, h.Digest)
+}
+
+// Matches reports whether h is the hash of a secret token. Comparing takes the same
+// time wherever the first difference lies.
+func (h Hash) Matches(secretToken string) bool {
+	return subtle.ConstantTimeCompare([]byte(h.of(secretToken)), []byte(h.Digest)) == 1
+}
+
+// of is the digest of a secret token with h's salt.
+func (h Hash) of(secretToken string) string {
+	sum := sha256.Sum256(append([]byte(h.Salt), secretToken...))
+	return string(sum[:])
+}
