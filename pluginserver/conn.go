@@ -31,6 +31,11 @@ type conn struct {
 var errClosing = errors.New("closing")
 
 func newConn(s *Server, nc net.Conn) *conn {
+	if unix, ok := nc.(*net.UnixConn); ok {
+		if raw, err := newRawConn(unix); err == nil { // else it is closed, as reading tells
+			nc = raw
+		}
+	}
 	c := &conn{server: s, nc: nc, r: bufio.NewReader(nc)}
 	c.event.c = c
 	return c
