@@ -28,6 +28,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds, in which the routes take turns")
 	flag.IntVar(&o.connections, "connections", 16, "client connections")
 	flag.DurationVar(&o.length, "for", 2*time.Second, "length of a route's turn")
+	flag.StringVar(&o.only, "only", "", "measure this `route` alone, beside the plugin that does nothing")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -39,6 +40,7 @@ func main() {
 type options struct {
 	rounds, connections int
 	length              time.Duration
+	only                string // a route's name; empty for all
 }
 
 func run(ctx context.Context, o options, out io.Writer) (err error) {
@@ -55,6 +57,9 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	turns := make([][]turn, len(s.routes))
 	for round := range o.rounds + 1 {
 		for i, r := range s.routes {
+			if o.only != "" && r.name != o.only && r.plugin != floorPlugin {
+				continue
+			}
 			length := o.length
 			if round == 0 {
 				length = time.Second // to warm up; not counted

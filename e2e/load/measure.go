@@ -141,15 +141,21 @@ func processorTime(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * 10 * time.Millisecond, nil
 }
 
+// floorPlugin is the one that the others are compared with.
+const floorPlugin = "nothing"
+
 // print prints a line a route, compared with the plugin that does nothing.
 func print(out io.Writer, routes []route, turns [][]turn) {
-	floor := slices.IndexFunc(routes, func(r route) bool { return r.plugin == "nothing" })
+	floor := slices.IndexFunc(routes, func(r route) bool { return r.plugin == floorPlugin })
 	of := func(i int, value func(turn) float64) float64 { return median(turns[i], value) }
 	perSecond := func(t turn) float64 { return t.perSecond }
 	total := func(t turn) float64 { return micros(t.gateway + t.plugin) }
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "requests/s\tof nothing\tmedian ms\tp99 ms\tgateway µs\tplugin µs\tboth µs\tof nothing\t  route")
 	for i, r := range routes {
+		if len(turns[i]) == 0 {
+			continue
+		}
 		fmt.Fprintf(w, "%.0f\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.2f\t  %s\n",
 			of(i, perSecond), of(i, perSecond)/of(floor, perSecond),
 			of(i, func(t turn) float64 { return micros(t.median) / 1000 }), of(i, func(t turn) float64 { return micros(t.p99) / 1000 }),

@@ -42,7 +42,7 @@ func routes(vault, azure map[string]any) []route {
 	return []route{
 		{name: "no plugin"},
 		{name: "key-auth", config: map[string]any{"name": "key-auth", "config": map[string]any{"hide_credentials": true}}},
-		{name: "external, does nothing", plugin: "nothing", config: map[string]any{}},
+		{name: "external, does nothing", plugin: floorPlugin, config: map[string]any{}},
 		{name: "vault-auth", plugin: "vault-auth", config: map[string]any{"hcv": vault, "tokens_in_query": false}},
 		{name: "vault-auth, in query", plugin: "vault-auth", config: map[string]any{"hcv": vault}, inQuery: true},
 		{name: "vault-auth, Azure", plugin: "vault-auth", config: map[string]any{"azure": azure, "tokens_in_query": false}},
@@ -88,7 +88,7 @@ func setUp(ctx context.Context, program string) (_ *setup, err error) {
 	for _, p := range []struct {
 		name, source string
 		env          []string
-	}{{"vault-auth", "..", environ}, {"nothing", "./load/nothing", nil}, {"ten", "./bench/peer", nil}} {
+	}{{"vault-auth", "..", environ}, {floorPlugin, "./load/nothing", nil}, {"ten", "./bench/peer", nil}} {
 		server, err := s.startPlugin(ctx, dir, p.name, p.source, p.env)
 		if err != nil {
 			return nil, fmt.Errorf("plugin %s: %w", p.name, err)
