@@ -2,6 +2,7 @@ package azurevault
 
 import (
 	"cmp"
+	"errors"
 	"regexp"
 	"strings"
 
@@ -16,6 +17,19 @@ var Kind = secretstore.Kind{
 	New:  func() secretstore.Config { return &Config{} },
 	Open: func(c secretstore.Config, o secretstore.OpenOptions) (secretstore.Store, error) {
 		return Open(*c.(*Config), o)
+	},
+	Login: []string{
+		"auth_method", "tenant_id", "client_id", "credentials_prefix",
+		"client_secret", "client_certificate", "federated_token_file",
+	},
+	Operator: func(_ secretstore.Config, o secretstore.Operator) error {
+		if o.TokenFile != "" {
+			return errors.New("--token-file is for HashiCorp Vault; az login, or AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, say who you are")
+		}
+		return nil // auth_method default is what there is: az login at last
+	},
+	OpenWriter: func(c secretstore.Config, o secretstore.OpenOptions) (secretstore.Writer, error) {
+		return OpenWriter(*c.(*Config), o)
 	},
 }
 

@@ -1,6 +1,7 @@
 package azurevault
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -204,8 +205,8 @@ func (r *read) grantRemedy(message string) string {
 	case app != "":
 		who = "the principal with client id " + app
 	}
-	return fmt.Sprintf("give %s the role Key Vault Secrets User on vault %s (az role assignment create --role \"Key Vault Secrets User\" --assignee-object-id %s --scope VAULT-RESOURCE-ID) or, if the vault is on access policies, the secret permission %[4]s (az keyvault set-policy --name %[2]s --object-id %[3]s --secret-permissions %[5]s)%[6]s",
-		who, r.endpoint.name, id, strings.ReplaceAll(r.needs, " ", " and "), r.needs, spreading)
+	return fmt.Sprintf("give %s the role %[7]s on vault %[2]s (az role assignment create --role %[7]q --assignee-object-id %[3]s --scope VAULT-RESOURCE-ID) or, if the vault is on access policies, the secret permission %[4]s (az keyvault set-policy --name %[2]s --object-id %[3]s --secret-permissions %[5]s)%[6]s",
+		who, r.endpoint.name, id, strings.ReplaceAll(r.needs, " ", " and "), r.needs, spreading, cmp.Or(r.role, readerRole))
 }
 
 func (r *read) firewallRemedy(message string) string {

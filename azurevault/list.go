@@ -33,6 +33,25 @@ func (s *store) List(ctx context.Context, yield func([]secretstore.Listed) error
 }
 
 func (r *read) list(ctx context.Context, yield func([]secretstore.Listed) error) error {
+	return r.pages(ctx, func(page []listed) error {
+		out := make([]secretstore.Listed, len(page))
+		for i, p := range page {
+			// Names ignore case, as keys do: see Key.
+			out[i] = secretstore.Listed{Key: strings.ToLower(p.name), Disabled: !*p.Attributes.Enabled, Version: updated(p.Attributes.Updated)}
+		}
+		return yield(out)
+	})
+}
+
+// listed is a secret as Key Vault lists it.
+type listed struct {
+	name string
+	*azsecrets.SecretProperties
+}
+
+// pages yields the secrets whose names begin with the prefix, for each page of Key
+// Vault's.
+func (r *read) pages(ctx context.Context, yield func([]listed) error) error {
 	prefix := strings.ToLower(r.cfg.NamePrefix)
 	for next := ""; ; {
 		page, err := withToken(ctx, r.login, func() (azsecrets.ListSecretPropertiesResponse, error) { return r.page(ctx, next) })
@@ -42,15 +61,14 @@ func (r *read) list(ctx context.Context, yield func([]secretstore.Listed) error)
 		if page.Value == nil { // Key Vault's has a value even if it is empty
 			return r.explainListing(ctx, errNotKeyVault)
 		}
-		out := make([]secretstore.Listed, 0, len(page.Value))
+		out := make([]listed, 0, len(page.Value))
 		for _, p := range page.Value {
 			name, ok := listedName(p)
 			if !ok {
 				return r.explainListing(ctx, errNotKeyVault)
 			}
-			// Names ignore case, as keys do: see Key.
-			if name = strings.ToLower(name); strings.HasPrefix(name, prefix) {
-				out = append(out, secretstore.Listed{Key: name, Disabled: !*p.Attributes.Enabled, Version: updated(p.Attributes.Updated)})
+			if strings.HasPrefix(strings.ToLower(name), prefix) {
+				out = append(out, listed{name, p})
 			}
 		}
 		if err := yield(out); err != nil {
@@ -111,7 +129,7 @@ func (r *read) explainListing(ctx context.Context, err error) error {
 	if errors.As(err, &absent) {
 		return r.failure("unexpected", remedyNotKeyVault, "%w: a listing is answered as a read is (%s)", errNotKeyVault, absent.Reason)
 	}
-	if isDenied(err) {
+	if isDenied(err) && r.role == "" {
 		return fmt.Errorf("revocation_interval needs to list: %w", err)
 	}
 	return err

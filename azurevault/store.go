@@ -150,12 +150,16 @@ func (s *store) Close() error {
 
 var errClosed = errors.New("the store has been closed")
 
+// readerRole is the role of who reads secrets.
+const readerRole = "Key Vault Secrets User"
+
 // read is one Read, or one List: all its requests carry the same id.
 type read struct {
 	*store
 	op        string // for messages
 	name      string // of the secret; it holds the access token. Empty for a listing
 	needs     string // permissions in an access policy, as az wants them
+	role      string // that has them; empty: readerRole
 	requestID string
 }
 

@@ -22,6 +22,17 @@ var Kind = secretstore.Kind{
 	Open: func(c secretstore.Config, o secretstore.OpenOptions) (secretstore.Store, error) {
 		return Open(*c.(*Config), o)
 	},
+	Login: []string{
+		"auth_method", "auth_namespace", "token", "token_file", "token_sink_file",
+		"approle_auth_path", "approle_role_id", "approle_secret_id", "approle_secret_id_file", "approle_response_wrapping",
+		"kube_role", "kube_auth_path", "kube_api_token_file",
+		"cert_auth_path", "cert_auth_cert", "cert_auth_cert_key", "cert_auth_role_name",
+		"jwt_auth_path", "jwt_role", "jwt_token_file",
+	},
+	Operator: func(c secretstore.Config, o secretstore.Operator) error { return c.(*Config).operator(o) },
+	OpenWriter: func(c secretstore.Config, o secretstore.OpenOptions) (secretstore.Writer, error) {
+		return OpenWriter(*c.(*Config), o)
+	},
 }
 
 // Config is the settings of a HashiCorp Vault object, with the field names of

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -129,11 +130,37 @@ func (c *conn) send(ctx context.Context, method, namespace, token, path string) 
 	return c.sendTo(ctx, method, namespace, token, &u)
 }
 
+// write sends a body. wrap is how long Vault shall keep the answer for whoever
+// unwraps it; 0: not at all.
+func (c *conn) write(ctx context.Context, method, token, path string, body []byte, wrap time.Duration) (*answer, error) {
+	u := c.base
+	u.Path += "/v1/" + path
+	req := c.request(ctx, method, c.namespace, token, &u)
+	if body != nil {
+		req.ContentLength = int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil } // for a standby's redirect
+		req.Body, _ = req.GetBody()
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if wrap > 0 {
+		req.Header.Set("X-Vault-Wrap-TTL", strconv.Itoa(int(wrap.Seconds())))
+	}
+	return c.do(req)
+}
+
 func (c *conn) sendTo(ctx context.Context, method, namespace, token string, u *url.URL) (*answer, error) {
+	return c.do(c.request(ctx, method, namespace, token, u))
+}
+
+func (c *conn) request(ctx context.Context, method, namespace, token string, u *url.URL) *http.Request {
 	req := (&http.Request{Method: method, URL: u, Host: u.Host, Header: c.headerIn(namespace)}).WithContext(ctx)
 	if token != "" {
 		req.Header.Set(api.AuthHeaderName, token)
 	}
+	return req
+}
+
+func (c *conn) do(req *http.Request) (*answer, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, withoutURL(err)

@@ -16,6 +16,22 @@ type Kind struct {
 	// Open opens the store with settings that New has made and Check has accepted.
 	// It does no network I/O before it returns.
 	Open func(Config, OpenOptions) (Store, error)
+
+	// Login names the fields that say who logs in. An operator's command doesn't
+	// log in as the plugin does, see Operator.
+	Login []string
+	// Operator gives settings in which no field of Login is set the login of the
+	// operator who runs a command: that of the store's own command line tool.
+	Operator func(Config, Operator) error
+	// OpenWriter opens the store to write to it. It does no network I/O before it
+	// returns.
+	OpenWriter func(Config, OpenOptions) (Writer, error)
+}
+
+// Operator is who runs a command.
+type Operator struct {
+	TokenFile string // that the command line names; empty: none
+	Getenv    func(string) string
 }
 
 // Config is the settings of a store: a pointer to a struct that embeds Limits and

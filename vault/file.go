@@ -21,6 +21,11 @@ type vaultsFile struct {
 	getenv  func(string) string
 	defined map[string]Definition
 	secrets bool // a secret stands in it, rather than a reference to one
+
+	// unresolved, if not nil, takes the references of logins that lead nowhere, by
+	// object; see Defined. problem is that of the object being read.
+	unresolved map[string]error
+	problem    error
 }
 
 // What a vaults file may hold beside what is used: other fields of Kong's
@@ -44,6 +49,28 @@ var (
 //
 // in YAML, and so in JSON too. Anything unknown is an error, with its line.
 func parseFile(data []byte, kinds kinds, getenv func(string) string) (*vaultsFile, error) {
+	f := &vaultsFile{kinds: kinds, getenv: getenv, defined: map[string]Definition{}}
+	if err := f.parse(data); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *vaultsFile) parse(data []byte) error {
+	entries, err := entriesOf(data)
+	if err != nil {
+		return err
+	}
+	for _, n := range entries {
+		if err := f.add(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entriesOf is the list named vaults in a file of that form.
+func entriesOf(data []byte) ([]*yaml.Node, error) {
 	var document yaml.Node
 	if err := yaml.Unmarshal(data, &document); err != nil {
 		// What is in quotes may be a value, and so a secret.
@@ -56,17 +83,11 @@ func parseFile(data []byte, kinds kinds, getenv func(string) string) (*vaultsFil
 	if err != nil {
 		return nil, err
 	}
-	f := &vaultsFile{kinds: kinds, getenv: getenv, defined: map[string]Definition{}}
 	vaults := top["vaults"]
 	if vaults == nil || vaults.Kind != yaml.SequenceNode {
 		return nil, errors.New("it must hold a list named vaults")
 	}
-	for _, n := range vaults.Content {
-		if err := f.add(n); err != nil {
-			return nil, err
-		}
-	}
-	return f, nil
+	return vaults.Content, nil
 }
 
 var quoted = regexp.MustCompile("'[^']*'|\"[^\"]*\"|`[^`]*`")
@@ -105,6 +126,9 @@ func (f *vaultsFile) add(n *yaml.Node) error {
 		return err
 	}
 	f.defined[prefix] = d
+	if f.problem != nil {
+		f.unresolved[prefix], f.problem = f.problem, nil
+	}
 	return nil
 }
 
@@ -139,7 +163,12 @@ func (f *vaultsFile) config(n *yaml.Node, kind secretstore.Kind) (map[string]str
 			return nil, at(n, "%s is a reference of decK's, which is not resolved here; write {vault://env/NAME}", field.Name)
 		case secretstore.IsReference(value):
 			if value, err = resolve(value, f.getenv); err != nil {
-				return nil, at(n, "%s: %v", field.Name, err)
+				err = at(n, "%s: %v", field.Name, err)
+				if f.unresolved == nil || !slices.Contains(kind.Login, field.Name) {
+					return nil, err
+				}
+				f.problem = err
+				continue
 			}
 		case field.Encrypted:
 			f.secrets = true

@@ -39,17 +39,9 @@ func (k kinds) list(prefix, separator string) string {
 // store's own tools use. The fields are known to be the kind's.
 func decode(kind secretstore.Kind, name string, texts map[string]string, getenv func(string) string) (Definition, error) {
 	c := kind.New()
-	values := map[string]any{}
-	for _, f := range fieldsOf(c) {
-		text, set := texts[f.Name]
-		if !set {
-			continue
-		}
-		v, err := valueOf(f, text)
-		if err != nil {
-			return Definition{}, fmt.Errorf("%s: %w", f.Name, err)
-		}
-		values[f.Name] = v
+	values, err := valuesOfTexts(c, texts)
+	if err != nil {
+		return Definition{}, err
 	}
 	if err := fill(c, values); err != nil {
 		return Definition{}, err
@@ -59,6 +51,23 @@ func decode(kind secretstore.Kind, name string, texts map[string]string, getenv 
 		return Definition{}, err
 	}
 	return Definition{Name: name, Config: c, Node: true}, nil
+}
+
+// valuesOfTexts is the values of the fields that are set.
+func valuesOfTexts(config any, texts map[string]string) (map[string]any, error) {
+	values := map[string]any{}
+	for _, f := range fieldsOf(config) {
+		text, set := texts[f.Name]
+		if !set {
+			continue
+		}
+		v, err := valueOf(f, text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Name, err)
+		}
+		values[f.Name] = v
+	}
+	return values, nil
 }
 
 func fill(config any, values map[string]any) error {

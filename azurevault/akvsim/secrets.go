@@ -26,6 +26,45 @@ type secret struct {
 	name     string // as it was first written: Key Vault's names ignore case
 	versions []*version
 	deleted  *time.Time // soft-deleted since
+
+	// What was done last takes some more requests to be seen: see Options.Slow.
+	doing string // Deleted, Recovered or Purged; empty: nothing
+	left  int
+}
+
+// begin has what was just done to a secret take its time.
+func (s *Sim) begin(sec *secret, doing string) {
+	if s.options.Slow > 0 {
+		sec.doing, sec.left = doing, s.options.Slow
+	} else if doing == "Purged" {
+		delete(s.secrets, strings.ToLower(sec.name))
+	}
+}
+
+// unsettled answers a request for a secret to which something is still being done,
+// and reports whether it did.
+func (s *Sim) unsettled(w http.ResponseWriter, r *http.Request, base, name string) bool {
+	sec := s.secrets[strings.ToLower(name)]
+	if sec == nil || sec.doing == "" {
+		return false
+	}
+	if sec.left--; sec.left < 0 {
+		if sec.doing == "Purged" {
+			delete(s.secrets, strings.ToLower(name))
+		}
+		sec.doing = ""
+		return false
+	}
+	ofDeleted := strings.HasPrefix(r.URL.Path, "/deletedsecrets/")
+	switch {
+	case r.Method == http.MethodPut:
+		refuse(w, http.StatusConflict, "Conflict", "ObjectIsBeing"+sec.doing, "Secret "+name+" is currently being "+strings.ToLower(sec.doing)+". Please retry later.")
+	case ofDeleted && sec.doing == "Purged" && r.Method == http.MethodGet:
+		writeJSON(w, http.StatusOK, deletedModel(base, sec))
+	default:
+		notFound(w, name)
+	}
+	return true
 }
 
 type version struct {
@@ -171,6 +210,7 @@ func (s *Sim) delete(w http.ResponseWriter, base, name string) {
 	}
 	now := time.Now().UTC()
 	sec.deleted = &now
+	s.begin(sec, "Deleted")
 	writeJSON(w, http.StatusOK, deletedModel(base, sec))
 }
 
@@ -190,10 +230,11 @@ func (s *Sim) serveDeleted(w http.ResponseWriter, r *http.Request, base, name st
 	case r.Method == http.MethodGet:
 		writeJSON(w, http.StatusOK, deletedModel(base, sec))
 	case r.Method == http.MethodDelete:
-		delete(s.secrets, strings.ToLower(name))
+		s.begin(sec, "Purged")
 		w.WriteHeader(http.StatusNoContent)
 	case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/recover"):
 		sec.deleted = nil
+		s.begin(sec, "Recovered")
 		writeJSON(w, http.StatusOK, withoutValue(model(base, sec, sec.latest())))
 	default:
 		refuse(w, http.StatusNotFound, "NotFound", "", "Not found")

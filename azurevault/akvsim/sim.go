@@ -44,6 +44,10 @@ type Options struct {
 	TokenLifetime  time.Duration // how long access tokens are valid; 0: an hour
 	AccessPolicies bool          // the vault is on access policies, not on Azure RBAC: its 403s differ
 
+	// Slow is how many requests for a secret it takes until its deletion, recovery or
+	// purge, which are answered at once, can be seen: Key Vault takes seconds.
+	Slow int
+
 	// Blocked are names of secrets that a firewall before the vault answers with
 	// a page of its own; nil: none.
 	Blocked func(name string) bool

@@ -100,7 +100,9 @@ func (s *Sim) serveOperation(w http.ResponseWriter, r *http.Request, app App) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	op.run()
+	if name == "" || !s.unsettled(w, r, base, name) {
+		op.run()
+	}
 }
 
 // forbid is the 403 for an application without the permission. As the real one

@@ -1,0 +1,286 @@
+package azurevault
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+	"github.com/google/uuid"
+
+	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
+)
+
+// writer is a store that writes too, as an operator's login.
+type writer struct{ *store }
+
+// OpenWriter is Open for an operator's login.
+func OpenWriter(cfg Config, o secretstore.OpenOptions) (secretstore.Writer, error) {
+	s, err := Open(cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	return writer{s.(*store)}, nil
+}
+
+// What an operator's login needs.
+const (
+	writerRole  = "Key Vault Secrets Officer"
+	writerNeeds = "get list set delete recover purge"
+)
+
+// begin is one operation on one secret. Its read has no name, for what it says of a
+// 403 is about the login and never a definite no.
+func (w writer) begin(ctx context.Context, op, accessToken string) (_ context.Context, r *read, name string) {
+	r = &read{store: w.store, op: op, needs: writerNeeds, role: writerRole, requestID: uuid.NewString()}
+	if accessToken != "" {
+		r.op += " kong-auth/" + credential.Fingerprint(credential.ID(w.identity, accessToken))
+	}
+	ctx = policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}})
+	return ctx, r, secretName(w.cfg.NamePrefix, accessToken)
+}
+
+// Get implements secretstore.Writer.
+func (w writer) Get(ctx context.Context, accessToken string) (*secretstore.Document, error) {
+	ctx, r, name := w.begin(ctx, "read", accessToken)
+	d, err := w.get(ctx, r, name)
+	if !isAbsent(err, secretstore.ReasonNotFound) {
+		return d, err
+	}
+	// Key Vault answers for a deleted secret as for none.
+	if _, errDeleted := r.deleted(ctx, name); errDeleted == nil {
+		return nil, &secretstore.Absent{Reason: secretstore.ReasonDeleted}
+	}
+	return nil, err
+}
+
+func isAbsent(err error, reason secretstore.AbsentReason) bool {
+	var absent *secretstore.Absent
+	return errors.As(err, &absent) && absent.Reason == reason
+}
+
+func (w writer) get(ctx context.Context, r *read, name string) (*secretstore.Document, error) {
+	secret, err := withToken(ctx, r.login, func() (azsecrets.GetSecretResponse, error) {
+		return r.client.GetSecret(ctx, name, "", nil)
+	})
+	if err != nil {
+		err = r.explain(ctx, err)
+		if isAbsent(err, secretstore.ReasonDisabled) {
+			return &secretstore.Document{Version: disabledVersion, Disabled: true}, nil
+		}
+		return nil, err
+	}
+	if secret.ID == nil || secret.Attributes == nil || secret.Value == nil {
+		return nil, r.explain(ctx, errNotKeyVault)
+	}
+	d := &secretstore.Document{Version: secret.ID.Version(), Record: []byte(*secret.Value)}
+	if w.cfg.Base64Decode {
+		if d.Record, err = base64.StdEncoding.DecodeString(strings.TrimSpace(*secret.Value)); err != nil {
+			d.Record = nil // it is no record, and can still be replaced or deleted
+		}
+	}
+	if secret.Attributes.Updated != nil {
+		d.Updated = *secret.Attributes.Updated
+	}
+	return d, nil
+}
+
+// Create implements secretstore.Writer.
+func (w writer) Create(ctx context.Context, accessToken string, record []byte) error {
+	ctx, r, name := w.begin(ctx, "create", accessToken)
+	_, err := w.get(ctx, r, name)
+	switch {
+	case err == nil:
+		return &secretstore.Conflict{Op: r.op, Reason: secretstore.ConflictExists}
+	case !isAbsent(err, secretstore.ReasonNotFound):
+		return err
+	}
+	return w.set(ctx, r, name, record)
+}
+
+// Replace implements secretstore.Writer.
+func (w writer) Replace(ctx context.Context, accessToken string, record []byte, version string) error {
+	ctx, r, name := w.begin(ctx, "replace", accessToken)
+	d, err := w.get(ctx, r, name)
+	switch {
+	case err != nil:
+		return err
+	case d.Version != version:
+		return &secretstore.Conflict{Op: r.op, Reason: secretstore.ConflictChanged}
+	}
+	return w.set(ctx, r, name, record)
+}
+
+// disabledVersion stands for the version of a disabled secret, which can't be read.
+const disabledVersion = "disabled"
+
+func (w writer) set(ctx context.Context, r *read, name string, record []byte) error {
+	value, kind := string(record), "application/json"
+	if w.cfg.Base64Decode {
+		value, kind = base64.StdEncoding.EncodeToString(record), "application/base64"
+	}
+	_, err := withToken(ctx, r.login, func() (azsecrets.SetSecretResponse, error) {
+		return r.client.SetSecret(ctx, name, azsecrets.SetSecretParameters{Value: &value, ContentType: &kind}, nil)
+	})
+	return r.explainWrite(ctx, err)
+}
+
+// Delete implements secretstore.Writer. The secret is disabled first, so that a
+// credential that was revoked works for nobody once its secret is recovered.
+func (w writer) Delete(ctx context.Context, accessToken string) error {
+	ctx, r, name := w.begin(ctx, "delete", accessToken)
+	disabled := false
+	_, err := withToken(ctx, r.login, func() (azsecrets.UpdateSecretPropertiesResponse, error) {
+		return r.client.UpdateSecretProperties(ctx, name, "", azsecrets.UpdateSecretPropertiesParameters{
+			SecretAttributes: &azsecrets.SecretAttributes{Enabled: &disabled},
+		}, nil)
+	})
+	if err == nil {
+		_, err = withToken(ctx, r.login, func() (azsecrets.DeleteSecretResponse, error) { return r.client.DeleteSecret(ctx, name, nil) })
+	}
+	return r.explainWrite(ctx, err)
+}
+
+// Recover implements secretstore.Writer.
+func (w writer) Recover(ctx context.Context, accessToken string) (version string, err error) {
+	ctx, r, name := w.begin(ctx, "recover", accessToken)
+	_, err = withToken(ctx, r.login, func() (azsecrets.RecoverDeletedSecretResponse, error) {
+		return r.client.RecoverDeletedSecret(ctx, name, nil)
+	})
+	if err != nil {
+		return "", r.explainWrite(ctx, err)
+	}
+	err = r.until(ctx, func() (bool, error) {
+		d, err := w.get(ctx, r, name)
+		if err == nil {
+			version = d.Version
+		}
+		return err == nil, withoutAbsent(err)
+	})
+	return version, err
+}
+
+func withoutAbsent(err error) error {
+	if isAbsent(err, secretstore.ReasonNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Purge implements secretstore.Writer. A deletion of Key Vault's takes some seconds
+// to be seen, and so does a purge.
+func (w writer) Purge(ctx context.Context, accessToken string) error {
+	ctx, r, name := w.begin(ctx, "purge", accessToken)
+	settled, cancel := context.WithTimeout(ctx, deletionTime)
+	defer cancel()
+	var err error
+	_ = r.until(settled, func() (bool, error) {
+		_, err = withToken(ctx, r.login, func() (azsecrets.PurgeDeletedSecretResponse, error) {
+			return r.client.PurgeDeletedSecret(ctx, name, nil)
+		})
+		err = r.explainWrite(ctx, err)
+		return !isAbsent(err, secretstore.ReasonNotFound) && !isConflict(err), nil
+	})
+	var failure *secretstore.Failure
+	if errors.As(err, &failure) && failure.Reason == secretstore.Denied {
+		failure.Remedy += "; a vault with purge protection purges nothing before its retention is over: recover the secret instead"
+	}
+	if err != nil {
+		return err
+	}
+	return r.until(ctx, func() (bool, error) {
+		_, err := r.deleted(ctx, name)
+		return isAbsent(err, secretstore.ReasonNotFound), withoutAbsent(err)
+	})
+}
+
+// deletionTime is how long Key Vault is given to make a deletion known.
+const deletionTime = 20 * time.Second
+
+func isConflict(err error) bool {
+	var conflict *secretstore.Conflict
+	return errors.As(err, &conflict)
+}
+
+// deleted is a deleted secret.
+func (r *read) deleted(ctx context.Context, name string) (azsecrets.DeletedSecret, error) {
+	d, err := withToken(ctx, r.login, func() (azsecrets.GetDeletedSecretResponse, error) {
+		return r.client.GetDeletedSecret(ctx, name, nil)
+	})
+	if err != nil {
+		err = r.explain(ctx, err)
+	}
+	return d.DeletedSecret, err
+}
+
+// until asks until the answer is yes, with growing pauses.
+func (r *read) until(ctx context.Context, ask func() (bool, error)) error {
+	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		if done, err := ask(); done || err != nil {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return r.failure("timeout", "Key Vault takes some seconds for it: look again later", "it was begun and isn't done: %w", ctx.Err())
+		}
+	}
+}
+
+// Checked implements secretstore.Writer: Key Vault has no conditional writes.
+func (w writer) Checked(context.Context) (bool, error) { return false, nil }
+
+// Names implements secretstore.Writer.
+func (w writer) Names(ctx context.Context, yield func([]secretstore.Name) error) error {
+	ctx, r, _ := w.begin(ctx, "list the secrets", "")
+	return r.pages(ctx, func(page []listed) error {
+		out := make([]secretstore.Name, len(page))
+		for i, p := range page {
+			out[i] = secretstore.Name{AccessToken: p.name[len(w.cfg.NamePrefix):], Disabled: !*p.Attributes.Enabled}
+			if p.Attributes.Created != nil {
+				out[i].Created = *p.Attributes.Created
+			}
+			if p.Attributes.Updated != nil {
+				out[i].Updated = *p.Attributes.Updated
+			}
+		}
+		return yield(out)
+	})
+}
+
+// explainWrite is explain, and knows what is in the way of a write.
+func (r *read) explainWrite(ctx context.Context, err error) error {
+	var response *azcore.ResponseError
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &response) || response.RawResponse == nil || response.StatusCode != http.StatusConflict:
+		return r.explain(ctx, err)
+	}
+	var body struct{ Error vaultError }
+	payload, _ := runtime.Payload(response.RawResponse)
+	if json.Unmarshal(payload, &body) != nil || body.Error.Code != "Conflict" {
+		return r.explain(ctx, err)
+	}
+	c := &secretstore.Conflict{Op: r.op, Reason: secretstore.ConflictDeleted}
+	switch body.Error.Inner.Code {
+	case "ObjectIsDeletedButRecoverable":
+		c.Remedy = fmt.Sprintf("Key Vault keeps deleted secrets, for 90 days by default, and their names: recover it, or purge it, which takes the permission purge and a vault without purge protection (az keyvault secret list-deleted --vault-name %s shows them)", r.endpoint.name)
+	case "ObjectIsBeingDeleted", "ObjectIsBeingRecovered", "ObjectIsBeingPurged":
+		c.Remedy = "Key Vault is still at it: try again in some seconds"
+	default:
+		return r.explain(ctx, err)
+	}
+	return c
+}

@@ -1,0 +1,243 @@
+package azurevault
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/secretstore"
+)
+
+// newWritable is a simulated Azure whose application may write too.
+func newWritable(t *testing.T, o akvsim.Options) (azure, writer) {
+	t.Helper()
+	a := newAzure(t, o)
+	a.AddApp(akvsim.App{ClientID: clientID, ObjectID: objectID, Secret: clientSecret, May: akvsim.Get | akvsim.List | akvsim.Set})
+	return a, writer{a.open(t, nil)}
+}
+
+// said is what a write came to, in a word.
+func said(err error) string {
+	var conflict *secretstore.Conflict
+	if errors.As(err, &conflict) {
+		return "conflict: " + string(conflict.Reason)
+	}
+	if err == nil {
+		return "done"
+	}
+	return outcome(nil, err)
+}
+
+// operate does one operation after the other and says what each came to. What is
+// between is done by somebody else.
+func operate(t *testing.T, w secretstore.Writer, steps ...string) (got []string) {
+	t.Helper()
+	version := ""
+	for _, step := range steps {
+		op, token, _ := strings.Cut(step, " ")
+		var err error
+		switch op {
+		case "create":
+			err = w.Create(t.Context(), token, []byte(recordOf(token, "secret-1")))
+		case "get":
+			var d *secretstore.Document
+			if d, err = w.Get(t.Context(), token); err == nil {
+				version = d.Version
+				got = append(got, fmt.Sprintf("%s %v", d.Record, d.Disabled))
+				continue
+			}
+		case "replace":
+			err = w.Replace(t.Context(), token, []byte(recordOf(token, "secret-2")), version)
+		case "delete":
+			err = w.Delete(t.Context(), token)
+		case "recover":
+			version, err = w.Recover(t.Context(), token)
+		case "purge":
+			err = w.Purge(t.Context(), token)
+		default:
+			t.Fatal(step)
+		}
+		got = append(got, said(err))
+	}
+	return got
+}
+
+func TestWriting(t *testing.T) {
+	first, second := recordOf("alice", "secret-1")+" false", recordOf("alice", "secret-2")+" false"
+	for name, tt := range map[string]struct{ steps, want []string }{
+		"create, replace, delete": {
+			[]string{"create alice", "get alice", "replace alice", "get alice", "delete alice", "get alice"},
+			[]string{"done", first, "done", second, "done", "absent: deleted"},
+		},
+		"nothing is overwritten": {
+			[]string{"create alice", "create alice", "create ALICE", "get alice"},
+			[]string{"done", "conflict: exists", "conflict: exists", first},
+		},
+		"changed meanwhile": {
+			[]string{"create alice", "get alice", "replace alice", "replace alice"},
+			[]string{"done", first, "done", "conflict: changed"},
+		},
+		"a deleted name is taken": {
+			[]string{"create alice", "delete alice", "create alice", "purge alice", "create alice", "get alice"},
+			[]string{"done", "done", "conflict: deleted", "done", "done", first},
+		},
+		"a recovered secret is disabled until it is replaced": {
+			[]string{"create alice", "delete alice", "recover alice", "get alice", "create alice", "replace alice", "get alice"},
+			[]string{"done", "done", "done", " true", "conflict: exists", "done", second},
+		},
+		"a name that Azure can't have": {
+			[]string{"create al.ice_~", "get al.ice_~", "get al.ice"},
+			[]string{"done", recordOf("al.ice_~", "secret-1") + " false", "absent: not_found"},
+		},
+		"nothing there": {
+			[]string{"get bob", "replace bob", "delete bob", "recover bob"},
+			[]string{"absent: not_found", "absent: not_found", "absent: not_found", "absent: not_found"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, w := newWritable(t, akvsim.Options{})
+			if diff := gocmp.Diff(tt.want, operate(t, w, tt.steps...)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestKeyVaultTakesItsTime over deletions, recoveries and purges, which is waited for.
+func TestKeyVaultTakesItsTime(t *testing.T) {
+	_, w := newWritable(t, akvsim.Options{Slow: 2})
+	steps := []string{"create alice", "delete alice", "create alice", "purge alice", "create alice"}
+	want := []string{"done", "done", "conflict: deleted", "done", "done"}
+	if diff := gocmp.Diff(want, operate(t, w, steps...)); diff != "" {
+		t.Error(diff)
+	}
+	steps = []string{"delete alice", "get alice", "get alice", "recover alice", "replace alice"}
+	got := operate(t, w, steps...)
+	if last := got[len(got)-2:]; !slices.Equal(last, []string{"done", "done"}) {
+		t.Error(got)
+	}
+}
+
+func TestRecoveryThatTakesTooLongIsAFailure(t *testing.T) {
+	const slow = 50 // requests
+	_, w := newWritable(t, akvsim.Options{Slow: slow})
+	operate(t, w, "create alice", "delete alice")
+	for range slow {
+		operate(t, w, "get alice")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := w.Recover(ctx, "alice")
+	if got := said(err); got != "failure: timeout" || !strings.Contains(err.Error(), "it was begun and isn't done") {
+		t.Errorf("%q: %v", got, err)
+	}
+}
+
+func TestRevokedCredentialIsDisabledWhenItIsRecovered(t *testing.T) {
+	a, w := newWritable(t, akvsim.Options{})
+	operate(t, w, "create alice", "delete alice", "recover alice")
+	if got := outcome(a.open(t, nil).Read(t.Context(), "alice")); got != "absent: disabled" {
+		t.Errorf("the plugin's store says %q", got)
+	}
+}
+
+func TestNamesAreThoseOfThePrefix(t *testing.T) {
+	a, w := newWritable(t, akvsim.Options{})
+	at := time.Unix(1_800_000_000, 0).UTC()
+	a.put("Alice", "s", nil)
+	a.put("bob", "s", &azsecrets.SecretAttributes{Enabled: to.Ptr(false)})
+	for _, name := range []string{"Alice", "bob"} {
+		a.Change(prefix+name, "", azsecrets.SecretAttributes{Created: &at, Updated: &at})
+	}
+	a.put("gone", "s", nil)
+	a.Delete(prefix + "gone")
+	for i := range 30 {
+		a.Put(fmt.Sprintf("others-%d", i), "hunter2", nil)
+	}
+	var got []secretstore.Name
+	err := w.Names(t.Context(), func(page []secretstore.Name) error { got = append(got, page...); return nil })
+	want := []secretstore.Name{
+		{AccessToken: "Alice", Created: at, Updated: at},
+		{AccessToken: "bob", Created: at, Updated: at, Disabled: true},
+	}
+	if diff := gocmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestRecordIsWrittenAsItIsRead(t *testing.T) {
+	a, w := newWritable(t, akvsim.Options{})
+	w.store.cfg.Base64Decode = true
+	operate(t, w, "create alice")
+	reader := a.open(t, func(c *Config) { c.Base64Decode = true })
+	if got := outcome(reader.Read(t.Context(), "alice")); got != "found alice secret-1" {
+		t.Error(got)
+	}
+	a.Put(prefix+"alice", base64.StdEncoding.EncodeToString([]byte(recordOf("alice", "s"))), nil)
+	if got := operate(t, w, "get alice"); got[0] != recordOf("alice", "s")+" false" {
+		t.Error(got)
+	}
+}
+
+func TestWritesThatFail(t *testing.T) {
+	for name, tt := range map[string]struct {
+		do   func(azure)
+		want string
+		says string
+	}{
+		"no role": {func(a azure) {
+			a.AddApp(akvsim.App{ClientID: clientID, ObjectID: objectID, Secret: clientSecret, May: akvsim.Get})
+		}, "failure: denied", `give the principal with object id ` + objectID + ` (client id ` + clientID + `) the role Key Vault Secrets Officer on vault contoso (az role assignment create --role "Key Vault Secrets Officer"`},
+		"throttled":            {func(a azure) { a.Fail(akvsim.KeyVault, akvsim.Throttled("3")) }, "failure: rate_limited", ""},
+		"a firewall's page":    {func(a azure) { a.Fail(akvsim.KeyVault, akvsim.Fault{Status: 409, Body: "<html>"}) }, "failure: unexpected", ""},
+		"another conflict":     {func(a azure) { a.Fail(akvsim.KeyVault, akvsim.VaultError(409, "Conflict", "Other", "")) }, "failure: unexpected", ""},
+		"a disabled secret":    {func(a azure) { a.put("alice", "s", &azsecrets.SecretAttributes{Enabled: to.Ptr(false)}) }, "conflict: exists", ""},
+		"a load balancer's no": {func(a azure) { a.Fail(akvsim.KeyVault, akvsim.Fault{Status: 404}) }, "failure: unexpected", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, w := newWritable(t, akvsim.Options{})
+			tt.do(a)
+			err := w.Create(t.Context(), "alice", []byte(recordOf("alice", "sesame-42")))
+			if got := said(err); got != tt.want || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%q: %v", got, err)
+			}
+			for _, secret := range []string{"sesame-42", "alice"} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("%v names %s", err, secret)
+				}
+			}
+		})
+	}
+}
+
+func FuzzDocuments(f *testing.F) {
+	f.Add(200, `{"value":"{}","id":"https://contoso.vault.azure.net/secrets/kong-auth-alice/1","attributes":{"enabled":true}}`)
+	f.Add(403, `{"error":{"code":"Forbidden","innererror":{"code":"SecretDisabled"}}}`)
+	f.Add(404, `{"error":{"code":"SecretNotFound"}}`)
+	f.Add(409, `{"error":{"code":"Conflict","innererror":{"code":"ObjectIsDeletedButRecoverable"}}}`)
+	f.Fuzz(func(t *testing.T, status int, body string) {
+		if status < 100 || status > 999 {
+			t.Skip("a status that no HTTP server sends")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		w := writer{answering(t, status, http.Header{}, body)}
+		if d, err := w.Get(ctx, "alice"); (d == nil) == (err == nil) || err == nil && status != 200 && !d.Disabled {
+			t.Errorf("%v, %v", d, err)
+		}
+		if err := w.Create(ctx, "alice", []byte("{}")); err == nil {
+			t.Error("written where the store says the same to everything")
+		}
+	})
+}

@@ -1,0 +1,266 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
+	"kong-vault-auth/securefile"
+)
+
+// Defined is the vault objects that a node defines, for an operator's command: read
+// once, and with logins of their own for writing.
+//
+// The operator's environment may lack what the plugin server logs in with. So an object
+// of which only that is wrong is there, and only Open says so.
+type Defined struct {
+	kinds    kinds
+	options  Options
+	objects  map[string]Definition
+	only     string // the name of the only object that is meant if none is named; may be empty
+	warnings map[string][]string
+	problems map[string]error // by object
+}
+
+// NewDefined reads the vaults file that VAULT_AUTH_VAULTS_FILE names, and the
+// environment. Its errors match secretstore.ErrConfig.
+func NewDefined(all []secretstore.Kind, o Options) (*Defined, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &Defined{kinds: all, options: o, warnings: map[string][]string{}}
+	d.objects, d.problems = fromEnvironment(d.kinds, o.Getenv)
+	path := o.Getenv("VAULT_AUTH_VAULTS_FILE")
+	if path != "" {
+		f, err := readOperators(path, d.kinds, o.Getenv)
+		if err != nil {
+			return nil, configError("", "VAULT_AUTH_VAULTS_FILE", err)
+		}
+		d.chooseFrom(slices.Collect(maps.Keys(f.defined)))
+		maps.Copy(d.objects, f.defined)
+		maps.Copy(d.problems, f.unresolved)
+	}
+	if d.only == "" && path == "" {
+		d.chooseFrom(slices.Collect(maps.Keys(d.objects)))
+	}
+	for name, o := range d.objects {
+		warnings, err := secretstore.Check(name, o.Config, secretstore.Origin{Node: true})
+		d.warnings[name] = warnings
+		if err != nil && d.problems[name] == nil {
+			d.problems[name] = err
+		}
+	}
+	return d, nil
+}
+
+func (d *Defined) chooseFrom(names []string) {
+	if len(names) == 1 {
+		d.only = names[0]
+	}
+}
+
+// readOperators reads a vaults file in which references that the plugin logs in with
+// may lead nowhere.
+func readOperators(path string, kinds kinds, getenv func(string) string) (*vaultsFile, error) {
+	b, err := securefile.Read(path, securefile.Anybody, maxVaultsFile)
+	if err != nil {
+		return nil, err
+	}
+	f := &vaultsFile{kinds: kinds, getenv: getenv, defined: map[string]Definition{}, unresolved: map[string]error{}}
+	if err := f.parse(b); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if f.secrets {
+		_, err = securefile.Read(path, securefile.Group, maxVaultsFile)
+	}
+	return f, err
+}
+
+// Names are those of the objects, in order.
+func (d *Defined) Names() []string { return slices.Sorted(maps.Keys(d.objects)) }
+
+// Object is the definition of that name. An empty name stands for the only object of
+// the vaults file, or of the environment where there is no file.
+func (d *Defined) Object(name string) (Definition, error) {
+	names := d.Names()
+	known := "this environment defines " + strings.Join(names, ", ")
+	if len(names) == 0 {
+		known = "this environment defines none: name a file of vault objects in VAULT_AUTH_VAULTS_FILE, or set " +
+			strings.ToUpper(d.kinds.list("KONG_VAULT_", "_… ")) + "_… variables, as for the plugin server"
+	}
+	if name == "" {
+		name = d.only
+	}
+	o, found := d.objects[name]
+	switch {
+	case found:
+		return o, nil
+	case d.problems[name] != nil:
+		return o, d.problems[name]
+	case name == "":
+		return o, fmt.Errorf("%w: name a vault object with --vault; %s", secretstore.ErrConfig, known)
+	}
+	return o, fmt.Errorf("%w: there is no vault object %q; %s", secretstore.ErrConfig, name, known)
+}
+
+// Problems is what is wrong with an object for the plugin server, and what had better
+// be different.
+func (d *Defined) Problems(o Definition) (warnings []string, err error) {
+	return d.warnings[o.Name], d.problems[o.Name]
+}
+
+// Fingerprint is that of an access token, as in the plugin server's log.
+func (d *Definition) Fingerprint(accessToken string) string {
+	return credential.Fingerprint(credential.ID(d.identity(), accessToken))
+}
+
+// Open opens the object's store as the plugin server does.
+func (d *Defined) Open(o Definition) (secretstore.Store, error) {
+	if err := d.problems[o.Name]; err != nil {
+		return nil, err
+	}
+	kind, _ := d.kinds.named(o.Config.Kind())
+	return kind.Open(o.Config, d.openOptions(o))
+}
+
+// OpenWriter opens the object's store to write to it: the same place, with a login of
+// its own. That is the one which the file that VAULT_AUTH_WRITE_FILE names has for the
+// object, or else the operator's, as the store's own command line tool finds it;
+// tokenFile comes before both. What the plugin server logs in with is never used.
+func (d *Defined) OpenWriter(o Definition, tokenFile string) (secretstore.Writer, error) {
+	kind, _ := d.kinds.named(o.Config.Kind())
+	c, err := d.forWriting(o, kind, tokenFile)
+	if err != nil {
+		return nil, err
+	}
+	return kind.OpenWriter(c, d.openOptions(o))
+}
+
+func (d *Defined) openOptions(o Definition) secretstore.OpenOptions {
+	return secretstore.OpenOptions{
+		Name: o.Name, Identity: o.identity(), UserAgent: d.options.UserAgent, TrustNode: true, Logger: d.options.Logger,
+	}
+}
+
+// forWriting is the object's settings with the login for writing.
+func (d *Defined) forWriting(o Definition, kind secretstore.Kind, tokenFile string) (secretstore.Config, error) {
+	logins, err := d.logins()
+	if err != nil {
+		return nil, configError("", "VAULT_AUTH_WRITE_FILE", err)
+	}
+	login, found := logins[o.Name]
+	if found && tokenFile == "" {
+		if login.kind != kind.Name {
+			err := fmt.Errorf("its name is %s there, and %s where it is defined", login.kind, kind.Name)
+			return nil, configError(o.Name, "VAULT_AUTH_WRITE_FILE", err)
+		}
+		return withLogin(kind, o.Config, login.values)
+	}
+	c, err := withLogin(kind, o.Config, nil)
+	if err != nil {
+		return nil, err
+	}
+	// All fields count as set: the place has been settled where it was defined.
+	if err := c.FromEnvironment(func(string) bool { return true }, d.options.Getenv); err != nil {
+		return nil, err
+	}
+	if err := kind.Operator(c, secretstore.Operator{TokenFile: tokenFile, Getenv: d.options.Getenv}); err != nil {
+		return nil, configError(o.Name, "login", err)
+	}
+	return c, nil
+}
+
+// withLogin is settings with other values of the fields that say who logs in.
+func withLogin(kind secretstore.Kind, config secretstore.Config, login map[string]any) (secretstore.Config, error) {
+	values := valuesOf(config)
+	for _, field := range kind.Login {
+		delete(values, field)
+	}
+	maps.Copy(values, login)
+	c := kind.New()
+	return c, fill(c, values)
+}
+
+// writeLogin is a login of the file that VAULT_AUTH_WRITE_FILE names.
+type writeLogin struct {
+	kind   string
+	values map[string]any
+}
+
+// logins reads the file that VAULT_AUTH_WRITE_FILE names. It has the form of a vaults
+// file, and of each object only its login:
+//
+//	vaults:
+//	- name: hcv
+//	  prefix: kong-auth
+//	  config: {auth_method: approle, approle_role_id: …, approle_secret_id_file: …}
+//
+// The plugin server never reads it, so it can belong to somebody else.
+func (d *Defined) logins() (map[string]writeLogin, error) {
+	path := d.options.Getenv("VAULT_AUTH_WRITE_FILE")
+	if path == "" {
+		return nil, nil
+	}
+	b, err := securefile.Read(path, securefile.Group, maxVaultsFile)
+	if err != nil {
+		return nil, err
+	}
+	logins, err := parseLogins(b, d.kinds, d.options.Getenv)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return logins, nil
+}
+
+func parseLogins(b []byte, kinds kinds, getenv func(string) string) (map[string]writeLogin, error) {
+	entries, err := entriesOf(b)
+	if err != nil {
+		return nil, err
+	}
+	f := &vaultsFile{kinds: kinds, getenv: getenv}
+	logins := map[string]writeLogin{}
+	for _, n := range entries {
+		entry, err := mapping(n, "a login", []string{"name", "prefix", "config"})
+		if err != nil {
+			return nil, err
+		}
+		kind, known := kinds.named(text(entry["name"]))
+		object := text(entry["prefix"])
+		switch {
+		case !known:
+			return nil, at(n, "name must be %s, the kind of vault", kinds.list("", " or "))
+		case object == "":
+			return nil, at(n, "prefix must be the name of a vault object")
+		case logins[object].kind != "":
+			return nil, at(n, "prefix %s is given twice", object)
+		}
+		values, err := f.login(entry["config"], kind)
+		if err != nil {
+			return nil, err
+		}
+		logins[object] = writeLogin{kind.Name, values}
+	}
+	return logins, nil
+}
+
+// login reads the fields of a login.
+func (f *vaultsFile) login(n *yaml.Node, kind secretstore.Kind) (map[string]any, error) {
+	if n == nil {
+		return nil, errors.New("a login has no config")
+	}
+	if _, err := mapping(n, "the config of a login", kind.Login); err != nil {
+		return nil, err
+	}
+	texts, err := f.config(n, kind)
+	if err != nil {
+		return nil, err
+	}
+	return valuesOfTexts(kind.New(), texts)
+}
