@@ -34,7 +34,7 @@ func (r *read) addPrevious(ctx context.Context, current azsecrets.Secret, record
 		return r.tolerateDenied(err)
 	}
 	previous, err := r.parse(secret, now)
-	if err != nil || previous.AccessToken != record.AccessToken {
+	if err != nil || previous.AccessToken != record.AccessToken || previous.Disabled || now.Before(previous.NotBefore) {
 		return nil // there is no usable secret before this one
 	}
 	record.Previous = previous.Secret

@@ -104,6 +104,14 @@ func TestThePreviousVersionIsAcceptedForAWhile(t *testing.T) {
 			a.put("ALICE", "old", ago(time.Hour))
 			a.put("alice", "new", ago(time.Minute))
 		}, "", 0, 1},
+		"one whose record is disabled": {window, func(a azure) {
+			a.Put(prefix+"alice", strings.TrimSuffix(recordOf("alice", "old"), "}")+`,"enabled":false}`, ago(time.Hour))
+			a.put("alice", "new", ago(time.Minute))
+		}, "", 0, 1},
+		"one whose record is not valid yet": {window, func(a azure) {
+			a.Put(prefix+"alice", strings.TrimSuffix(recordOf("alice", "old"), "}")+`,"not_before":"9999-01-01T00:00:00Z"}`, ago(time.Hour))
+			a.put("alice", "new", ago(time.Minute))
+		}, "", 0, 1},
 		"the record names one itself": {window, func(a azure) {
 			a.put("alice", "old", ago(time.Hour))
 			a.Put(prefix+"alice", ownPrevious, ago(time.Minute))

@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"hash"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -44,8 +45,11 @@ var unsalted hashed
 
 // terms are what only some records have.
 type terms struct {
-	previous proof
-	until    time.Time // when previous ends; zero: there is none
+	notBefore time.Time
+	allowed   []netip.Prefix // nil: from anywhere
+	groups    []string       // nil: the consumer's own
+	previous  proof
+	until     time.Time // when previous ends; zero: there is none
 }
 
 // Fingerprint names the credential in logs, errors and audit lines.
@@ -69,13 +73,45 @@ func (t *terms) same(o *terms) bool {
 	if t == nil || o == nil {
 		return t == o
 	}
-	return t.previous.same(o.previous) && t.until.Equal(o.until)
+	return t.previous.same(o.previous) && t.until.Equal(o.until) && t.notBefore.Equal(o.notBefore) &&
+		slices.Equal(t.allowed, o.allowed) && slices.Equal(t.groups, o.groups) && (t.groups == nil) == (o.groups == nil)
+}
+
+// orNil is t, or nil for one that says nothing.
+func (t *terms) orNil() *terms {
+	if t.same(&terms{}) {
+		return nil
+	}
+	return t
 }
 
 // Expired reports whether the pair's own end has come. An expired credential is
 // refused whatever the secret.
 func (c *Credential) Expired(now time.Time) bool {
 	return !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt)
+}
+
+// Early reports whether the time from which the pair may be used is still to come.
+func (c *Credential) Early(now time.Time) bool {
+	return c.terms != nil && now.Before(c.terms.notBefore)
+}
+
+// Restricted reports whether the pair may be used from some addresses only.
+func (c *Credential) Restricted() bool { return c.terms != nil && c.terms.allowed != nil }
+
+// Allows reports whether the pair may be used from an address. An IPv4 address must
+// not be written as IPv6.
+func (c *Credential) Allows(a netip.Addr) bool {
+	return !c.Restricted() || slices.ContainsFunc(c.terms.allowed, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// Groups are those that Kong's ACL plugin goes by; nil: the consumer's own. They must
+// not be changed.
+func (c *Credential) Groups() []string {
+	if c.terms == nil {
+		return nil
+	}
+	return c.terms.groups
 }
 
 // Sealer turns records into credentials and verifies pairs against them. A
@@ -124,9 +160,11 @@ func (s *Sealer) Seal(storeIdentity string, r *Record) *Credential {
 		ExpiresAt: r.ExpiresAt,
 		proof:     s.proof(r.AccessToken, r.Secret),
 	}
+	t := &terms{notBefore: r.NotBefore, allowed: r.AllowedIPs, groups: r.Groups}
 	if !r.Previous.IsZero() && !r.PreviousExpiresAt.IsZero() {
-		c.terms = &terms{previous: s.proof(r.AccessToken, r.Previous), until: r.PreviousExpiresAt}
+		t.previous, t.until = s.proof(r.AccessToken, r.Previous), r.PreviousExpiresAt
 	}
+	c.terms = t.orNil()
 	return c
 }
 

@@ -3,6 +3,7 @@ package credential
 import (
 	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -152,6 +153,10 @@ func TestSame(t *testing.T) {
 		"previous secret":  func(r *Record) { r.Previous.Token = "older" },
 		"its end":          func(r *Record) { r.PreviousExpiresAt = now.Add(time.Minute) },
 		"no previous":      func(r *Record) { r.Previous.Token = "" },
+		"beginning":        func(r *Record) { r.NotBefore = now },
+		"address":          func(r *Record) { r.AllowedIPs = []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")} },
+		"group":            func(r *Record) { r.Groups = []string{"gold"} },
+		"no groups":        func(r *Record) { r.Groups = []string{} },
 		"form of secret":   func(r *Record) { r.Secret = hashOf(r.Secret, "") },
 		"salt":             func(r *Record) { r.Secret = hashOf(r.Secret, "salt") },
 		"form of previous": func(r *Record) { r.Previous = hashOf(r.Previous, "salt") },
@@ -171,11 +176,12 @@ func TestStoredCredentialsAreOfUseWithTheirKeyOnly(t *testing.T) {
 		r := record(func(r *Record) {
 			r.TTL, r.ExpiresAt = time.Minute, now.Add(time.Hour)
 			r.Previous.Token, r.PreviousExpiresAt = "old", now.Add(time.Minute)
+			r.NotBefore, r.AllowedIPs, r.Groups = now, []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")}, []string{"gold"}
 		})
 		r.Secret, r.Previous = kept(r.Secret), kept(r.Previous)
 		kept := first.Seal("store", r)
 		restored := kept.Stored().Credential()
-		if diff := cmp.Diff(kept, restored, cmp.AllowUnexported(Credential{}, proof{}, hashed{}, terms{})); diff != "" || !kept.Same(restored) {
+		if diff := cmp.Diff(kept, restored, cmp.AllowUnexported(Credential{}, proof{}, hashed{}, terms{}), cmpopts.EquateComparable(netip.Prefix{})); diff != "" || !kept.Same(restored) {
 			t.Error(diff)
 		}
 		second, err := RestoreSealer(first.Key())

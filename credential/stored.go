@@ -2,6 +2,7 @@ package credential
 
 import (
 	"crypto/sha256"
+	"net/netip"
 	"time"
 )
 
@@ -18,6 +19,11 @@ type Stored struct {
 	Proof         StoredProof
 	Previous      StoredProof // of use until PreviousUntil
 	PreviousUntil time.Time   // zero: there is none
+
+	NotBefore  time.Time
+	AllowedIPs []netip.Prefix // none: from anywhere
+	Groups     []string
+	HasGroups  bool // encoding/gob doesn't tell no groups from an empty list
 }
 
 // StoredProof is what a secret token is verified with.
@@ -44,17 +50,21 @@ func (s StoredProof) proof() proof {
 // Stored is c for keeping.
 func (c *Credential) Stored() Stored {
 	s := Stored{ID: c.ID, Consumer: c.Consumer, TTL: c.TTL, ExpiresAt: c.ExpiresAt, Proof: c.proof.stored()}
-	if c.terms != nil {
-		s.Previous, s.PreviousUntil = c.terms.previous.stored(), c.terms.until
+	if t := c.terms; t != nil {
+		s.Previous, s.PreviousUntil = t.previous.stored(), t.until
+		s.NotBefore, s.AllowedIPs, s.Groups, s.HasGroups = t.notBefore, t.allowed, t.groups, t.groups != nil
 	}
 	return s
 }
 
 // Credential is what Stored was made of.
 func (s Stored) Credential() *Credential {
-	c := &Credential{ID: s.ID, Consumer: s.Consumer, TTL: s.TTL, ExpiresAt: s.ExpiresAt, proof: s.Proof.proof()}
-	if !s.PreviousUntil.IsZero() {
-		c.terms = &terms{previous: s.Previous.proof(), until: s.PreviousUntil}
+	t := &terms{
+		previous: s.Previous.proof(), until: s.PreviousUntil,
+		notBefore: s.NotBefore, allowed: s.AllowedIPs, groups: s.Groups,
 	}
-	return c
+	if s.HasGroups && t.groups == nil {
+		t.groups = []string{}
+	}
+	return &Credential{ID: s.ID, Consumer: s.Consumer, TTL: s.TTL, ExpiresAt: s.ExpiresAt, proof: s.Proof.proof(), terms: t.orNil()}
 }

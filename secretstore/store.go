@@ -73,7 +73,7 @@ type AbsentReason string
 const (
 	ReasonNotFound AbsentReason = "not_found" // no secret of that name
 	ReasonDeleted  AbsentReason = "deleted"   // a deleted or destroyed version
-	ReasonDisabled AbsentReason = "disabled"  // Azure: enabled is false
+	ReasonDisabled AbsentReason = "disabled"  // enabled is false, in the record or in Azure
 	ReasonOutside  AbsentReason = "outside"   // outside exp and nbf
 	ReasonUnusable AbsentReason = "unusable"  // the record can't be used; Err says why
 	ReasonDenied   AbsentReason = "denied"    // refused for this one name while others can be read

@@ -4,9 +4,9 @@ import "net/netip"
 
 // Client is who a lookup is made for.
 type Client interface {
-	// Address is the client's IP address as text; what is none has no effect.
-	// It is called only where memory has no answer, on the goroutine that
-	// called Lookup, and more than once.
+	// Address is the client's IP address as text; what is none is not known. It is
+	// called only where memory has no answer, or for a credential with allowed_ips, on
+	// the goroutine that called Lookup, and more than once.
 	Address() string
 }
 

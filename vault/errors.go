@@ -13,9 +13,11 @@ var ErrRefused = errors.New("pair refused")
 
 // The reasons of a RefusedError beside those of an Absent.
 const (
-	ReasonMalformed   secretstore.AbsentReason = "malformed"    // no store could hold such a token; none was asked
-	ReasonWrongSecret secretstore.AbsentReason = "wrong_secret" // the secret token is not the record's
-	ReasonExpired     secretstore.AbsentReason = "expired"      // past the record's expires_at
+	ReasonMalformed   secretstore.AbsentReason = "malformed"           // no store could hold such a token; none was asked
+	ReasonWrongSecret secretstore.AbsentReason = "wrong_secret"        // the secret token is not the record's
+	ReasonExpired     secretstore.AbsentReason = "expired"             // past the record's expires_at
+	ReasonEarly       secretstore.AbsentReason = "early"               // before the record's not_before
+	ReasonAddress     secretstore.AbsentReason = "address_not_allowed" // not from one of the record's allowed_ips
 )
 
 // RefusedError is a pair that is not accepted: a definite no, and the only

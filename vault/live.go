@@ -94,7 +94,24 @@ func (l *live) get(ctx context.Context, accessToken, secretToken string, client 
 	if errors.Is(err, cache.ErrRefused) && !l.plusLost(refused, accessToken, secretToken, client) {
 		err = l.guessed(key, accessToken, client, err)
 	}
+	if err == nil {
+		err = l.admit(r.Value, client)
+	}
 	return r.Value, err
+}
+
+// admit refuses a pair that is right, but not now, or not from where the client is.
+func (l *live) admit(c *credential.Credential, client Client) error {
+	switch {
+	case c.Early(time.Now()):
+		return &RefusedError{ReasonEarly}
+	case c.Restricted() && !c.Allows(address(client)):
+		l.log.Warn("a pair is right, and refused because its record's allowed_ips don't have the client's address; "+
+			"behind a proxy, Kong must trust it (trusted_ips, real_ip_header)",
+			"reason", string(ReasonAddress), "credential", c.Fingerprint(), "client", shown(client))
+		return &RefusedError{ReasonAddress}
+	}
+	return nil
 }
 
 // read is the cache's lookup.
@@ -117,9 +134,23 @@ func (l *live) read(ctx context.Context, key, accessToken string) (cache.Found[*
 		return found, err
 	}
 	l.reportProblems(accessToken, r.Problems(time.Now()))
-	c := l.sealer.Seal(l.identity, r)
-	found.Value, found.TTL, found.Expires = c, c.TTL, c.ExpiresAt
-	return found, nil
+	if r.Disabled {
+		return found, &secretstore.Absent{Reason: secretstore.ReasonDisabled}
+	}
+	return foundOf(l.sealer.Seal(l.identity, r)), nil
+}
+
+// earlyTTL is how long a record is cached at most while it is refused because of its
+// not_before: it may be corrected, as one that is refused for good.
+const earlyTTL = 5 * time.Second
+
+// foundOf is what the cache keeps of a credential.
+func foundOf(c *credential.Credential) cache.Found[*credential.Credential] {
+	ttl := c.TTL
+	if c.Early(time.Now()) && (ttl == 0 || ttl > earlyTTL) {
+		ttl = earlyTTL
+	}
+	return cache.Found[*credential.Credential]{Value: c, TTL: ttl, Expires: c.ExpiresAt}
 }
 
 // fingerprint is what a credential is called in logs.

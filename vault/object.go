@@ -83,7 +83,10 @@ func (o *Object) explain(err error) error {
 	var limit *cache.LimitError
 	var unavailable *cache.UnavailableError
 	var guessing *GuessingError
+	var refused *RefusedError
 	switch {
+	case errors.As(err, &refused):
+		return refused
 	case errors.As(err, &absent):
 		return &RefusedError{absent.Reason}
 	case errors.Is(err, cache.ErrExpired):

@@ -205,8 +205,7 @@ func (s *snapshots) restore(f snapshot.File, p cache.Policy) {
 	h, err := f.Read(time.Now(), func(r snapshot.Record) {
 		all++
 		c := r.Credential.Credential()
-		found := cache.Found[*credential.Credential]{Value: c, TTL: c.TTL, Expires: c.ExpiresAt}
-		if s.live.cache.Restore(cache.Item[*credential.Credential]{Key: r.Key, Name: r.Name, Found: found, ReadAt: r.ReadAt}, p) {
+		if s.live.cache.Restore(cache.Item[*credential.Credential]{Key: r.Key, Name: r.Name, Found: foundOf(c), ReadAt: r.ReadAt}, p) {
 			restored++
 		}
 	})
