@@ -110,6 +110,10 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	if err != nil {
 		return fmt.Errorf("VAULT_AUTH_KONG_STATUS: %w", err)
 	}
+	schedule, err := scheduling(os.Getenv("VAULT_AUTH_SCHEDULING"))
+	if err != nil {
+		return fmt.Errorf("VAULT_AUTH_SCHEDULING: %w", err)
+	}
 	if err := c.Inherit(); err != nil {
 		return err
 	}
@@ -123,6 +127,9 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	log := pluginserver.NewLog(os.Stderr, logLevel(os.Getenv("VAULT_AUTH_LOG_LEVEL")))
 	if errSecret != nil {
 		slog.New(log).Warn("others of this user can read the process's secrets, and core dumps hold them", "reason", "dumpable", "err", errSecret)
+	}
+	if err := schedule(); err != nil {
+		slog.New(log).Info("scheduled like any other process, which costs Kong some processor time", "reason", "scheduling", "err", err)
 	}
 	objects := vault.NewRegistry(
 		stores,

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -12,6 +15,55 @@ import (
 // with, from core dumps and from others of its user: it is not dumpable, and in
 // /proc only root may read of it what the kernel guards like a debugger's access.
 func keepSecret() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
+
+// scheduling is what the setting of that name does to this process.
+func scheduling(setting string) (func() error, error) {
+	switch setting {
+	case "", "batch":
+		return letKongRun, nil
+	case "normal":
+		return func() error { return nil }, nil
+	}
+	return nil, fmt.Errorf("it must be batch or normal, not %.40q", setting)
+}
+
+// letKongRun has the kernel schedule every thread of this process as a batch task
+// (SCHED_BATCH), unless whoever started it has chosen something else. On a machine
+// without an idle core a thread that is woken takes the core from whoever has woken
+// it: here Kong, in the middle of sending a frame, and to no purpose, since the
+// frame isn't whole yet. A batch task waits until Kong does. Where a core is idle it
+// changes nothing.
+func letKongRun() error {
+	for changed := true; changed; { // a thread that wasn't changed yet may have started others
+		changed = false
+		threads, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return err
+		}
+		for _, thread := range threads {
+			id, err := strconv.Atoi(thread.Name())
+			if err != nil {
+				return err
+			}
+			attr, err := unix.SchedGetAttr(id, 0)
+			if errors.Is(err, unix.ESRCH) {
+				continue // it has ended
+			}
+			if err != nil {
+				return err
+			}
+			if attr.Policy != unix.SCHED_NORMAL {
+				continue
+			}
+			attr.Policy = unix.SCHED_BATCH
+			if err := unix.SchedSetAttr(id, attr, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+				return err
+			}
+			changed = true
+		}
+	}
+	return nil
+}
 
 // keptVariables are those that are read while the process runs: by Go's runtime
 // and library, by Azure's, and by az and its like, which azidentity may start.

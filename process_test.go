@@ -2,10 +2,13 @@ package main
 
 import (
 	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 func TestTheEnvironmentKeepsNoSecrets(t *testing.T) {
@@ -48,5 +51,65 @@ func TestTheEnvironmentKeepsNoSecrets(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestEveryThreadIsABatchTask(t *testing.T) {
+	schedule, err := scheduling("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	idle := make(chan int)
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		attr := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}
+		if err := unix.SchedSetAttr(0, attr, 0); err != nil {
+			t.Error(err)
+		}
+		idle <- unix.Gettid()
+		<-done
+	}()
+	chosen := <-idle
+	if err := schedule(); err != nil {
+		t.Fatal(err)
+	}
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, thread := range threads {
+		id, err := strconv.Atoi(thread.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		attr, err := unix.SchedGetAttr(id, 0)
+		if err != nil {
+			continue // it has ended
+		}
+		want := uint32(unix.SCHED_BATCH)
+		if id == chosen {
+			want = unix.SCHED_IDLE // as somebody has chosen
+		}
+		if attr.Policy != want {
+			t.Errorf("thread %d has policy %d, want %d", id, attr.Policy, want)
+		}
+	}
+}
+
+func TestScheduling(t *testing.T) {
+	for setting, want := range map[string]string{
+		"normal": "",
+		"batch":  "",
+		"fifo":   `it must be batch or normal, not "fifo"`,
+	} {
+		got := ""
+		if _, err := scheduling(setting); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", setting, got, want)
+		}
 	}
 }
