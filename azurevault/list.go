@@ -28,7 +28,7 @@ func (s *store) List(ctx context.Context, yield func([]secretstore.Listed) error
 	}
 	ctx = policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}})
 	err := r.list(ctx, yield)
-	s.redialAfter(err)
+	s.redial.After(err)
 	return err
 }
 

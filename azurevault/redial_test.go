@@ -3,6 +3,8 @@ package azurevault
 import (
 	"context"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -17,7 +19,8 @@ import (
 // moving is a store whose new connections lead to whichever Azure was named last.
 type moving struct {
 	*store
-	to atomic.Pointer[akvsim.Server]
+	to    atomic.Pointer[akvsim.Server]
+	dials atomic.Int32
 }
 
 func openMoving(t *testing.T, first, second azure) *moving {
@@ -29,6 +32,7 @@ func openMoving(t *testing.T, first, second azure) *moving {
 	// resolves to counts.
 	transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.test:1"})
 	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		m.dials.Add(1)
 		u, err := url.Parse(m.to.Load().ProxyURL())
 		if err != nil {
 			return nil, err
@@ -98,6 +102,25 @@ func TestFailingConnectionsAreLeftForThoseThatAnswer(t *testing.T) {
 				t.Errorf("after the move: %v", err)
 			}
 		})
+	}
+}
+
+// A stranger's names, for which something before the key vault has a page, don't
+// cost everybody the connections.
+func TestAnswersToSingleNamesShareConnections(t *testing.T) {
+	const names = 50
+	a := newAzure(t, akvsim.Options{})
+	a.Fail(akvsim.KeyVault, akvsim.Fault{Status: 403, Body: "<html>"})
+	s := openMoving(t, a, a)
+	for i := range names {
+		var f *secretstore.Failure
+		if _, err := s.Read(t.Context(), fmt.Sprint("wp-login-", i)); !errors.As(err, &f) || !f.OneName {
+			t.Fatalf("a page for one name: %v", err)
+		}
+	}
+	// Two for the login and the first read, and one a second.
+	if n := s.dials.Load(); n > names/2 {
+		t.Errorf("%d reads opened %d connections", names, n)
 	}
 }
 

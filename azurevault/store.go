@@ -27,6 +27,7 @@ type store struct {
 	identity string // of the store
 	log      *slog.Logger
 	http     *http.Client
+	redial   *secretstore.Redial
 	client   *azsecrets.Client
 	login    *login
 	recent   secretstore.RecentReads
@@ -63,7 +64,7 @@ func open(cfg Config, o secretstore.OpenOptions, client *http.Client) (*store, e
 	if o.Logger != nil {
 		log = o.Logger.With("vault", o.Name)
 	}
-	s := &store{cfg: cfg, identity: o.Identity, log: log, http: client}
+	s := &store{cfg: cfg, identity: o.Identity, log: log, http: client, redial: secretstore.NewRedial(client.CloseIdleConnections)}
 	if err := s.connect(o); err != nil {
 		return nil, err
 	}
@@ -108,19 +109,8 @@ func (s *store) Read(ctx context.Context, accessToken string) (*credential.Recor
 	}
 	ctx = policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}})
 	record, err := r.record(ctx)
-	s.redialAfter(err)
+	s.redial.After(err)
 	return record, err
-}
-
-// redialAfter has the next request, that of a login as well, open a new connection
-// if this one has failed. What fails may keep its connections; whatever leads to
-// something better by now (DNS, a private endpoint, a proxy) counts only for new
-// ones.
-func (s *store) redialAfter(err error) {
-	var failure *secretstore.Failure
-	if errors.As(err, &failure) {
-		s.http.CloseIdleConnections()
-	}
 }
 
 // record reads the record, with the secret token of the version before.

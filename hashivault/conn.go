@@ -85,9 +85,7 @@ func newAPIClient(c *conn) (*api.Client, error) {
 	return client, nil
 }
 
-// redial has later requests open new connections. A Vault that fails, sealed say,
-// keeps those it has; whatever leads to a better one by now (DNS, a Service, a
-// load balancer) counts only for new ones.
+// redial has later requests open new connections. See secretstore.Redial.
 func (c *conn) redial() { c.http.CloseIdleConnections() }
 
 // headerIn is the header of a request in a namespace.

@@ -34,7 +34,7 @@ func (s *store) List(ctx context.Context, yield func([]secretstore.Listed) error
 		return closedFailure()
 	}
 	err := s.list(ctx, yield)
-	s.redialAfter(err)
+	s.redial.After(err)
 	return err
 }
 

@@ -22,16 +22,8 @@ func (s *store) Read(ctx context.Context, accessToken string) (*credential.Recor
 		return nil, &secretstore.Absent{Reason: secretstore.ReasonNotFound} // no record can have that name
 	}
 	r, err := s.read(ctx, accessToken)
-	s.redialAfter(err)
+	s.redial.After(err)
 	return r, err
-}
-
-// redialAfter has the next request open a new connection if this one has failed.
-func (s *store) redialAfter(err error) {
-	var f *secretstore.Failure
-	if errors.As(err, &f) {
-		s.conn.redial()
-	}
 }
 
 func (s *store) read(ctx context.Context, accessToken string) (*credential.Record, error) {

@@ -1,6 +1,8 @@
 package hashivault
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -107,6 +109,36 @@ func TestFailingVaultIsLeftForTheOneThatAnswers(t *testing.T) {
 				wantFound(t, s)
 			})
 		}
+	}
+}
+
+// A stranger's names, for which a firewall before Vault has a page, don't cost
+// everybody the connections.
+func TestAnswersToSingleNamesShareConnections(t *testing.T) {
+	const names = 50
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			var connections atomic.Int32
+			server := serveTLS(t, canned(403, "<html>"), func(s *httptest.Server) {
+				s.EnableHTTP2 = protocol == "HTTP/2.0"
+				s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+					if state == http.StateNew {
+						connections.Add(1)
+					}
+				}
+			})
+			s := openAt(t, at(t, config(func(c *Config) { c.SSLVerify, c.KV = false, "v2" }), server.URL), nil)
+			for i := range names {
+				var f *secretstore.Failure
+				if _, err := s.Read(t.Context(), fmt.Sprint("wp-login-", i)); !errors.As(err, &f) || !f.OneName {
+					t.Fatalf("a page for one name: %v", err)
+				}
+			}
+			// The first, and one a second.
+			if n := connections.Load(); n > names/2 {
+				t.Errorf("%d reads opened %d connections", names, n)
+			}
+		})
 	}
 }
 

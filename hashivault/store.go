@@ -15,6 +15,7 @@ type store struct {
 	settings settings
 	identity string
 	conn     *conn
+	redial   *secretstore.Redial
 	sessions *sessions
 	closed   atomic.Bool
 	found    atomic.Bool // a record, since the store was opened
@@ -53,7 +54,7 @@ func open(s settings, o secretstore.OpenOptions, t roundTripper) (*store, error)
 	if err != nil {
 		return nil, err
 	}
-	return &store{settings: s, identity: o.Identity, conn: c, sessions: startSessions(s, c, log)}, nil
+	return &store{settings: s, identity: o.Identity, conn: c, redial: secretstore.NewRedial(c.redial), sessions: startSessions(s, c, log)}, nil
 }
 
 // Key is the access token itself: Vault's paths know upper from lower case.
