@@ -265,16 +265,33 @@ func gatedKeyVault(t *testing.T, disabled bool, settings object) *gatedStore {
 // behind has all requests to the simulator made to another handler.
 func (a *azure) behind(h http.Handler) {
 	a.Helper()
+	a.reachedAt(a.serve(h)[0])
+}
+
+// serve starts a server for each handler, which shows itself as Key Vault and
+// Entra, and returns their addresses.
+func (a *azure) serve(handlers ...http.Handler) (addrs []string) {
+	a.Helper()
 	ca := newAuthority(a.T)
 	certificate, key, _ := ca.sign(&x509.Certificate{DNSNames: []string{"contoso.vault.azure.net", "login.microsoftonline.com"}})
-	hosts := httptest.NewUnstartedServer(h)
-	hosts.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{certificate.Raw}, PrivateKey: key}}}
-	hosts.EnableHTTP2 = true
-	hosts.StartTLS()
-	a.Cleanup(hosts.Close)
-	proxy := httptest.NewServer(tunnelTo(hosts.Listener.Addr().String()))
+	for _, h := range handlers {
+		hosts := httptest.NewUnstartedServer(h)
+		hosts.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{certificate.Raw}, PrivateKey: key}}}
+		hosts.EnableHTTP2 = true
+		hosts.StartTLS()
+		a.Cleanup(hosts.Close)
+		addrs = append(addrs, hosts.Listener.Addr().String())
+	}
+	a.env = []string{"SSL_CERT_FILE=" + a.file("gate.pem", ca.pem)}
+	return addrs
+}
+
+// reachedAt leads the plugin to an address for all that it asks of Azure.
+func (a *azure) reachedAt(addr string) {
+	a.Helper()
+	proxy := httptest.NewServer(tunnelTo(addr))
 	a.Cleanup(proxy.Close)
-	a.env = []string{"HTTPS_PROXY=" + proxy.URL, "SSL_CERT_FILE=" + a.file("gate.pem", ca.pem)}
+	a.env = append(a.env, "HTTPS_PROXY="+proxy.URL)
 }
 
 // tunnelTo is a proxy that brings everybody to the same address.
@@ -285,17 +302,12 @@ func tunnelTo(addr string) http.HandlerFunc {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
 		}
-		defer there.Close()
 		here, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
+			there.Close()
 			return
 		}
-		defer here.Close()
 		io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n")
-		go func() {
-			io.Copy(there, here)
-			there.Close()
-		}()
-		io.Copy(here, there)
+		join(here, there)
 	}
 }
