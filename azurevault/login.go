@@ -91,6 +91,13 @@ func (l *login) wait(ctx context.Context) (string, error) {
 	}
 }
 
+// ends is when the present token does; zero: there is none.
+func (l *login) ends() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.token.ExpiresOn
+}
+
 func (l *login) renewalDue(now time.Time) bool {
 	due := l.token.RefreshOn
 	if due.IsZero() {

@@ -205,3 +205,17 @@ func TestTheSDKIsGivenThePresentTokenAndNeverWaits(t *testing.T) {
 }
 
 var _ secretstore.Store = (*store)(nil)
+
+func TestEndOfTheLoginIsKnown(t *testing.T) {
+	bubble(t, &issuer{}, func(l *login, _ *bytes.Buffer) {
+		if got := l.ends(); !got.IsZero() {
+			t.Errorf("before the first login: %s", got)
+		}
+		end := time.Now().Add(time.Hour)
+		wait(l, time.Minute)
+		s := &store{login: l}
+		if got := s.LoginEnds(); !got.Equal(end) {
+			t.Errorf("%s, want %s", got, end)
+		}
+	})
+}

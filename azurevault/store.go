@@ -94,6 +94,9 @@ func (s *store) Key(accessToken string) string {
 	return strings.ToLower(secretName(s.cfg.NamePrefix, accessToken))
 }
 
+// LoginEnds is when the access token in use ends. It is renewed before.
+func (s *store) LoginEnds() time.Time { return s.login.ends() }
+
 // Read implements secretstore.Store. The record may be that of another spelling of
 // the token.
 func (s *store) Read(ctx context.Context, accessToken string) (*credential.Record, error) {

@@ -124,12 +124,14 @@ func New[V any](lookup LookupFunc[V], o Options[V]) *Cache[V] {
 }
 
 // Invalidate forgets the record of key, or the negative answer, and supersedes
-// lookups of it: the next Get asks the store.
-func (c *Cache[V]) Invalidate(key string) {
+// lookups of it: the next Get asks the store. It reports whether there was a record.
+func (c *Cache[V]) Invalidate(key string) (dropped bool) {
 	c.mu.Lock()
 	defer c.unlock()
+	dropped = c.cached(key) != nil
 	c.supersede(key)
 	c.drop(key)
+	return dropped
 }
 
 // Refresh reads the cached record of key again, in the background, because

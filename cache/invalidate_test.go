@@ -135,3 +135,109 @@ func TestRetainDropsWhatAListingDoesNotHave(t *testing.T) {
 		}
 	})
 }
+
+// invalidateAll are the ways to let a cache know that it has missed something.
+var invalidateAll = map[string]func(r *rig){
+	"InvalidateMatching": func(r *rig) {
+		r.InvalidateMatching(func(string) bool { return true }, func(string, string) bool { return true })
+	},
+	"Verify": func(r *rig) { r.Verify() },
+}
+
+func TestLookupHeldAcrossSuchANewsChangesNothing(t *testing.T) {
+	for name, invalidate := range invalidateAll {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				r.put("k", "s")
+				r.take(time.Second)
+				var wg sync.WaitGroup
+				wg.Go(func() { r.want(r.get("k", "s"), answer{"absent", 1500 * time.Millisecond}) })
+				time.Sleep(500 * time.Millisecond)
+				r.del("k")
+				invalidate(r)
+				wg.Wait()
+				r.want(r.get("k", "s"), answer{"absent", 0})
+				r.wantLookups(2)
+			})
+		})
+	}
+}
+
+func TestInvalidateMatchingForgetsWhatMatchesOnly(t *testing.T) {
+	bubble(t, func(r *rig) {
+		for _, key := range []string{"a", "b"} {
+			r.put(key, "secret of "+key)
+			r.get(key, "secret of "+key)
+			r.get("no "+key, "s")
+		}
+		r.looked()
+		dropped := r.InvalidateMatching(
+			func(v string) bool { return v == "secret of a" },
+			func(key, _ string) bool { return key == "no a" })
+		if dropped != 1 {
+			t.Errorf("dropped %d records, want 1", dropped)
+		}
+		r.want(r.get("b", "secret of b"), answer{"secret of b fresh", 0})
+		r.want(r.get("no b", "s"), answer{"absent", 0})
+		r.wantLookups(0)
+		r.want(r.get("a", "secret of a"), answer{"secret of a loaded", 0})
+		r.want(r.get("no a", "s"), answer{"absent", 0})
+		r.wantLookups(2)
+	})
+}
+
+func TestInvalidateMatchingCallsNoOtherLookupOff(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.put("k", "s")
+		r.take(time.Second)
+		var wg sync.WaitGroup
+		wg.Go(func() { r.want(r.get("k", "s"), answer{"s loaded", time.Second}) })
+		time.Sleep(500 * time.Millisecond)
+		r.InvalidateMatching(func(string) bool { return true }, func(key, _ string) bool { return key == "other" })
+		wg.Wait()
+		r.wantLookups(1)
+	})
+}
+
+func TestVerifyAsksWhenARecordIsNeeded(t *testing.T) {
+	bubble(t, func(r *rig) {
+		for _, key := range []string{"kept", "gone", "unused"} {
+			r.put(key, "s")
+			r.get(key, "s")
+		}
+		r.get("made since", "s")
+		r.looked()
+		r.del("gone")
+		r.put("made since", "s")
+		time.Sleep(time.Second)
+		r.Verify()
+		r.wantLookups(0)
+		r.want(r.get("kept", "s"), answer{"s loaded", 0})
+		r.want(r.get("gone", "s"), answer{"absent", 0})
+		r.want(r.get("made since", "s"), answer{"s loaded", 0})
+		r.wantLookups(3)
+		r.fail(errDown)
+		r.want(r.get("unused", "s"), answer{"s resurrected", 0})
+	})
+}
+
+func TestConditionTellsOfTheBudgetAndTheLatestFailure(t *testing.T) {
+	bubble(t, func(r *rig) {
+		if diff := cmp.Diff(Condition{}, r.Condition()); diff != "" {
+			t.Error(diff)
+		}
+		r.get("nobody", "s")
+		if got := r.Condition(); got.LookupsPerSecond != 100 || got.Permits != 99 {
+			t.Errorf("after a miss: %+v", got)
+		}
+		r.fail(errDown)
+		r.get("k", "s")
+		at := time.Now()
+		r.fail(nil)
+		time.Sleep(time.Minute)
+		r.get("k", "s")
+		if got := r.Condition(); got.LastFailure != errDown || !got.LastFailureAt.Equal(at) {
+			t.Errorf("after an outage: %+v", got)
+		}
+	})
+}

@@ -38,6 +38,10 @@ type outage struct {
 	// succeeded since: a key that was known to be good, or any if there is none.
 	failedKey   string
 	nextControl time.Duration // the clock.mono before which strangers can't cause one
+
+	// The latest failure of a lookup, for Stats.
+	lastFailure   error
+	lastFailureAt time.Time
 }
 
 // pause is how long a failing store is left alone, and why.
@@ -161,9 +165,11 @@ func (c *Cache[V]) learn(call *call[V], err error, now instant) {
 	case c.closed:
 	case isAboutKey(err) && c.outage.pause.Load() == nil:
 		c.stats.failed.Add(1)
+		c.outage.lastFailure, c.outage.lastFailureAt = err, time.Unix(0, now.wall)
 		c.failedKey(call, err, now)
 	default:
 		c.stats.failed.Add(1)
+		c.outage.lastFailure, c.outage.lastFailureAt = err, time.Unix(0, now.wall)
 		c.failed(call, err, now)
 	}
 }

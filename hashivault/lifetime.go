@@ -35,7 +35,9 @@ func (l *lifetime) watch(client *api.Client, auth *api.SecretAuth) {
 
 func (l *lifetime) extend(seconds int) {
 	l.lease = time.Duration(seconds) * time.Second
-	l.expires = time.Now().Add(l.lease)
+	if l.lease > 0 {
+		l.expires = time.Now().Add(l.lease)
+	}
 }
 
 // renew starts a watcher, which renews at once and then in good time. It is to

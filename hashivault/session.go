@@ -19,11 +19,12 @@ import (
 // session is one Vault token in use.
 type session struct {
 	grant
-	kv      string      // the version to read with
-	fixed   bool        // the token was given, not obtained by a login
-	proven  atomic.Bool // Vault has accepted the token
-	refused atomic.Bool // Vault has refused it, and another is being obtained
-	inquiry inquiry     // about the token's standing
+	kv      string       // the version to read with
+	fixed   bool         // the token was given, not obtained by a login
+	proven  atomic.Bool  // Vault has accepted the token
+	refused atomic.Bool  // Vault has refused it, and another is being obtained
+	inquiry inquiry      // about the token's standing
+	ends    atomic.Int64 // Unix nanoseconds; 0: never, or nobody has said
 	recent  secretstore.RecentReads
 }
 
@@ -92,6 +93,16 @@ func (l *sessions) get(ctx context.Context) (*session, error) {
 			return nil, waiting(failure, time.Second)
 		}
 	}
+}
+
+// loginEnds is when the token in use ends, as far as Vault has said.
+func (l *sessions) loginEnds() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.current == nil || l.current.ends.Load() == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, l.current.ends.Load())
 }
 
 // waiting is a failure with the time after which asking again makes sense.

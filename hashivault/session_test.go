@@ -565,3 +565,34 @@ func TestTokenThatCannotBeKeptIsUsedAndReported(t *testing.T) {
 		t.Error(log)
 	}
 }
+
+func TestEndOfTheLoginIsKnown(t *testing.T) {
+	for name, test := range map[string]struct {
+		login bool
+		token func() http.HandlerFunc // about a given token
+		want  time.Duration           // after a minute, from the beginning; 0: not known
+	}{
+		"of a login":                 {login: true, want: 600 * time.Second},
+		"of a given token":           {token: func() http.HandlerFunc { return mortal(1000*time.Second, false) }, want: 1000 * time.Second},
+		"of a token that lives on":   {token: func() http.HandlerFunc { return canned(200, `{"data":{"ttl":0}}`) }},
+		"of a token that can't tell": {token: func() http.HandlerFunc { return canned(403, deadToken) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v, cfg := newFakeVault(), config(nil)
+				if test.login {
+					v, cfg = appRoleVault(600), config(appRoleConfig)
+				} else {
+					v.on("GET auth/token/lookup-self", test.token())
+				}
+				start := time.Now()
+				s := openOn(t, cfg, nil, v)
+				time.Sleep(time.Minute)
+				got := s.LoginEnds()
+				if test.want == 0 && !got.IsZero() || test.want != 0 && got.Sub(start).Round(time.Minute/2) != test.want.Round(time.Minute/2) {
+					t.Errorf("it ends after %s, want %s", got.Sub(start), test.want)
+				}
+			})
+		})
+	}
+}

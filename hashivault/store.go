@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"kong-vault-auth/credential"
 	"kong-vault-auth/secretstore"
@@ -59,6 +60,9 @@ func open(s settings, o secretstore.OpenOptions, t roundTripper) (*store, error)
 
 // Key is the access token itself: Vault's paths know upper from lower case.
 func (s *store) Key(accessToken string) string { return accessToken }
+
+// LoginEnds is when the Vault token in use ends unless it is renewed.
+func (s *store) LoginEnds() time.Time { return s.sessions.loginEnds() }
 
 // Close stops the renewal of the Vault token, and revokes the token if the store
 // logged in for it and no file keeps it for the next process. Reads after Close

@@ -29,6 +29,9 @@ func (l *sessions) tend(ctx context.Context, s *session) *session {
 		t.look = time.After(0)
 	}
 	for {
+		if !t.life.expires.IsZero() {
+			s.ends.Store(t.life.expires.UnixNano())
+		}
 		var next *session
 		expiring := false
 		select {
@@ -136,6 +139,9 @@ func (t *tending) lookUpToken(ctx context.Context) (ok bool) {
 	t.prove(t.s)
 	if slices.Contains(info.Policies, "root") {
 		t.log.Warn("the Vault token has the policy root: give the plugin one that can only read its records", "reason", "root_token")
+	}
+	if info.TTL > 0 {
+		t.life.expires = time.Now().Add(time.Duration(info.TTL) * time.Second)
 	}
 	switch wait, expires := untilWarning(info); {
 	case !expires:

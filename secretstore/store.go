@@ -56,6 +56,13 @@ type Lister interface {
 	List(ctx context.Context, yield func(page []Listed) error) error
 }
 
+// LoginEnder is a Store that can say when its login ends unless it is renewed or
+// replaced, for operators. It is zero if there is no login, or it has no end, or nobody
+// has said.
+type LoginEnder interface {
+	LoginEnds() time.Time
+}
+
 // Listed is a secret as a listing shows it.
 type Listed struct {
 	Key      string // under which its record is cached, see Store.Key

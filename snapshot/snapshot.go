@@ -20,6 +20,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -149,6 +150,35 @@ func (f File) Write(h Header, records iter.Seq[Record]) error {
 		}
 		return out.Flush()
 	})
+}
+
+// Filter leaves in the file only the records that keep approves of, for a process that
+// started then and doesn't keep the file itself. One that can't be written is removed.
+func (f File) Filter(now, started time.Time, keep func(Record) bool) error {
+	var kept []Record
+	left := 0
+	h, err := f.Read(now, func(r Record) {
+		if keep(r) {
+			kept = append(kept, r)
+		} else {
+			left++
+		}
+	})
+	switch {
+	case errors.Is(err, ErrNone), err == nil && left == 0:
+		return nil
+	case err != nil:
+		return err
+	}
+	h.Started, h.Written = started, now
+	err = f.Write(h, slices.Values(kept))
+	if err == nil || errors.Is(err, ErrSuperseded) {
+		return nil
+	}
+	if gone := os.Remove(f.Path); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+		return fmt.Errorf("the snapshot %s holds what must be forgotten, and can't be removed (remove it): %w", f.Path, errors.Join(err, gone))
+	}
+	return nil
 }
 
 // writing lets one snapshot at a time be written: those of several stores may lie

@@ -280,3 +280,49 @@ func TestWhatAKilledProcessLeftIsRemoved(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestFilterLeavesWhatIsToBeKept(t *testing.T) {
+	f, all := newFile(t), someRecords(3)
+	if err := f.Filter(now, now, func(Record) bool { return false }); err != nil {
+		t.Errorf("without a file: %v", err)
+	}
+	if err := f.Write(aHeader, slices.Values(all)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Filter(now.Add(time.Second), now, func(r Record) bool { return r.Name != "access-1" }); err != nil {
+		t.Fatal(err)
+	}
+	h, err := f.Read(now.Add(time.Second), func(r Record) {
+		if r.Name == "access-1" {
+			t.Error("it is still there")
+		}
+	})
+	want := Header{Started: now, Written: now.Add(time.Second), SealerKey: aHeader.SealerKey}
+	if diff := cmp.Diff(want, h); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
+func TestFilterChangesNothingWithoutNeed(t *testing.T) {
+	f := newFile(t)
+	if err := f.Write(aHeader, slices.Values(someRecords(3))); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Filter(now, now, func(Record) bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+	if h, _, err := f.records(t); err != nil || !h.Started.Equal(aHeader.Started) {
+		t.Errorf("%v, %v", h, err)
+	}
+}
+
+func TestFilterSaysWhatItCouldNotRead(t *testing.T) {
+	f := newFile(t)
+	if err := f.Write(aHeader, slices.Values(someRecords(3))); err != nil {
+		t.Fatal(err)
+	}
+	write(t, f.Path, []byte("spoiled"), 0o600)
+	if err := f.Filter(now, now, func(Record) bool { return true }); !errors.Is(err, ErrSealed) {
+		t.Errorf("%v", err)
+	}
+}

@@ -17,6 +17,7 @@ import (
 // the same store share one.
 type live struct {
 	identity string
+	naming   credential.Naming
 	sealer   *credential.Sealer
 	log      *slog.Logger // with the name of the object it was opened for
 	store    atomic.Pointer[openStore]
@@ -35,6 +36,7 @@ type live struct {
 	last   string         // the owner that had it open last, when none has
 	idle   time.Time      // since when none has
 	linger time.Duration  // how long it stays when none has
+	bound  time.Duration  // the longest of bound for those who had it open
 }
 
 // openStore is a store and the reads that are using it.
@@ -66,7 +68,7 @@ func (s *openStore) retire() error {
 }
 
 func newLive(identity string, s secretstore.Store, log *slog.Logger, maxEntries int) *live {
-	l := &live{identity: identity, sealer: credential.NewSealer(), log: log, owners: map[string]int{}}
+	l := &live{identity: identity, naming: credential.NewNaming(identity), sealer: credential.NewSealer(), log: log, owners: map[string]int{}}
 	l.store.Store(&openStore{Store: s})
 	l.cache = cache.New(l.read, cache.Options[*credential.Credential]{MaxEntries: maxEntries, Observer: l.observer(), Same: (*credential.Credential).Same})
 	l.revocation = newRevocation(l)

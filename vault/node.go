@@ -124,6 +124,16 @@ func (n *nodeObjects) bind(o *nodeObject) (releaseOld func()) {
 	return releaseOld
 }
 
+// all are the objects that can be used, by name. r.mu is held.
+func (n *nodeObjects) all() map[string]Definition {
+	all := maps.Clone(n.environment)
+	if all == nil {
+		all = map[string]Definition{}
+	}
+	maps.Copy(all, n.file)
+	return all
+}
+
 // undefined says why there is no object of that name.
 func (n *nodeObjects) undefined(name string) error {
 	if err := n.problems[name]; err != nil {

@@ -167,13 +167,14 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 		} else {
 			l = newLive(key.identity, s, r.options.Logger.With("vault", d.Name), r.options.MaxCredentials)
 			l.key, l.name = key, d.Name
-			l.snapshots = &snapshots{live: l, started: r.started, keepers: &r.keepers}
+			l.snapshots = newSnapshots(l, r.started, &r.keepers)
 			l.snapshots.restore(d.snapshot(), policyOf(d.limits(), r.options.LookupTimeout))
 			r.lives[key] = l
 		}
 	}
 	l.owners[owner]++
 	limits := d.limits()
+	l.bound = max(l.bound, bound(limits))
 	ttl := limits.TTL
 	if ttl == 0 {
 		ttl = limits.MaxTTL

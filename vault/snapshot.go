@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -44,12 +46,26 @@ type snapshots struct {
 	done chan struct{} // closed when the goroutine has ended
 	shut bool
 
+	flushes chan chan error // see flush
+
 	// The rest belongs to the goroutine, and to the next one or close when that has
 	// ended.
-	tried         time.Time
-	took          time.Duration
-	found, urgent uint64 // what the cache had counted at the last one
-	superseded    bool   // somebody else keeps the file from now on
+	tried      time.Time
+	took       time.Duration
+	last       newsCounts // what the cache had counted at the last one
+	wrote      bool       // the file is this process's
+	superseded bool       // somebody else keeps the file from now on
+}
+
+func newSnapshots(l *live, started time.Time, keepers *sync.Map) *snapshots {
+	return &snapshots{live: l, started: started, keepers: keepers, flushes: make(chan chan error)}
+}
+
+// newsCounts are what the cache has counted of what makes news.
+type newsCounts struct {
+	found   uint64
+	urgent  uint64 // credentials that are gone or are others now
+	evicted uint64 // credentials that are gone from memory, and may be in the file
 }
 
 // join adds a use of the store, whose snapshots go to f: nowhere if it has no
@@ -99,7 +115,7 @@ func (s *snapshots) choose(joined bool) {
 			<-before
 		}
 		// What has been found for another file is news for this one.
-		s.tried, s.found, s.urgent, s.superseded = time.Time{}, 0, 0, false
+		s.tried, s.last, s.wrote, s.superseded = time.Time{}, newsCounts{}, false, false
 		s.run(ctx, best)
 	}()
 }
@@ -122,8 +138,8 @@ func (s *snapshots) close() {
 		s.stop()
 		<-s.done
 	}
-	if found, urgent := s.counts(); s.file.Path != "" && (found != s.found || urgent != s.urgent) {
-		s.write(s.file)
+	if n := s.counts(); s.file.Path != "" && (n.found != s.last.found || n.urgent != s.last.urgent) {
+		_ = s.write(s.file) // it has been logged
 	}
 	s.drop()
 	s.file = snapshot.File{}
@@ -136,34 +152,69 @@ func (s *snapshots) run(ctx context.Context, f snapshot.File) {
 		select {
 		case <-ctx.Done():
 			return
+		case reply := <-s.flushes:
+			reply <- s.renew(f)
 		case <-ticks.C:
-		}
-		if ctx.Err() == nil && s.due() {
-			s.write(f)
+			if ctx.Err() == nil && s.due() {
+				_ = s.write(f) // it has been logged
+			}
 		}
 	}
+}
+
+// flush returns once what has been dropped from the cache is in no snapshot of this
+// process. Where that can't be written, there is none.
+func (s *snapshots) flush() error {
+	for {
+		s.mu.Lock()
+		kept, done := s.file.Path != "" && !s.shut, s.done
+		s.mu.Unlock()
+		if !kept {
+			return nil
+		}
+		reply := make(chan error, 1)
+		select {
+		case s.flushes <- reply:
+			return <-reply
+		case <-done: // another goroutine keeps another file, or it is being closed
+		}
+	}
+}
+
+// renew makes sure that f holds nothing that the cache has dropped.
+func (s *snapshots) renew(f snapshot.File) error {
+	if n := s.counts(); s.wrote && n.urgent == s.last.urgent && n.evicted == s.last.evicted {
+		return nil
+	}
+	err := s.write(f)
+	if err == nil {
+		return nil
+	}
+	if gone := os.Remove(f.Path); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+		return fmt.Errorf("the snapshot %s still holds what was dropped, and can't be removed (remove it): %w", f.Path, errors.Join(err, gone))
+	}
+	return nil
 }
 
 func (s *snapshots) due() bool {
-	found, urgent := s.counts()
-	since := time.Since(s.tried)
-	return urgent != s.urgent && since >= max(snapshotSoon, snapshotDutyTime*s.took) ||
-		found != s.found && since >= snapshotEvery
+	n, since := s.counts(), time.Since(s.tried)
+	return n.urgent != s.last.urgent && since >= max(snapshotSoon, snapshotDutyTime*s.took) ||
+		n.found != s.last.found && since >= snapshotEvery
 }
 
-// counts are what the cache has counted of what makes news, and urgent news.
-func (s *snapshots) counts() (found, urgent uint64) {
+func (s *snapshots) counts() newsCounts {
 	stats := s.live.cache.Stats()
-	return stats.Found, stats.Dropped + stats.Changed
+	return newsCounts{found: stats.Found, urgent: stats.Dropped + stats.Changed, evicted: stats.Evicted}
 }
 
-// write writes a snapshot, unless somebody else has taken over the file.
-func (s *snapshots) write(f snapshot.File) {
+// write writes a snapshot, unless somebody else has taken over the file. It logs what
+// it returns.
+func (s *snapshots) write(f snapshot.File) error {
 	if s.superseded {
-		return
+		return nil
 	}
 	s.tried = time.Now()
-	found, urgent := s.counts()
+	counts := s.counts()
 	h := snapshot.Header{Started: s.started, Written: s.tried, SealerKey: s.live.sealer.Key()}
 	err := snapshot.ErrSuperseded
 	if s.keeps(f) {
@@ -172,15 +223,17 @@ func (s *snapshots) write(f snapshot.File) {
 	s.took = time.Since(s.tried)
 	switch {
 	case err == nil:
-		s.found, s.urgent = found, urgent
+		s.last, s.wrote = counts, true
 		s.written.Store(&h.Written)
 	case errors.Is(err, snapshot.ErrSuperseded):
 		s.superseded = true
 		s.live.log.Info("this plugin server no longer writes the snapshot: one that started later does, or what the vault object is now", "reason", "snapshot_superseded")
+		return nil
 	default:
 		s.live.log.Error("the snapshot can't be written: a plugin server that starts while the store can't answer will know nobody",
 			"reason", "snapshot", "err", err)
 	}
+	return err
 }
 
 func (s *snapshots) records() iter.Seq[snapshot.Record] {
