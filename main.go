@@ -23,6 +23,7 @@ import (
 
 	"kong-vault-auth/azurevault"
 	"kong-vault-auth/command"
+	"kong-vault-auth/control"
 	"kong-vault-auth/hashivault"
 	"kong-vault-auth/kongstatus"
 	"kong-vault-auth/metrics"
@@ -117,8 +118,12 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	if err := c.Inherit(); err != nil {
 		return err
 	}
-	if own, err := filepath.Abs(c.SocketPath); err == nil && metricsAddress.String() == "unix:"+own {
-		return errors.New("VAULT_AUTH_METRICS_LISTEN: the socket is the one that Kong connects to, choose another path")
+	controlPath, err := control.Path(os.Getenv(control.Variable), c.SocketPath)
+	if err != nil {
+		return fmt.Errorf("%s: %w", control.Variable, err)
+	}
+	if err := distinct(c.SocketPath, controlPath, metricsAddress); err != nil {
+		return err
 	}
 	// SIGPIPE: after a crash of the worker that started it, nobody reads what this
 	// process prints, and a line more would be its last. SIGHUP: a closed terminal
@@ -144,7 +149,25 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 		Objects: objects.Stats,
 		LeftOut: log.LeftOut,
 	}), slog.New(log))()
+	operations := &control.Server{Objects: objects}
+	defer control.Start(ctx, controlPath, operations.Handler(), slog.New(log))()
 	return c.ListenAndServe(ctx, plugin.Plugin, log)
+}
+
+// distinct checks that no two of the process's sockets have one path.
+func distinct(plugin, control string, metricsAddress metrics.Address) error {
+	own, err := filepath.Abs(plugin)
+	switch {
+	case err != nil:
+		return err
+	case metricsAddress.String() == "unix:"+own:
+		return errors.New("VAULT_AUTH_METRICS_LISTEN: the socket is the one that Kong connects to, choose another path")
+	case control == own:
+		return errors.New("VAULT_AUTH_CONTROL: the socket is the one that Kong connects to, choose another path")
+	case control != "" && metricsAddress.String() == "unix:"+control:
+		return errors.New("VAULT_AUTH_CONTROL: the socket is the one that VAULT_AUTH_METRICS_LISTEN names, choose another path")
+	}
+	return nil
 }
 
 // mostCredentials is far beyond what one node's memory is good for.

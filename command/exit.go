@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 
+	"kong-vault-auth/control"
 	"kong-vault-auth/secretstore"
 )
 
@@ -18,8 +19,8 @@ const (
 
 const exitStatuses = `Exit status: 0 done, 1 failed, 2 the command line or a vault object's configuration
 is wrong, 3 there is no such credential, 4 it exists already or was changed meanwhile,
-5 the store refuses the login or the operation, 6 the store can't be reached or can't
-answer.`
+5 the store refuses the login or the operation, 6 the store, or the plugin
+server of this node, can't be reached or can't answer.`
 
 // exitStatus is that of a command that ran and failed.
 func exitStatus(err error) int {
@@ -32,7 +33,7 @@ func exitStatus(err error) int {
 		return exitNotFound
 	case errors.As(err, &failure) && failure.Denied():
 		return exitDenied
-	case errors.As(err, &failure):
+	case errors.As(err, &failure), errors.Is(err, control.ErrNotRunning):
 		return exitUnreachable
 	}
 	return exitFailed

@@ -1,20 +1,28 @@
 package command
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"kong-vault-auth/azurevault"
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/control"
+	"kong-vault-auth/hashivault"
+	"kong-vault-auth/secretstore"
+	"kong-vault-auth/vault"
 )
 
 // TestScripts types the commands as users do, against a real Vault (vault-server)
@@ -32,9 +40,10 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"vault-server": vaultServer,
-			"azure":        azure,
-			"exits":        exits,
+			"vault-server":  vaultServer,
+			"azure":         azure,
+			"exits":         exits,
+			"plugin-server": pluginServer,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir) // for ~/.vault-token
@@ -84,6 +93,37 @@ func vaultServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("VAULT_ADDR", ready.Addr)
 	ts.Setenv("PORT", port)
 	ts.Setenv("ROOT", ready.RootToken)
+}
+
+// pluginServer is a plugin server for the rest of the script, with the script's
+// environment, and sets VAULT_AUTH_CONTROL. It has looked up the named access token, if
+// any, in the named object:
+//
+//	plugin-server hcv ac-alice
+func pluginServer(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: plugin-server OBJECT ACCESS-TOKEN")
+	}
+	r := vault.NewRegistry([]secretstore.Kind{hashivault.Kind, azurevault.Kind}, vault.Options{Getenv: ts.Getenv})
+	ts.Defer(r.Close)
+	o, _, err := r.Open("plugin", vault.Config{Vault: args[0]})
+	ts.Check(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err = o.Lookup(ctx, args[1], "secret", nil)
+	ts.Logf("lookup: %v", err)
+	dir, err := os.MkdirTemp("", "control") // the path of a socket must be short
+	ts.Check(err)
+	path := filepath.Join(dir, "s")
+	stop := control.Start(ctx, path, (&control.Server{Objects: r}).Handler(), slog.New(slog.DiscardHandler))
+	ts.Defer(func() {
+		stop()
+		cancel()
+		os.RemoveAll(dir)
+	})
+	for _, err := os.Lstat(path); err != nil; _, err = os.Lstat(path) {
+		runtime.Gosched()
+	}
+	ts.Setenv("VAULT_AUTH_CONTROL", path)
 }
 
 // vaultAPI is a program for scripts that sends a request to Vault, as the user whom

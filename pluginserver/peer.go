@@ -4,11 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
+
+// OwnerOnly checks that a peer is this process's user or root.
+func OwnerOnly(c *net.UnixConn) error { return peerCheck(os.Getuid(), -1)(c) }
 
 // peerCheck returns a check that a peer is this user, root, or, if gid is not
 // negative, in that group. It takes the kernel's word for who the peer is: in a

@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-systemd/v22/unit"
 	"github.com/google/go-cmp/cmp"
 
+	"kong-vault-auth/control"
 	"kong-vault-auth/pluginserver"
 )
 
@@ -43,6 +44,8 @@ func setTo(t *testing.T, name string, want map[string]string) {
 	}
 }
 
+func noEnvironment(string) string { return "" }
+
 // TestUnitsFitKong: the socket is where kong.conf.example says, is there before Kong
 // starts, and outlives the plugin server.
 func TestUnitsFitKong(t *testing.T) {
@@ -60,6 +63,8 @@ func TestUnitsFitKong(t *testing.T) {
 		"Unit.StartLimitIntervalSec": "0",
 		"Service.ExecStart":          program + " -socket-group kong",
 		"Service.User":               "vault-auth",
+		"Service.Environment":        control.Variable + "=" + control.Find(noEnvironment),
+		"Service.RuntimeDirectory":   filepath.Base(filepath.Dir(control.Find(noEnvironment))),
 		"Service.Restart":            "always",
 		"Service.RestartSec":         "100ms",
 		"Service.NoNewPrivileges":    "yes",

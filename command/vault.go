@@ -1,0 +1,13 @@
+package command
+
+import "github.com/spf13/cobra"
+
+// vault is the parent of the commands about vault objects.
+func (p *Program) vault() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "vault",
+		Short: "Look after vault objects: the connections to secret stores",
+	}
+	c.AddCommand(p.vaultRefresh(), p.vaultStatus())
+	return c
+}

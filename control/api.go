@@ -1,0 +1,125 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"kong-vault-auth/credential"
+	"kong-vault-auth/vault"
+)
+
+// The paths of the operations.
+const (
+	pathStatus = "/v1/status" // GET: []vault.Status
+	pathDrop   = "/v1/drop"   // POST dropRequest: Reach
+)
+
+// maxRequest bounds a request's body, in bytes.
+const maxRequest = 16 << 10
+
+// dropRequest is what is to be forgotten: one credential of an object, by its token or
+// its fingerprint, or with Object alone all of them.
+type dropRequest struct {
+	Object      string `json:"object"` // empty, with an access token: all objects
+	AccessToken string `json:"access_token,omitempty"`
+	Fingerprint string `json:"fingerprint,omitempty"`
+	All         bool   `json:"all,omitempty"` // all of the object's
+}
+
+// Server answers at the socket.
+type Server struct {
+	Objects *vault.Registry
+}
+
+// Handler is the operations over HTTP.
+func (s *Server) Handler() http.Handler {
+	m := http.NewServeMux()
+	m.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Objects.Status(), nil) })
+	m.HandleFunc("POST "+pathDrop, operation(s.drop))
+	return m
+}
+
+// drop forgets, and returns when it is done.
+func (s *Server) drop(q dropRequest) (Reach, error) {
+	d, err := s.dropped(q)
+	if err != nil {
+		return Reach{}, err
+	}
+	return Reach{Here: true, Dropped: d.Count, Within: seconds(d.Bound)}, nil
+}
+
+func (s *Server) dropped(q dropRequest) (vault.Dropped, error) {
+	switch {
+	case q.All && q.AccessToken == "" && q.Fingerprint == "" && q.Object != "":
+		return s.Objects.DropObject(q.Object)
+	case !q.All && q.AccessToken == "" && q.Fingerprint != "":
+		id, err := credential.ParseFingerprint(q.Fingerprint)
+		if err != nil {
+			return vault.Dropped{}, badRequest(err)
+		}
+		return s.Objects.DropFingerprint(q.Object, id)
+	case !q.All && q.AccessToken != "" && q.Fingerprint == "":
+		if err := credential.CheckAccessToken(q.AccessToken); err != nil {
+			return vault.Dropped{}, badRequest(err)
+		}
+		return s.Objects.DropCredential(q.Object, q.AccessToken)
+	}
+	return vault.Dropped{}, badRequest(errors.New("exactly one of access_token, fingerprint and, with an object, all must be given"))
+}
+
+// badRequestError is a request that nobody could answer.
+type badRequestError struct{ error }
+
+func badRequest(err error) error { return badRequestError{err} }
+
+// failure is the body of an answer to what failed.
+type failure struct {
+	Message string `json:"message"`
+}
+
+// operation makes a handler of a function. What the request holds beside its fields is
+// refused: a command that is newer than the plugin server must not be half understood.
+func operation[Q, A any](do func(Q) (A, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var q Q
+		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&q); err != nil {
+			reply(w, nil, badRequest(errors.New("the request can't be read: "+decodeProblem(err))))
+			return
+		}
+		a, err := do(q)
+		reply(w, a, err)
+	}
+}
+
+// decodeProblem says what is wrong with a request without repeating any of it.
+func decodeProblem(err error) string {
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok && len(name) < 40 {
+		return "this plugin server doesn't know the field " + name + ", it is of another version than the command"
+	}
+	return "it is not the JSON that is expected, or too large"
+}
+
+func reply(w http.ResponseWriter, answer any, err error) {
+	status := http.StatusOK
+	var bad badRequestError
+	switch {
+	case err == nil:
+	case errors.As(err, &bad):
+		status = http.StatusBadRequest
+	case errors.Is(err, vault.ErrUnknownObject):
+		status = http.StatusNotFound
+	default:
+		status = http.StatusInternalServerError
+	}
+	if err != nil {
+		answer = failure{fmt.Sprint(err)}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(answer)
+}

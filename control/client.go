@@ -1,0 +1,131 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"kong-vault-auth/vault"
+)
+
+// ErrNotRunning is matched by errors that say that no plugin server listens at the
+// socket.
+var ErrNotRunning = errors.New("no plugin server listens")
+
+// maxAnswer bounds what is read of an answer, in bytes.
+const maxAnswer = 8 << 20
+
+// Client speaks to the plugin server of this node. Make one with NewClient.
+type Client struct {
+	path string
+	http http.Client
+}
+
+// NewClient is for the plugin server whose control socket is at path, see Find.
+func NewClient(path string) *Client {
+	var d net.Dialer
+	return &Client{path: path, http: http.Client{
+		Timeout: answerTimeout + 10*time.Second,
+		Transport: &http.Transport{
+			DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) },
+			DisableKeepAlives: true,
+		},
+	}}
+}
+
+// Changed is for whoever has changed a credential in a store: created, rotated, revoked
+// or edited it. Call it after the store has taken the change, and before you tell that
+// it is done:
+//
+//	reach, err := control.NewClient(control.Find(getenv)).Changed(ctx, object, accessToken)
+//	if err != nil {
+//		// It is done in the store, but this node may go on with what it knows: warn.
+//	}
+//	fmt.Fprintln(out, reach) // "in force on this node now; …"
+//
+// object is the vault object's name, as the node's vaults file or environment has it.
+// When Changed returns, the plugin server of this node has forgotten the credential, in
+// memory and in its snapshot, and lookups that had begun before can't bring it back. If
+// none runs, that is no error: Reach says so.
+//
+// The access token is not stored, logged or sent beyond this node.
+func (c *Client) Changed(ctx context.Context, object, accessToken string) (Reach, error) {
+	return c.drop(ctx, dropRequest{Object: object, AccessToken: accessToken})
+}
+
+// ChangedFingerprint is Changed where only the credential's fingerprint is known.
+func (c *Client) ChangedFingerprint(ctx context.Context, object, fingerprint string) (Reach, error) {
+	return c.drop(ctx, dropRequest{Object: object, Fingerprint: fingerprint})
+}
+
+// ChangedObject is Changed for all credentials of an object: after an import, say.
+func (c *Client) ChangedObject(ctx context.Context, object string) (Reach, error) {
+	return c.drop(ctx, dropRequest{Object: object, All: true})
+}
+
+func (c *Client) drop(ctx context.Context, q dropRequest) (r Reach, err error) {
+	err = c.call(ctx, http.MethodPost, pathDrop, q, &r)
+	if errors.Is(err, ErrNotRunning) {
+		return Reach{}, nil
+	}
+	return r, err
+}
+
+// Status is what the plugin server knows of its vault objects. Its error matches
+// ErrNotRunning if there is no plugin server.
+func (c *Client) Status(ctx context.Context) (s []vault.Status, err error) {
+	return s, c.call(ctx, http.MethodGet, pathStatus, nil, &s)
+}
+
+func (c *Client) call(ctx context.Context, method, path string, request, answer any) error {
+	var body io.Reader
+	if request != nil {
+		b, err := json.Marshal(request)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://vault-auth"+path, body)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return c.explain(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("the plugin server at %s: %w", c.path, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		var f failure
+		if json.Unmarshal(b, &f) != nil || f.Message == "" {
+			f.Message = "it answered " + resp.Status + " (is it of another version than this command?)"
+		}
+		return fmt.Errorf("the plugin server at %s: %s", c.path, f.Message)
+	}
+	if err := json.Unmarshal(b, answer); err != nil {
+		return fmt.Errorf("the plugin server at %s: its answer can't be read (is it of another version than this command?)", c.path)
+	}
+	return nil
+}
+
+func (c *Client) explain(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w at %s (start it, or set %s to its control socket)", ErrNotRunning, c.path, Variable)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF):
+		return fmt.Errorf("the plugin server at %s lets only its own user and root in: run the command as that user (%w)", c.path, err)
+	}
+	return fmt.Errorf("the plugin server at %s: %w", c.path, err)
+}

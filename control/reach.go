@@ -1,0 +1,33 @@
+package control
+
+import (
+	"fmt"
+	"time"
+)
+
+// Reach says where a change is in force when the call has returned.
+type Reach struct {
+	Here    bool    `json:"here"`           // this node's plugin server has dropped what it knew
+	Dropped int     `json:"dropped"`        // how many credentials that were
+	Within  Seconds `json:"within_seconds"` // after that, nodes that hear nothing have noticed; 0: not known
+}
+
+// Seconds is a duration that is a number of seconds in JSON.
+type Seconds float64
+
+// Duration is the same for Go.
+func (s Seconds) Duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }
+
+func seconds(d time.Duration) Seconds { return Seconds(d.Seconds()) }
+
+// String is Reach in words, for whoever has made the change.
+func (r Reach) String() string {
+	if !r.Here {
+		return "no plugin server runs on this node; all nodes notice within their vault object's max_ttl, or its revocation_interval if that is shorter"
+	}
+	return "in force on this node now; on other nodes " + r.within()
+}
+
+func (r Reach) within() string {
+	return fmt.Sprintf("within %d seconds", int(r.Within))
+}

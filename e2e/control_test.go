@@ -1,0 +1,136 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"kong-vault-auth/control"
+	"kong-vault-auth/credential"
+	"kong-vault-auth/e2e/echo"
+	"kong-vault-auth/e2e/faults"
+)
+
+// controlled is a gateway whose plugin server has credentials of this world in memory
+// for an hour, and in a snapshot, and can be told to forget them.
+type controlled struct {
+	*snapshotted
+	control *control.Client
+}
+
+func newControlled(t *testing.T) *controlled {
+	w := newWorld(t)
+	proxy, _ := w.behindProxy(nil)
+	c := &controlled{snapshotted: &snapshotted{
+		world: w, store: proxy, known: w.credentials(3), doomed: w.credential(nil), unread: w.credential(nil),
+		file: filepath.Join(t.TempDir(), "snapshot"), key: filepath.Join(t.TempDir(), "key"),
+	}}
+	c.newKey()
+	c.g = w.startUnderWatch(w.guarded("/", object{"vault": "hcv"}), []string{
+		"KONG_VAULT_HCV_HOST=127.0.0.1", "KONG_VAULT_HCV_PORT=" + portOf(proxy.URL).String(),
+		"KONG_VAULT_HCV_MOUNT=" + w.kv.Mount, "KONG_VAULT_HCV_PATH=" + w.kv.Path, "KONG_VAULT_HCV_KV=v2", "KONG_VAULT_HCV_TOKEN=" + w.token,
+		"KONG_VAULT_HCV_TTL=3600", "KONG_VAULT_HCV_SNAPSHOT_FILE=" + c.file, "KONG_VAULT_HCV_SNAPSHOT_KEY_FILE=" + c.key,
+	}, &[]string{w.token, c.doomed.access, c.doomed.secret})
+	c.control = control.NewClient(control.Beside(c.g.Socket()))
+	w.warm(c.g, append(c.known, c.doomed))
+	return c
+}
+
+// changed tells the plugin server, as a command does.
+func (c *controlled) changed(p pair) {
+	c.Helper()
+	reach, err := c.control.Changed(c.Context(), "hcv", p.access)
+	if err != nil || !reach.Here {
+		c.Fatalf("%v, %v", reach, err)
+	}
+}
+
+// TestWhatWasChangedIsInForceWhenTheNodeHasBeenTold: the next request already, though
+// ttl is an hour.
+func TestWhatWasChangedIsInForceWhenTheNodeHasBeenTold(t *testing.T) {
+	t.Parallel()
+	c := newControlled(t)
+	f := startFlow(c.world, c.g, 3, inTurn(c.known...))
+
+	c.must(c.vault.Delete(t.Context(), c.kv, c.doomed.access))
+	if a := c.ask(c.g, c.doomed); a.Status != 200 {
+		t.Fatalf("it isn't cached: %d %s", a.Status, a.Body)
+	}
+	c.changed(c.doomed)
+	if a := c.ask(c.g, c.doomed); a.Status != 401 {
+		t.Errorf("revoked: %d %s", a.Status, a.Body)
+	}
+
+	rotated := pair{c.doomed.access, "another-secret-" + c.doomed.secret}
+	c.put(rotated, nil)
+	c.changed(rotated)
+	if a := c.ask(c.g, rotated); a.Status != 200 {
+		t.Errorf("created again: %d %s", a.Status, a.Body)
+	}
+	if a := c.ask(c.g, c.doomed); a.Status != 401 {
+		t.Errorf("its secret of before: %d %s", a.Status, a.Body)
+	}
+	f.stop().all200(t, "the others")
+}
+
+// TestWhatWasRevokedIsNotBroughtBackByASnapshot: the process is killed as soon as it has
+// said that it has forgotten the credential, and the next one finds no store.
+func TestWhatWasRevokedIsNotBroughtBackByASnapshot(t *testing.T) {
+	t.Parallel()
+	c := newControlled(t)
+	eventually(t, "there is a snapshot", func() bool {
+		_, err := os.Stat(c.file)
+		return err == nil
+	})
+	c.must(c.vault.Delete(t.Context(), c.kv, c.doomed.access))
+	c.changed(c.doomed)
+	c.must(c.store.Set(faults.ClosedPort()))
+	c.kill()
+	eventually(t, "a known pair is accepted", func() bool { return c.ask(c.g, c.known[0]).Status == 200 })
+	if a := c.ask(c.g, c.doomed); a.Status != 503 {
+		t.Errorf("the revoked pair: %d %s", a.Status, a.Body)
+	}
+	c.back()
+}
+
+// TestStatusTellsOfAnOutage over the control socket.
+func TestStatusTellsOfAnOutage(t *testing.T) {
+	t.Parallel()
+	c := newControlled(t)
+	status := func() string {
+		all, err := c.control.Status(t.Context())
+		c.must(err)
+		if len(all) != 1 {
+			t.Fatalf("%+v", all)
+		}
+		return fmt.Sprint(all[0].Object, " ", all[0].State, ", error: ", all[0].Error != "", ", held: ", !all[0].HoldUntil.IsZero())
+	}
+	if got := status(); got != "hcv answering, error: false, held: false" {
+		t.Error(got)
+	}
+	c.must(c.store.Set(faults.ClosedPort()))
+	if a := c.ask(c.g, c.unread); a.Status != 503 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if got := status(); got != "hcv failing, error: true, held: true" {
+		t.Error(got)
+	}
+}
+
+// TestFingerprintOfTheUpstreamIsEnough to forget a credential.
+func TestFingerprintOfTheUpstreamIsEnough(t *testing.T) {
+	t.Parallel()
+	c := newControlled(t)
+	var seen echo.Request
+	c.must(json.Unmarshal([]byte(c.ask(c.g, c.doomed).Body), &seen))
+	fingerprint := credential.Fingerprint(seen.Header.Get("X-Credential-Identifier"))
+	c.must(c.vault.Delete(t.Context(), c.kv, c.doomed.access))
+	if reach, err := c.control.ChangedFingerprint(t.Context(), "hcv", fingerprint); err != nil || reach.Dropped != 1 {
+		t.Errorf("%v, %v", reach, err)
+	}
+	if a := c.ask(c.g, c.doomed); a.Status != 401 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+}
