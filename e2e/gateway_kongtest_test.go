@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -21,6 +22,10 @@ type simulated struct {
 const maxRetries = 10
 
 func startKongtest(t *testing.T, kongYML, prefix string, d deployment, env []string) (gateway, error) {
+	var trusted []netip.Prefix
+	if ips := lookup(env, "KONG_TRUSTED_IPS"); ips != "" {
+		trusted = append(trusted, netip.MustParsePrefix(ips))
+	}
 	g := simulation.Start(t, simulation.Options{
 		Config:        kongYML,
 		PluginServers: d.servers,
@@ -28,6 +33,7 @@ func startKongtest(t *testing.T, kongYML, prefix string, d deployment, env []str
 		Env:           append(os.Environ(), env...),
 		MainEnv:       lookup(env, "KONG_NGINX_MAIN_ENV"),
 		MaxRetries:    maxRetries,
+		TrustedIPs:    trusted,
 	})
 	return &simulated{g, d, t}, nil
 }

@@ -49,6 +49,7 @@ func NewExchange(r *Request) *Exchange {
 	}
 	x.Upstream.Header = slices.Clone(x.Upstream.Header)
 	maps.Copy(x.ctx, r.Context)
+	maps.Copy(x.shared, r.Shared)
 	x.ctx[cachedHeaders] = x.headerCache()
 	if r.Consumer != nil {
 		x.consumer = r.Consumer.table()
@@ -115,6 +116,13 @@ func (x *Exchange) Outcome() Outcome {
 	o := Outcome{
 		Exit: x.Exit, Upstream: x.Upstream, ResponseHeader: x.ResponseHeader, Serialize: x.serialize,
 		Log: x.log, Calls: x.calls, Waits: x.waits,
+	}
+	if len(x.shared) > 0 {
+		o.Shared = maps.Clone(x.shared)
+	}
+	if len(x.Request.Context) > 0 {
+		o.Context = maps.Clone(x.ctx)
+		maps.DeleteFunc(o.Context, func(key string, v any) bool { return v == nil || x.Request.Context[key] == nil })
 	}
 	if x.consumer != nil {
 		o.Consumer = consumerOf(x.consumer)

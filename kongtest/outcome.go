@@ -14,6 +14,9 @@ type Outcome struct {
 	Consumer   *Consumer
 	Credential *Credential
 
+	Shared  map[string]any // what kong.ctx.shared has, for the plugins that follow
+	Context map[string]any // what ngx.ctx has of the Request's Context
+
 	Upstream       Upstream       // the request that would go to the service
 	ResponseHeader []Header       // set with kong.response.set_header and its kin
 	Serialize      map[string]any // kong.log.set_serialize_value, by key; nil takes the key out

@@ -12,7 +12,11 @@ var pdkContext = map[string]pdkFunc{
 		return x.shared[lua.Text(args[0])], nil
 	},
 	"kong.ctx.shared.set": func(x *Exchange, args []any) (any, error) {
-		x.shared[lua.Text(args[0])] = args[1]
+		key := lua.Text(args[0])
+		x.shared[key] = args[1]
+		if args[1] == nil {
+			delete(x.shared, key)
+		}
 		return nil, nil
 	},
 	"kong.nginx.get_ctx": func(x *Exchange, args []any) (any, error) {

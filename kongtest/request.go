@@ -41,6 +41,9 @@ type Request struct {
 	// Context is what other plugins have put into ngx.ctx.
 	Context map[string]any
 
+	// Shared is what they have put into kong.ctx.shared.
+	Shared map[string]any
+
 	// Consumers is Kong's database, in which load_consumer looks. A nil one
 	// is an empty one.
 	Consumers Consumers

@@ -76,6 +76,25 @@ func (e *Event) GetCtx(name string) Reply[[]string] {
 // ClearCtx is kong.nginx.set_ctx without a value.
 func (e *Event) ClearCtx(name string) { e.tellText("kong.nginx.set_ctx", name) }
 
+// SetShared is kong.ctx.shared.set with a list of strings: other plugins see it in
+// kong.ctx.shared.
+func (e *Event) SetShared(key string, list []string) {
+	e.part = e.part[:0]
+	for _, s := range list {
+		e.part = protowire.AppendTag(e.part, 1, protowire.BytesType) // ListValue.values
+		e.part = protowire.AppendVarint(e.part, uint64(sizeOf(len(s))))
+		e.part = appendPart(e.part, 3, s) // Value.string_value
+	}
+	e.arg = appendText(e.arg[:0], key)
+	e.arg = protowire.AppendTag(e.arg, 2, protowire.BytesType) // KV.v
+	e.arg = protowire.AppendVarint(e.arg, uint64(sizeOf(len(e.part))))
+	e.arg = appendPart(e.arg, 6, e.part) // Value.list_value
+	e.queue("kong.ctx.shared.set", e.arg)
+}
+
+// ClearShared is kong.ctx.shared.set without a value.
+func (e *Event) ClearShared(key string) { e.tellText("kong.ctx.shared.set", key) }
+
 // RawBody is the body of a request. Both fields are empty if Kong hands over
 // neither.
 type RawBody struct {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"kong-vault-auth/kongtest"
 	"kong-vault-auth/pluginserver"
@@ -78,12 +79,16 @@ func TestKongUnderstandsEveryCall(t *testing.T) {
 		e.SetSerializeValue("request.uri", "/"+odd)
 		e.ClearSerializeValue("request.url")
 		e.ClearCtx("authenticated_groups")
+		e.SetShared("groups", []string{"g", odd, ""})
+		e.SetShared("no groups", []string{})
+		e.ClearShared("theirs")
 		return pluginserver.Pass()
 	}, pluginserver.Options{})
 	out := s.Access(t, &kongtest.Request{
 		Method: "POST", URI: "/p?" + query, Body: strings.NewReader(body), Forwarded: netip.MustParseAddrPort("192.0.2.7:1234"),
 		Header:    []kongtest.Header{{Name: "X-Odd", Value: "caf\xe8"}, {Name: "X-Gone", Value: "1"}, {Name: "X-Gone", Value: "2"}},
 		Context:   map[string]any{"authenticated_groups": []any{"g", "h"}},
+		Shared:    map[string]any{"theirs": []any{"g"}},
 		Consumers: kongtest.ConsumerList{alice}, Consumer: &alice, Credential: &kongtest.Credential{ID: "k", ConsumerID: "other"},
 	})
 	who := alice.ID + " alice a-1"
@@ -106,6 +111,10 @@ func TestKongUnderstandsEveryCall(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]any{"request.uri": "/" + odd, "request.url": nil}, out.Serialize); diff != "" {
 		t.Error("log plugins: ", diff)
+	}
+	shared := map[string]any{"groups": []any{"g", odd, ""}, "no groups": []any{}}
+	if diff := cmp.Diff(shared, out.Shared, cmpopts.EquateEmpty()); diff != "" || out.Context["authenticated_groups"] != nil {
+		t.Error("other plugins: ", diff, out.Context)
 	}
 	if out.Upstream.RawQuery != "r="+odd || string(out.Upstream.Body) != odd {
 		t.Errorf("upstream: %+v", out.Upstream)

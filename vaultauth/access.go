@@ -75,8 +75,9 @@ func (h *handler) refuse(e *pluginserver.Event, r *request, err error) pluginser
 // caller is who a request is proxied as.
 type caller struct {
 	consumer   *pluginserver.Consumer
-	credential string // the credential's id; empty for the anonymous consumer
-	refused    string // why it is the anonymous consumer
+	credential string   // the credential's id; empty for the anonymous consumer
+	groups     []string // of the credential; nil: the consumer's own
+	refused    string   // why it is the anonymous consumer
 }
 
 // authenticate finds out who is calling. Its errors are the rows of the
@@ -97,7 +98,7 @@ func (h *handler) authenticate(e *pluginserver.Event, r *request) (caller, error
 	if err != nil {
 		return caller{}, err
 	}
-	return caller{consumer: consumer, credential: c.ID}, nil
+	return caller{consumer: consumer, credential: c.ID, groups: c.Groups()}, nil
 }
 
 // instead is who calls when nobody could be authenticated: the anonymous

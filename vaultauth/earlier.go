@@ -108,7 +108,7 @@ func (before *earlier) vouchesFor(e *pluginserver.Event, s shownHeader) (bool, e
 	case anonymousConsumer:
 		return before.consumer != nil && before.credential == nil && s.value == "true", nil
 	case authenticatedGroups: // the session plugin's
-		groups, err := e.GetCtx("authenticated_groups").Wait()
+		groups, err := e.GetCtx(groupsKey).Wait()
 		return len(groups) > 0 && strings.Join(groups, ", ") == s.value, err
 	}
 	return false, nil // X-Consumer-Groups is set only later, by the ACL plugin

@@ -88,7 +88,25 @@ func (h *handler) identify(e *pluginserver.Event, r *request, who caller) {
 		headers[anonymousConsumer] = "true"
 		e.Authenticate(who.consumer, nil)
 	}
+	h.setGroups(e, r, who.groups)
 	h.send(e, r, headers, 0)
+}
+
+// groupsKey is where Kong's ACL plugin looks for the groups of a caller: first in
+// kong.ctx.shared, then in ngx.ctx.
+const groupsKey = "authenticated_groups"
+
+// setGroups tells Kong's ACL plugin which groups the caller is in. Those of another
+// credential, with which a plugin before this one may have authenticated the request,
+// must not stay: only then there are headers, or a consumer, that say so.
+func (h *handler) setGroups(e *pluginserver.Event, r *request, groups []string) {
+	switch {
+	case groups != nil:
+		e.SetShared(groupsKey, groups)
+	case len(r.identity) > 0, r.earlier != nil && r.earlier.consumer != nil:
+		e.ClearShared(groupsKey)
+		e.ClearCtx(groupsKey)
+	}
 }
 
 // send tells Kong what the upstream is to get: the identity headers in set, and

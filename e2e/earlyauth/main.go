@@ -1,7 +1,8 @@
 // Command earlyauth is an auth plugin that runs before vault-auth, for tests
 // of what vault-auth does then. It takes the username of a consumer from the
 // header "early", and lets requests without one pass as they are. With a header
-// "early-silent" it sets no header, and gives the credential no id.
+// "early-silent" it sets no header, and gives the credential no id; "early-group" names
+// a group that it says the consumer is in.
 package main
 
 import (
@@ -37,6 +38,9 @@ func (*config) Access(kong *pdk.PDK) {
 	if silent, err := kong.Request.GetHeader("early-silent"); err == nil && silent != "" {
 		kong.Client.Authenticate(&consumer, &client.AuthenticatedCredential{})
 		return
+	}
+	if group, err := kong.Request.GetHeader("early-group"); err == nil && group != "" {
+		kong.Ctx.SetShared("authenticated_groups", []any{group})
 	}
 	kong.Client.Authenticate(&consumer, &client.AuthenticatedCredential{Id: "early-" + username})
 	kong.ServiceRequest.SetHeaders(map[string][]string{

@@ -22,6 +22,7 @@ type configuration struct {
 	routes    []*routeEntity
 	consumers kongtest.ConsumerList
 	keys      map[string]keyCredential // key-auth's, by key
+	groups    map[string][]any         // acl's, by the consumer's id
 	plugins   []*pluginEntity
 }
 
@@ -280,7 +281,7 @@ func (l *loader) resolve(errs schema.Errors) {
 }
 
 func (l *loader) configuration() (*configuration, error) {
-	c := &configuration{keys: map[string]keyCredential{}}
+	c := &configuration{keys: map[string]keyCredential{}, groups: map[string][]any{}}
 	services := map[string]*kongtest.Service{}
 	for _, t := range l.entities["services"] {
 		s := new(kongtest.Service)
@@ -313,6 +314,10 @@ func (l *loader) configuration() (*configuration, error) {
 	}
 	for _, t := range l.entities["keyauth_credentials"] {
 		c.keys[lua.Text(t["key"])] = keyCredential{lua.Text(t["id"]), lua.Text(t["consumer"])}
+	}
+	for _, t := range l.entities["acls"] {
+		consumer := lua.Text(t["consumer"])
+		c.groups[consumer] = append(c.groups[consumer], t["group"])
 	}
 	vaults := schema.EnvVaults{"env": ""}
 	for _, t := range l.entities["vaults"] {

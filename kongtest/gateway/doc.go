@@ -11,6 +11,6 @@
 // target reach plugins and services byte for byte, in order, as through nginx;
 // over HTTP/2 (without TLS) the order between different names is lost. There
 // is no TLS listener, no Admin API, no stream proxy, no load balancing, and of
-// Kong's own plugins only key-auth, request-termination and file-log, in part.
+// Kong's own plugins only key-auth, acl, request-termination and file-log, in part.
 // Kong's error responses are JSON whatever the client accepts.
 package gateway

@@ -53,6 +53,12 @@ var entitySchemas = map[string]string{
 		{"ttl":{"type":"integer"}},
 		{"tags":{"type":"set","elements":{"type":"string"}}},
 		{"created_at":{"type":"integer"}}]}`,
+	"acls": `{"name":"acls","fields":[
+		{"id":{"type":"string","uuid":true}},
+		{"group":{"type":"string","required":true}},
+		{"consumer":{"type":"foreign","required":true}},
+		{"tags":{"type":"set","elements":{"type":"string"}}},
+		{"created_at":{"type":"integer"}}]}`,
 	"plugins": `{"name":"plugins","fields":[
 		{"id":{"type":"string","uuid":true}},
 		{"name":{"type":"string","required":true}},
@@ -79,7 +85,7 @@ var entitySchemas = map[string]string{
 var nestedEntities = map[string][]string{
 	"services":  {"routes", "plugins"},
 	"routes":    {"plugins"},
-	"consumers": {"plugins", "keyauth_credentials"},
+	"consumers": {"plugins", "keyauth_credentials", "acls"},
 }
 
 var foreignName = map[string]string{"services": "service", "routes": "route", "consumers": "consumer"}

@@ -19,6 +19,13 @@ func standIns() []*plugin {
 				{"hide_credentials":{"type":"boolean","required":true,"default":false}},
 				{"anonymous":{"type":"string"}},
 				{"run_on_preflight":{"type":"boolean","required":true,"default":true}}]}}]}`)},
+		{name: "acl", priority: 950, access: acl, schema: mustPluginSchema(`{"name":"acl","fields":[
+			{"config":{"type":"record","fields":[
+				{"allow":{"type":"array","elements":{"type":"string"}}},
+				{"deny":{"type":"array","elements":{"type":"string"}}},
+				{"hide_groups_header":{"type":"boolean","required":true,"default":false}},
+				{"always_use_authenticated_groups":{"type":"boolean","required":true,"default":false}}],
+				"entity_checks":[{"only_one_of":["allow","deny"]}]}}]}`)},
 		{name: "request-termination", priority: 2, access: requestTermination, schema: mustPluginSchema(`{"name":"request-termination","fields":[
 			{"config":{"type":"record","fields":[
 				{"status_code":{"type":"integer","required":true,"default":503,"between":[100,599]}},

@@ -193,6 +193,9 @@ func Cases() []Case {
 	get("authenticate sets no header", "", authenticate(true))
 	get("authenticate without a credential sets no header", "", authenticate(false))
 	get("ctx.shared", "", call("kong.ctx.shared.set", &pb.KV{K: "authenticated_groups", V: value([]any{"a", "b"})}), call("kong.ctx.shared.get", &pb.String{V: "authenticated_groups"}))
+	get("ctx.shared: an empty list", "", call("kong.ctx.shared.set", &pb.KV{K: "authenticated_groups", V: value([]any{})}), call("kong.ctx.shared.get", &pb.String{V: "authenticated_groups"}))
+	get("ctx.shared: taken away", "", call("kong.ctx.shared.set", &pb.KV{K: "authenticated_groups", V: value([]any{"a"})}),
+		call("kong.ctx.shared.set", &pb.KV{K: "authenticated_groups"}), call("kong.ctx.shared.get", &pb.String{V: "authenticated_groups"}))
 	get("log and set_serialize_value", "", call("kong.log.err", list("a line")), call("kong.log.warn", list("a line")), call("kong.log.notice", list("a line")),
 		call("kong.log.set_serialize_value", &pb.KV{K: "request.uri", V: value("/hidden")}), call("kong.log.set_serialize_value", &pb.KV{K: "request.querystring.a"}))
 	add(Case{Name: "upgrade", Request: request("GET", "/r/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n", ""), Script: Script{Calls: []Call{headers}}})
