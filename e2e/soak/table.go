@@ -90,14 +90,22 @@ func (r *row) measure(answers []sent, t timeline) {
 	}
 }
 
-// paced tells how many requests there were in a flood that lasted so long.
+// paced reports how many requests there were in a flood that lasted so long, and
+// what came of those that are poisoned.
 func (r *row) paced(answers []sent, lasted time.Duration) {
-	count := map[kind]float64{}
+	count, poisoned := map[kind]float64{}, map[kind]map[int]int{malformed: {}, blocked: {}}
 	for i := range answers {
-		count[answers[i].kind]++
+		s := &answers[i]
+		count[s.kind]++
+		if byStatus, ok := poisoned[s.kind]; ok {
+			byStatus[s.status]++
+		}
 	}
 	r.notes = append(r.notes, fmt.Sprintf("%.0f requests of known pairs and %.0f guesses a second",
 		count[known]/lasted.Seconds(), (count[unknown]+count[malformed]+count[blocked])/lasted.Seconds()))
+	for _, k := range []kind{malformed, blocked} {
+		r.notes = append(r.notes, fmt.Sprintf("%.0f × %s, answered %v", count[k], k, poisoned[k]))
+	}
 }
 
 // bounded counts the lookups, of all that reached the store in so much time, that

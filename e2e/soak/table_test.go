@@ -3,6 +3,8 @@ package main
 import (
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestFloodBeyondALimitFailsTheSoak(t *testing.T) {
@@ -29,5 +31,25 @@ func TestFloodBeyondALimitFailsTheSoak(t *testing.T) {
 		if got := (&table{rows: []row{{}, r}}).unbounded(); got != tt.want || got != (len(r.wrong) > 0) {
 			t.Errorf("%s: %t, %q", name, got, r.wrong)
 		}
+	}
+}
+
+func TestFloodReportsItsPoisonedNames(t *testing.T) {
+	r := row{}
+	r.paced([]sent{
+		{claim: claim{kind: known}, status: 200},
+		{claim: claim{kind: unknown}, status: 401},
+		{claim: claim{kind: malformed}, status: 401},
+		{claim: claim{kind: blocked}, status: 503},
+		{claim: claim{kind: blocked}, status: 429},
+		{claim: claim{kind: blocked}, status: 503},
+	}, time.Second)
+	want := []string{
+		"1 requests of known pairs and 5 guesses a second",
+		"1 × access token no store can hold, answered map[401:1]",
+		"3 × access token a firewall blocks, answered map[429:1 503:2]",
+	}
+	if diff := cmp.Diff(want, r.notes); diff != "" {
+		t.Errorf("notes (-want +got):\n%s", diff)
 	}
 }
