@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"crypto/rand"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -268,6 +270,34 @@ func TestRecordsAsPeopleWriteThem(t *testing.T) {
 				t.Errorf("want %q: %s", tt.logged, log)
 			}
 		})
+	}
+}
+
+// TestPlusThatAFormTurnsIntoASpaceIsExplained, and whoever keeps sending it is no
+// guesser: more than 20 wrong secrets in a minute would be limited. It is not the
+// query string, which nginx adds to each line of the log.
+func TestPlusThatAFormTurnsIntoASpaceIsExplained(t *testing.T) {
+	w := newWorld(t)
+	p := pair{"access-" + rand.Text(), "a+b+" + rand.Text()}
+	w.put(p, nil)
+	g := w.start(w.guarded("/", object{"tokens_in_body": true}))
+	form := func(secret string) int {
+		header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+		return w.send(g, http.MethodPost, "/", header, "access_token="+p.access+"&secret_token="+secret).Status
+	}
+	got := map[int]int{}
+	for range 25 {
+		got[form(p.secret)]++
+	}
+	if diff := cmp.Diff(map[int]int{401: 25}, got); diff != "" {
+		t.Errorf("answers to a bare + (-want +got):\n%s", diff)
+	}
+	if status := form(url.QueryEscape(p.secret)); status != 200 {
+		t.Errorf("escaped: %d", status)
+	}
+	log := g.Log()
+	if !strings.Contains(log, "reason=plus") || !strings.Contains(log, "%2B") || strings.Contains(log, p.access) || strings.Contains(log, p.secret) {
+		t.Errorf("not explained: %s", log)
 	}
 }
 
