@@ -5,9 +5,6 @@ import (
 	"time"
 )
 
-// stalePatience is how long a Get waits for a lookup if it has a stale record.
-const stalePatience = 250 * time.Millisecond
-
 // Result is what Get answers.
 type Result[V any] struct {
 	Value V
@@ -206,7 +203,7 @@ func (c *Cache[V]) wait(ctx context.Context, q *question, call *call[V], p prior
 	case v == stale && call.probe:
 		patience = 0
 	case v == stale:
-		patience = stalePatience - max(now.since(q.asked), now.since(call.created))
+		patience = q.policy.StalePatience - max(now.since(q.asked), now.since(call.created))
 	}
 	end := c.clock().mono + patience
 	timer := time.NewTimer(patience)

@@ -117,6 +117,20 @@ func TestSlowStoreIsGivenAQuarterOfASecondIfAStaleRecordIsAtHand(t *testing.T) {
 	})
 }
 
+func TestPatienceWithAStaleRecordIsThePolicys(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.p.StalePatience = time.Second
+		r.put("k", "s")
+		r.get("k", "s")
+		time.Sleep(100 * time.Second)
+		r.take(900 * time.Millisecond)
+		r.want(r.get("k", "s"), answer{"s loaded", 900 * time.Millisecond})
+		time.Sleep(100 * time.Second)
+		r.take(2 * time.Second)
+		r.want(r.get("k", "s"), answer{"s resurrected", time.Second})
+	})
+}
+
 func TestWithoutAStaleRecordTheLookupDeadlineHolds(t *testing.T) {
 	late := answer{"unavailable for 1s: context deadline exceeded", 2 * time.Second}
 	for name, age := range map[string]time.Duration{"never seen": 0, "too old": 1100 * time.Second} {

@@ -6,6 +6,7 @@ import "time"
 const (
 	DefaultLookupsPerSecond = 100
 	DefaultLookupTimeout    = 2 * time.Second
+	DefaultStalePatience    = 250 * time.Millisecond
 )
 
 // Policy is what one caller wants of the cache. It is given with each Get,
@@ -33,6 +34,9 @@ type Policy struct {
 	// LookupTimeout is the lookup deadline: how long a lookup may take, and how
 	// long a Get waits in all. 0 means DefaultLookupTimeout.
 	LookupTimeout time.Duration
+	// StalePatience is how long a Get that has a stale record waits for a lookup before
+	// it answers with that. 0 means DefaultStalePatience.
+	StalePatience time.Duration
 }
 
 func (p Policy) withDefaults() Policy {
@@ -41,6 +45,9 @@ func (p Policy) withDefaults() Policy {
 	}
 	if p.LookupTimeout <= 0 {
 		p.LookupTimeout = DefaultLookupTimeout
+	}
+	if p.StalePatience <= 0 {
+		p.StalePatience = DefaultStalePatience
 	}
 	return p
 }
