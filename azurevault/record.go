@@ -1,8 +1,6 @@
 package azurevault
 
 import (
-	"encoding/base64"
-	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
@@ -11,31 +9,24 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
+// notBase64 says that base64_decode is set for a secret that isn't base64.
+var notBase64 = &secretstore.Absent{Reason: secretstore.ReasonUnusable, Err: &credential.UnusableError{
+	Reason: "base64",
+	Detail: "base64_decode is set, and the secret's value is not base64",
+	Remedy: "write the value in base64, or leave base64_decode out",
+}}
+
 // parse reads the record in a secret that Key Vault has handed out.
 func (r *read) parse(secret azsecrets.Secret, now time.Time) (*credential.Record, error) {
-	a := secret.Attributes
-	switch {
-	case a.Enabled != nil && !*a.Enabled:
-		return nil, &secretstore.Absent{Reason: secretstore.ReasonDisabled}
-	case a.NotBefore != nil && now.Before(*a.NotBefore), a.Expires != nil && !now.Before(*a.Expires):
-		return nil, &secretstore.Absent{Reason: secretstore.ReasonOutside}
-	}
-	value := []byte(*secret.Value)
-	if r.cfg.Base64Decode {
-		var err error
-		if value, err = base64.StdEncoding.DecodeString(strings.TrimSpace(*secret.Value)); err != nil {
-			return nil, &secretstore.Absent{Reason: secretstore.ReasonUnusable, Err: &credential.UnusableError{
-				Reason: "base64",
-				Detail: "base64_decode is set, and the secret's value is not base64",
-				Remedy: "write the record in base64, or leave base64_decode out",
-			}}
-		}
+	value, err := r.value(secret, now)
+	if err != nil {
+		return nil, err
 	}
 	record, err := credential.Parse(value)
 	if err != nil {
 		return nil, &secretstore.Absent{Reason: secretstore.ReasonUnusable, Err: err}
 	}
-	record.ExpiresAt = earlier(record.ExpiresAt, a.Expires)
+	record.ExpiresAt = earlier(record.ExpiresAt, secret.Attributes.Expires)
 	return record, nil
 }
 

@@ -103,6 +103,16 @@ func (c *conn) get(ctx context.Context, token, path string) (*answer, error) {
 	return c.send(ctx, http.MethodGet, c.namespace, token, path)
 }
 
+// getVersion is get of a version in a KV v2 engine, the current one if it is empty.
+func (c *conn) getVersion(ctx context.Context, token, path, version string) (*answer, error) {
+	u := c.base
+	u.Path += "/v1/" + path
+	if version != "" {
+		u.RawQuery = url.Values{"version": {version}}.Encode()
+	}
+	return c.sendTo(ctx, http.MethodGet, c.namespace, token, &u)
+}
+
 // ofLogin sends a request that concerns the login or its token, which Vault knows
 // in their own namespace only.
 func (c *conn) ofLogin(ctx context.Context, method, token, path string) (*answer, error) {

@@ -38,7 +38,7 @@ func (s *store) denied(ctx context.Context, name secretName, current *session, t
 	}
 	f := &secretstore.Failure{Op: "read " + name.shown, Reason: secretstore.Denied, OneName: true}
 	f.Err = fmt.Errorf("status 403: the token%s lacks the capability read on it", described(token))
-	f.Remedy = "add to one of its policies: " + s.policy(current.kv)
+	f.Remedy = "add to one of its policies: " + s.policy(name, current.kv)
 	if remedy := s.settings.dataTwice(current.kv); remedy != "" {
 		f.Err = fmt.Errorf("%w, and KV v2's data/ is in the path twice", f.Err)
 		f.Remedy = remedy
@@ -49,13 +49,13 @@ func (s *store) denied(ctx context.Context, name secretName, current *session, t
 	case err != nil:
 	case a.status == http.StatusForbidden:
 		f.Err = fmt.Errorf("status 403: the token%s has no right at all below %s/, or nothing is mounted there", described(token), s.settings.mount)
-		f.Remedy = "compare mount and namespace with vault secrets list; if they are right, add to one of its policies: " + s.policy(current.kv)
+		f.Remedy = "compare mount and namespace with vault secrets list; if they are right, add to one of its policies: " + s.policy(name, current.kv)
 	case a.status == http.StatusOK && info.Type != "kv" && info.Type != "generic":
 		f.Err = fmt.Errorf("status 403, and the secrets engine at %s/ is not a KV engine but of type %.100q", s.settings.mount, info.Type)
 		f.Remedy = "set mount to that of a KV engine: vault secrets list"
 	case a.status == http.StatusOK && info.kv() != current.kv:
 		f.Err = fmt.Errorf("status 403, and the secrets engine at %s/ is KV %s, read as %s", s.settings.mount, info.kv(), current.kv)
-		f.Remedy = fmt.Sprintf("set kv to %s; the token needs the policy %s", info.kv(), s.policy(info.kv()))
+		f.Remedy = fmt.Sprintf("set kv to %s; the token needs the policy %s", info.kv(), s.policy(name, info.kv()))
 	case a.status == http.StatusOK && info.Path != s.settings.mount+"/":
 		f.Err = fmt.Errorf("status 403, and the secrets engine is mounted at %.100q, not at %s/", info.Path, s.settings.mount)
 		f.Remedy = "set mount to that, and path to the rest"
@@ -67,7 +67,7 @@ func (s *store) denied(ctx context.Context, name secretName, current *session, t
 // be told.
 func (s *store) mayRead(ctx context.Context, accessToken string, current *session) (bool, error) {
 	name := s.name(accessToken, current.kv)
-	a, err := s.fetch(ctx, current.token, name.path)
+	a, err := s.fetch(ctx, current.token, name)
 	if err != nil {
 		return false, unread("read "+name.shown, err)
 	}

@@ -12,17 +12,23 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// outcome judges the answer to the read of one record. A definite no takes
+// found is a secret that was read.
+type found struct {
+	fields   json.RawMessage // the secret's own, an object
+	metadata versionMetadata // of KV v2
+	ends     time.Time       // when it ends by itself, the zero time if never
+}
+
+// outcome judges the answer to the read of one secret. A definite no takes
 // Vault's explicit word:
 //
 //   - 404 with exactly {"errors":[]}: there is no such secret;
-//   - KV v2, 404 with the metadata of a version that was deleted or destroyed;
-//   - a secret that isn't a usable record.
+//   - KV v2, 404 with the metadata of a version that was deleted or destroyed.
 //
 // Much else looks like absence and is none: a mount that has moved (404 "no
 // handler for route"), the path of the other KV version (404 with a warning and
 // null data), an empty or HTML answer of something between us and Vault.
-func (s *store) outcome(a *answer, name secretName, kv string) (*credential.Record, error) {
+func (s *store) outcome(a *answer, name secretName, kv string) (*found, error) {
 	op := "read " + name.shown
 	r, isVault := a.decode()
 	switch a.status {
@@ -34,7 +40,7 @@ func (s *store) outcome(a *answer, name secretName, kv string) (*credential.Reco
 		end, err := metadata.end()
 		switch {
 		case isVault && isObject(fields) && err == nil:
-			return s.parse(fields, name, end)
+			return &found{fields, metadata, end}, nil
 		case isVault && !isObject(fields) && metadata.gone():
 			return nil, &secretstore.Absent{Reason: secretstore.ReasonDeleted}
 		}
@@ -78,6 +84,7 @@ func (s *store) misplaced(a *answer, r reply, op string, redact func(string) str
 
 // versionMetadata is what KV v2 tells about a version beside its data.
 type versionMetadata struct {
+	Version int `json:"version"`
 	// DeletionTime is when the version was deleted or, with delete_version_after,
 	// will be; empty: it isn't and won't.
 	DeletionTime string `json:"deletion_time"`
@@ -121,24 +128,24 @@ func unusable(err error) *secretstore.Absent {
 }
 
 // parse reads a secret's fields as a record, which ends with the secret.
-func (s *store) parse(fields json.RawMessage, name secretName, end time.Time) (*credential.Record, error) {
+func (s *store) parse(found *found, accessToken string) (*credential.Record, error) {
 	parse := credential.Parse
 	if s.settings.base64 {
 		parse = credential.ParseBase64
 	}
-	r, err := parse(fields)
+	r, err := parse(found.fields)
 	if err != nil {
 		return nil, unusable(err)
 	}
 	// Vault's paths are exact; this guards against an engine or proxy that isn't.
-	if r.AccessToken != name.accessToken {
+	if r.AccessToken != accessToken {
 		return nil, unusable(&credential.UnusableError{
 			Reason: "access_token",
 			Detail: "it is not the name the record is stored under",
 			Remedy: "store the record under its access_token",
 		})
 	}
-	if !end.IsZero() && (r.ExpiresAt.IsZero() || end.Before(r.ExpiresAt)) {
+	if end := found.ends; !end.IsZero() && (r.ExpiresAt.IsZero() || end.Before(r.ExpiresAt)) {
 		r.ExpiresAt = end
 	}
 	return r, nil

@@ -212,7 +212,11 @@ func FuzzOutcome(f *testing.F) {
 			kv = kv2
 		}
 		s := &store{settings: settings{mount: "secret", path: "kong-auth"}, identity: testIdentity}
-		r, err := s.outcome(&answer{status: status, header: http.Header{}, body: body}, s.name(name, kv), kv)
+		var r *credential.Record
+		found, err := s.outcome(&answer{status: status, header: http.Header{}, body: body}, s.name(name, kv), kv)
+		if err == nil {
+			r, err = s.parse(found, name)
+		}
 		var (
 			absent  *secretstore.Absent
 			failure *secretstore.Failure

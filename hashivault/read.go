@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"kong-vault-auth/credential"
@@ -21,19 +22,24 @@ func (s *store) Read(ctx context.Context, accessToken string) (*credential.Recor
 	if credential.CheckAccessToken(accessToken) != nil {
 		return nil, &secretstore.Absent{Reason: secretstore.ReasonNotFound} // no record can have that name
 	}
-	r, err := s.read(ctx, accessToken)
+	found, err := s.read(ctx, secretName{accessToken: accessToken})
 	s.redial.After(err)
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	return s.parse(found, accessToken)
 }
 
-func (s *store) read(ctx context.Context, accessToken string) (*credential.Record, error) {
+// read reads a secret. Of wanted, accessToken and version are given.
+func (s *store) read(ctx context.Context, wanted secretName) (*found, error) {
 	current, err := s.sessions.get(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for renewed := false; ; renewed = true {
-		name := s.name(accessToken, current.kv)
-		a, err := s.fetch(ctx, current.token, name.path)
+		name := s.name(wanted.accessToken, current.kv)
+		name.version = wanted.version
+		a, err := s.fetch(ctx, current.token, name)
 		if err != nil {
 			return nil, unread("read "+name.shown, err)
 		}
@@ -58,14 +64,14 @@ func (s *store) read(ctx context.Context, accessToken string) (*credential.Recor
 }
 
 // settle draws the consequences of an answer that isn't a 403.
-func (s *store) settle(a *answer, name secretName, current *session) (*credential.Record, error) {
+func (s *store) settle(a *answer, name secretName, current *session) (*found, error) {
 	r, err := s.outcome(a, name, current.kv)
 	var f *secretstore.Failure
 	var absent *secretstore.Absent
 	switch {
 	case err == nil:
 		s.found.Store(true)
-	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonNotFound && !s.found.Load():
+	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonNotFound && !s.found.Load() && !strings.HasPrefix(name.accessToken, "/"):
 		s.suspectPath(current.kv)
 	}
 	if !errors.As(err, &f) {

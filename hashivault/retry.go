@@ -18,8 +18,8 @@ import (
 var pauses = []time.Duration{30 * time.Millisecond, 120 * time.Millisecond}
 
 // fetch gets a secret, in several attempts where that helps.
-func (s *store) fetch(ctx context.Context, token, path string) (*answer, error) {
-	return persistently(ctx, func() (*answer, error) { return s.conn.get(ctx, token, path) })
+func (s *store) fetch(ctx context.Context, token string, name secretName) (*answer, error) {
+	return persistently(ctx, func() (*answer, error) { return s.conn.getVersion(ctx, token, name.path, name.version) })
 }
 
 // persistently asks in several attempts where the next one is likely to do

@@ -48,6 +48,14 @@ type dialing struct {
 // folder is the path below which records are read.
 func (s *settings) folder(kv string) string { return s.below("data", kv) }
 
+// secret is the path below which all of the mount's secrets are read.
+func (s *settings) secret(kv string) string {
+	if kv == kv2 {
+		return s.mount + "/data"
+	}
+	return s.mount
+}
+
 // listFolder is the path at which they are listed.
 func (s *settings) listFolder(kv string) string { return s.below("metadata", kv) }
 

@@ -77,17 +77,24 @@ func (s *store) Close() error {
 	return err
 }
 
-// secretName is the place of one record, as Vault has it and as it may be shown.
+// secretName is the place of one secret, as Vault has it and as it may be shown.
 type secretName struct {
-	accessToken string
+	accessToken string // or what name takes for one
 	path        string // what Vault is asked for
 	shown       string // the same, ending in the fingerprint
+	version     string // of KV v2; empty: the current one
 }
 
+// name is the place of an access token's record; behind a slash, which no access
+// token has, that of a secret below the mount, whose name is no secret.
 func (s *store) name(accessToken, kv string) secretName {
+	if name, plain := strings.CutPrefix(accessToken, "/"); plain {
+		path := s.settings.secret(kv) + "/" + name
+		return secretName{accessToken: accessToken, path: path, shown: path}
+	}
 	folder := s.settings.folder(kv)
 	fingerprint := credential.Fingerprint(credential.ID(s.identity, accessToken))
-	return secretName{accessToken, folder + "/" + accessToken, folder + "/" + fingerprint}
+	return secretName{accessToken: accessToken, path: folder + "/" + accessToken, shown: folder + "/" + fingerprint}
 }
 
 // redact makes a text of Vault's fit to be shown: with the fingerprint in place
@@ -100,7 +107,12 @@ func (n secretName) redact(text string) string {
 	return text
 }
 
-// policy is the smallest stanza that lets a token read every record.
-func (s *store) policy(kv string) string {
-	return fmt.Sprintf(`path "%s/*" { capabilities = ["read"] }`, s.settings.folder(kv))
+// policy is the smallest stanza that lets a token read every record, or the one
+// secret that isn't a record.
+func (s *store) policy(name secretName, kv string) string {
+	path := s.settings.folder(kv) + "/*"
+	if strings.HasPrefix(name.accessToken, "/") {
+		path = s.name(name.accessToken, kv).path
+	}
+	return fmt.Sprintf(`path "%s" { capabilities = ["read"] }`, path)
 }

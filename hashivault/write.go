@@ -321,14 +321,14 @@ func (w writer) place(c call, accessToken, kv string) secretName {
 	}
 	name := w.name(accessToken, kv)
 	folder := w.settings.below(c.part, kv)
-	return secretName{accessToken, folder + "/" + accessToken, folder + name.shown[strings.LastIndex(name.shown, "/"):]}
+	return secretName{accessToken: accessToken, path: folder + "/" + accessToken, shown: folder + name.shown[strings.LastIndex(name.shown, "/"):]}
 }
 
 // send reads in several attempts, where that helps, and writes in one: of a write
 // without an answer nobody knows whether it was made.
 func (w writer) send(ctx context.Context, c call, current *session, name secretName) (*answer, error) {
 	if c.method == http.MethodGet {
-		return w.fetch(ctx, current.token, name.path)
+		return w.fetch(ctx, current.token, name)
 	}
 	var body []byte
 	if c.body != nil {

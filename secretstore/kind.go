@@ -49,6 +49,9 @@ type Config interface {
 	// secret. Credential ids and snapshots depend on it, so how it is written must
 	// never change.
 	Identity() []string
+	// HoldsCredential reports whether a credential of this object could be kept in
+	// the secret called name of the store that other, of the same kind, describes.
+	HoldsCredential(other Config, name string) bool
 	// FromEnvironment adds what the variables of the store's own tools hold to an
 	// object of the node's. set reports the fields that the object itself sets.
 	FromEnvironment(set func(field string) bool, getenv func(string) string) error

@@ -25,6 +25,8 @@ type Definition struct {
 	Inline bool
 	// Allowed says which configurations may name an object of the node's.
 	Allowed Allowed
+	// given are the fields that an object of the node's sets itself.
+	given []string
 	// Refs are the references that fields of an inline object were configured
 	// with, by field, as the record's $refs has them. Kong hands over what it
 	// resolved them to, and an empty string where it couldn't.

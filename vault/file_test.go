@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"kong-vault-auth/secretstore"
 )
@@ -52,7 +53,7 @@ vaults:
 			Workspaces: []string{"33333333-3333-4333-8333-333333333333"},
 		}},
 	}
-	if diff := cmp.Diff(want, got.defined); diff != "" {
+	if diff := cmp.Diff(want, got.defined, cmpopts.IgnoreUnexported(Definition{})); diff != "" {
 		t.Error(diff)
 	}
 	if got.secrets {

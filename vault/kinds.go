@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -50,7 +51,7 @@ func decode(kind secretstore.Kind, name string, texts map[string]string, getenv 
 	if err := c.FromEnvironment(set, getenv); err != nil {
 		return Definition{}, err
 	}
-	return Definition{Name: name, Config: c, Node: true}, nil
+	return Definition{Name: name, Config: c, Node: true, given: slices.Sorted(maps.Keys(values))}, nil
 }
 
 // valuesOfTexts is the values of the fields that are set.

@@ -14,7 +14,9 @@ type shelf struct {
 	secretstore.Limits
 }
 
-func (*shelf) Kind() string         { return "shelf" }
+func (*shelf) Kind() string                                    { return "shelf" }
+func (*shelf) HoldsCredential(secretstore.Config, string) bool { return false }
+
 func (s *shelf) Place() string      { return "shelf at " + s.Board }
 func (s *shelf) Identity() []string { return []string{"shelf", s.Board} }
 func (s *shelf) FromEnvironment(set func(string) bool, getenv func(string) string) error {

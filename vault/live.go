@@ -31,7 +31,8 @@ type live struct {
 
 	// Who uses it: see use. Guarded by Registry.mu.
 	key    liveKey
-	name   string         // of the object it was opened for
+	name   string // of the object it was opened for
+	config secretstore.Config
 	owners map[string]int // how often each owner has it open
 	last   string         // the owner that had it open last, when none has
 	idle   time.Time      // since when none has

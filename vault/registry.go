@@ -166,7 +166,7 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 			r.replace(l, key, s)
 		} else {
 			l = newLive(key.identity, s, r.options.Logger.With("vault", d.Name), r.options.MaxCredentials)
-			l.key, l.name = key, d.Name
+			l.key, l.name, l.config = key, d.Name, d.Config
 			l.snapshots = newSnapshots(l, r.started, &r.keepers)
 			l.snapshots.restore(d.snapshot(), policyOf(d.limits(), r.options.LookupTimeout))
 			r.lives[key] = l
