@@ -20,6 +20,10 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
 
 FROM kong:3.9.3
 
+# Kong's vaults azure and hcv, in Kong's own Lua tree: references in kong.conf are
+# resolved before lua_package_path counts.
+COPY --chown=root:root lua/kong/vaults /usr/local/share/lua/5.1/kong/vaults
+
 # Owned by root: Kong's user runs the program and can't replace it. Not in
 # /usr/local/bin, where Kong would take a file of this name for a start command.
 COPY --from=build --chown=root:root --chmod=0755 /out/vault-auth /opt/vault-auth/vault-auth
@@ -30,6 +34,7 @@ RUN install -d -o kong -g kong -m 0750 /run/vault-auth
 USER kong
 
 ENV KONG_PLUGINS=bundled,vault-auth \
+    KONG_VAULTS=bundled,azure,hcv \
     KONG_PLUGINSERVER_NAMES=vault-auth \
     KONG_PLUGINSERVER_VAULT_AUTH_SOCKET=/run/vault-auth/vault-auth.socket \
     KONG_PLUGINSERVER_VAULT_AUTH_QUERY_CMD="/opt/vault-auth/vault-auth -dump"

@@ -136,11 +136,17 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	if err := schedule(); err != nil {
 		slog.New(log).Info("scheduled like any other process, which costs Kong some processor time", "reason", "scheduling", "err", err)
 	}
+	getenv := takeEnv()
 	objects := vault.NewRegistry(
 		stores,
-		vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, MaxCredentials: credentials, Getenv: takeEnv()},
+		vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, MaxCredentials: credentials, Getenv: getenv},
 	)
 	defer objects.Close()
+	stopSecrets, err := serveSecrets(ctx, c, objects, getenv, slog.New(log))
+	if err != nil {
+		return err
+	}
+	defer stopSecrets()
 	plugin := vaultauth.New(version, objects, slog.New(log))
 	plugin.UseStatus(ctx, kong)
 	defer metrics.Start(ctx, metricsAddress, metrics.Handler(metrics.Source{

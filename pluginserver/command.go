@@ -107,7 +107,7 @@ func (c *Command) ListenAndServe(ctx context.Context, p Plugin, log *Log) error 
 			return err
 		}
 	}
-	s := NewServer(p, Options{Name: c.Name, Log: log, Allow: peerCheck(os.Getuid(), c.SocketGroup)})
+	s := NewServer(p, Options{Name: c.Name, Log: log, Allow: PeerCheck(os.Getuid(), c.SocketGroup)})
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	parent := os.Getppid()

@@ -12,12 +12,12 @@ import (
 )
 
 // OwnerOnly checks that a peer is this process's user or root.
-func OwnerOnly(c *net.UnixConn) error { return peerCheck(os.Getuid(), -1)(c) }
+func OwnerOnly(c *net.UnixConn) error { return PeerCheck(os.Getuid(), -1)(c) }
 
-// peerCheck returns a check that a peer is this user, root, or, if gid is not
+// PeerCheck returns a check that a peer is this user, root, or, if gid is not
 // negative, in that group. It takes the kernel's word for who the peer is: in a
 // container there is often no passwd entry to look a user's groups up in.
-func peerCheck(uid, gid int) func(*net.UnixConn) error {
+func PeerCheck(uid, gid int) func(*net.UnixConn) error {
 	return func(c *net.UnixConn) error {
 		p, err := peerOf(c)
 		if err != nil {

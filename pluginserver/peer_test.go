@@ -52,11 +52,11 @@ func TestPeersGroupsAreTheKernels(t *testing.T) {
 			if err != nil || got.uid != stranger || got.gid != stranger || !slices.Equal(got.groups, groups) {
 				t.Errorf("%+v, %v; want groups %v", got, err, groups)
 			}
-			if err := peerCheck(1000, -1)(c); err == nil {
+			if err := PeerCheck(1000, -1)(c); err == nil {
 				t.Error("a stranger may connect without -socket-group")
 			}
 			for _, group := range groups {
-				if err := peerCheck(1000, int(group))(c); err != nil {
+				if err := PeerCheck(1000, int(group))(c); err != nil {
 					t.Errorf("group %d: %v", group, err)
 				}
 			}

@@ -85,8 +85,13 @@ func dump(t *testing.T, args ...string) dumped {
 }
 
 func TestImageAndKongConfSayTheSame(t *testing.T) {
-	set, _ := kongConf(t)
+	set, offered := kongConf(t)
 	fromConf := map[string]string{}
+	for _, line := range offered {
+		if line[0] == "vaults" { // which need the Lua files, that are in the image
+			fromConf["KONG_VAULTS"] = line[1]
+		}
+	}
 	for key, value := range set {
 		fromConf["KONG_"+strings.ToUpper(key)] = value
 	}
@@ -226,6 +231,22 @@ func TestImageHoldsTheProgramAsKongsUserCannotChangeIt(t *testing.T) {
 	for _, want := range []string{"CGO_ENABLED=0", "-trimpath", "-X main.version=", "-o " + d.copy.SourcePaths[0]} {
 		if !strings.Contains(building, want) {
 			t.Errorf("the image's program is built without %s: %s", want, building)
+		}
+	}
+}
+
+// TestImageHoldsKongsVaults, where kong.conf.example says that they must lie.
+func TestImageHoldsKongsVaults(t *testing.T) {
+	const tree = "/usr/local/share/lua/5.1/kong/vaults"
+	if copies := "COPY --chown=root:root lua/kong/vaults " + tree + "\n"; !strings.Contains(read(t, "Dockerfile"), copies) {
+		t.Errorf("the Dockerfile has no %s", copies)
+	}
+	if !strings.Contains(read(t, "kong.conf.example"), tree) {
+		t.Errorf("kong.conf.example doesn't name %s", tree)
+	}
+	for _, name := range []string{"azure/init.lua", "azure/schema.lua", "hcv/init.lua", "hcv/schema.lua", "vault_auth_socket.lua"} {
+		if lines := strings.Count(read(t, "lua/kong/vaults/"+name), "\n"); lines >= 100 {
+			t.Errorf("%s has %d lines", name, lines)
 		}
 	}
 }

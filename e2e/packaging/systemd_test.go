@@ -72,7 +72,15 @@ func TestUnitsFitKong(t *testing.T) {
 	})
 	setTo(t, "kong.service.d/vault-auth.conf", map[string]string{
 		"Unit.Wants": "vault-auth.socket vault-auth.service",
-		"Unit.After": "vault-auth.socket",
+		"Unit.After": "vault-auth.socket vault-auth.service",
+	})
+	// Kong's vaults ask where the plugin server listens, which it may give to their group.
+	listens := unitFile(t, "vault-auth.service")["Service.Environment"]
+	if diff := cmp.Diff(listens, unitFile(t, "kong.service.d/vault-auth.conf")["Service.Environment"]); diff != "" || len(listens) != 1 {
+		t.Errorf("the secrets socket: %s%s", listens, diff)
+	}
+	setTo(t, "vault-auth.service", map[string]string{
+		"Service.RuntimeDirectory": filepath.Base(filepath.Dir(listens[0])), "Service.SupplementaryGroups": "kong",
 	})
 	// A namespace of users would hide the groups of Kong's workers.
 	if private := unitFile(t, "vault-auth.service")["Service.PrivateUsers"]; private != nil {

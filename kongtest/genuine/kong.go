@@ -107,12 +107,20 @@ func Start(o Options) (*Kong, error) {
 
 // Command runs a command of Kong's on this prefix: reload, stop, health, ...
 func (k *Kong) Command(args ...string) error {
+	_, err := k.Output(args...)
+	return err
+}
+
+// Output is Command with what it prints to its standard output.
+func (k *Kong) Output(args ...string) (string, error) {
 	cmd := exec.Command(k.program, append(args, "-p", k.prefix)...)
 	cmd.Env = k.env
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("kong %s: %w\n%s", args[0], err, out)
+	var out, complaints strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("kong %s: %w\n%s%s", args[0], err, out.String(), complaints.String())
 	}
-	return nil
+	return out.String(), nil
 }
 
 // Stop stops Kong.

@@ -1,0 +1,11 @@
+return {
+  name = "show-secret",
+  fields = {
+    { config = {
+      type = "record",
+      fields = {
+        { secret = { type = "string", required = true, referenceable = true } },
+      },
+    } },
+  },
+}
