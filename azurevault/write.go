@@ -241,6 +241,10 @@ func (r *read) until(ctx context.Context, ask func() (bool, error)) error {
 // Checked implements secretstore.Writer: Key Vault has no conditional writes.
 func (w writer) Checked(context.Context) (bool, error) { return false, nil }
 
+// Base64 implements secretstore.Writer: with base64_decode the whole value is in
+// base64, which is between the writer and Key Vault.
+func (w writer) Base64() bool { return false }
+
 // Names implements secretstore.Writer.
 func (w writer) Names(ctx context.Context, yield func([]secretstore.Name) error) error {
 	ctx, r, _ := w.begin(ctx, "list the secrets", "")

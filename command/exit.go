@@ -2,8 +2,10 @@ package command
 
 import (
 	"errors"
+	"fmt"
 
 	"kong-vault-auth/control"
+	"kong-vault-auth/kongadmin"
 	"kong-vault-auth/secretstore"
 )
 
@@ -13,6 +15,7 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitNotFound    = 3
+	exitConflict    = 4
 	exitDenied      = 5
 	exitUnreachable = 6
 )
@@ -22,15 +25,27 @@ is wrong, 3 there is no such credential, 4 it exists already or was changed mean
 5 the store refuses the login or the operation, 6 the store, or the plugin
 server of this node, can't be reached or can't answer.`
 
+// usageError is a command line, or its environment, that can't be taken.
+type usageError struct{ error }
+
+func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
 // exitStatus is that of a command that ran and failed.
 func exitStatus(err error) int {
 	var absent *secretstore.Absent
+	var conflict *secretstore.Conflict
 	var failure *secretstore.Failure
 	switch {
-	case errors.Is(err, secretstore.ErrConfig):
+	case errors.Is(err, secretstore.ErrConfig), errors.As(err, new(usageError)):
 		return exitUsage
+	case errors.Is(err, kongadmin.ErrNoConsumer):
+		return exitNotFound
+	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonUnusable:
+		return exitFailed
 	case errors.As(err, &absent):
 		return exitNotFound
+	case errors.As(err, &conflict):
+		return exitConflict
 	case errors.As(err, &failure) && failure.Denied():
 		return exitDenied
 	case errors.As(err, &failure), errors.Is(err, control.ErrNotRunning):

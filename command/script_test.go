@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -21,6 +22,7 @@ import (
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/control"
 	"kong-vault-auth/hashivault"
+	"kong-vault-auth/kongtest/genuine"
 	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
@@ -34,23 +36,162 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Condition: func(name string) (bool, error) {
-			if name == "vault" {
+			switch name {
+			case "vault":
 				return os.Getenv("VAULTD_BIN") != "", nil
+			case "kong":
+				return os.Getenv("E2E_KONG") != "", nil
 			}
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"plugin-server": pluginServer,
 			"vault-server":  vaultServer,
 			"azure":         azure,
+			"kong":          kong,
 			"exits":         exits,
-			"plugin-server": pluginServer,
+			"secret-of":     secretOf,
+			"envfile":       envFile,
+			"token-of":      tokenOf,
+			"unwrap":        unwrap,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir) // for ~/.vault-token
+			env.Setenv("USER", "olga")
 			env.Setenv("VAULTD_BIN", os.Getenv("VAULTD_BIN"))
-			return nil
+			output := filepath.Join(env.WorkDir, ".output")
+			env.Setenv("OUTPUT", output)
+			env.Defer(func() { checkSecrets(t, filepath.Base(env.WorkDir), output, env.WorkDir) })
+			return os.Mkdir(output, 0o700)
 		},
 	})
+}
+
+// checkSecrets looks for every secret of a script in all that the commands of it have
+// written: none may be there, but for a new secret token once, after these words.
+func checkSecrets(t *testing.T, script, output, work string) {
+	all := ""
+	files, _ := filepath.Glob(output + "/*")
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Error(err)
+		}
+		all += string(b)
+	}
+	shown := shownSecret.FindAllStringSubmatch(all, -1)
+	once := map[string]bool{}
+	for _, m := range shown {
+		once[m[1]] = true
+		if n := strings.Count(all, m[1]); n != 1 {
+			t.Errorf("%s: a secret token is shown %d times", script, n)
+		}
+	}
+	secrets := []string{clientSecret, "plugins-own-secret"}
+	kept, _ := filepath.Glob(work + "/*.jsonl")
+	for _, name := range append(kept, work+"/.root-token", work+"/.vault-token") {
+		b, _ := os.ReadFile(name)
+		for _, m := range keptSecret.FindAllStringSubmatch(string(b), -1) {
+			secrets = append(secrets, m[1])
+		}
+		if strings.HasSuffix(name, "-token") && len(b) > 0 {
+			secrets = append(secrets, strings.TrimSpace(string(b)))
+		}
+	}
+	for _, secret := range secrets {
+		if strings.Contains(all, secret) && !once[secret] {
+			t.Errorf("%s: a command has written the secret %s", script, secret)
+		}
+	}
+}
+
+var (
+	shownSecret = regexp.MustCompile(`(?m)(?:^Secret token +|"secret_token":")([0-9A-Za-z_]{32,})`)
+	keptSecret  = regexp.MustCompile(`"secret_token":"([^"]+)"`)
+)
+
+// secretOf sets a variable to the newest secret token of an access token in a file
+// that --secret-file names, and the variable's name in lower case to its length:
+//
+//	secret-of SECRET new.jsonl mobile-1
+func secretOf(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: secret-of VARIABLE FILE ACCESS_TOKEN")
+	}
+	found := ""
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		var pair struct {
+			AccessToken string `json:"access_token"`
+			SecretToken string `json:"secret_token"`
+		}
+		ts.Check(json.Unmarshal([]byte(line), &pair))
+		if pair.AccessToken == args[2] {
+			found = pair.SecretToken
+		}
+	}
+	if found == "" {
+		ts.Fatalf("%s has no secret token of %s", args[1], args[2])
+	}
+	ts.Setenv(args[0], found)
+}
+
+// envFile puts the script's variables into a file of its own: vaults.yml with the port
+// of a server.
+func envFile(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		text := os.Expand(ts.ReadFile(name), ts.Getenv)
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+		ts.Check(os.Chmod(ts.MkAbs(name), 0o600))
+	}
+}
+
+// tokenOf sets a variable to the token that Vault has created in an answer:
+//
+//	token-of VAULT_TOKEN created.json
+func tokenOf(ts *testscript.TestScript, neg bool, args []string) {
+	var created struct {
+		Auth struct {
+			Token string `json:"client_token"`
+		} `json:"auth"`
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &created))
+	ts.Setenv(args[0], created.Auth.Token)
+}
+
+// unwrap unwraps the wrapping token of a command's result, which works once, and sets a
+// variable to the secret token:
+//
+//	unwrap SECRET result.json
+func unwrap(ts *testscript.TestScript, neg bool, args []string) {
+	var result struct {
+		WrappingToken string `json:"wrapping_token"`
+		AccessToken   string `json:"access_token"`
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &result))
+	var unwrapped struct {
+		Data struct {
+			AccessToken string `json:"access_token"`
+			SecretToken string `json:"secret_token"`
+		} `json:"data"`
+	}
+	for _, once := range []bool{true, false} {
+		req, err := http.NewRequest("POST", ts.Getenv("VAULT_ADDR")+"/v1/sys/wrapping/unwrap", nil)
+		ts.Check(err)
+		req.Header.Set("X-Vault-Token", result.WrappingToken)
+		resp, err := http.DefaultClient.Do(req)
+		ts.Check(err)
+		if (resp.StatusCode == http.StatusOK) != once {
+			ts.Fatalf("unwrapping answers %d", resp.StatusCode)
+		}
+		if once {
+			ts.Check(json.NewDecoder(resp.Body).Decode(&unwrapped))
+		}
+		resp.Body.Close()
+	}
+	if unwrapped.Data.AccessToken != result.AccessToken || unwrapped.Data.SecretToken == "" {
+		ts.Fatalf("it is the secret token of %q, not of %q", unwrapped.Data.AccessToken, result.AccessToken)
+	}
+	ts.Setenv(args[0], unwrapped.Data.SecretToken)
 }
 
 // exits runs a command, which must end with that status:
@@ -93,6 +234,7 @@ func vaultServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("VAULT_ADDR", ready.Addr)
 	ts.Setenv("PORT", port)
 	ts.Setenv("ROOT", ready.RootToken)
+	ts.Check(os.WriteFile(ts.MkAbs(".root-token"), []byte(ready.RootToken), 0o600))
 }
 
 // pluginServer is a plugin server for the rest of the script, with the script's
@@ -150,6 +292,26 @@ func vaultAPI() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// kong starts a genuine Kong without a database, with one consumer, and sets
+// KONG_ADMIN_URL to its Admin API.
+func kong(ts *testscript.TestScript, neg bool, args []string) {
+	prefix, err := os.MkdirTemp("", "va")
+	ts.Check(err)
+	k, err := genuine.Start(genuine.Options{Program: os.Getenv("E2E_KONG"), Prefix: prefix})
+	ts.Check(err)
+	ts.Defer(func() {
+		_ = k.Stop()
+		_ = os.RemoveAll(prefix)
+	})
+	ts.Check(k.SetConfig(`
+_format_version: "3.0"
+consumers:
+- {id: 3fd1eea1-885a-4011-b986-289943ff8177, username: mobile-app, custom_id: customer/4711}
+- {username: another, custom_id: customer/47}
+`))
+	ts.Setenv("KONG_ADMIN_URL", k.AdminURL())
 }
 
 // The application of the simulated Azure.

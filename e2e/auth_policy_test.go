@@ -63,7 +63,7 @@ func TestPoliciesOfTheDocsAreTheSmallest(t *testing.T) {
 			do(plugin, "PUT", secret, 403)
 			do(manager, "PUT", secret, 200, 204)
 			do(manager, "PUT", secret, 200, 204)
-			do(manager, "GET", secret, 403)
+			do(manager, "GET", secret, 200)
 			do(manager, "LIST", folder, 200)
 			do(lister, "GET", folder+"/?list=true", 200) // as the plugin asks
 			do(plugin, "LIST", folder, 403)

@@ -218,6 +218,9 @@ func (w writer) Checked(ctx context.Context) (bool, error) {
 	return current.kv == kv2, nil
 }
 
+// Base64 implements secretstore.Writer.
+func (w writer) Base64() bool { return w.settings.base64 }
+
 // Names implements secretstore.Writer. KV v2 lists deleted secrets as well; those
 // that are can be left out since Vault 1.21.
 func (w writer) Names(ctx context.Context, yield func([]secretstore.Name) error) error {

@@ -46,6 +46,10 @@ type Writer interface {
 	// before it is written, and somebody who writes in between is overwritten.
 	Checked(ctx context.Context) (bool, error)
 
+	// Base64 reports whether the secret tokens in records are written in base64, see
+	// credential.ParseBase64.
+	Base64() bool
+
 	// Close gives up what the writer has logged in for.
 	Close() error
 }

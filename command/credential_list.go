@@ -1,0 +1,74 @@
+package command
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"kong-vault-auth/manage"
+)
+
+// list is what "credential list" is told.
+type list struct {
+	*credentials
+	consumer      string
+	expiresWithin span
+}
+
+func (cr *credentials) list() *cobra.Command {
+	o := &list{credentials: cr}
+	name := cr.Name + " credential list"
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List credentials, without their secret tokens",
+		Long:  "List credentials, without their secret tokens. Each is read from the store.",
+		Example: "  " + name + "\n" +
+			"  " + name + " --consumer mobile-app\n" +
+			"  " + name + " --expires-within 30d -o json",
+		Args: cobra.NoArgs,
+		RunE: cr.run(func(ctx context.Context, _ []string) error { return o.run(ctx) }),
+	}
+	c.Flags().StringVar(&o.consumer, "consumer", "", "only those of this `consumer`: its id, username or custom_id")
+	c.Flags().Var(&o.expiresWithin, "expires-within", "only those that expire within this time, or have expired")
+	return c
+}
+
+func (o *list) run(ctx context.Context) error {
+	var names []string
+	if o.consumer != "" {
+		who, err := o.Program.consumer(ctx, o.consumer)
+		if err != nil {
+			return err
+		}
+		names = who.names
+	}
+	return o.with(func(v *manage.Vault) error {
+		write, flush := o.writer(v)
+		err := v.List(ctx, func(e manage.Entry) error {
+			if names != nil && !e.Of(names...) || o.expiresWithin.Duration > 0 && !e.Expired(o.Now().Add(o.expiresWithin.Duration)) {
+				return nil
+			}
+			return write(e)
+		})
+		if errFlush := flush(); err == nil {
+			err = errFlush
+		}
+		return err
+	})
+}
+
+// writer writes entries, as lines of JSON or as a table.
+func (o *list) writer(v *manage.Vault) (write func(manage.Entry) error, flush func() error) {
+	if o.output == outputJSON {
+		return func(e manage.Entry) error { return o.printJSON(&result{Vault: v.Name, Entry: e}) }, func() error { return nil }
+	}
+	t := o.newTable("ACCESS TOKEN", "FINGERPRINT", "CONSUMER", "STATE", "STORED AS", "UPDATED", "EXPIRES")
+	return func(e manage.Entry) error {
+		who := ""
+		if e.Consumer != nil {
+			who = shownConsumer(e.Consumer.ID, e.Consumer.Username)
+		}
+		t.row(e.AccessToken, e.Fingerprint, who, o.state(&e), e.Stored, shownTime(e.UpdatedAt), shownTime(e.ExpiresAt))
+		return nil
+	}, t.flush
+}

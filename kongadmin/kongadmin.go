@@ -1,0 +1,168 @@
+// Package kongadmin asks Kong's Admin API which consumers there are.
+package kongadmin
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/kong/go-kong/kong"
+
+	"kong-vault-auth/securefile"
+)
+
+// The variables that say where the Admin API is.
+const (
+	urlVariable         = "KONG_ADMIN_URL"
+	tokenVariable       = "KONG_ADMIN_TOKEN"
+	tokenFileVariable   = "KONG_ADMIN_TOKEN_FILE"
+	tokenHeaderVariable = "KONG_ADMIN_TOKEN_HEADER"
+	caVariable          = "KONG_ADMIN_CA_CERT"
+	workspaceVariable   = "KONG_ADMIN_WORKSPACE"
+)
+
+const (
+	maxFile       = 1 << 20
+	defaultHeader = "Kong-Admin-Token"
+)
+
+// Client asks one Admin API.
+type Client struct {
+	kong *kong.Client
+	host string
+	// secret is the token, which no error may hold.
+	secret string
+}
+
+// ErrNoConsumer is matched by the error of Consumer where Kong has no such consumer.
+var ErrNoConsumer = errors.New("Kong has no such consumer")
+
+// New is the client of the Admin API that the environment names, or nil if it names
+// none.
+func New(getenv func(string) string) (*Client, error) {
+	base := getenv(urlVariable)
+	if base == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return nil, fmt.Errorf("%s must be like https://kong-admin.example.com:8444", urlVariable)
+	}
+	token, err := readToken(getenv)
+	if err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if file := getenv(caVariable); file != "" {
+		pem, err := securefile.Read(file, securefile.Anybody, maxFile)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", caVariable, err)
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s: %s holds no certificate", caVariable, file)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
+	client := &http.Client{
+		Transport: withHeader{transport, headerName(getenv), token},
+		Timeout:   10 * time.Second,
+		// A redirect would take the token elsewhere.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	k, err := kong.NewClient(&base, client)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", urlVariable, err)
+	}
+	k.SetWorkspace(getenv(workspaceVariable))
+	return &Client{kong: k, host: u.Host, secret: token}, nil
+}
+
+func headerName(getenv func(string) string) string {
+	if name := getenv(tokenHeaderVariable); name != "" {
+		return name
+	}
+	return defaultHeader
+}
+
+func readToken(getenv func(string) string) (string, error) {
+	file := getenv(tokenFileVariable)
+	if file == "" {
+		return getenv(tokenVariable), nil
+	}
+	b, err := securefile.Read(file, securefile.Group, maxFile)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", tokenFileVariable, err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// withHeader adds the token to each request.
+type withHeader struct {
+	next        http.RoundTripper
+	name, value string
+}
+
+func (h withHeader) RoundTrip(req *http.Request) (*http.Response, error) {
+	if h.value != "" {
+		req = req.Clone(req.Context())
+		req.Header.Set(h.name, h.value)
+	}
+	return h.next.RoundTrip(req)
+}
+
+// Consumer is a consumer of Kong's.
+type Consumer struct{ ID, Username, CustomID string }
+
+// Consumer finds the consumer of an id, a username or a custom_id, in this order.
+func (c *Client) Consumer(ctx context.Context, name string) (*Consumer, error) {
+	escaped := url.PathEscape(name) // go-kong puts it into a path as it is
+	found, err := c.kong.Consumers.Get(ctx, &escaped)
+	if kong.IsNotFoundErr(err) {
+		found, err = c.kong.Consumers.GetByCustomID(ctx, &name)
+	}
+	switch {
+	case kong.IsNotFoundErr(err):
+		return nil, fmt.Errorf("%w: no id, username or custom_id is %q at %s (create it there first, or unset %s)", ErrNoConsumer, name, c.host, urlVariable)
+	case err != nil:
+		return nil, c.explain(err)
+	}
+	got := &Consumer{ID: text(found.ID), Username: text(found.Username), CustomID: text(found.CustomID)}
+	if uuid.Validate(got.ID) != nil {
+		return nil, fmt.Errorf("%s: the answer is not one of Kong's Admin API (check %s)", c.host, urlVariable)
+	}
+	return got, nil
+}
+
+// explain says what to do about an error of the Admin API's.
+func (c *Client) explain(err error) error {
+	var answer *kong.APIError
+	var remedy string
+	switch {
+	case errors.As(err, &answer) && (answer.Code() == http.StatusUnauthorized || answer.Code() == http.StatusForbidden):
+		remedy = fmt.Sprintf("check %s, and %s if the header isn't %s", tokenVariable, tokenHeaderVariable, defaultHeader)
+	case errors.As(err, &answer):
+		remedy = "check " + urlVariable + ", and Kong's log"
+	default:
+		remedy = "check " + urlVariable + ", or unset it to store the consumer as it is given"
+	}
+	said := err.Error()
+	if c.secret != "" {
+		said = strings.ReplaceAll(said, c.secret, "…")
+	}
+	return fmt.Errorf("Kong's Admin API at %s: %.300s (%s)", c.host, said, remedy)
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

@@ -1,0 +1,117 @@
+// Package manage creates, rotates and revokes credentials in a store that can write.
+// It is what the operator's commands do, without a command line.
+package manage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
+)
+
+// Vault is a vault object whose credentials an operator manages. It is safe for
+// concurrent use.
+type Vault struct {
+	Name        string
+	Writer      secretstore.Writer
+	Fingerprint func(accessToken string) string
+	Now         func() time.Time
+}
+
+// Issued is a credential with a secret token that was generated just now. It is the
+// only thing that holds one, and shows it only where Reveal is called.
+type Issued struct {
+	Entry
+	secretToken string
+}
+
+// Reveal is the secret token.
+func (i *Issued) Reveal() string { return i.secretToken }
+
+// Format prints a placeholder for every verb and flag.
+func (i *Issued) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "manage.Issued(redacted)") }
+
+// MarshalJSON is that of the entry, without the secret token.
+func (i *Issued) MarshalJSON() ([]byte, error) { return json.Marshal(i.Entry) }
+
+// Delivery takes a new secret token to where it is shown or kept, before the store is
+// written to: a secret that got lost in between would be no use to anybody. undo takes
+// it back, if the store has certainly not been written to; it may be nil.
+type Delivery func(*Issued) (undo func(), err error)
+
+// deliver has a secret delivered, and then write write it to the store.
+func deliver(d Delivery, i *Issued, write func() error) error {
+	undo, err := d(i)
+	if err != nil {
+		return fmt.Errorf("nothing was written to the store: %w", err)
+	}
+	err = write()
+	var failure *secretstore.Failure
+	switch {
+	case err == nil:
+	case errors.As(err, &failure) && !failure.Denied():
+		// It may have been written all the same, so what was delivered stays.
+	case undo != nil:
+		undo()
+	}
+	return err
+}
+
+// secretOf is a secret as a record keeps it.
+func secretOf(secretToken string, plain bool) credential.Secret {
+	if plain {
+		return credential.PlainSecret(secretToken)
+	}
+	return credential.HashedSecret(secretToken)
+}
+
+func (v *Vault) parse(stored []byte) (*credential.Record, error) {
+	if v.Writer.Base64() {
+		return credential.ParseBase64(stored)
+	}
+	return credential.Parse(stored)
+}
+
+func (v *Vault) encode(r *credential.Record) ([]byte, error) {
+	if v.Writer.Base64() {
+		return credential.EncodeBase64(r)
+	}
+	return credential.Encode(r)
+}
+
+func (v *Vault) change(stored []byte, change func(*credential.Record) error) ([]byte, error) {
+	if v.Writer.Base64() {
+		return credential.ChangeBase64(stored, change)
+	}
+	return credential.Change(stored, change)
+}
+
+// about says which credential an error is about, as the plugin server's log would.
+func (v *Vault) about(accessToken string, err error) error {
+	return fmt.Errorf("credential %s: %w", v.Fingerprint(accessToken), err)
+}
+
+// Revoke deletes a credential, whether or not it is a usable one. Where the store keeps
+// what is deleted, purge removes that as well.
+func (v *Vault) Revoke(ctx context.Context, accessToken string, purge bool) error {
+	if _, err := v.Writer.Get(ctx, accessToken); err != nil && !(purge && isAbsent(err, secretstore.ReasonDeleted)) {
+		return v.about(accessToken, err)
+	} else if err == nil {
+		if err := v.Writer.Delete(ctx, accessToken); err != nil {
+			return v.about(accessToken, err)
+		}
+	}
+	if !purge {
+		return nil
+	}
+	err := v.Writer.Purge(ctx, accessToken)
+	if isAbsent(err, secretstore.ReasonNotFound) {
+		return nil // nothing was kept
+	}
+	return err
+}
