@@ -60,7 +60,7 @@ func (*Config) Kind() string { return Kind.Name }
 // Place implements secretstore.Config.
 func (c *Config) Place() string {
 	address := c.address()
-	// A name and password don't belong there and are about to be refused.
+	// Check refuses an address with a name and password; until then, hide them.
 	return "azure at " + address[strings.LastIndex(address, "@")+1:]
 }
 
@@ -76,8 +76,8 @@ func (c *Config) address() string {
 	return strings.ToLower(strings.TrimRight(c.VaultURI, "/"))
 }
 
-// FromEnvironment implements secretstore.Config, for the variables that Kong
-// documents for the identity, AZURE_CLIENT_SECRET and its like.
+// FromEnvironment implements secretstore.Config, for the identity's variables that
+// Kong documents, such as AZURE_CLIENT_SECRET.
 func (c *Config) FromEnvironment(_ func(field string) bool, getenv func(string) string) error {
 	c.TenantID = cmp.Or(c.TenantID, getenv(c.CredentialsPrefix+"_TENANT_ID"))
 	c.ClientID = cmp.Or(c.ClientID, getenv(c.CredentialsPrefix+"_CLIENT_ID"))
@@ -100,7 +100,7 @@ func (c *Config) Check(p *secretstore.Problems) {
 	}
 	if p.KeepIdentities && c.AuthMethod != "client_secret" && c.AuthMethod != "client_certificate" {
 		p.Add("auth_method", "%s logs in as an identity of the node, and VAULT_AUTH_INLINE_IDENTITIES=off "+
-			"keeps those to objects that the node defines: use client_secret or client_certificate, or name an object of the node in config.vault", c.AuthMethod)
+			"reserves those for objects that the node defines: use client_secret or client_certificate, or name an object of the node in config.vault", c.AuthMethod)
 	}
 	c.credential(p, azcore.ClientOptions{Cloud: e.cloud})
 }

@@ -79,7 +79,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 			"client_id: it is empty, and auth_method client_secret needs it. If it is a reference, Kong could not resolve it: its log says why"},
 		{"certificate file inline", func(c *Config) {
 			c.AuthMethod, c.TenantID, c.ClientID, c.ClientCertificate = "client_certificate", "t", "c", "/cert.pem"
-		}, "client_certificate: it is not PEM but may name a file, and " + secretstore.InsteadOfFile + ", or give the PEM itself"},
+		}, "client_certificate: it is not PEM but seems to name a file, and " + secretstore.InsteadOfFile + ", or use the PEM itself"},
 		{"federated token file inline", func(c *Config) { c.FederatedTokenFile = "/token" }, "federated_token_file: it names a file, and " + secretstore.InsteadOfFile},
 		{"accept_previous_version", func(c *Config) { c.AcceptPreviousVersion = 604801 }, "accept_previous_version: it must be between 0 and 604800"},
 	}

@@ -12,12 +12,12 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// endpoint is a key vault and the cloud that it is in.
+// endpoint is a key vault and its cloud.
 type endpoint struct {
 	url   string
 	host  string
 	name  string // the vault's
-	scope string // what access tokens must be for
+	scope string // of access tokens
 	cloud cloud.Configuration
 }
 
@@ -31,7 +31,7 @@ var clouds = []struct {
 	{"vault.usgovcloudapi.net", cloud.AzureGovernment},
 }
 
-// isKeyVault reports a host in a domain of key vaults.
+// isKeyVault reports whether a host is in a domain of key vaults.
 func isKeyVault(host string) bool {
 	_, domain, _ := strings.Cut(strings.ToLower(host), ".")
 	for _, c := range clouds {
@@ -42,10 +42,10 @@ func isKeyVault(host string) bool {
 	return false
 }
 
-// vaultName is what Azure allows a key vault to be called.
+// vaultName matches the names that Azure allows for key vaults.
 var vaultName = regexp.MustCompile(`^[a-z](?:-?[a-z0-9]){2,23}$`)
 
-// endpoint is that of vault_uri.
+// endpoint parses and checks vault_uri.
 func (c *Config) endpoint(p *secretstore.Problems) endpoint {
 	e, err := parseEndpoint(c.VaultURI)
 	p.AddError("vault_uri", err)
@@ -53,12 +53,12 @@ func (c *Config) endpoint(p *secretstore.Problems) endpoint {
 	return e
 }
 
-// parseEndpoint reads a vault_uri. Azure's SDK sends access tokens to hosts of
-// the cloud's vault domain only, so no other host could work.
+// parseEndpoint reads a vault_uri. Azure's SDK sends access tokens only to hosts in
+// the cloud's vault domain, so no other host could work.
 func parseEndpoint(uri string) (endpoint, error) {
 	u, err := url.Parse(uri)
 	if err == nil && u.Scheme == "" {
-		u, err = url.Parse("https://" + uri) // people leave out the scheme
+		u, err = url.Parse("https://" + uri) // the scheme is often left out
 	}
 	if err != nil || u.Hostname() == "" {
 		return endpoint{}, errors.New("it is not a URI; it should look like https://example.vault.azure.net")
@@ -66,7 +66,7 @@ func parseEndpoint(uri string) (endpoint, error) {
 	host := strings.ToLower(u.Host)
 	name, domain, _ := strings.Cut(host, ".")
 	if strings.Contains(domain, "managedhsm.") {
-		return endpoint{}, errors.New("a managed HSM keeps no secrets, it must be the URI of a key vault")
+		return endpoint{}, errors.New("it must be the URI of a key vault: a managed HSM keeps no secrets")
 	}
 	for _, c := range clouds {
 		if domain == c.domain && vaultName.MatchString(name) && len(name) <= 24 && strings.EqualFold(strings.TrimRight(uri, "/"), "https://"+host) {
@@ -80,7 +80,7 @@ func parseEndpoint(uri string) (endpoint, error) {
 	return endpoint{}, fmt.Errorf("it is not the URI of a key vault. Did you mean https://%s.%s?", meant, nearestDomain(domain))
 }
 
-// nearestDomain guesses which cloud a mistaken domain was meant for.
+// nearestDomain guesses which cloud a wrong domain was meant for.
 func nearestDomain(domain string) string {
 	switch {
 	case strings.HasSuffix(domain, ".cn"):

@@ -16,20 +16,20 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// noHost stands for the host of a login that has not asked any.
+// noHost stands for the host of a login that has not sent a request.
 const noHost = "the login"
 
 // imdsHost is the address of the managed identity endpoint of virtual machines.
 const imdsHost = "169.254.169.254"
 
 const (
-	remedyIMDS        = "this machine has no managed identity endpoint at 169.254.169.254, or a proxy or network policy keeps it away (put the address into NO_PROXY). On App Service, Functions and Container Apps, pass IDENTITY_ENDPOINT and IDENTITY_HEADER on to the plugin server with nginx_main_env"
+	remedyIMDS        = "this machine has no managed identity endpoint at 169.254.169.254, or a proxy or network policy blocks it (put the address into NO_PROXY). On App Service, Functions and Container Apps, pass IDENTITY_ENDPOINT and IDENTITY_HEADER to the plugin server with nginx_main_env"
 	remedyFederated   = "give the application or identity a federated credential whose issuer, subject and audience are exactly those of the pod's token: the cluster's OIDC issuer, system:serviceaccount:NAMESPACE:NAME, api://AzureADTokenExchange"
 	remedyTenant      = "check tenant_id, and that the vault's cloud is the tenant's"
 	remedyCertificate = "check that client_certificate is among the application's certificates in Entra ID, and has not expired"
 )
 
-// aadsts says what to do about Entra's errors, by their numbers.
+// aadsts holds the remedies for Entra's errors, by number.
 var aadsts = []struct {
 	numbers []int
 	remedy  string
@@ -37,8 +37,8 @@ var aadsts = []struct {
 	{[]int{90002, 900023, 900021, 90013}, remedyTenant},
 	{[]int{700016, 7000112}, "check client_id and tenant_id: the application must exist in that tenant and be enabled"},
 	{[]int{7000215}, "set the client secret to the secret's value, not its id: az ad app credential reset --id CLIENT-ID makes a new one"},
-	{[]int{7000222}, "the client secret has expired: make a new one with az ad app credential reset --id CLIENT-ID --append, and put it where the old one is"},
-	{[]int{7000218}, "the application needs a client secret or a certificate: set auth_method and what goes with it"},
+	{[]int{7000222}, "the client secret has expired: make a new one with az ad app credential reset --id CLIENT-ID --append, and replace the old one with it"},
+	{[]int{7000218}, "the application needs a client secret or a certificate: set auth_method and the fields that it needs"},
 	{[]int{70021, 700211, 700212, 700213, 7002138}, remedyFederated},
 	{[]int{700024}, "the token or assertion has expired or isn't valid yet: check this machine's clock, and that the file with the federated token is renewed"},
 	{[]int{700027, 700030, 5000222}, remedyCertificate},
@@ -46,8 +46,8 @@ var aadsts = []struct {
 	{[]int{53003, 530003}, "a conditional access policy of the tenant blocks the login: exempt the application, or let this node's address in"},
 }
 
-// explain tells why there is no token.
-func (l *login) explain(ctx context.Context, err error, a *attempt) *secretstore.Failure {
+// failure says why there is no token.
+func (l *login) failure(ctx context.Context, err error, a *attempt) *secretstore.Failure {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var file *securefile.Error
@@ -57,9 +57,9 @@ func (l *login) explain(ctx context.Context, err error, a *attempt) *secretstore
 	case l.life.Err() != nil:
 		return &secretstore.Failure{Op: l.op, Reason: "closed", Err: errClosed}
 	case l.cred.method == "default" && l.cred.secret == "" && l.cred.clientID == "":
-		return l.explainDefault(err, a.answer != nil && l.explainAnswer(a.host, a.answer).LoginRefused)
+		return l.defaultFailure(err, a.answer != nil && l.answerFailure(a.host, a.answer).LoginRefused)
 	case a.answer != nil:
-		return l.explainAnswer(a.host, a.answer)
+		return l.answerFailure(a.host, a.answer)
 	case a.host != "" || ctx.Err() != nil:
 		failure := transportFailure(l.op, cmp.Or(a.host, noHost), cmp.Or(ctx.Err(), a.err, err))
 		if a.host == imdsHost {
@@ -70,13 +70,13 @@ func (l *login) explain(ctx context.Context, err error, a *attempt) *secretstore
 	return &secretstore.Failure{Op: l.op, Reason: "login", Err: errors.New(l.quote(err.Error()))}
 }
 
-// explainDefault repeats what azidentity says of all the identities it looked
-// for: which one was meant, nobody here knows. refused says that the last one of
-// them was.
-func (l *login) explainDefault(err error, refused bool) *secretstore.Failure {
+// defaultFailure repeats azidentity's message about all the identities that it
+// looked for, since the one that was meant is unknown. refused says that the last
+// one was refused.
+func (l *login) defaultFailure(err error, refused bool) *secretstore.Failure {
 	return &secretstore.Failure{
 		Op: l.op, Reason: "login", Err: errors.New(l.quote(err.Error())), LoginRefused: refused,
-		Remedy: "name the identity that is meant with auth_method. What it needs of the environment must be passed on to the plugin server with nginx_main_env",
+		Remedy: "select the identity with auth_method. Pass the environment variables that it needs to the plugin server with nginx_main_env",
 	}
 }
 
@@ -88,8 +88,8 @@ type loginError struct {
 	Codes       []int  `json:"error_codes"`
 }
 
-// explainAnswer tells what an answer of host means, which is no success.
-func (l *login) explainAnswer(host string, a *answer) *secretstore.Failure {
+// answerFailure interprets an unsuccessful answer of host.
+func (l *login) answerFailure(host string, a *answer) *secretstore.Failure {
 	var e loginError
 	understood := json.Unmarshal(a.body, &e) == nil && e.Description+e.Message != ""
 	number := e.number()
@@ -99,16 +99,16 @@ func (l *login) explainAnswer(host string, a *answer) *secretstore.Failure {
 	}
 	switch {
 	case a.status == http.StatusTooManyRequests:
-		f.Reason, f.Remedy = "rate_limited", "too many logins: check how many processes log in as this identity, and whether they restart all the time"
+		f.Reason, f.Remedy = "rate_limited", "too many logins: check how many processes log in as this identity, and whether they restart continually"
 	case a.status >= 500, a.status == http.StatusRequestTimeout, a.status == http.StatusGone,
-		e.Code == "temporarily_unavailable", e.Code == "server_error": // OAuth's words, whatever the status
-		f.Reason, f.Remedy = "server", "see whether Azure reports an outage of Microsoft Entra ID, or of managed identities"
+		e.Code == "temporarily_unavailable", e.Code == "server_error": // OAuth's codes, with any status
+		f.Reason, f.Remedy = "server", "check whether Azure reports an outage of Microsoft Entra ID, or of managed identities"
 	case !understood:
 		f.Reason, f.Remedy = "unexpected", "check what answers for "+host+" here: a proxy or firewall may do so by itself"
 	case number != 0:
 		f.Remedy = entraRemedy(number)
 	case l.cred.clientID != "":
-		f.Remedy = fmt.Sprintf("the identity with client id %s is not assigned to this machine or app: assign it (az vm identity assign, az webapp identity assign, …), or mend client_id", l.cred.clientID)
+		f.Remedy = fmt.Sprintf("the identity with client id %s is not assigned to this machine or app: assign it (az vm identity assign, az webapp identity assign, …), or correct client_id", l.cred.clientID)
 	default:
 		f.Remedy = "this machine or app has no system-assigned identity: turn it on (az vm identity assign, az webapp identity assign, …), or set client_id to that of a user-assigned one"
 	}
@@ -127,7 +127,7 @@ func entraRemedy(number int) string {
 
 var aadstsNumber = regexp.MustCompile(`\bAADSTS(\d{4,8})\b`)
 
-// number is Entra's number for the error, 0 if it is none of Entra's.
+// number is Entra's number for the error, 0 if the error isn't from Entra.
 func (e loginError) number() int {
 	if len(e.Codes) > 0 {
 		return e.Codes[0]
@@ -139,15 +139,16 @@ func (e loginError) number() int {
 const maxQuote = 600
 
 var (
-	// entraTime ends each of Entra's descriptions, after the ids that Microsoft's
-	// support asks for. Log lines have a time of their own.
+	// entraTime matches the end of Entra's descriptions, which log lines don't need:
+	// they have their own time. The ids before it stay, since Microsoft's support
+	// asks for them.
 	entraTime = regexp.MustCompile(`\s*\bTimestamp: .*`)
-	// tokenLike is what JWTs look like, of which federated tokens are ones.
+	// tokenLike matches JWTs, such as federated tokens.
 	tokenLike = regexp.MustCompile(`\beyJ[A-Za-z0-9_.-]+`)
 )
 
-// quote makes what a login was told fit for a log line: one line, not too long,
-// without anything secret.
+// quote prepares a message for a log line: it becomes one line of limited length
+// without secrets.
 func (l *login) quote(text string) string {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
 	text = entraTime.ReplaceAllString(tokenLike.ReplaceAllString(text, "[token]"), "")

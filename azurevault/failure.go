@@ -23,11 +23,11 @@ import (
 var errNotKeyVault = errors.New("the answer is not one of Key Vault's")
 
 const (
-	remedyNotKeyVault = "check vault_uri, and what a proxy or firewall in between answers by itself"
+	remedyNotKeyVault = "check vault_uri, and whether a proxy or firewall answers instead"
 	spreading         = "; a grant made just now can take up to ten minutes to spread"
 )
 
-// explain turns an error of the SDK, or of the login, into one of secretstore.Store.
+// explain turns an error of the SDK or of the login into one of secretstore.Store.
 func (r *read) explain(ctx context.Context, err error) error {
 	var failure *secretstore.Failure
 	var response *azcore.ResponseError
@@ -45,15 +45,15 @@ func (r *read) explain(ctx context.Context, err error) error {
 		err = ctx.Err()
 	}
 	failure = transportFailure(r.op, r.endpoint.host, err)
-	failure.OneName = failure.Reason == "unexpected" // a page with a status of success, say
+	failure.OneName = failure.Reason == "unexpected" // a page with status 200, for example
 	failure.Err = fmt.Errorf("%w, x-ms-client-request-id %s", failure.Err, r.requestID)
 	return failure
 }
 
 const remedyRefusedToken = "check that the vault and the login are of the same tenant, and this machine's clock"
 
-// vaultError is what Key Vault says with a status that is no success. Its
-// message names the secret, so nothing of it may be repeated as it is.
+// vaultError is Key Vault's JSON for an error. Its message contains the secret's
+// name, so it must not be repeated.
 type vaultError struct {
 	Code    string
 	Message string
@@ -70,10 +70,10 @@ var forbidden = map[string]string{
 	"ForbiddenByConnection": "network",
 }
 
-// networkRefusal are words in those 403s that Key Vault's network rules cause.
+// networkRefusal matches the 403s that Key Vault's network rules cause.
 var networkRefusal = regexp.MustCompile(`(?i)client address is not authorized|public network access is disabled|approved private link|TCP connection does not allow access`)
 
-// explainAnswer tells what an answer means that is no success.
+// explainAnswer interprets an unsuccessful answer.
 func (r *read) explainAnswer(ctx context.Context, a *answer) error {
 	var body struct{ Error vaultError }
 	isVault := json.Unmarshal(a.body, &body) == nil && body.Error.Code != ""
@@ -86,7 +86,7 @@ func (r *read) explainAnswer(ctx context.Context, a *answer) error {
 	case a.status == http.StatusTooManyRequests:
 		return r.answerFailure(a, e, "rate_limited", "Key Vault allows 4,000 reads in 10 s per vault and region: raise ttl, lower max_lookups_per_second, or spread credentials over several vaults")
 	case a.status >= 500:
-		return r.answerFailure(a, e, "server", "see whether Azure reports an outage of Key Vault in the vault's region")
+		return r.answerFailure(a, e, "server", "check whether Azure reports an outage of Key Vault in the vault's region")
 	case !isVault:
 		return aboutName(r.failure("unexpected", remedyNotKeyVault, "%w: status %d", errNotKeyVault, a.status))
 	case a.status == http.StatusNotFound && e.Code == "SecretNotFound":
@@ -101,12 +101,12 @@ func (r *read) explainAnswer(ctx context.Context, a *answer) error {
 		return r.answerFailure(a, e, "firewall", r.firewallRemedy(e.Message))
 	}
 	if kind == "role" && r.name != "" {
-		// Roles can be given for single secrets; access policies are for all.
+		// Roles can be assigned for single secrets; access policies are for all.
 		may := func(other string) (bool, error) { return r.mayRead(ctx, other) }
-		switch vouched, err := r.recent.Vouch(r.name, may); {
+		switch others, err := r.recent.MayReadAnother(r.name, may); {
 		case err != nil:
 			return err
-		case vouched:
+		case others:
 			return &secretstore.Absent{Reason: secretstore.ReasonDenied}
 		}
 		return aboutName(r.answerFailure(a, e, secretstore.Denied, r.grantRemedy(e.Message)))
@@ -114,15 +114,15 @@ func (r *read) explainAnswer(ctx context.Context, a *answer) error {
 	return r.answerFailure(a, e, secretstore.Denied, r.grantRemedy(e.Message))
 }
 
-// aboutName marks what may have failed for the secret's name: a firewall before
-// Key Vault can have a page for it.
+// aboutName marks a failure that the secret's name may have caused: a firewall in
+// front of Key Vault may have answered.
 func aboutName(f *secretstore.Failure) *secretstore.Failure {
 	f.OneName = true
 	return f
 }
 
-// mayRead reports whether the login may read a secret. An error says why that
-// can't be told.
+// mayRead reports whether the login may read a secret. An error says why that can't
+// be determined.
 func (r *read) mayRead(ctx context.Context, name string) (bool, error) {
 	_, err := withToken(ctx, r.login, func() (azsecrets.GetSecretResponse, error) {
 		return r.client.GetSecret(ctx, name, "", nil)
@@ -138,7 +138,7 @@ func (r *read) mayRead(ctx context.Context, name string) (bool, error) {
 	return false, r.explain(ctx, err)
 }
 
-// isDenied reports whether an error is a 403 for want of a permission.
+// isDenied reports whether an error is a 403 because of a missing permission.
 func isDenied(err error) bool {
 	var absent *secretstore.Absent
 	var failure *secretstore.Failure
@@ -160,13 +160,13 @@ func (r *read) failure(reason, remedy, format string, args ...any) *secretstore.
 	}
 }
 
-// word is what Key Vault's codes look like; nothing else is repeated.
+// word matches Key Vault's codes; nothing else is repeated.
 var word = regexp.MustCompile(`^[A-Za-z]{1,40}$`)
 
-// akv is the number that starts the message of a 401.
+// akv matches the number at the start of a 401's message.
 var akv = regexp.MustCompile(`\bAKV\d{5}\b`)
 
-// codes are the parts of an error that can't name a secret.
+// codes are the parts of an error that can't contain a secret's name.
 func (r *read) codes(e vaultError) string {
 	var out []string
 	for _, c := range []string{e.Code, e.Inner.Code} {
@@ -193,7 +193,7 @@ func find(re *regexp.Regexp, text string) string {
 	return ""
 }
 
-// grantRemedy says who needs what, for either of a vault's permission models.
+// grantRemedy says who needs which permission, for both permission models of a vault.
 func (r *read) grantRemedy(message string) string {
 	who, id := "the login's principal", "OBJECT-ID"
 	oid, app := find(callerOID, message), find(callerApp, message)

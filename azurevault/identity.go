@@ -20,29 +20,28 @@ import (
 // aksTokenFile is where AKS' workload identity webhook mounts a pod's token.
 const aksTokenFile = "/var/run/secrets/azure/tokens/azure-identity-token"
 
-// maxCertificate bounds what is read of a file with a certificate.
+// maxCertificate limits how much of a certificate file is read.
 const maxCertificate = 1 << 20
 
-// credentialSource is one of azidentity's credentials, and what messages need to
-// know of it.
+// credentialSource is one of azidentity's credentials, with details for messages.
 type credentialSource struct {
 	azcore.TokenCredential
 	method   string // auth_method
-	clientID string // empty: not known, or the system-assigned identity
-	secret   string // what must not be in a message; empty: nothing we hold
+	clientID string // empty: unknown, or the system-assigned identity
+	secret   string // must not be in a message; may be empty
 }
 
-// credential is who logs in, by auth_method. Nothing is asked and no file read
-// before a token is wanted. It is usable if p holds nothing.
+// credential is the identity that logs in, by auth_method. It sends no request and
+// reads no file until a token is needed. It is usable if p has no problems.
 //
-// What decides who logs in, and where, is given to azidentity in full, so that it
-// does not look for it in the environment: whatever the method but default, the
-// environment only tells it where the platform has put its managed identity
-// endpoint, and of a region of Entra ID to prefer (AZURE_REGIONAL_AUTHORITY_NAME).
+// azidentity gets everything that decides who logs in, and where, so that it doesn't
+// look for that in the environment. Unless the method is default, it takes only two
+// things from the environment: the platform's managed identity endpoint, and a
+// preferred region of Entra ID (AZURE_REGIONAL_AUTHORITY_NAME).
 func (c *Config) credential(p *secretstore.Problems, options azcore.ClientOptions) credentialSource {
 	if os.Getenv("IDENTITY_SERVER_THUMBPRINT") != "" {
-		// Service Fabric: azidentity pins the endpoint's certificate, in a plain
-		// http.Transport only.
+		// Service Fabric: azidentity pins the endpoint's certificate, which it can do
+		// only in a plain http.Transport.
 		options.Transport = newHTTPClient(newTransport(p.Reach))
 	}
 	checkEntraID(p, "tenant_id", c.TenantID)
@@ -62,7 +61,7 @@ func (c *Config) credential(p *secretstore.Problems, options azcore.ClientOption
 		source.TokenCredential = c.workloadIdentity(p, file, options)
 	case "default":
 		source.TokenCredential = c.byDefault(p, options)
-	} // others are refused for the field's tag
+	} // the check of the field's tag refuses others
 	return source
 }
 
@@ -74,7 +73,7 @@ func checkEntraID(p *secretstore.Problems, field, value string) {
 
 var entraID = regexp.MustCompile(`^[0-9A-Za-z.-]+$`)
 
-// requireApplication checks that an application is named.
+// requireApplication checks that the ids of an application are set.
 func (c *Config) requireApplication(p *secretstore.Problems) {
 	p.Required("tenant_id", c.TenantID, c.AuthMethod)
 	p.Required("client_id", c.ClientID, c.AuthMethod)
@@ -113,7 +112,7 @@ func (c *Config) managedIdentity(p *secretstore.Problems, options azcore.ClientO
 		o.ID = azidentity.ClientID(c.ClientID)
 	}
 	cred, err := azidentity.NewManagedIdentityCredential(o)
-	p.AddError("client_id", err) // of platforms without user-assigned identities
+	p.AddError("client_id", err) // on platforms without user-assigned identities
 	return cred
 }
 
@@ -126,10 +125,10 @@ func (c *Config) workloadIdentity(p *secretstore.Problems, file string, options 
 	return federated{cred, file}
 }
 
-// byDefault takes the most definite of what there is: a client secret, as Kong's
-// own documentation has it; a workload identity; the user-assigned identity that
-// a client id without either must mean; and last what azidentity finds by itself,
-// down to the login of the Azure CLI, which is for development.
+// byDefault chooses the most specific identity that is configured: a client secret,
+// as in Kong's documentation; a workload identity; the user-assigned identity that a
+// client id alone must mean; and finally whatever azidentity finds by itself, down to
+// the login of the Azure CLI, for development.
 func (c *Config) byDefault(p *secretstore.Problems, options azcore.ClientOptions) azcore.TokenCredential {
 	switch {
 	case !p.Node:
@@ -147,8 +146,8 @@ func (c *Config) byDefault(p *secretstore.Problems, options azcore.ClientOptions
 	return cred
 }
 
-// federated is a workload identity whose token file is looked for before each
-// login: azidentity says of a missing one no more than the system's error.
+// federated is a workload identity that checks before each login whether its token
+// file exists: azidentity would report only the system's error.
 type federated struct {
 	azcore.TokenCredential
 	file string
@@ -163,15 +162,15 @@ func (f federated) GetToken(ctx context.Context, o policy.TokenRequestOptions) (
 	return f.TokenCredential.GetToken(ctx, o)
 }
 
-// certificateFile is a client certificate in a file, which is read again before
-// each login, so that it can be renewed in its place.
+// certificateFile is a client certificate in a file. The file is read again before
+// each login, so that the certificate can be renewed.
 type certificateFile struct {
 	path  string
 	build func(pem []byte) (azcore.TokenCredential, error)
 
 	mu   sync.Mutex
 	pem  []byte
-	cred azcore.TokenCredential // made of pem
+	cred azcore.TokenCredential // built from pem
 }
 
 func (c *certificateFile) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {

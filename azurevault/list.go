@@ -18,9 +18,9 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// List lists the secrets of the vault whose names begin with name_prefix, in
-// Key Vault's pages of 25. Key Vault can't be asked for some names only, so the
-// pages are those of the whole vault. See secretstore.Lister.
+// List lists the secrets of the vault whose names begin with name_prefix, in Key
+// Vault's pages of 25. Key Vault has no filter for names, so it pages through the
+// whole vault. See secretstore.Lister.
 func (s *store) List(ctx context.Context, yield func([]secretstore.Listed) error) error {
 	r := &read{store: s, op: "list the secrets", needs: "get list", requestID: uuid.NewString()}
 	if s.closed.Load() {
@@ -58,7 +58,7 @@ func (r *read) pages(ctx context.Context, yield func([]listed) error) error {
 		if err != nil {
 			return r.explainListing(ctx, err)
 		}
-		if page.Value == nil { // Key Vault's has a value even if it is empty
+		if page.Value == nil { // a page of Key Vault's has a value even if it is empty
 			return r.explainListing(ctx, errNotKeyVault)
 		}
 		out := make([]listed, 0, len(page.Value))
@@ -79,17 +79,17 @@ func (r *read) pages(ctx context.Context, yield func([]listed) error) error {
 		}
 		next = *page.NextLink
 		if u, err := url.Parse(next); err != nil || strings.TrimSuffix(strings.ToLower(u.Host), ":443") != r.endpoint.host {
-			return r.explainListing(ctx, errNotKeyVault) // and nobody to send a token to
+			return r.explainListing(ctx, errNotKeyVault) // no other host may get the access token
 		}
 	}
 }
 
-// page gets the page behind a link, or the first one. A pager of the SDK's is of
-// no use after an error, so each page, and each try, has its own.
+// page gets the page at a link, or the first one. A pager of the SDK is unusable
+// after an error, so each page, and each try, has its own.
 func (s *store) page(ctx context.Context, link string) (azsecrets.ListSecretPropertiesResponse, error) {
 	pages := s.client.NewListSecretPropertiesPager(nil)
 	if link != "" {
-		// Go on from a page that had nothing but that link.
+		// Continue after a page that contains only that link.
 		before, err := json.Marshal(azsecrets.SecretPropertiesListResult{NextLink: &link})
 		if err == nil {
 			err = json.Unmarshal(before, pages)
@@ -104,8 +104,8 @@ func (s *store) page(ctx context.Context, link string) (azsecrets.ListSecretProp
 	return pages.NextPage(ctx)
 }
 
-// listedName is the name in an item's id, https://VAULT/secrets/NAME, if the
-// item is one of Key Vault's. The SDK's own parser panics at others.
+// listedName is the name in an item's id, https://VAULT/secrets/NAME. ok is false
+// if Key Vault can't have sent the item. The SDK's own parser panics on such items.
 func listedName(p *azsecrets.SecretProperties) (name string, ok bool) {
 	if p == nil || p.ID == nil || p.Attributes == nil || p.Attributes.Enabled == nil {
 		return "", false
@@ -114,7 +114,7 @@ func listedName(p *azsecrets.SecretProperties) (name string, ok bool) {
 	return name, ok && name != "" && isName(name)
 }
 
-// updated is when a secret or its attributes were changed, to the second.
+// updated is when a secret or its attributes were last changed, in seconds.
 func updated(t *time.Time) string {
 	if t == nil {
 		return ""
@@ -122,15 +122,15 @@ func updated(t *time.Time) string {
 	return strconv.FormatInt(t.Unix(), 10)
 }
 
-// explainListing is explain for a listing, of which there is no definite no.
+// explainListing is explain for a listing, which has no negative answer.
 func (r *read) explainListing(ctx context.Context, err error) error {
 	err = r.explain(ctx, err)
 	var absent *secretstore.Absent
 	if errors.As(err, &absent) {
-		return r.failure("unexpected", remedyNotKeyVault, "%w: a listing is answered as a read is (%s)", errNotKeyVault, absent.Reason)
+		return r.failure("unexpected", remedyNotKeyVault, "%w: the answer belongs to a read, not to a listing (%s)", errNotKeyVault, absent.Reason)
 	}
 	if isDenied(err) && r.role == "" {
-		return fmt.Errorf("revocation_interval needs to list: %w", err)
+		return fmt.Errorf("revocation_interval needs the permission to list: %w", err)
 	}
 	return err
 }

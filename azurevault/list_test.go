@@ -98,10 +98,10 @@ func TestListingsThatFail(t *testing.T) {
 		}, "denied", "--secret-permissions get list"},
 		"no role": {false, func(a azure) {
 			a.AddApp(akvsim.App{ClientID: clientID, ObjectID: objectID, Secret: clientSecret, May: akvsim.Get})
-		}, "denied", "revocation_interval needs to list: list the secrets: "},
+		}, "denied", "revocation_interval needs the permission to list: list the secrets: "},
 		"throttled":             {false, func(a azure) { a.Fail(akvsim.KeyVault, akvsim.Throttled("3")) }, "rate_limited", ""},
 		"a load balancer's 404": {false, func(a azure) { a.Fail(akvsim.KeyVault, akvsim.Fault{Status: 404}) }, "unexpected", ""},
-		"a secret's 404":        {false, func(a azure) { a.Fail(akvsim.KeyVault, secretNotFound) }, "unexpected", "as a read is"},
+		"a secret's 404":        {false, func(a azure) { a.Fail(akvsim.KeyVault, secretNotFound) }, "unexpected", "the answer belongs to a read"},
 		"an empty answer":       {false, func(a azure) { a.Fail(akvsim.KeyVault, akvsim.Fault{Status: 200}) }, "unexpected", ""},
 		"an empty object":       {false, func(a azure) { a.Fail(akvsim.KeyVault, akvsim.Fault{Status: 200, Body: "{}"}) }, "unexpected", ""},
 		"null":                  {false, func(a azure) { a.Fail(akvsim.KeyVault, akvsim.Fault{Status: 200, Body: `{"value":null}`}) }, "unexpected", ""},

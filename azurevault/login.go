@@ -18,23 +18,22 @@ import (
 )
 
 const (
-	// loginTimeout bounds getting one access token. It is longer than a lookup
-	// may take: who asked first may have given up when the token comes, and a
-	// managed identity can take seconds for its first one.
+	// loginTimeout limits one login. It is longer than the deadline of a lookup,
+	// since a managed identity can take seconds for its first token.
 	loginTimeout = 10 * time.Second
-	// renewalPause is between two tries to renew a token that still works, and
-	// between two tries to replace one that Key Vault refuses.
+	// renewalPause is the pause between two tries to renew a token that still works,
+	// and between two tries to replace one that Key Vault refuses.
 	renewalPause = 30 * time.Second
-	// renewAhead is how long before its end a token is renewed whose issuer has
-	// not said when. The SDK's own cache lets go of it at the same time.
+	// renewAhead is how long before its expiry a token is renewed if its issuer
+	// hasn't said when to. The SDK's own cache drops it at the same time.
 	renewAhead = 5 * time.Minute
 )
 
-// login holds the access token that all reads of a store share. It is got in
-// the background, once for everybody who waits for it and whatever becomes of
-// them, and renewed ahead of its end while the present one is used.
+// login holds the access token that all reads of a store share. It gets the token in
+// the background, once for all who wait and even if they give up, and renews it
+// before it expires.
 //
-// It is the azcore.TokenCredential that the key vault's client asks; see wait.
+// It is the azcore.TokenCredential of the key vault's client; see GetToken.
 type login struct {
 	op    string // for messages
 	cred  credentialSource
@@ -44,18 +43,18 @@ type login struct {
 	close context.CancelFunc
 
 	mu        sync.Mutex
-	token     azcore.AccessToken // the present one; its Token is empty when there is none
-	flight    *flight            // the login under way, nil when there is none
-	renewNext time.Time          // when the next try to renew ahead of the end may be made
+	token     azcore.AccessToken // the current one; its Token is empty if there is none
+	pending   *pendingLogin      // nil if no login is under way
+	renewNext time.Time          // the earliest time of the next try to renew a valid token
 	refusedAt time.Time          // when Key Vault last refused a token
-	claims    string             // what Key Vault wants of the next token; see refused
+	claims    string             // that Key Vault demands of the next token; see refused
 }
 
-// flight is a login under way.
-type flight struct {
+// pendingLogin is a login under way.
+type pendingLogin struct {
 	attempt attempt
 	done    chan struct{}
-	token   azcore.AccessToken   // once done is closed
+	token   azcore.AccessToken   // valid when done is closed
 	err     *secretstore.Failure // the same; nil: there is a token
 }
 
@@ -65,17 +64,17 @@ func newLogin(cred credentialSource, scope string, log *slog.Logger) *login {
 	return l
 }
 
-// wait returns the text of a token that is valid, as soon as there is one. It
-// ends with ctx. A failure is a *secretstore.Failure.
+// wait returns the text of a valid token, and waits for a login if there is none. It
+// ends with ctx. Its errors are *secretstore.Failure.
 func (l *login) wait(ctx context.Context) (string, error) {
 	l.mu.Lock()
 	now := time.Now()
 	valid := l.token.Token != "" && now.Before(l.token.ExpiresOn)
-	if l.flight == nil && (!valid || l.renewalDue(now)) {
+	if l.pending == nil && (!valid || l.renewalDue(now)) {
 		l.renewNext = now.Add(renewalPause)
-		l.flight = l.start(l.claims, valid)
+		l.pending = l.start(l.claims, valid)
 	}
-	token, f := l.token.Token, l.flight
+	token, f := l.token.Token, l.pending
 	l.mu.Unlock()
 	if valid {
 		return token, nil
@@ -106,28 +105,28 @@ func (l *login) renewalDue(now time.Time) bool {
 	return !now.Before(due) && !now.Before(l.renewNext)
 }
 
-// start gets a token. ahead says that nobody waits for it.
-func (l *login) start(claims string, ahead bool) *flight {
-	f := &flight{done: make(chan struct{})}
+// start begins a login. ahead says that nobody waits for it.
+func (l *login) start(claims string, ahead bool) *pendingLogin {
+	f := &pendingLogin{done: make(chan struct{})}
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithValue(l.life, attemptKey{}, &f.attempt), loginTimeout)
 		defer cancel()
 		var err error
 		f.token, err = l.cred.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{l.scope}, EnableCAE: true, Claims: claims})
 		if err != nil {
-			f.err = l.explain(ctx, err, &f.attempt)
-			// Where nobody was asked, what Key Vault said of the last token stands.
+			f.err = l.failure(ctx, err, &f.attempt)
+			// No request was sent, so Key Vault's refusal of the last token remains valid.
 			f.err.LoginRefused = f.err.LoginRefused || f.err.Reason == "file" && claims != ""
 		}
 		l.mu.Lock()
-		l.flight = nil
+		l.pending = nil
 		if err == nil {
 			l.token, l.claims = f.token, ""
 		}
 		l.mu.Unlock()
 		close(f.done)
 		if ahead && f.err != nil && l.life.Err() == nil {
-			l.log.Warn("the access token can't be renewed; the present one is used until its end",
+			l.log.Warn("the access token can't be renewed; the current one is used until it expires",
 				"reason", f.err.Reason, "err", f.err)
 		}
 	}()
@@ -135,7 +134,7 @@ func (l *login) start(claims string, ahead bool) *flight {
 }
 
 // tooLong is a wait that ended before the login did.
-func (l *login) tooLong(ctx context.Context, f *flight) *secretstore.Failure {
+func (l *login) tooLong(ctx context.Context, f *pendingLogin) *secretstore.Failure {
 	host, _ := f.attempt.last()
 	failure := transportFailure(l.op, cmp.Or(host, noHost), ctx.Err())
 	if host == imdsHost {
@@ -144,9 +143,9 @@ func (l *login) tooLong(ctx context.Context, f *flight) *secretstore.Failure {
 	return failure
 }
 
-// withToken makes a call with an access token at hand, so that the SDK, which
-// doesn't heed a deadline while it waits for one, need not wait. If Key Vault
-// refuses the token, the call is made once more with a new one.
+// withToken gets an access token before a call, because the SDK ignores deadlines
+// while it waits for one. If Key Vault refuses the token, it repeats the call once
+// with a new one.
 func withToken[T any](ctx context.Context, l *login, call func() (T, error)) (T, error) {
 	for again := false; ; again = true {
 		token, err := l.wait(ctx)
@@ -163,12 +162,12 @@ func withToken[T any](ctx context.Context, l *login, call func() (T, error)) (T,
 
 var errTokenRefused = errors.New("key vault refuses the access token")
 
-// GetToken returns the present token and never waits: the SDK makes all calls
-// wait while it asks for one, without heeding their deadlines. It returns
-// errTokenRefused if there is none, or if Key Vault wants another one.
+// GetToken returns the current token and never waits: while the SDK asks for one, all
+// its calls wait, and ignore their deadlines. It returns errTokenRefused if there is
+// none, or if Key Vault demands another one.
 func (l *login) GetToken(_ context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	if !slices.Equal(o.Scopes, []string{l.scope}) {
-		return azcore.AccessToken{}, fmt.Errorf("%w: the challenge is for other tokens than those of key vaults", errNotKeyVault)
+		return azcore.AccessToken{}, fmt.Errorf("%w: it asks for an access token that isn't for key vaults", errNotKeyVault)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -181,22 +180,21 @@ func (l *login) GetToken(_ context.Context, o policy.TokenRequestOptions) (azcor
 	return l.token, nil
 }
 
-// refused says that Key Vault did not accept a token though its end has not
-// come. It reports whether it is worth trying again with another one.
+// refused records that Key Vault refused a token before its expiry. It reports
+// whether a retry with another token makes sense.
 //
-// The SDK keeps tokens for as long as they should be valid, and hands out the
-// same one again unless certain claims are asked for. Those are what Key Vault
-// asked for, or else what it would have, as Entra's continuous access evaluation
-// defines it: a token issued from now on.
+// The SDK caches tokens until they expire, and returns the same one unless claims are
+// requested. These are the claims that Key Vault demanded or, if it demanded none,
+// those of Entra's continuous access evaluation: a token issued from now on.
 func (l *login) refused(token string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.token.Token != token {
-		return true // somebody has replaced it meanwhile
+		return true // it has been replaced in the meantime
 	}
 	now := time.Now()
 	if now.Sub(l.refusedAt) < renewalPause {
-		return false // the one before was refused as well
+		return false // the previous one was refused as well
 	}
 	l.refusedAt = now
 	l.token = azcore.AccessToken{}

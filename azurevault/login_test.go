@@ -191,7 +191,7 @@ func TestTheSDKIsGivenThePresentTokenAndNeverWaits(t *testing.T) {
 		)
 		want := []string{
 			errTokenRefused.Error(), "token 1<nil>",
-			errNotKeyVault.Error() + ": the challenge is for other tokens than those of key vaults", errTokenRefused.Error(),
+			errNotKeyVault.Error() + ": it asks for an access token that isn't for key vaults", errTokenRefused.Error(),
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)

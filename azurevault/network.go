@@ -17,9 +17,9 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// transportFailure is a request to host without an answer, or with one that the
-// SDK could make nothing of. The SDK's errors hold the URL, and with it the
-// secret's name: of those that net/http didn't make nothing is repeated.
+// transportFailure is a request to host without an answer, or with one that the SDK
+// couldn't parse. The SDK's errors contain the URL, and so the secret's name: only
+// errors of net/http are repeated.
 func transportFailure(op, host string, err error) *secretstore.Failure {
 	f := &secretstore.Failure{Op: op, Reason: "network", Remedy: "check that this node may connect to " + host + ", and HTTPS_PROXY and NO_PROXY in the plugin server's environment"}
 	var (
@@ -54,7 +54,7 @@ func transportFailure(op, host string, err error) *secretstore.Failure {
 	case !fromNet:
 		f.Reason, f.Remedy, f.Err = "unexpected", remedyNotKeyVault, errNotKeyVault
 	case errors.As(err, &authority):
-		f.Reason, f.Remedy = "tls", "the certificate is signed by a CA that isn't trusted here, such as that of a proxy that looks into TLS: add it to the system's CAs, or to SSL_CERT_FILE in the plugin server's environment"
+		f.Reason, f.Remedy = "tls", "the certificate is signed by a CA that isn't trusted here, such as that of a proxy that inspects TLS: add it to the system's CAs, or to SSL_CERT_FILE in the plugin server's environment"
 	case errors.As(err, &name):
 		f.Reason, f.Remedy = "tls", "the certificate is for other names: check where "+host+" leads from here"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
@@ -67,14 +67,14 @@ func transportFailure(op, host string, err error) *secretstore.Failure {
 	return f
 }
 
-// quoted are the parts of net/http's errors that repeat what a server sent.
+// quoted matches the parts of net/http's errors that repeat what a server sent.
 var quoted = regexp.MustCompile(`"[^"]*"`)
 
-// maxRetryAfter bounds for how long a service can have us keep away.
+// maxRetryAfter limits how long a service can make us wait.
 const maxRetryAfter = 5 * time.Minute
 
-// retryAfter is how long an answer asks to be left alone, in any of the ways in
-// which Azure's services say so.
+// retryAfter is the wait that an answer demands, in any of the headers that Azure's
+// services use.
 func retryAfter(h http.Header) time.Duration {
 	for _, unit := range []struct {
 		header string

@@ -16,16 +16,16 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// maxConns is how many lookups the cache has in flight at most. Azure speaks
-// HTTP/2, where one connection does for all; but as long as there is none, each
-// of them would open its own.
+// maxConns is the cache's maximum number of concurrent lookups. Azure speaks HTTP/2,
+// where one connection is enough; but until there is one, each lookup would open its
+// own.
 const maxConns = 64
 
-// newTransport honours HTTPS_PROXY and its like, and finds out in seconds that a
-// connection is dead (the SDK's own takes fifteen).
+// newTransport honours HTTPS_PROXY and the other proxy settings, and detects a dead
+// connection within seconds (the SDK's own transport needs fifteen).
 //
-// reach is about key vaults only: logins go where the cloud has put them, which
-// for virtual machines is a link-local address.
+// reach applies to key vaults only: the endpoints of logins are the cloud's choice,
+// and for virtual machines that is a link-local address.
 func newTransport(reach secretstore.Reach) *http.Transport {
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -42,8 +42,8 @@ func newTransport(reach secretstore.Reach) *http.Transport {
 }
 
 // newHTTPClient returns the client of one store, for the key vault and for
-// logins. It follows no redirects: Azure sends none, and they would take access
-// tokens elsewhere.
+// logins. It follows no redirects: Azure sends none, and following one could send
+// access tokens elsewhere.
 func newHTTPClient(t http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport:     t,
@@ -51,8 +51,8 @@ func newHTTPClient(t http.RoundTripper) *http.Client {
 	}
 }
 
-// redialing is an http.Transport whose connections can be left while they are in
-// use.
+// redialing is an http.Transport whose connections can be abandoned while they are
+// in use.
 type redialing struct {
 	current atomic.Pointer[http.Transport]
 }
@@ -68,16 +68,16 @@ func (r *redialing) RoundTrip(req *http.Request) (*http.Response, error) {
 	return r.current.Load().RoundTrip(req)
 }
 
-// CloseIdleConnections leaves all connections at hand, those that are in use as
-// well, which close once they are idle. In HTTP/2 one connection serves all
-// requests, and under load it is never idle.
+// CloseIdleConnections abandons all connections: idle ones are closed now, those in
+// use once they are idle. In HTTP/2 one connection serves all requests, and under
+// load it is never idle.
 func (r *redialing) CloseIdleConnections() {
 	r.current.Swap(r.current.Load().Clone()).CloseIdleConnections()
 }
 
-// clientOptions are those of all the SDK's clients. Its own retries take up to
-// a minute, and sleep for as long as a Retry-After says; ours are over in half a
-// second, and a Retry-After is the cache's business.
+// clientOptions are the options of all the SDK's clients. The SDK's default retries
+// take up to a minute, and sleep for as long as Retry-After says. These take half a
+// second, and leave Retry-After to the cache.
 func clientOptions(c cloud.Configuration, userAgent string, client *http.Client) azcore.ClientOptions {
 	return azcore.ClientOptions{
 		Cloud:     c,
@@ -86,27 +86,27 @@ func clientOptions(c cloud.Configuration, userAgent string, client *http.Client)
 			MaxRetries:    2,
 			RetryDelay:    100 * time.Millisecond,
 			MaxRetryDelay: 400 * time.Millisecond,
-			ShouldRetry:   worthRetrying,
+			ShouldRetry:   isTransient,
 		},
 		PerCallPolicies:  []policy.Policy{named(userAgent)},
-		PerRetryPolicies: []policy.Policy{witness{}},
+		PerRetryPolicies: []policy.Policy{attemptRecorder{}},
 	}
 }
 
-// worthRetrying reports whether the same request may well succeed at once.
-func worthRetrying(resp *http.Response, err error) bool {
+// isTransient reports whether an immediate retry is likely to succeed.
+func isTransient(resp *http.Response, err error) bool {
 	if err != nil {
 		var untrusted *tls.CertificateVerificationError
 		var dns *net.DNSError
 		var reach *secretstore.ReachError
 		return !errors.As(err, &untrusted) && !errors.As(err, &reach) && !(errors.As(err, &dns) && dns.IsNotFound)
 	}
-	passing := []int{http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
-	return slices.Contains(passing, resp.StatusCode) && retryAfter(resp.Header) == 0
+	transient := []int{http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+	return slices.Contains(transient, resp.StatusCode) && retryAfter(resp.Header) == 0
 }
 
-// named puts our name before the SDK's in User-Agent. Its own setting for that
-// cuts names off after 24 characters.
+// named puts our name before the SDK's in User-Agent. The SDK's own setting truncates
+// names after 24 characters.
 type named string
 
 func (n named) Do(req *policy.Request) (*http.Response, error) {

@@ -31,7 +31,7 @@ func TestOnlyKeyVaultsAreLimitedToWhereTheStoreMayConnect(t *testing.T) {
 		if f := transportFailure("read kong-auth/0123456789ab", "contoso.vault.azure.net", err); f.Reason != "address" || f.Remedy != failure.Remedy {
 			t.Errorf("%s: reason %q: %v", url, f.Reason, f)
 		}
-		if worthRetrying(nil, err) {
+		if isTransient(nil, err) {
 			t.Errorf("%s is tried again", url)
 		}
 	}

@@ -1,6 +1,8 @@
 package azurevault
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
@@ -16,7 +18,33 @@ var notBase64 = &secretstore.Absent{Reason: secretstore.ReasonUnusable, Err: &cr
 	Remedy: "write the value in base64, or leave base64_decode out",
 }}
 
-// parse reads the record in a secret that Key Vault has handed out.
+const (
+	maxName      = 127 // characters of a secret's name
+	hashedPrefix = "sha256-"
+	// maxNamePrefix leaves room for the hash of a token.
+	maxNamePrefix = maxName - len(hashedPrefix) - 2*sha256.Size
+)
+
+// secretName is the name of the secret that holds an access token's record.
+func secretName(prefix, accessToken string) string {
+	if name := prefix + accessToken; len(name) <= maxName && isName(name) {
+		return name
+	}
+	digest := sha256.Sum256([]byte(accessToken))
+	return prefix + hashedPrefix + hex.EncodeToString(digest[:])
+}
+
+// isName reports whether all characters of s are allowed in a secret's name.
+func isName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// parse reads the record in a secret that Key Vault has returned.
 func (r *read) parse(secret azsecrets.Secret, now time.Time) (*credential.Record, error) {
 	value, err := r.value(secret, now)
 	if err != nil {
@@ -30,7 +58,7 @@ func (r *read) parse(secret azsecrets.Secret, now time.Time) (*credential.Record
 	return record, nil
 }
 
-// earlier is the earlier of two ends; a zero or nil one is none.
+// earlier is the earlier of two times. Zero or nil means that there is none.
 func earlier(t time.Time, other *time.Time) time.Time {
 	if other != nil && (t.IsZero() || other.Before(t)) {
 		return *other

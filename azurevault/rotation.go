@@ -11,14 +11,13 @@ import (
 	"kong-vault-auth/credential"
 )
 
-// addPrevious gives a record the secret token of the version directly before it, if that
-// one is still to be accepted: accept_previous_version is set, and the current
-// version was made less than that ago. A previous secret that the record itself
-// names, and that still works, comes first.
+// addPrevious adds the secret token of the version directly before the current one,
+// for accept_previous_version seconds after the current one was made. A previous
+// secret in the record itself has priority as long as it is valid.
 //
-// That a version can't be listed or read for want of a permission must not stop
-// those who use the current one, so it is only logged. Any other failure is
-// one: taking the previous secret for wrong would be a definite no.
+// A missing permission to list or read versions is only logged, since it must not
+// affect clients that use the current version. Any other failure is returned:
+// without the previous secret, its clients would get a negative answer.
 func (r *read) addPrevious(ctx context.Context, current azsecrets.Secret, record *credential.Record) error {
 	now, window := time.Now(), time.Duration(float64(r.cfg.AcceptPreviousVersion)*float64(time.Second))
 	made := current.Attributes.Created
@@ -35,18 +34,18 @@ func (r *read) addPrevious(ctx context.Context, current azsecrets.Secret, record
 	}
 	previous, err := r.parse(secret, now)
 	if err != nil || previous.AccessToken != record.AccessToken || previous.Disabled || now.Before(previous.NotBefore) {
-		return nil // there is no usable secret before this one
+		return nil // the previous version has no usable secret
 	}
 	record.Previous = previous.Secret
 	record.PreviousExpiresAt = earlier(earlier(made.Add(window), secret.Attributes.Expires), nonZero(previous.ExpiresAt))
 	return nil
 }
 
-// versionBefore is the version directly before the current one, or empty if there
-// is none or it is disabled: disabling it ends the grace, and must not bring back
-// one that is older still. Key Vault lists versions in no particular order, and
-// tells their age in whole seconds: of several made in the same second, none may
-// be disabled.
+// versionBefore is the version directly before the current one, or empty if there is
+// none or it is disabled: disabling it ends the grace period, and must not make an
+// even older version valid. Key Vault lists versions in no particular order, with
+// their age in whole seconds: of several made in the same second, none may be
+// disabled.
 func (r *read) versionBefore(ctx context.Context, current azsecrets.Secret) (string, error) {
 	version, newest, enabled := "", time.Time{}, false
 	pages := r.client.NewListSecretPropertiesVersionsPager(r.name, nil)
@@ -75,8 +74,8 @@ func (r *read) versionBefore(ctx context.Context, current azsecrets.Secret) (str
 	return version, nil
 }
 
-// tolerateDenied drops a definite no, which concerns the previous version alone,
-// and a refusal.
+// tolerateDenied drops a negative answer, which concerns only the previous version,
+// and a missing permission.
 func (r *read) tolerateDenied(err error) error {
 	if isDenied(err) {
 		r.log.Warn("accept_previous_version has no effect: the login may not list the versions of secrets "+

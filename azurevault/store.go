@@ -34,30 +34,29 @@ type store struct {
 	closed   atomic.Bool
 }
 
-// Open returns the store that cfg describes, without asking anybody: it logs in
-// at the first read. Its errors match secretstore.ErrConfig.
+// Open returns the store that cfg describes. It does no network I/O: the login comes
+// with the first read. Its errors match secretstore.ErrConfig.
 //
-// The record of an access token is kept in the secret cfg.NamePrefix + token.
-// Names may have at most 127 characters, letters, digits and dashes; for a token
-// that does not fit it is cfg.NamePrefix + "sha256-" + the token's SHA-256 in
-// lower-case hex. Names ignore case, so one secret answers for all spellings of
-// a token: whoever uses a record must compare its AccessToken with the one that
-// was presented.
+// The record of an access token is in the secret cfg.NamePrefix + token. Names may
+// have at most 127 characters: letters, digits and dashes. For a token that doesn't
+// fit, the name is cfg.NamePrefix + "sha256-" + the token's SHA-256 in lower-case hex.
+// Names ignore case, so one secret answers for all spellings of a token: users of a
+// record must compare its AccessToken with the one that was presented.
 //
-// An object that the node did not define (o.TrustNode is false) gets nothing of
-// the node's environment and files, with two exceptions that hand nothing to
-// whoever wrote it: the machine's managed identity, and the workload identity
-// token at the path where AKS puts it. Their access tokens are good for the key
-// vaults of one cloud only, and are sent nowhere else.
+// An object that the node did not define (o.TrustNode is false) gets nothing from the
+// node's environment and files, with two exceptions, which reveal nothing to the
+// author of the configuration: the machine's managed identity, and the workload
+// identity token at the path where AKS mounts it. Their access tokens work only for
+// the key vaults of one cloud, and are sent nowhere else.
 func Open(cfg Config, o secretstore.OpenOptions) (secretstore.Store, error) {
 	s, err := open(cfg, o, newHTTPClient(newRedialing(newTransport(o.Reach))))
 	if err != nil {
-		return nil, err // not s, which would be a Store that isn't nil
+		return nil, err // not s: as a Store it would not be nil
 	}
 	return s, nil
 }
 
-// open is Open with the client that reaches everything.
+// open is Open with the HTTP client for all requests.
 func open(cfg Config, o secretstore.OpenOptions, client *http.Client) (*store, error) {
 	quietSDK()
 	log := slog.New(slog.DiscardHandler)
@@ -76,7 +75,7 @@ func (s *store) connect(o secretstore.OpenOptions) error {
 	if _, err := secretstore.Check(o.Name, &s.cfg, origin); err != nil {
 		return err
 	}
-	p := &secretstore.Problems{Origin: origin} // there are none, as has been checked
+	p := &secretstore.Problems{Origin: origin} // Check has found none
 	s.endpoint = s.cfg.endpoint(p)
 	options := clientOptions(s.endpoint.cloud, o.UserAgent, s.http)
 	s.login = newLogin(s.cfg.credential(p, options), s.endpoint.scope, s.log)
@@ -85,11 +84,11 @@ func (s *store) connect(o secretstore.OpenOptions) error {
 	return err
 }
 
-// quietSDK keeps the SDK from logging requests, whose URLs end in access tokens,
-// when AZURE_SDK_GO_LOGGING asks it to. What it says of logins still gets through.
+// quietSDK keeps the SDK from logging requests, whose URLs end in access tokens, even
+// if AZURE_SDK_GO_LOGGING is set. Its messages about logins remain.
 var quietSDK = sync.OnceFunc(func() { azlog.SetEvents(azidentity.EventAuthentication) })
 
-// Key folds the spellings that Key Vault takes for one name.
+// Key is the secret's name in lower case, since Key Vault ignores case.
 func (s *store) Key(accessToken string) string {
 	return strings.ToLower(secretName(s.cfg.NamePrefix, accessToken))
 }
@@ -116,7 +115,7 @@ func (s *store) Read(ctx context.Context, accessToken string) (*credential.Recor
 	return record, err
 }
 
-// record reads the record, with the secret token of the version before.
+// record reads the record, with the secret token of the previous version.
 func (r *read) record(ctx context.Context) (*credential.Record, error) {
 	secret, err := r.get(ctx, "")
 	if err != nil {
@@ -132,8 +131,8 @@ func (r *read) record(ctx context.Context) (*credential.Record, error) {
 	return record, nil
 }
 
-// Close ends a login under way. There is nothing to give up: Entra's access
-// tokens can't be handed back.
+// Close ends a login under way. It revokes nothing: Entra's access tokens can't be
+// revoked.
 func (s *store) Close() error {
 	s.closed.Store(true)
 	s.login.close()
@@ -176,8 +175,8 @@ func (r *read) get(ctx context.Context, version string) (azsecrets.Secret, error
 	return secret.Secret, nil
 }
 
-// recovered makes a panic in the SDK an error: azsecrets indexes what it splits
-// off the challenge of a 401 without looking.
+// recovered turns a panic in the SDK into an error: azsecrets doesn't check the
+// number of parts in the challenge of a 401.
 func recovered[T any](call func() (T, error)) (result T, err error) {
 	defer func() {
 		if recover() != nil {

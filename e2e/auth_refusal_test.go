@@ -50,7 +50,7 @@ func TestRefusedReadsExplainThemselves(t *testing.T) {
 		},
 		{
 			"revoked token", object{"token": revoked},
-			place + `the Vault token is refused: it has expired or was revoked (put a token that lives into token, or let the plugin log in by itself: see auth_method)`,
+			place + `the Vault token is refused: it has expired or was revoked (put a valid token into token, or let the plugin log in by itself: see auth_method)`,
 		},
 		{
 			"the other KV version", object{"token": token("read-only", `path "secret/data/kong-auth/*" { capabilities = ["read"] }`), "kv": "v1"},

@@ -19,7 +19,7 @@ func (c *checker) appRole() method {
 	roleID := c.required("approle_role_id", c.secret("approle_role_id", c.cfg.AppRoleRoleID))
 	secretID := c.secret("approle_secret_id", c.cfg.AppRoleSecretID)
 	file := c.cfg.AppRoleSecretFile
-	none := secretID == "" && file == "" // a role with bind_secret_id=false asks for none
+	none := secretID == "" && file == "" // a role with bind_secret_id=false needs no secret id
 	switch {
 	case secretID != "" && file != "":
 		c.p.Add("approle_secret_id", "approle_secret_id and approle_secret_id_file exclude each other")
@@ -57,8 +57,8 @@ func (c *checker) appRole() method {
 	return l
 }
 
-// secretIDSource is where AppRole's secret id, or the token that wraps it, comes
-// from.
+// secretIDSource is the setting that holds AppRole's secret id, or the token that
+// wraps it.
 type secretIDSource struct {
 	literal string
 	file    string
@@ -76,9 +76,9 @@ func (s *secretIDSource) read(context.Context, *conn) (string, error) {
 	return id, nil
 }
 
-// wrappedSecretID is a secret id that Vault holds until it is unwrapped, which
-// works once: so it is remembered, and asked for again only when the source
-// holds another wrapping token.
+// wrappedSecretID is a secret id in a response-wrapping token. Unwrapping works
+// once, so the secret id is kept, and unwrapped again only when the source holds
+// another wrapping token.
 type wrappedSecretID struct {
 	source   *secretIDSource
 	wrapping string
@@ -111,9 +111,9 @@ func (w *wrappedSecretID) read(ctx context.Context, c *conn) (string, error) {
 	return w.secretID, nil
 }
 
-// checkOrigin makes sure that the wrapping token is of AppRole's own making.
-// Whoever caught it on its way could have unwrapped the secret id and wrapped
-// another in its place, but not in a token that names this path as its origin.
+// checkOrigin checks that AppRole itself made the wrapping token. An attacker who
+// intercepted it could have unwrapped the secret id and wrapped another one, but
+// not in a token whose creation path is AppRole's.
 func (w *wrappedSecretID) checkOrigin(ctx context.Context, c *conn, wrapping string) error {
 	var info struct {
 		CreationPath string `json:"creation_path"`
@@ -126,19 +126,19 @@ func (w *wrappedSecretID) checkOrigin(ctx context.Context, c *conn, wrapping str
 	if !found || endpoint != "secret-id" && endpoint != "custom-secret-id" {
 		return &secretstore.Failure{
 			Op: wrappedOp, Reason: "login",
-			Err:    fmt.Errorf("the wrapping token was made by %q, not by a role of auth/%s: somebody may have exchanged it", info.CreationPath, w.source.mount),
-			Remedy: "find out who did, and have a new secret id wrapped",
+			Err:    fmt.Errorf("the wrapping token was made by %q, not by a role of auth/%s: somebody may have replaced it", info.CreationPath, w.source.mount),
+			Remedy: "find out who did, and wrap a new secret id",
 		}
 	}
 	return nil
 }
 
-const remedyWrapping = "have a new secret id wrapped (vault write -wrap-ttl=… -f auth/…/role/…/secret-id) and put its token in place of the old one; " +
+const remedyWrapping = "wrap a new secret id (vault write -wrap-ttl=… -f auth/…/role/…/secret-id) and replace the old token with the new one; " +
 	"if nobody here has unwrapped the old one, somebody else has"
 
-// unwrapStep sends a request on the wrapping token's own authority.
+// unwrapStep sends a request that the wrapping token itself authorizes.
 func unwrapStep(ctx context.Context, c *conn, method, path, wrapping string, data any) error {
-	a, err := c.ofLogin(ctx, method, wrapping, path)
+	a, err := c.sendAuth(ctx, method, wrapping, path)
 	if err != nil {
 		return transportFailure(wrappedOp, err)
 	}
@@ -149,5 +149,5 @@ func unwrapStep(ctx context.Context, c *conn, method, path, wrapping string, dat
 	case a.status == http.StatusBadRequest && isVault:
 		return &secretstore.Failure{Op: wrappedOp, Reason: "login", Err: errors.New("the wrapping token has been used already or has expired"), Remedy: remedyWrapping, LoginRefused: true}
 	}
-	return a.failure(wrappedOp, unsaid)
+	return a.failure(wrappedOp, redactAll)
 }

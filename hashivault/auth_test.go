@@ -122,7 +122,7 @@ func TestRolesWithoutThePolicyDefault(t *testing.T) {
 	if got := v.logins(); got != 2 {
 		t.Errorf("%d logins, want 2", got)
 	}
-	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "lives on") {
+	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "remains valid") {
 		t.Errorf("a token that can't be revoked: %v", err)
 	}
 }
@@ -199,7 +199,7 @@ func TestWrappingTokenOfOtherOriginIsRefused(t *testing.T) {
 		cfg.AppRoleSecretID = v.wrapped(path, fields{"secret_id": v.secretID()})
 		cfg.TokenSinkFile = filepath.Join(t.TempDir(), fmt.Sprint("token", i))
 		_, err := readWithin(t, openAt(t, cfg, nil), 5*time.Second, "alice")
-		if err == nil || !strings.Contains(err.Error(), "somebody may have exchanged it") {
+		if err == nil || !strings.Contains(err.Error(), "somebody may have replaced it") {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

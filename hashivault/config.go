@@ -73,9 +73,9 @@ type Config struct {
 	secretstore.Limits
 }
 
-// EntityChecks are the rules across fields, in Kong's schema language: what an
-// auth method can't do without is asked for when a configuration is written,
-// not when a request needs it. A token is not, for it may be in a file.
+// EntityChecks are the rules across fields, in Kong's schema language: Kong demands
+// the fields that an auth method needs when a configuration is written. It can't
+// demand a token, which may be in a file.
 func (Config) EntityChecks() []any {
 	needs := func(authMethod, field string) any {
 		return map[string]any{"conditional": map[string]any{
@@ -98,7 +98,7 @@ func (*Config) Kind() string { return Kind.Name }
 // Place implements secretstore.Config.
 func (c *Config) Place() string {
 	address := c.address()
-	// A name and password don't belong there and are about to be refused.
+	// Check refuses an address with a name and password; until then, hide them.
 	return "hcv at " + address[strings.LastIndex(address, "@")+1:] + "/" + path.Join(strings.Trim(c.Mount, "/"), c.Path)
 }
 
@@ -125,7 +125,7 @@ func (c *Config) address() string {
 	return address
 }
 
-// role is who logs in. A token says nothing of that which outlives it.
+// role is the identity that logs in. A token has none that outlives it.
 func (c *Config) role() []string {
 	switch c.AuthMethod {
 	case "approle":
@@ -157,8 +157,8 @@ func (c *Config) FromEnvironment(set func(field string) bool, getenv func(string
 	return nil
 }
 
-// setAddress sets the address to that of VAULT_ADDR. baseSet says that base_path
-// has been set otherwise.
+// setAddress sets the address to that of VAULT_ADDR. baseSet says that the object
+// sets base_path itself.
 func (c *Config) setAddress(address string, baseSet bool) (err error) {
 	if address == "" {
 		return nil

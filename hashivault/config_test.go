@@ -46,7 +46,7 @@ func checkSettings(t *testing.T, c *Config, o secretstore.Origin, want string) {
 }
 
 func TestWhatIsWrongIsSaid(t *testing.T) {
-	const nothingOfTheNode = "a plugin's configuration may use nothing of the node's. Define the vault object in VAULT_AUTH_VAULTS_FILE and name it in config.vault"
+	const nothingOfTheNode = "a plugin's configuration may not use what belongs to the node. Define the vault object in VAULT_AUTH_VAULTS_FILE and name it in config.vault"
 	cert, key := newAuthority(t).pair("kong", nil)
 	tests := []struct {
 		name   string
@@ -114,7 +114,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		{"jwt without a file", true, func(c *Config) { c.AuthMethod, c.JWTRole = "jwt", "kong" }, "jwt_token_file: it is empty, and auth_method jwt needs it"},
 		{"relative socket", true, func(c *Config) { c.UnixSocket = "agent.sock" }, "unix_socket: it must be an absolute path"},
 		{"file of PEM inline", false, func(c *Config) { c.CACert = "/etc/ca.pem" },
-			"ca_cert: it is not PEM but may name a file, and " + nothingOfTheNode + ", or give the PEM itself"},
+			"ca_cert: it is not PEM but seems to name a file, and " + nothingOfTheNode + ", or use the PEM itself"},
 	}
 	for field, set := range map[string]func(*Config){
 		"token_file":             func(c *Config) { c.Token, c.TokenFile = "", "/f" },
@@ -147,8 +147,8 @@ func TestWhereSnapshotsMayBe(t *testing.T) {
 		{"of the node", "/var/lib/kong/snapshot", "/run/secrets/key", true, ""},
 		{"inline", "/a/snapshot", "/b/key", false, "snapshot_file: it names a file, and " + secretstore.InsteadOfFile + "; snapshot_key_file: it names a file, and " + secretstore.InsteadOfFile},
 		{"no key", "/a/snapshot", "", true, "snapshot_file: it needs snapshot_key_file: openssl rand -base64 32 makes a key"},
-		{"only a key", "", "/b/key", true, "snapshot_key_file: it is of no use without snapshot_file"},
-		{"beside each other", "/a/snapshot", "/b/../a/key", true, "snapshot_key_file: it must lie in another folder than snapshot_file"},
+		{"only a key", "", "/b/key", true, "snapshot_key_file: it has no effect without snapshot_file"},
+		{"beside each other", "/a/snapshot", "/b/../a/key", true, "snapshot_key_file: it must be in another folder than snapshot_file"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			checkSettings(t, defaults(t, func(c *Config) { c.SnapshotFile, c.SnapshotKeyFile = tt.file, tt.key }), secretstore.Origin{Node: tt.node}, tt.want)
@@ -157,7 +157,7 @@ func TestWhereSnapshotsMayBe(t *testing.T) {
 }
 
 func TestWhatHadBetterBeDifferentIsSaid(t *testing.T) {
-	const plain = "protocol: without TLS, whoever listens on the way learns the Vault token and every secret token; use https"
+	const plain = "protocol: without TLS, anybody who can read the traffic learns the Vault token and every secret token; use https"
 	tests := []struct {
 		name string
 		edit func(*Config)
@@ -171,7 +171,7 @@ func TestWhatHadBetterBeDifferentIsSaid(t *testing.T) {
 		{"plain http to an address", func(c *Config) { c.Host = "10.0.0.1" }, []string{plain}},
 		{"a name that only begins like loopback", func(c *Config) { c.Host = "127.0.0.1.example.com" }, []string{plain}},
 		{"no verification", func(c *Config) { c.Protocol, c.SSLVerify = "https", false },
-			[]string{"ssl_verify: it is off, so whoever can redirect connections to Vault can let anybody in; give ca_cert instead"}},
+			[]string{"ssl_verify: it is off, so anybody who can redirect connections to Vault can let anybody in; set ca_cert instead"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -20,35 +20,35 @@ import (
 // loginTimeout bounds one login, and one renewal.
 const loginTimeout = 10 * time.Second
 
-// conn is one way to one Vault: plain requests for what is read on behalf of
-// clients, vault/api for logging in and renewing, over the same connections.
+// conn connects to one Vault: with plain requests for reads on behalf of clients,
+// with vault/api for login and renewal, both over the same connections.
 type conn struct {
-	base      url.URL
-	namespace string      // of the secrets
-	loginIn   string      // the namespace of the login
-	mount     string      // of the KV engine
-	header    http.Header // of every request
-	http      *http.Client
-	api       *api.Client
-	reload    func() error // see roundTripper
+	base           url.URL
+	namespace      string      // of the secrets
+	loginNamespace string      // the namespace of the login
+	mount          string      // of the KV engine
+	header         http.Header // of every request
+	http           *http.Client
+	api            *api.Client
+	reload         func() error // see roundTripper
 }
 
-// answer is what came back, whole.
+// answer is a response with its whole body.
 type answer struct {
 	status    int
 	header    http.Header
 	body      []byte
-	truncated bool // it was larger than it may be; body is its beginning
+	truncated bool // it exceeded the limit; body is only its beginning
 }
 
 func newConn(s settings, userAgent string, t roundTripper) (*conn, error) {
 	c := &conn{
-		base:      s.base,
-		namespace: s.namespace,
-		loginIn:   s.loginIn,
-		mount:     s.mount,
-		// X-Vault-Request is what a Vault Agent asks for as proof that nobody
-		// was tricked into sending the request.
+		base:           s.base,
+		namespace:      s.namespace,
+		loginNamespace: s.loginNamespace,
+		mount:          s.mount,
+		// A Vault Agent demands X-Vault-Request, as a protection against request
+		// forgery.
 		header: http.Header{api.RequestHeaderName: {"true"}},
 		http:   &http.Client{Transport: t, CheckRedirect: redirects(s.base.Path)},
 		reload: t.reload,
@@ -61,31 +61,31 @@ func newConn(s settings, userAgent string, t roundTripper) (*conn, error) {
 	return c, err
 }
 
-// newAPIClient makes a client of vault/api that owes nothing to the environment.
-// vault/api has no constructor that leaves VAULT_* unread, so what it has taken
-// from there is put back.
+// newAPIClient makes a client of vault/api that ignores the environment. vault/api
+// has no constructor that leaves VAULT_* unread, so the settings that it reads are
+// reset.
 func newAPIClient(c *conn) (*api.Client, error) {
 	client, err := api.NewClient(&api.Config{
 		Address:    c.base.String(),
 		HttpClient: c.http,
 		Timeout:    loginTimeout,
-		// A store's own pauses are both shorter and longer than vault/api's.
+		// The store has its own retries and backoff.
 		MaxRetries: 0,
 		CheckRetry: func(context.Context, *http.Response, error) (bool, error) { return false, nil },
-		// checkRedirect has decided before vault/api could.
+		// CheckRedirect of the HTTP client decides.
 		DisableRedirects: true,
 	})
 	if err != nil {
-		// With the rest given above, only a variable can be at fault.
+		// Everything else is set above, so the cause must be a variable.
 		return nil, fmt.Errorf("%w: a VAULT_* variable of the environment can't be read, although it would not be used (unset it): %w", secretstore.ErrConfig, err)
 	}
-	client.SetHeaders(c.headerIn(c.loginIn))
+	client.SetHeaders(c.headerIn(c.loginNamespace))
 	client.ClearToken()
 	client.SetWrappingLookupFunc(func(string, string) string { return "" })
 	return client, nil
 }
 
-// redial has later requests open new connections. See secretstore.Redial.
+// redial makes later requests open new connections. See secretstore.Redial.
 func (c *conn) redial() { c.http.CloseIdleConnections() }
 
 // headerIn is the header of a request in a namespace.
@@ -97,13 +97,13 @@ func (c *conn) headerIn(namespace string) http.Header {
 	return h
 }
 
-// get asks for a path, written without escapes and without /v1/. An error is one
-// of the connection; it never holds the path.
+// get requests a path, which has no escapes and no /v1/. An error is about the
+// connection and never contains the path.
 func (c *conn) get(ctx context.Context, token, path string) (*answer, error) {
 	return c.send(ctx, http.MethodGet, c.namespace, token, path)
 }
 
-// getVersion is get of a version in a KV v2 engine, the current one if it is empty.
+// getVersion is get for a version in a KV v2 engine. An empty version is the current one.
 func (c *conn) getVersion(ctx context.Context, token, path, version string) (*answer, error) {
 	u := c.base
 	u.Path += "/v1/" + path
@@ -113,14 +113,14 @@ func (c *conn) getVersion(ctx context.Context, token, path, version string) (*an
 	return c.sendTo(ctx, http.MethodGet, c.namespace, token, &u)
 }
 
-// ofLogin sends a request that concerns the login or its token, which Vault knows
-// in their own namespace only.
-func (c *conn) ofLogin(ctx context.Context, method, token, path string) (*answer, error) {
-	return c.send(ctx, method, c.loginIn, token, path)
+// sendAuth sends a request about the login or its token, in the namespace of the
+// login.
+func (c *conn) sendAuth(ctx context.Context, method, token, path string) (*answer, error) {
+	return c.send(ctx, method, c.loginNamespace, token, path)
 }
 
-// list asks for the names in a folder. The method LIST is unknown to much that
-// stands before Vaults.
+// list requests the names in a folder. It uses GET, since many proxies don't know
+// the method LIST.
 func (c *conn) list(ctx context.Context, token, folder string, excludeDeleted bool) (*answer, error) {
 	u := c.base
 	u.Path, u.RawQuery = u.Path+"/v1/"+folder+"/", "list=true"
@@ -131,8 +131,8 @@ func (c *conn) list(ctx context.Context, token, folder string, excludeDeleted bo
 }
 
 func (c *conn) send(ctx context.Context, method, namespace, token, path string) (*answer, error) {
-	// The URL is put together by hand: vault/api's NewRequest would join the
-	// path's segments, and .. would climb out of the mount.
+	// Not vault/api's NewRequest: it would clean the path, and .. would leave the
+	// mount.
 	u := c.base
 	u.Path += "/v1/" + path
 	return c.sendTo(ctx, method, namespace, token, &u)
@@ -182,8 +182,8 @@ func (c *conn) do(req *http.Request) (*answer, error) {
 	return &answer{resp.StatusCode, resp.Header, body, truncated}, nil
 }
 
-// withoutURL takes away what net/http wraps its errors in: the URL, and so the
-// access token at its end.
+// withoutURL removes the URL that net/http wraps its errors in, since it ends in
+// the access token.
 func withoutURL(err error) error {
 	var u *url.Error
 	for errors.As(err, &u) {
@@ -192,14 +192,14 @@ func withoutURL(err error) error {
 	return err
 }
 
-// reply is the JSON that Vault answers with, as far as it matters here.
+// reply is the part of Vault's JSON answers that is used here.
 type reply struct {
 	Data     json.RawMessage `json:"data"`
 	Errors   []string        `json:"errors"`
 	Warnings []string        `json:"warnings"`
 }
 
-// decode reads the answer as Vault's, and reports whether it can be.
+// decode parses the answer, and reports whether it can be one of Vault's.
 func (a *answer) decode() (r reply, ok bool) {
 	ok = !a.truncated && json.Unmarshal(a.body, &r) == nil
 	return r, ok && bytes.HasPrefix(bytes.TrimSpace(a.body), []byte("{"))

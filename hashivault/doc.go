@@ -3,30 +3,30 @@
 //
 // # Reading
 //
-// A record is read with a plain request whose answer is judged by what it says,
-// not by its status alone. vault/api's own readers take a 404 of a mount that
-// has moved, and an empty 200 of a load balancer, for a secret that isn't there;
-// here only Vault's own word that a secret doesn't exist is a definite no, and
-// everything that merely looks like absence is a failure. See outcome.go.
+// A record is read with a plain request, and the body of the answer counts, not the
+// status alone. The readers in vault/api report a missing secret for a 404 from a
+// mount that has moved, and for an empty 200 from a load balancer. Here a negative
+// answer needs Vault's explicit statement that the secret doesn't exist; everything
+// else that looks like absence is a failure. See outcome.go.
 //
 // # Logging in
 //
-// One goroutine per store owns its Vault token: it logs in, has the token
-// renewed, and logs in again when renewal ends or a read finds the token
-// refused. There is never more than one login at a time, and a login that fails
-// is repeated after a growing pause during which reads fail at once instead of
-// waiting. See session.go and tend.go. The ways to log in are methods: method.go.
+// One goroutine per store owns its Vault token: it logs in, renews the token, and
+// logs in again when renewal ends or Vault refuses the token for a read. There is
+// never more than one login at a time. A login that fails is retried with backoff;
+// reads fail immediately until the next attempt. See session.go and maintenance.go.
+// The auth methods are in method.go.
 //
-// # What never leaves
+// # Secrets in errors and logs
 //
 // Errors and log lines hold no Vault token, secret id, wrapping token or secret
-// token, and no access token either: paths end in the credential's fingerprint.
-// Errors of vault/api and net/http carry URLs, so they are mapped to fields
-// rather than wrapped.
+// token, and no access token: paths end in the credential's fingerprint. Errors of
+// vault/api and net/http contain URLs, so their parts are copied and the errors
+// themselves are not wrapped.
 //
-// # What never enters
+// # The environment
 //
-// The environment has no effect on a store that is open. Objects that may have
-// something of it get it before (Config.FromEnvironment), and what vault/api takes
-// from it is put back; only the proxy settings that net/http itself honours remain.
+// The environment has no effect on an open store. Objects that may use it are
+// completed from it before (Config.FromEnvironment), and settings that vault/api
+// reads from it are reset. Only the proxy settings of net/http remain.
 package hashivault

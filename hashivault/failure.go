@@ -20,10 +20,9 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// These say what came in place of an answer of Vault's.
 var (
 	errNotVault = errors.New("the answer is not one of Vault's")
-	errMFA      = errors.New("a second factor is asked for, which a machine can't give")
+	errMFA      = errors.New("a second factor is required, which a machine can't give")
 	errClosed   = errors.New("the store has been closed")
 )
 
@@ -32,20 +31,20 @@ const remedyNotVault = "check protocol, host and port, and what a proxy or load 
 // fileFailure is a file that could not be used.
 func fileFailure(op string, err error) *secretstore.Failure {
 	f := &secretstore.Failure{Op: op, Reason: "file", Err: err}
-	var mend *securefile.Error
-	if errors.As(err, &mend) {
-		f.Err, f.Remedy = mend.Err, mend.Remedy
+	var file *securefile.Error
+	if errors.As(err, &file) {
+		f.Err, f.Remedy = file.Err, file.Remedy
 	}
 	return f
 }
 
-// transportFailure is a request without an answer. The remedy goes by what net,
-// crypto/tls and crypto/x509 say is wrong.
+// transportFailure is a request without an answer. The remedy depends on the error
+// of net, crypto/tls or crypto/x509.
 func transportFailure(op string, err error) *secretstore.Failure {
 	err = withoutURL(err)
 	f := &secretstore.Failure{Op: op, Reason: "network", Err: err}
 	var (
-		mend      *securefile.Error
+		file      *securefile.Error
 		authority x509.UnknownAuthorityError
 		host      x509.HostnameError
 		invalid   x509.CertificateInvalidError
@@ -56,8 +55,8 @@ func transportFailure(op string, err error) *secretstore.Failure {
 		reach     *secretstore.ReachError
 	)
 	switch {
-	case errors.As(err, &mend):
-		return fileFailure(op, mend)
+	case errors.As(err, &file):
+		return fileFailure(op, file)
 	case errors.As(err, &reach):
 		f.Reason, f.Remedy, f.Err = "address", reach.Remedy, reach.Err
 	case errors.Is(err, errNotVault):
@@ -73,7 +72,7 @@ func transportFailure(op string, err error) *secretstore.Failure {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		f.Reason, f.Remedy = "tls", "the server's certificate, or its CA's, has expired or isn't valid yet: renew it, or set this machine's clock"
 	case errors.As(err, &invalid):
-		f.Reason, f.Remedy = "tls", "have the server's certificate issued anew"
+		f.Reason, f.Remedy = "tls", "have the server's certificate reissued"
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		f.Reason, f.Remedy = "tls", "the server doesn't speak TLS on this port: check port, or set protocol to http"
 	case errors.As(err, &network) && network.Op == "remote error":
@@ -95,8 +94,8 @@ func transportFailure(op string, err error) *secretstore.Failure {
 	return f
 }
 
-// apiFailure is an error of vault/api's, which holds a URL and whatever Vault
-// said. secret is what must not be in that.
+// apiFailure is an error of vault/api, which contains a URL and Vault's messages. A
+// message with secret in it is left out.
 func apiFailure(op string, err error, secret string) *secretstore.Failure {
 	var refusal *api.ResponseError
 	if !errors.As(err, &refusal) {
@@ -124,30 +123,31 @@ func loginFailure(op string, l *login, err error, secret string) *secretstore.Fa
 	return f
 }
 
-// refused reports a status by which Vault turns a login down, rather than being
-// unable to answer.
+// refused reports whether a status means that Vault rejects a login. Other statuses
+// mean that it can't answer.
 func refused(status int) bool {
 	return 400 <= status && status < 500 && status != http.StatusTooManyRequests && status != http.StatusPreconditionFailed
 }
 
-// failure is what an answer amounts to that is neither a record nor a definite
-// no. What Vault says of itself goes through redact first.
+// failure is for an answer that is neither a record nor a negative answer. redact
+// is applied to Vault's messages.
 func (a *answer) failure(op string, redact func(string) string) *secretstore.Failure {
 	r, isVault := a.decode()
 	isVault = isVault && (r.Errors != nil || r.Warnings != nil || r.Data != nil)
 	return a.failureSaying(op, r.Errors, isVault, redact)
 }
 
-// readFailure is failure for the read of one record, which may have failed for
-// its name: Vault refuses the path, or a firewall before it has a page for it.
+// readFailure is failure for the read of one record. Its name may be the cause:
+// Vault refuses the path, or a firewall in front of it answers with a page.
 func (a *answer) readFailure(op string, redact func(string) string) *secretstore.Failure {
 	f := a.failure(op, redact)
 	f.OneName = a.status < 500 && a.status != http.StatusTooManyRequests && f.Reason != "tls"
 	return f
 }
 
-// unread is a read without an answer. A redirect is one, if of a firewall's.
-func unread(op string, err error) *secretstore.Failure {
+// readFailed is transportFailure for the read of one record. A redirect may come
+// from a firewall that objects to the record's name.
+func readFailed(op string, err error) *secretstore.Failure {
 	f := transportFailure(op, err)
 	f.OneName = errors.Is(err, errRedirect)
 	return f
@@ -178,10 +178,10 @@ func (a *answer) failureSaying(op string, said []string, isVault bool, redact fu
 	return f
 }
 
-// maxQuote bounds what is repeated of a server's words.
+// maxQuote limits how much of a server's message is repeated.
 const maxQuote = 300
 
-// quote makes a server's words fit for a log line.
+// quote prepares a server's message for a log line.
 func quote(text string) string {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }), " ")
 	if text == "" {
@@ -193,7 +193,7 @@ func quote(text string) string {
 	return ": " + strings.ToValidUTF8(text, "")
 }
 
-// maxRetryAfter bounds how long a server can have us keep away.
+// maxRetryAfter limits how long a server can make us wait.
 const maxRetryAfter = 5 * time.Minute
 
 // retryAfter is the answer's Retry-After, in either of its two forms.

@@ -8,16 +8,15 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// maxFile bounds what is read of a file: tokens, ids, certificates and keys are
-// far smaller.
+// maxFile limits how much of a file is read: tokens, ids, certificates and keys
+// are far smaller.
 const maxFile = 1 << 20
 
-// errEmptyFile is a file that should hold a token or id and holds nothing.
+// errEmptyFile is a file that should hold a token or id but is empty.
 var errEmptyFile = errors.New("the file is empty")
 
-// readSecret reads a file that holds one token or id. White space around it,
-// such as an editor's line end, doesn't belong to it. The error is a
-// *securefile.Error.
+// readSecret reads a file that holds one token or id. It trims white space, such
+// as the line end that an editor adds. The error is a *securefile.Error.
 func readSecret(name string, readers securefile.Readers) (string, error) {
 	b, err := securefile.Read(name, readers, maxFile)
 	if err != nil {
@@ -40,7 +39,7 @@ func isPrintable(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// pemSource is PEM given literally or by file.
+// pemSource is PEM, either literal or in a file.
 type pemSource struct {
 	field   string // the configuration field, for messages
 	literal []byte

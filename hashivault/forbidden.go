@@ -11,33 +11,33 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// refusal is the failure of what was tried with a token that Vault no longer accepts.
+// refusal is the failure of a request whose token Vault no longer accepts.
 func (s *store) refusal(op string, renewed bool) *secretstore.Failure {
 	f := &secretstore.Failure{Op: op, Reason: "token", Remedy: s.settings.method.remedy(), LoginRefused: true}
 	f.Err = errors.New("the Vault token is refused: it has expired or was revoked")
-	if in := s.settings.loginIn; in != "" {
+	if in := s.settings.loginNamespace; in != "" {
 		f.Remedy += fmt.Sprintf("; and check that the token is one of the namespace %s, or set auth_namespace", in)
 	}
 	if renewed {
-		f.Err = errors.New("even a Vault token that has just been obtained is refused")
+		f.Err = errors.New("Vault refuses even a token that has just been obtained")
 		f.Remedy = "check that its role grants a policy that reads below " + s.settings.mount + "/"
 	}
 	return f
 }
 
-// denied is a 403 although the token is accepted. If the same login has lately
-// read another name, and still may, it is about this name, and a definite no;
-// else about the policy or the mount, and a failure.
+// denied handles a 403 for a token that Vault accepts. If the same login has
+// recently read another name and still may, the 403 concerns this name: a negative
+// answer. Otherwise it concerns the policy or the mount: a failure.
 func (s *store) denied(ctx context.Context, name secretName, current *session, token tokenInfo) error {
 	may := func(other string) (bool, error) { return s.mayRead(ctx, other, current) }
-	switch vouched, err := current.recent.Vouch(name.accessToken, may); {
+	switch others, err := current.recent.MayReadAnother(name.accessToken, may); {
 	case err != nil:
 		return err
-	case vouched:
+	case others:
 		return &secretstore.Absent{Reason: secretstore.ReasonDenied}
 	}
 	f := &secretstore.Failure{Op: "read " + name.shown, Reason: secretstore.Denied, OneName: true}
-	f.Err = fmt.Errorf("status 403: the token%s lacks the capability read on it", described(token))
+	f.Err = fmt.Errorf("status 403: the token%s lacks the capability read on it", describeToken(token))
 	f.Remedy = "add to one of its policies: " + s.policy(name, current.kv)
 	if remedy := s.settings.dataTwice(current.kv); remedy != "" {
 		f.Err = fmt.Errorf("%w, and KV v2's data/ is in the path twice", f.Err)
@@ -48,7 +48,7 @@ func (s *store) denied(ctx context.Context, name secretName, current *session, t
 	switch {
 	case err != nil:
 	case a.status == http.StatusForbidden:
-		f.Err = fmt.Errorf("status 403: the token%s has no right at all below %s/, or nothing is mounted there", described(token), s.settings.mount)
+		f.Err = fmt.Errorf("status 403: the token%s has no right at all below %s/, or nothing is mounted there", describeToken(token), s.settings.mount)
 		f.Remedy = "compare mount and namespace with vault secrets list; if they are right, add to one of its policies: " + s.policy(name, current.kv)
 	case a.status == http.StatusOK && info.Type != "kv" && info.Type != "generic":
 		f.Err = fmt.Errorf("status 403, and the secrets engine at %s/ is not a KV engine but of type %.100q", s.settings.mount, info.Type)
@@ -64,25 +64,25 @@ func (s *store) denied(ctx context.Context, name secretName, current *session, t
 }
 
 // mayRead reports whether the login may read a name. An error says why that can't
-// be told.
+// be determined.
 func (s *store) mayRead(ctx context.Context, accessToken string, current *session) (bool, error) {
 	name := s.name(accessToken, current.kv)
 	a, err := s.fetch(ctx, current.token, name)
 	if err != nil {
-		return false, unread("read "+name.shown, err)
+		return false, readFailed("read "+name.shown, err)
 	}
 	if a.status == http.StatusForbidden && a.isRefusal() {
 		return false, nil
 	}
 	var f *secretstore.Failure
-	if _, err := s.settle(a, name, current); errors.As(err, &f) {
+	if _, err := s.evaluate(a, name, current); errors.As(err, &f) {
 		return false, f
 	}
 	return true, nil
 }
 
-// described is what helps to recognize a token.
-func described(t tokenInfo) string {
+// describeToken returns properties by which an operator recognizes a token.
+func describeToken(t tokenInfo) string {
 	var parts []string
 	if p := t.policies(); len(p) > 0 {
 		parts = append(parts, fmt.Sprintf("policies %.200s", strings.Join(p, ", ")))

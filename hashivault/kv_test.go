@@ -119,7 +119,7 @@ func TestDataInTheConfigurationIsReported(t *testing.T) {
 	v.do("POST", "secret/data/data/alice", fields{"data": fields{"access_token": "alice", "secret_token": "s", "consumer": "alice"}})
 	v.do("POST", "sys/mounts/v1/data", fields{"type": "kv"})
 	wide, exact := v.token(fields{"policies": []string{v.policy("secret/*"), v.policy("v1/*")}}), v.token(nil)
-	const reported = "data/ is looked for twice"
+	const reported = "the path has KV v2's data/ twice"
 	for _, test := range []struct {
 		about       string
 		mount, path string

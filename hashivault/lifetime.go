@@ -7,7 +7,7 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// lifetime has one token renewed, and tells when it nears its end.
+// lifetime renews one token, and signals when it is about to expire.
 type lifetime struct {
 	client  *api.Client
 	token   string
@@ -16,12 +16,12 @@ type lifetime struct {
 	watcher *api.LifetimeWatcher
 	renewed <-chan *api.RenewOutput
 	stopped <-chan error     // the watcher has given up, or renewal no longer helps
-	again   <-chan time.Time // start another watcher
-	near    <-chan time.Time // the end of a token that can't be renewed
+	retry   <-chan time.Time // start another watcher
+	nearEnd <-chan time.Time // a token that can't be renewed is about to expire
 	tries   int
 }
 
-// watch begins with a token whose life Vault has just told.
+// watch begins with a token whose ttl Vault has just reported.
 func (l *lifetime) watch(client *api.Client, auth *api.SecretAuth) {
 	l.client, l.token = client, auth.ClientToken
 	switch l.extend(auth.LeaseDuration); {
@@ -29,7 +29,7 @@ func (l *lifetime) watch(client *api.Client, auth *api.SecretAuth) {
 	case auth.Renewable:
 		l.renew()
 	default:
-		l.near = time.After(l.lease - l.lease/5)
+		l.nearEnd = time.After(l.lease - l.lease/5)
 	}
 }
 
@@ -40,11 +40,11 @@ func (l *lifetime) extend(seconds int) {
 	}
 }
 
-// renew starts a watcher, which renews at once and then in good time. It is to
-// stop at the first error: left to itself it would repeat after ten seconds, too
-// late for short tokens, and, once its backoff has run out, without any pause.
+// renew starts a watcher, which renews immediately and then before each expiry. It
+// stops at the first error: by default it would retry after ten seconds, too late
+// for tokens with a short ttl, and without any pause once its backoff has run out.
 func (l *lifetime) renew() {
-	l.again = nil
+	l.retry = nil
 	w, err := l.client.NewLifetimeWatcher(&api.LifetimeWatcherInput{
 		Secret: &api.Secret{Auth: &api.SecretAuth{
 			ClientToken:   l.token,
@@ -53,14 +53,14 @@ func (l *lifetime) renew() {
 		}},
 		RenewBehavior: api.RenewBehaviorErrorOnErrors,
 	})
-	if err != nil { // it complains of missing input only
+	if err != nil { // only for missing input, and none is missing
 		return
 	}
 	l.watcher, l.renewed, l.stopped = w, w.RenewCh(), w.DoneCh()
 	go w.Start()
 }
 
-// noteRenewal takes in what a renewal has granted.
+// noteRenewal records the ttl that a renewal has granted.
 func (l *lifetime) noteRenewal(r *api.RenewOutput) {
 	l.tries = 0
 	if r.Secret != nil && r.Secret.Auth != nil {
@@ -68,9 +68,9 @@ func (l *lifetime) noteRenewal(r *api.RenewOutput) {
 	}
 }
 
-// over takes in why a watcher has stopped, and reports whether it is time for
-// another token. While a failed renewal leaves time, it is repeated.
-func (l *lifetime) over(err error) bool {
+// watcherStopped handles the end of a watcher, and reports whether another token is
+// needed. A failed renewal is retried while there is time.
+func (l *lifetime) watcherStopped(err error) bool {
 	for {
 		select {
 		case r := <-l.renewed:
@@ -86,11 +86,11 @@ func (l *lifetime) over(err error) bool {
 	case err == nil || left <= 0:
 		return true
 	case errors.Is(err, api.ErrLifetimeWatcherNotRenewable):
-		l.near = time.After(left)
+		l.nearEnd = time.After(left)
 		return false
 	}
 	l.tries++
-	l.again = time.After(growing(l.tries, 5*time.Second))
+	l.retry = time.After(backoff(l.tries, 5*time.Second))
 	return false
 }
 

@@ -13,22 +13,22 @@ import (
 )
 
 const (
-	// maxListing is the most that is read of a listing, which Vault sends whole.
+	// maxListing limits the size of a listing, which Vault sends in one response.
 	maxListing = 256 << 20
-	// namesPerPage is how many names are as much work for Vault as one read.
+	// namesPerPage is how many names cost Vault as much as one read.
 	namesPerPage = 1000
 )
 
-// deletedVersion is what a name's version is called while its current version is
-// deleted, or will be (delete_version_after).
+// deletedVersion is the Version of a name whose current version is deleted, or will
+// be (delete_version_after).
 const deletedVersion = "deleted"
 
 // List lists the names below the store's path. See secretstore.Lister.
 //
-// KV v2 lists a secret until its metadata is deleted. Which of them have a
-// deleted current version Vault tells since 1.21; those are told by another
-// Version rather than left out, since Vault counts among them what is to be
-// deleted in the future. Older versions ignore the question.
+// KV v2 lists a secret until its metadata is deleted. Since 1.21, Vault can leave
+// out those whose current version is deleted. They get another Version here and are
+// not left out, because Vault also counts versions whose deletion is in the future.
+// Older Vaults ignore the parameter.
 func (s *store) List(ctx context.Context, yield func([]secretstore.Listed) error) error {
 	if s.closed.Load() {
 		return closedFailure()
@@ -49,8 +49,8 @@ func (s *store) list(ctx context.Context, yield func([]secretstore.Listed) error
 	}
 	var alive []string
 	if current.kv == kv2 {
-		// This comes second: a name that is stored in between would pass for a
-		// deleted one, and its real deletion later on for no change.
+		// The order matters: the other way round, a name that is stored in between
+		// would look deleted, and its later deletion like no change.
 		if alive, current, err = s.names(ctx, current, true); err != nil {
 			return err
 		}
@@ -72,7 +72,7 @@ func (s *store) list(ctx context.Context, yield func([]secretstore.Listed) error
 	})
 }
 
-// inPages calls yield once at least.
+// inPages calls yield at least once.
 func inPages(names []string, yield func([]string) error) error {
 	for {
 		n := min(namesPerPage, len(names))
@@ -85,28 +85,28 @@ func inPages(names []string, yield func([]string) error) error {
 	}
 }
 
-// names are the access tokens that Vault lists, with the session by which it
-// did: as for a read, a token that Vault no longer accepts is replaced once.
+// names returns the access tokens that Vault lists, and the session that was used:
+// as in a read, a Vault token that is no longer accepted is replaced once.
 func (s *store) names(ctx context.Context, current *session, excludeDeleted bool) ([]string, *session, error) {
 	for renewed := false; ; renewed = true {
 		folder := s.settings.listFolder(current.kv)
-		a, err := persistently(ctx, func() (*answer, error) { return s.conn.list(ctx, current.token, folder, excludeDeleted) })
+		a, err := withRetries(ctx, func() (*answer, error) { return s.conn.list(ctx, current.token, folder, excludeDeleted) })
 		if err != nil {
 			return nil, nil, transportFailure("list "+folder, err)
 		}
 		if a.status != http.StatusForbidden || !a.isRefusal() {
 			names, err := s.listed(a, folder, current.kv)
 			if err == nil {
-				s.sessions.prove(current)
+				s.sessions.noteAccepted(current)
 			}
 			return names, current, err
 		}
-		stands, err := s.standing(ctx, current)
+		status, err := s.tokenStatus(ctx, current)
 		if err != nil {
 			return nil, nil, err
 		}
-		if stands.accepted {
-			return nil, nil, listDenied(folder, stands.token)
+		if status.accepted {
+			return nil, nil, listDenied(folder, status.token)
 		}
 		refusal := s.refusal("list "+folder, renewed)
 		if renewed {
@@ -118,17 +118,17 @@ func (s *store) names(ctx context.Context, current *session, excludeDeleted bool
 	}
 }
 
-// listDenied is a 403 although the token is accepted.
+// listDenied is a 403 for a token that Vault accepts.
 func listDenied(folder string, token tokenInfo) *secretstore.Failure {
 	return &secretstore.Failure{
 		Op: "list " + folder, Reason: secretstore.Denied,
-		Err:    fmt.Errorf("status 403: the token%s lacks the capability list on it, which revocation_interval needs", described(token)),
+		Err:    fmt.Errorf("status 403: the token%s lacks the capability list on it, which revocation_interval needs", describeToken(token)),
 		Remedy: fmt.Sprintf(`add to one of its policies: path "%s" { capabilities = ["list"] }`, folder),
 	}
 }
 
-// listed judges the answer to a listing. That there is nothing takes Vault's
-// explicit word, as it does of one record.
+// listed interprets the answer to a listing. As with one record, only Vault's
+// explicit statement means that there is nothing.
 func (s *store) listed(a *answer, folder, kv string) ([]string, error) {
 	op := "list " + folder
 	r, isVault := a.decode()
@@ -136,9 +136,9 @@ func (s *store) listed(a *answer, folder, kv string) ([]string, error) {
 	case a.status == http.StatusNotFound && isPlainNotFound(a.body):
 		return nil, nil
 	case a.status == http.StatusNotFound:
-		return nil, s.misplaced(a, r, op, unsaid, kv)
+		return nil, s.wrongPath(a, r, op, redactAll, kv)
 	case a.status != http.StatusOK:
-		return nil, a.failure(op, unsaid)
+		return nil, a.failure(op, redactAll)
 	case a.truncated:
 		return nil, &secretstore.Failure{Op: op, Reason: "size", Err: fmt.Errorf("the listing is larger than %d bytes", maxListing)}
 	}
@@ -149,8 +149,7 @@ func (s *store) listed(a *answer, folder, kv string) ([]string, error) {
 		return nil, &secretstore.Failure{Op: op, Reason: "unexpected", Remedy: remedyNotVault,
 			Err: fmt.Errorf("%w: status 200 without the keys of a listing, content type %.60q", errNotVault, a.header.Get("Content-Type"))}
 	}
-	// Folders, which end in a slash, can't be a record's name, and neither can
-	// what no client may send.
+	// Leave out folders, which end in a slash, and names that no client may send.
 	return slices.DeleteFunc(data.Keys, func(name string) bool {
 		return strings.HasSuffix(name, "/") || credential.CheckAccessToken(name) != nil
 	}), nil

@@ -16,18 +16,18 @@ import (
 type found struct {
 	fields   json.RawMessage // the secret's own, an object
 	metadata versionMetadata // of KV v2
-	ends     time.Time       // when it ends by itself, the zero time if never
+	ends     time.Time       // when it will be deleted, the zero time if never
 }
 
-// outcome judges the answer to the read of one secret. A definite no takes
-// Vault's explicit word:
+// outcome interprets the answer to the read of one secret. A negative answer needs
+// Vault's explicit statement:
 //
 //   - 404 with exactly {"errors":[]}: there is no such secret;
 //   - KV v2, 404 with the metadata of a version that was deleted or destroyed.
 //
-// Much else looks like absence and is none: a mount that has moved (404 "no
+// Other answers look like absence but are failures: a mount that has moved (404 "no
 // handler for route"), the path of the other KV version (404 with a warning and
-// null data), an empty or HTML answer of something between us and Vault.
+// null data), an empty or HTML answer from a proxy.
 func (s *store) outcome(a *answer, name secretName, kv string) (*found, error) {
 	op := "read " + name.shown
 	r, isVault := a.decode()
@@ -53,7 +53,7 @@ func (s *store) outcome(a *answer, name secretName, kv string) (*found, error) {
 		if record, metadata := secretData(r.Data, kv); isVault && !isObject(record) && metadata.gone() {
 			return nil, &secretstore.Absent{Reason: secretstore.ReasonDeleted}
 		}
-		return nil, s.misplaced(a, r, op, name.redact, kv)
+		return nil, s.wrongPath(a, r, op, name.redact, kv)
 	}
 	return nil, a.readFailure(op, name.redact)
 }
@@ -64,9 +64,8 @@ func isPlainNotFound(body []byte) bool {
 	return json.Compact(&compact, body) == nil && compact.String() == `{"errors":[]}`
 }
 
-// misplaced is a 404 that doesn't speak of the secret but of where it was looked
-// for.
-func (s *store) misplaced(a *answer, r reply, op string, redact func(string) string, kv string) *secretstore.Failure {
+// wrongPath is a 404 that concerns the mount or the KV version, not the secret.
+func (s *store) wrongPath(a *answer, r reply, op string, redact func(string) string, kv string) *secretstore.Failure {
 	f := a.readFailure(op, redact)
 	said := strings.Join(append(r.Errors, r.Warnings...), "; ")
 	switch {
@@ -77,21 +76,21 @@ func (s *store) misplaced(a *answer, r reply, op string, redact func(string) str
 	case kv == kv1 && strings.Contains(said, "versioned K/V"):
 		f.Reason, f.OneName = "kv_version", false
 		f.Err = fmt.Errorf("the secrets engine at %s/ is KV v2, read as v1", s.settings.mount)
-		f.Remedy = "set kv to v2, or leave it out and let Vault be asked"
+		f.Remedy = "set kv to v2, or leave it out so that the plugin asks Vault"
 	}
 	return f
 }
 
-// versionMetadata is what KV v2 tells about a version beside its data.
+// versionMetadata is what KV v2 reports about a version, beside its data.
 type versionMetadata struct {
 	Version int `json:"version"`
 	// DeletionTime is when the version was deleted or, with delete_version_after,
-	// will be; empty: it isn't and won't.
+	// will be; empty: neither.
 	DeletionTime string `json:"deletion_time"`
 	Destroyed    bool   `json:"destroyed"`
 }
 
-// end is when the version ends by itself, the zero time if never.
+// end is when the version will be deleted, the zero time if never.
 func (m versionMetadata) end() (time.Time, error) {
 	if m.DeletionTime == "" {
 		return time.Time{}, nil
@@ -101,7 +100,7 @@ func (m versionMetadata) end() (time.Time, error) {
 
 func (m versionMetadata) gone() bool { return m.DeletionTime != "" || m.Destroyed }
 
-// secretData takes the secret's own fields out of an answer's data.
+// secretData extracts the secret's own fields from an answer's data.
 func secretData(data json.RawMessage, kv string) (fields json.RawMessage, metadata versionMetadata) {
 	if kv == kv1 {
 		return data, versionMetadata{}
@@ -118,7 +117,7 @@ func secretData(data json.RawMessage, kv string) (fields json.RawMessage, metada
 
 func isObject(b json.RawMessage) bool { return bytes.HasPrefix(bytes.TrimSpace(b), []byte("{")) }
 
-// startsLikeVaults tells the beginning of a secret from that of any other page.
+// startsLikeVaults reports whether the body begins as Vault's answers do.
 func (a *answer) startsLikeVaults() bool {
 	return bytes.HasPrefix(bytes.TrimSpace(a.body), []byte(`{"request_id":`))
 }
@@ -127,7 +126,7 @@ func unusable(err error) *secretstore.Absent {
 	return &secretstore.Absent{Reason: secretstore.ReasonUnusable, Err: err}
 }
 
-// parse reads a secret's fields as a record, which ends with the secret.
+// parse reads a secret's fields as a record. The record expires with the secret.
 func (s *store) parse(found *found, accessToken string) (*credential.Record, error) {
 	parse := credential.Parse
 	if s.settings.base64 {
@@ -137,7 +136,7 @@ func (s *store) parse(found *found, accessToken string) (*credential.Record, err
 	if err != nil {
 		return nil, unusable(err)
 	}
-	// Vault's paths are exact; this guards against an engine or proxy that isn't.
+	// Vault's paths are exact; an engine or proxy might treat them otherwise.
 	if r.AccessToken != accessToken {
 		return nil, unusable(&credential.UnusableError{
 			Reason: "access_token",

@@ -13,8 +13,8 @@ import (
 
 // Read reads one record. See secretstore.Store for its outcomes.
 //
-// A 403 is looked into before it is believed: if Vault no longer accepts the
-// token, another one is obtained and the read repeated, once.
+// After a 403 it asks whether Vault still accepts the token. If not, it gets
+// another token and repeats the read, once.
 func (s *store) Read(ctx context.Context, accessToken string) (*credential.Record, error) {
 	if s.closed.Load() {
 		return nil, closedFailure()
@@ -41,17 +41,17 @@ func (s *store) read(ctx context.Context, wanted secretName) (*found, error) {
 		name.version = wanted.version
 		a, err := s.fetch(ctx, current.token, name)
 		if err != nil {
-			return nil, unread("read "+name.shown, err)
+			return nil, readFailed("read "+name.shown, err)
 		}
 		if a.status != http.StatusForbidden || !a.isRefusal() {
-			return s.settle(a, name, current)
+			return s.evaluate(a, name, current)
 		}
-		stands, err := s.standing(ctx, current)
+		status, err := s.tokenStatus(ctx, current)
 		if err != nil {
 			return nil, err
 		}
-		if stands.accepted {
-			return nil, s.denied(ctx, name, current, stands.token)
+		if status.accepted {
+			return nil, s.denied(ctx, name, current, status.token)
 		}
 		refusal := s.refusal("read "+name.shown, renewed)
 		if renewed {
@@ -63,8 +63,9 @@ func (s *store) read(ctx context.Context, wanted secretName) (*found, error) {
 	}
 }
 
-// settle draws the consequences of an answer that isn't a 403.
-func (s *store) settle(a *answer, name secretName, current *session) (*found, error) {
+// evaluate turns an answer that isn't a 403 into an outcome, and records what it
+// shows about the session and the settings.
+func (s *store) evaluate(a *answer, name secretName, current *session) (*found, error) {
 	r, err := s.outcome(a, name, current.kv)
 	var f *secretstore.Failure
 	var absent *secretstore.Absent
@@ -76,32 +77,32 @@ func (s *store) settle(a *answer, name secretName, current *session) (*found, er
 	}
 	if !errors.As(err, &f) {
 		current.recent.Note(name.accessToken, time.Now())
-		s.sessions.prove(current)
+		s.sessions.noteAccepted(current)
 	} else if f.Reason == "kv_version" {
-		s.sessions.doubtKV()
+		s.sessions.requestKVCheck()
 	}
 	return r, err
 }
 
-// suspectPath reports a path that is likely wrong, since Vault can't tell it from
-// one that has no secrets yet.
+// suspectPath logs a path that is probably wrong: for Vault it looks like one that
+// has no secrets yet.
 func (s *store) suspectPath(kv string) {
 	if remedy := s.settings.dataTwice(kv); remedy != "" {
-		s.sessions.log.Warn("no credential has been found so far, so every request is answered 401: KV v2's data/ is looked for twice",
+		s.sessions.log.Warn("no credential has been found so far, so every request is answered 401: the path has KV v2's data/ twice",
 			"reason", "data_twice", "path", s.settings.folder(kv), "remedy", remedy)
 	}
 }
 
-// standing asks whether Vault still accepts a session's token.
-func (s *store) standing(ctx context.Context, current *session) (standing, error) {
-	stands, err := current.inquiry.ask(ctx, func(ctx context.Context) (standing, error) {
+// tokenStatus asks whether Vault still accepts a session's token.
+func (s *store) tokenStatus(ctx context.Context, current *session) (tokenStatus, error) {
+	status, err := current.check.do(ctx, func(ctx context.Context) (tokenStatus, error) {
 		if current.refused.Load() {
-			return standing{}, nil
+			return tokenStatus{}, nil
 		}
-		return s.conn.askStanding(ctx, current.token)
+		return s.conn.tokenStatus(ctx, current.token)
 	})
-	if err == nil && stands.accepted {
-		s.sessions.prove(current)
+	if err == nil && status.accepted {
+		s.sessions.noteAccepted(current)
 	}
-	return stands, err
+	return status, err
 }

@@ -12,13 +12,13 @@ import (
 var (
 	// errRedirect is a redirect that no Vault server sends.
 	errRedirect = errors.New("redirected to something that isn't the same path on Vault's active node")
-	// errForeignRedirect doesn't name where to, for that may hold anything.
+	// errForeignRedirect doesn't repeat the target, which may contain anything.
 	errForeignRedirect = errors.New("redirected to a host that isn't in the domain of the configured one")
 )
 
-// redirects follows what a standby says: ask the active node, the same question,
-// once. Anything else would carry the Vault token to a stranger. A standby behind
-// a proxy knows nothing of the path before /v1 that leads through it.
+// redirects follows one redirect, from a standby to the same path on the active
+// node. Any other could send the Vault token to a stranger. A standby behind a
+// proxy doesn't know the base path, so its redirect may lack it.
 func redirects(basePath string) func(req *http.Request, via []*http.Request) error {
 	return func(req *http.Request, via []*http.Request) error {
 		from := via[0]
@@ -34,8 +34,8 @@ func redirects(basePath string) func(req *http.Request, via []*http.Request) err
 	}
 }
 
-// sameDomain reports whether a host is another's own or in that one's own domain.
-// An address has none.
+// sameDomain reports whether other is the configured host or in the configured
+// host's own domain. An address has no domain.
 func sameDomain(configured, other string) bool {
 	configured, other = normalHost(configured), normalHost(other)
 	if configured == other {
@@ -52,10 +52,10 @@ func normalHost(host string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
-// ownDomain is the domain that belongs to whom a host belongs to. Below a public
-// suffix (com, co.uk, elb.amazonaws.com) that is the name that was registered
-// there, and in a private zone (vault.kong.svc.cluster.local, vault.internal) all
-// but the first label. It is empty where there is none.
+// ownDomain is the domain that a host's owner controls. Below a public suffix (com,
+// co.uk, elb.amazonaws.com) it is the registered name, and in a private zone
+// (vault.kong.svc.cluster.local, vault.internal) everything but the first label. It
+// is empty if the host has no such domain.
 func ownDomain(host string) string {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return ""

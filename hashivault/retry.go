@@ -14,29 +14,29 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// pauses are those between attempts at one read, before jitter.
-var pauses = []time.Duration{30 * time.Millisecond, 120 * time.Millisecond}
+// retryPauses are the pauses between attempts at one read, before jitter.
+var retryPauses = []time.Duration{30 * time.Millisecond, 120 * time.Millisecond}
 
-// fetch gets a secret, in several attempts where that helps.
+// fetch gets a secret, with retries.
 func (s *store) fetch(ctx context.Context, token string, name secretName) (*answer, error) {
-	return persistently(ctx, func() (*answer, error) { return s.conn.getVersion(ctx, token, name.path, name.version) })
+	return withRetries(ctx, func() (*answer, error) { return s.conn.getVersion(ctx, token, name.path, name.version) })
 }
 
-// persistently asks in several attempts where the next one is likely to do
-// better soon, and there is time.
-func persistently(ctx context.Context, ask func() (*answer, error)) (*answer, error) {
+// withRetries repeats a request after a transient failure, if there is time.
+func withRetries(ctx context.Context, ask func() (*answer, error)) (*answer, error) {
 	for attempt := 0; ; attempt++ {
 		a, err := ask()
-		if attempt == len(pauses) || !passing(a, err) || !sleep(ctx, pauses[attempt]) {
+		if attempt == len(retryPauses) || !isTransient(a, err) || !sleep(ctx, retryPauses[attempt]) {
 			return a, err
 		}
 	}
 }
 
-// passing reports a trouble that tends to pass at once: a lost connection, a
-// server restarting behind a load balancer, a standby that lags behind. A sealed
-// Vault, a rate limit, a certificate or a name will be the same next time.
-func passing(a *answer, err error) bool {
+// isTransient reports whether an immediate retry is likely to succeed: after a lost
+// connection, with a server that restarts behind a load balancer, with a standby
+// that lags behind. It would not help with a sealed Vault, a rate limit, a
+// certificate or a name that can't be resolved.
+func isTransient(a *answer, err error) bool {
 	if err != nil {
 		var (
 			timeout     interface{ Timeout() bool }
@@ -65,8 +65,8 @@ func passing(a *answer, err error) bool {
 	return false
 }
 
-// sleep waits for about d, or reports that ctx leaves no time for it and another
-// attempt.
+// sleep waits for about d. It returns false if ctx leaves no time for that and
+// another attempt.
 func sleep(ctx context.Context, d time.Duration) bool {
 	d = d/2 + rand.N(d)
 	if end, ok := ctx.Deadline(); ok && time.Until(end) < 2*d {

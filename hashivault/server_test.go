@@ -51,7 +51,7 @@ func TestRefusalsExplainThemselves(t *testing.T) {
 		want         string // with * for what differs from run to run
 	}{
 		{"revoked token", revoked, nil,
-			place + "the Vault token is refused: it has expired or was revoked (put a token that lives into token, or let the plugin log in by itself: see auth_method)"},
+			place + "the Vault token is refused: it has expired or was revoked (put a valid token into token, or let the plugin log in by itself: see auth_method)"},
 		{"policy without read", listOnly(`path "secret/data/kong-auth/*" { capabilities = ["list"] }`), nil,
 			place + "status 403: the token (policies default, list-only; expires in *) lacks the capability read on it (add to one of its policies: " + stanza + ")"},
 		{"no policy on the mount", v.token(fields{"policies": []string{v.policy("other/*")}}), nil,
@@ -165,7 +165,7 @@ func TestLoginsMayBeInANamespaceOfTheirOwn(t *testing.T) {
 			readWithin(t, s, 5*time.Second, name)
 			s.List(t.Context(), func([]secretstore.Listed) error { return nil })
 			eventually(t, "a renewal", func() bool { return len(v.audited("update", "auth/token/renew-self")) > before[3] })
-			if _, err := s.conn.askStanding(t.Context(), "no-such-token"); err != nil {
+			if _, err := s.conn.tokenStatus(t.Context(), "no-such-token"); err != nil {
 				t.Error(err)
 			}
 			if err := s.Close(); err != nil {

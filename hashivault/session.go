@@ -19,28 +19,27 @@ import (
 // session is one Vault token in use.
 type session struct {
 	grant
-	kv      string       // the version to read with
-	fixed   bool         // the token was given, not obtained by a login
-	proven  atomic.Bool  // Vault has accepted the token
-	refused atomic.Bool  // Vault has refused it, and another is being obtained
-	inquiry inquiry      // about the token's standing
-	ends    atomic.Int64 // Unix nanoseconds; 0: never, or nobody has said
-	recent  secretstore.RecentReads
+	kv       string       // the version to read with
+	fixed    bool         // the token is configured, not obtained by a login
+	accepted atomic.Bool  // Vault has accepted the token
+	refused  atomic.Bool  // Vault has refused it, and another is being obtained
+	check    sharedCheck  // of the token's status
+	ends     atomic.Int64 // the expiry in Unix nanoseconds; 0: never, or unknown
+	recent   secretstore.RecentReads
 }
 
-// loginInterval is the least time from one login to the next: tokens may be
-// granted that end at once.
+// loginInterval is the minimum time between two logins: Vault may grant tokens that
+// expire immediately.
 const loginInterval = 500 * time.Millisecond
 
-// sessions owns a store's Vault token. One goroutine obtains it, has it renewed,
-// and replaces it; so there is one login at a time, however many reads find the
-// token refused.
+// sessions owns a store's Vault token. One goroutine obtains, renews and replaces
+// it, so there is one login at a time, however many reads are refused.
 type sessions struct {
 	conn     *conn
 	settings settings
 	log      *slog.Logger
 	stop     context.CancelFunc
-	held     *grant        // obtained, but of no use yet; the goroutine's own until done
+	held     *grant        // a token from an attempt that failed later on; only the goroutine uses it until done
 	done     chan struct{} // closed when the goroutine has ended
 	files    chan struct{} // a file of the method has changed
 	wake     chan struct{} // current has been refused, or its kv is in doubt
@@ -49,9 +48,9 @@ type sessions struct {
 	current  *session             // what reads use; nil before the first login and after a refusal
 	changed  chan struct{}        // closed when any of these changes
 	failure  *secretstore.Failure // of the last attempt to obtain a token; nil after a success
-	failures int                  // in a row, until a token has proved itself
-	revoked  bool                 // Vault refuses the token that was current last
-	retryAt  time.Time            // no attempt before
+	failures int                  // in a row, until Vault accepts a token
+	revoked  bool                 // Vault refuses the last current token
+	retryAt  time.Time            // the earliest time of the next attempt
 }
 
 func startSessions(s settings, c *conn, log *slog.Logger) *sessions {
@@ -69,8 +68,8 @@ func startSessions(s settings, c *conn, log *slog.Logger) *sessions {
 	return l
 }
 
-// get returns the session to read with. While one is being obtained it waits, as
-// long as ctx allows; during the pause after a failure it fails at once.
+// get returns the session to read with. It waits, as long as ctx allows, while one
+// is being obtained. During the backoff after a failure it fails immediately.
 func (l *sessions) get(ctx context.Context) (*session, error) {
 	for {
 		l.mu.Lock()
@@ -80,7 +79,7 @@ func (l *sessions) get(ctx context.Context) (*session, error) {
 			return current, nil
 		}
 		if failure != nil && pause > 0 {
-			return nil, waiting(failure, pause)
+			return nil, withRetryAfter(failure, pause)
 		}
 		select {
 		case <-changed:
@@ -90,12 +89,12 @@ func (l *sessions) get(ctx context.Context) (*session, error) {
 			if failure == nil {
 				failure = &secretstore.Failure{Op: "log in to Vault", Reason: "login", Err: errors.New("the login is still under way")}
 			}
-			return nil, waiting(failure, time.Second)
+			return nil, withRetryAfter(failure, time.Second)
 		}
 	}
 }
 
-// loginEnds is when the token in use ends, as far as Vault has said.
+// loginEnds is when the token in use expires, as far as Vault has said.
 func (l *sessions) loginEnds() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -105,8 +104,8 @@ func (l *sessions) loginEnds() time.Time {
 	return time.Unix(0, l.current.ends.Load())
 }
 
-// waiting is a failure with the time after which asking again makes sense.
-func waiting(f *secretstore.Failure, pause time.Duration) *secretstore.Failure {
+// withRetryAfter adds the time after which a retry makes sense.
+func withRetryAfter(f *secretstore.Failure, pause time.Duration) *secretstore.Failure {
 	w := *f
 	w.Wait = max(w.Wait, pause)
 	return &w
@@ -116,10 +115,10 @@ func closedFailure() *secretstore.Failure {
 	return &secretstore.Failure{Op: "read", Reason: "closed", Err: errClosed}
 }
 
-// replace returns another session than s, whose token Vault has refused. Whoever
-// comes first has a token obtained, the others wait for the same one. It returns
-// refusal if there is no other token to be had, or not yet: a token that was
-// refused before it had ever worked counts as a failed login.
+// replace returns another session than s, whose token Vault has refused. The first
+// caller triggers a login, and the others wait for the same one. It returns refusal
+// if no other token is available. A token that was refused before it ever worked
+// counts as a failed login.
 func (l *sessions) replace(ctx context.Context, s *session, refusal *secretstore.Failure) (*session, error) {
 	another := l.settings.method.another(s.token)
 	l.mu.Lock()
@@ -130,73 +129,74 @@ func (l *sessions) replace(ctx context.Context, s *session, refusal *secretstore
 		}
 		s.refused.Store(true)
 		l.current, l.revoked = nil, true
-		if !s.proven.Load() {
-			// Not refusal itself, which speaks of one record.
+		if !s.accepted.Load() {
+			// Not refusal itself, which is about one record.
 			f := *refusal
 			f.Op = "use the Vault token"
 			l.countFailure(&f)
 		}
-		l.announce()
-		l.nudge()
+		l.notify()
+		l.wakeUp()
 	}
 	l.mu.Unlock()
 	return l.get(ctx)
 }
 
-// prove notes that Vault accepts the session's token.
-func (l *sessions) prove(s *session) {
-	if s.proven.CompareAndSwap(false, true) {
+// noteAccepted records that Vault accepts the session's token.
+func (l *sessions) noteAccepted(s *session) {
+	if s.accepted.CompareAndSwap(false, true) {
 		l.mu.Lock()
 		l.failures = 0
 		l.mu.Unlock()
 	}
 }
 
-// doubtKV has the mount asked again for its version, where that was found out.
-func (l *sessions) doubtKV() {
+// requestKVCheck makes the goroutine ask for the KV version again, unless it is
+// configured.
+func (l *sessions) requestKVCheck() {
 	if l.settings.kv == "" {
-		l.nudge()
+		l.wakeUp()
 	}
 }
 
-func (l *sessions) nudge() {
+func (l *sessions) wakeUp() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
 }
 
-// announce tells everyone in get that something has changed. l.mu is held.
-func (l *sessions) announce() {
+// notify wakes everyone who waits in get. l.mu is held.
+func (l *sessions) notify() {
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
 
-// countFailure opens or lengthens the pause. l.mu is held.
+// countFailure starts the backoff or extends it. l.mu is held.
 func (l *sessions) countFailure(f *secretstore.Failure) {
 	l.failures++
 	if f.Reason == "file" || f.Reason == "login" {
-		// Vault wasn't asked anything since, so what it said last stands.
+		// Vault has not been asked since, so its last answer remains valid.
 		f.LoginRefused = f.LoginRefused || l.revoked
 	}
 	l.failure = f
-	l.retryAt = time.Now().Add(max(f.Wait, pauseAfter(f, l.failures)))
+	l.retryAt = time.Now().Add(max(f.Wait, retryPause(f, l.failures)))
 }
 
-// pauseAfter grows from half a second. A Vault that could not answer is asked
-// again every few seconds, for every one of them is an outage; one that has
-// turned the login down only every minute, since it may lock the role out.
-func pauseAfter(f *secretstore.Failure, failures int) time.Duration {
+// retryPause is the backoff, from half a second. A Vault that could not answer is
+// asked again every few seconds, to end the outage soon. One that has rejected the
+// login is asked only every minute, since it may lock the role out.
+func retryPause(f *secretstore.Failure, failures int) time.Duration {
 	longest := 5 * time.Second
 	if f.Reason == "login" || f.Reason == "token" {
 		longest = time.Minute
 	}
-	return growing(failures, longest)
+	return backoff(failures, longest)
 }
 
-// growing is a pause that doubles with each try, with jitter, so that many
-// gateways don't ask in step.
-func growing(tries int, longest time.Duration) time.Duration {
+// backoff is a pause that doubles with each try. Its jitter keeps many gateways from
+// retrying at the same moment.
+func backoff(tries int, longest time.Duration) time.Duration {
 	pause := min(longest, 500*time.Millisecond<<min(tries-1, 10))
 	return pause/2 + rand.N(pause/2)
 }
@@ -206,20 +206,20 @@ func (l *sessions) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		s := l.acquire(ctx)
 		for s != nil {
-			s = l.tend(ctx, s)
+			s = l.maintain(ctx, s)
 		}
 	}
 }
 
-// acquire obtains a session, however many attempts it takes, and publishes it.
+// acquire obtains a session, with as many attempts as that needs, and publishes it.
 // It returns nil when ctx is done.
 func (l *sessions) acquire(ctx context.Context) *session {
 	for {
-		afresh := l.pause(ctx)
+		filesChanged := l.waitForRetry(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		s, err := l.open(ctx, afresh)
+		s, err := l.newSession(ctx, filesChanged)
 		if err == nil {
 			l.publish(s)
 			return s
@@ -231,14 +231,14 @@ func (l *sessions) acquire(ctx context.Context) *session {
 		l.log.Warn("no Vault token could be obtained", "reason", err.Reason, "err", err)
 		l.mu.Lock()
 		l.countFailure(err)
-		l.announce()
+		l.notify()
 		l.mu.Unlock()
 	}
 }
 
-// pause waits until another attempt may be made, and reports whether a changed
-// file ended it early.
-func (l *sessions) pause(ctx context.Context) (afresh bool) {
+// waitForRetry waits until the next attempt may be made, and reports whether a
+// changed file ended the wait.
+func (l *sessions) waitForRetry(ctx context.Context) (filesChanged bool) {
 	l.mu.Lock()
 	rest := time.Until(l.retryAt)
 	l.mu.Unlock()
@@ -253,12 +253,12 @@ func (l *sessions) pause(ctx context.Context) (afresh bool) {
 	return false
 }
 
-// open obtains a token and, where the configuration doesn't say, the version of
-// the KV engine.
-func (l *sessions) open(ctx context.Context, afresh bool) (*session, *secretstore.Failure) {
+// newSession obtains a token and, unless it is configured, the version of the KV
+// engine.
+func (l *sessions) newSession(ctx context.Context, filesChanged bool) (*session, *secretstore.Failure) {
 	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
-	g, failure := l.obtain(ctx, afresh)
+	g, failure := l.obtain(ctx, filesChanged)
 	if failure != nil {
 		return nil, failure
 	}
@@ -272,18 +272,18 @@ func (l *sessions) open(ctx context.Context, afresh bool) (*session, *secretstor
 	return &session{grant: g, kv: kv, fixed: g.auth == nil}, nil
 }
 
-// obtain returns the token held from an attempt that failed later on, or another
-// one: it may have taken a secret id that can't be used again.
-func (l *sessions) obtain(ctx context.Context, afresh bool) (grant, *secretstore.Failure) {
+// obtain returns the token of an attempt that failed later on, or else another one.
+// It keeps the former because its secret id may not work twice.
+func (l *sessions) obtain(ctx context.Context, filesChanged bool) (grant, *secretstore.Failure) {
 	if l.held != nil {
 		g := *l.held
 		l.held = nil
-		if !afresh {
+		if !filesChanged {
 			return g, nil
 		}
 		_ = l.revoke(g)
 	}
-	g, err := l.settings.method.obtain(ctx, l.conn, afresh)
+	g, err := l.settings.method.obtain(ctx, l.conn, filesChanged)
 	if err != nil {
 		var f *secretstore.Failure
 		if !errors.As(err, &f) {
@@ -291,8 +291,8 @@ func (l *sessions) obtain(ctx context.Context, afresh bool) (grant, *secretstore
 		}
 		return grant{}, f
 	}
-	if g.caveat != nil {
-		l.log.Error("the Vault token will be lost at the next reload", "reason", "token_sink_file", "err", g.caveat)
+	if g.warning != nil {
+		l.log.Error("the Vault token will be lost at the next reload", "reason", "token_sink_file", "err", g.warning)
 	}
 	if g.auth != nil {
 		l.log.Info("obtained a Vault token", "ttl", time.Duration(g.auth.LeaseDuration)*time.Second, "renewable", g.auth.Renewable)
@@ -300,8 +300,8 @@ func (l *sessions) obtain(ctx context.Context, afresh bool) (grant, *secretstore
 	return g, nil
 }
 
-// askKV finds out the version of the KV engine. Where the token may not ask, it
-// is v1, as for Kong.
+// askKV asks Vault for the version of the KV engine. If the token may not ask, it is
+// v1, as for Kong.
 func (l *sessions) askKV(ctx context.Context, g grant) (string, *secretstore.Failure) {
 	op := "ask for the KV version of " + l.settings.mount
 	info, a, err := l.conn.lookupMount(ctx, g.token)
@@ -311,45 +311,45 @@ func (l *sessions) askKV(ctx context.Context, g grant) (string, *secretstore.Fai
 	case a.status == http.StatusOK:
 		return info.kv(), nil
 	case a.isRefusal() && (a.status == http.StatusForbidden || a.status == http.StatusNotFound):
-		l.log.Warn("the token may not see the mount, so its KV version is taken to be v1: set kv, or let the token read below the mount",
+		l.log.Warn("the token may not see the mount, so its KV version is assumed to be v1: set kv, or let the token read below the mount",
 			"reason", "kv_version", "mount", l.settings.mount)
 		return kv1, nil
 	}
-	return "", a.failure(op, unsaid)
+	return "", a.failure(op, redactAll)
 }
 
-// publish gives a session to reads and revokes the one before it. Reads that are
-// still under way with that one will find it refused, and be repeated.
+// publish makes s the session of reads and revokes the previous one. Reads that are
+// still using that one will be refused, and repeated.
 func (l *sessions) publish(s *session) {
 	l.mu.Lock()
 	old := l.current
 	l.current, l.failure, l.revoked, l.retryAt = s, nil, false, time.Now().Add(loginInterval)
-	l.announce()
+	l.notify()
 	l.mu.Unlock()
 	if old != nil && old.token != s.token {
-		_ = l.revoke(old.grant) // it has a ttl
+		_ = l.revoke(old.grant) // otherwise it expires with its ttl
 	}
 }
 
-// revoke ends a token of our own.
+// revoke ends a token that nobody else uses.
 func (l *sessions) revoke(g grant) error {
 	if !g.revoke {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	a, err := l.conn.ofLogin(ctx, http.MethodPut, g.token, "auth/token/revoke-self")
+	a, err := l.conn.sendAuth(ctx, http.MethodPut, g.token, "auth/token/revoke-self")
 	switch {
 	case err != nil:
 		return transportFailure("revoke the Vault token", err)
 	case a.status < 300, a.status == http.StatusBadRequest: // a batch token: there is nothing to revoke
 		return nil
 	case a.status == http.StatusForbidden:
-		if stands, err := l.conn.askStanding(ctx, g.token); err == nil && !stands.accepted {
-			return nil // it was dead already
+		if status, err := l.conn.tokenStatus(ctx, g.token); err == nil && !status.accepted {
+			return nil // it had expired, or was revoked
 		}
 	}
-	return a.failure("revoke the Vault token", unsaid)
+	return a.failure("revoke the Vault token", redactAll)
 }
 
 // close ends the goroutine and the token.
@@ -367,12 +367,12 @@ func (l *sessions) close() error {
 		g = *l.held
 	}
 	if err := l.revoke(g); err != nil {
-		return fmt.Errorf("the Vault token lives on until its ttl has passed: %w", err)
+		return fmt.Errorf("the Vault token remains valid until its ttl has passed: %w", err)
 	}
 	return nil
 }
 
-// fileChanged is told by the file watch.
+// fileChanged is called by the file watch.
 func (l *sessions) fileChanged(file string) {
 	if slices.Contains(l.settings.dialing.files(), file) {
 		if err := l.conn.reload(); err != nil {

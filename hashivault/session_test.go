@@ -355,7 +355,7 @@ func TestAdviceInTheLog(t *testing.T) {
 		{"kv can't be asked", func(c *Config, v *fakeVault) {
 			c.KV = ""
 			v.on("GET sys/internal/ui/mounts/secret", canned(403, noPermission))
-		}, "taken to be v1"},
+		}, "assumed to be v1"},
 	} {
 		t.Run(test.about, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -401,7 +401,7 @@ func TestChangedSecretIDIsTriedWithoutGivingUpTheToken(t *testing.T) {
 	wantFound(t, s)
 
 	replaceFile(t, file, "wrong")
-	eventually(t, "the wrong one is tried", func() bool { return strings.Contains(log.String(), "the one at hand is kept") })
+	eventually(t, "the wrong one is tried", func() bool { return strings.Contains(log.String(), "the current token stays in use") })
 	wantFound(t, s)
 	if strings.Contains(log.String(), "wrong") {
 		t.Errorf("the log holds the secret id: %s", log)
@@ -474,18 +474,18 @@ func TestCloseTellsOfATokenThatLivesOn(t *testing.T) {
 func TestInquiryIsJoinedOnlyBeforeItIsPut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var (
-			q     inquiry
-			puts  atomic.Int32
-			asked sync.WaitGroup
+			q      sharedCheck
+			checks atomic.Int32
+			asked  sync.WaitGroup
 		)
-		put := func(context.Context) (standing, error) {
-			n := puts.Add(1)
+		check := func(context.Context) (tokenStatus, error) {
+			n := checks.Add(1)
 			time.Sleep(time.Second)
-			return standing{token: tokenInfo{TTL: int(n)}}, nil
+			return tokenStatus{token: tokenInfo{TTL: int(n)}}, nil
 		}
 		ask := func(want int) {
 			asked.Go(func() {
-				if got, err := q.ask(t.Context(), put); err != nil || got.token.TTL != want {
+				if got, err := q.do(t.Context(), check); err != nil || got.token.TTL != want {
 					t.Errorf("answer %d, want %d: %v", got.token.TTL, want, err)
 				}
 			})
@@ -495,8 +495,8 @@ func TestInquiryIsJoinedOnlyBeforeItIsPut(t *testing.T) {
 		ask(2)
 		ask(2)
 		asked.Wait()
-		if got := puts.Load(); got != 2 {
-			t.Errorf("put %d times", got)
+		if got := checks.Load(); got != 2 {
+			t.Errorf("checked %d times", got)
 		}
 	})
 }

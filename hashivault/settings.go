@@ -21,19 +21,19 @@ const (
 	kv2 = "v2"
 )
 
-// settings are a vault object's configuration, checked and complete.
+// settings are a vault object's configuration after the checks.
 type settings struct {
 	dialing
-	namespace string // of the secrets
-	loginIn   string // the namespace of the login
-	mount     string // without slashes at its ends
-	path      string // the same; may be empty
-	kv        string // empty: Vault is asked
-	method    method
-	base64    bool
+	namespace      string // of the secrets
+	loginNamespace string // the namespace of the login
+	mount          string // without slashes at its ends
+	path           string // the same; may be empty
+	kv             string // empty: ask Vault
+	method         method
+	base64         bool
 }
 
-// dialing is what a connection to the server takes.
+// dialing holds the settings of a connection to the server.
 type dialing struct {
 	base       url.URL
 	socket     string // of a Vault Agent or Proxy, dialled instead of base's host
@@ -56,10 +56,10 @@ func (s *settings) secret(kv string) string {
 	return s.mount
 }
 
-// listFolder is the path at which they are listed.
+// listFolder is the path at which records are listed.
 func (s *settings) listFolder(kv string) string { return s.below("metadata", kv) }
 
-// below is the store's path; in KV v2 what is kept of secrets comes first.
+// below is the store's path. KV v2 has a part, data or metadata, before it.
 func (s *settings) below(part, kv string) string {
 	folder := s.mount
 	if kv == kv2 {
@@ -71,9 +71,9 @@ func (s *settings) below(part, kv string) string {
 	return folder
 }
 
-// dataTwice says what to change where the configuration has the "data" of KV v2's
-// API paths in it, which is added here: records are then looked for below
-// data/data, where there are none. It is empty where nothing points to that.
+// dataTwice says what to change if the configuration contains the "data" of KV v2's
+// API paths. The store adds it as well, so it would look for records below
+// data/data, where there are none. It is empty if the configuration is right.
 func (s *settings) dataTwice(kv string) string {
 	if kv != kv2 {
 		return ""
@@ -90,12 +90,12 @@ func (s *settings) dataTwice(kv string) string {
 // Check implements secretstore.Config.
 func (c *Config) Check(p *secretstore.Problems) { newSettings(c, p) }
 
-// newSettings checks and completes a configuration. What it returns is usable if p
-// holds nothing and neither do the rules of the fields' tags.
+// newSettings checks and completes a configuration. The settings are usable if p
+// has no problems and the values obey the fields' tags.
 func newSettings(cfg *Config, p *secretstore.Problems) settings {
 	c := &checker{cfg, p}
 	s := settings{
-		namespace: strings.Trim(cfg.Namespace, "/ "), // what is left of the root namespace's slash is nothing
+		namespace: strings.Trim(cfg.Namespace, "/ "), // empty for the root namespace
 		mount:     c.cleanPath("mount", cfg.Mount),
 		path:      c.cleanPath("path", cfg.Path),
 		kv:        cfg.KV,
@@ -104,23 +104,23 @@ func newSettings(cfg *Config, p *secretstore.Problems) settings {
 	if s.mount == "" {
 		p.Add("mount", "it is empty")
 	}
-	s.loginIn = s.namespace
+	s.loginNamespace = s.namespace
 	if cfg.AuthNamespace != "" {
-		s.loginIn = strings.Trim(cfg.AuthNamespace, "/ ")
+		s.loginNamespace = strings.Trim(cfg.AuthNamespace, "/ ")
 	}
 	s.dialing = c.dialing()
 	s.method = c.method(s.dialing)
 	return s
 }
 
-// checker checks a configuration while it makes settings of it.
+// checker checks a configuration while it turns it into settings.
 type checker struct {
 	cfg *Config
 	p   *secretstore.Problems
 }
 
-// cleanPath takes the slashes off a path's ends and refuses what a path of
-// Vault's can't hold or a server would resolve to another path.
+// cleanPath trims a path's slashes. It refuses paths that Vault can't have, and
+// those that a server would resolve to another path.
 func (c *checker) cleanPath(field, p string) string {
 	p = strings.Trim(p, "/")
 	if p == "" {
@@ -169,7 +169,7 @@ func (c *checker) dialing() dialing {
 	return d
 }
 
-// checkHost catches what people write for a host.
+// checkHost recognizes frequent mistakes, and says what was probably meant.
 func (c *checker) checkHost() {
 	given := c.cfg.Host
 	scheme, rest, isURL := strings.Cut(given, "://")
@@ -179,7 +179,7 @@ func (c *checker) checkHost() {
 	name, path, _ := strings.Cut(strings.TrimRight(rest, "/"), "/")
 	host, port, errPort := net.SplitHostPort(given)
 	switch {
-	case strings.Contains(given, "@"): // what stands before it may be a password
+	case strings.Contains(given, "@"): // the part before it may be a password: don't repeat it
 		c.p.Add("host", "it must be a host name or an address, and nothing else")
 	case isURL && path != "":
 		c.p.Add("host", "it is a URL. Did you mean host %s, protocol %s and base_path /%s?", name, scheme, path)
@@ -195,7 +195,8 @@ func (c *checker) checkHost() {
 	c.p.Host("host", given)
 }
 
-// isHost reports a name or an address without port, in brackets or not.
+// isHost reports whether host is a name or an address, without a port, in brackets
+// or not.
 func isHost(host string) bool {
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 		return true
@@ -209,13 +210,13 @@ func (c *checker) checkProtocol() {
 	loopback := strings.EqualFold(c.cfg.Host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 	switch {
 	case c.cfg.Protocol == "http" && !loopback:
-		c.p.Warn("protocol", "without TLS, whoever listens on the way learns the Vault token and every secret token; use https")
+		c.p.Warn("protocol", "without TLS, anybody who can read the traffic learns the Vault token and every secret token; use https")
 	case c.cfg.Protocol == "https" && !c.cfg.SSLVerify:
-		c.p.Warn("ssl_verify", "it is off, so whoever can redirect connections to Vault can let anybody in; give ca_cert instead")
+		c.p.Warn("ssl_verify", "it is off, so anybody who can redirect connections to Vault can let anybody in; set ca_cert instead")
 	}
 }
 
-// pem is PEM as it stands, or the file that holds it.
+// pem is literal PEM, or the file that holds it.
 func (c *checker) pem(field, value string) pemSource {
 	c.p.PEM(field, value)
 	if pem, ok := secretstore.PEM(value); ok {
@@ -224,7 +225,7 @@ func (c *checker) pem(field, value string) pemSource {
 	return pemSource{field: field, file: value}
 }
 
-// checkPEM parses what is given literally. Files may appear and change later.
+// checkPEM parses literal PEM. Files may appear and change later.
 func (c *checker) checkPEM(d dialing) {
 	if len(d.ca.literal) > 0 && !x509.NewCertPool().AppendCertsFromPEM(d.ca.literal) {
 		c.p.Add("ca_cert", "it holds no certificate")

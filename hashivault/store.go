@@ -22,14 +22,13 @@ type store struct {
 	found    atomic.Bool // a record, since the store was opened
 }
 
-// Open returns a store for a vault object. It does no network I/O and waits for
-// nothing: the login starts in the background, and until it is through, reads
-// wait for it within their own deadline. So a Vault that is down, or a file that
-// isn't there yet, never keeps a plugin from starting.
+// Open returns a store for a vault object. It does no network I/O and never waits:
+// the login starts in the background, and reads wait for it within their own
+// deadline. So a plugin can start while Vault is down or a file is missing.
 //
-// It refuses what secretstore.Check does, and an error matches
-// secretstore.ErrConfig. cfg is complete: defaults, and what an object of the
-// node's takes from the environment, are in it already.
+// It refuses the settings that secretstore.Check refuses, with an error that matches
+// secretstore.ErrConfig. cfg must be complete, with defaults and, for an object that
+// the node defines, the settings from the environment.
 func Open(cfg Config, o secretstore.OpenOptions) (secretstore.Store, error) {
 	s, err := checkedSettings(cfg, o)
 	if err != nil {
@@ -44,7 +43,7 @@ func checkedSettings(cfg Config, o secretstore.OpenOptions) (settings, error) {
 	return newSettings(&cfg, &secretstore.Problems{Origin: origin}), err
 }
 
-// open is Open with the settings checked and the transport chosen.
+// open is Open with checked settings, and with a transport that tests can replace.
 func open(s settings, o secretstore.OpenOptions, t roundTripper) (*store, error) {
 	log := o.Logger
 	if log == nil {
@@ -58,16 +57,16 @@ func open(s settings, o secretstore.OpenOptions, t roundTripper) (*store, error)
 	return &store{settings: s, identity: o.Identity, conn: c, redial: secretstore.NewRedial(c.redial), sessions: startSessions(s, c, log)}, nil
 }
 
-// Key is the access token itself: Vault's paths know upper from lower case.
+// Key is the access token itself: Vault's paths are case-sensitive.
 func (s *store) Key(accessToken string) string { return accessToken }
 
 // LoginEnds is when the Vault token in use ends unless it is renewed.
 func (s *store) LoginEnds() time.Time { return s.sessions.loginEnds() }
 
 // Close stops the renewal of the Vault token, and revokes the token if the store
-// logged in for it and no file keeps it for the next process. Reads after Close
-// fail. The error says that the token could not be revoked; it then lives until
-// its ttl has passed. Closing again does nothing.
+// obtained it by a login and no file keeps it for the next process. Reads after
+// Close fail. The error says that the token could not be revoked; it then remains
+// valid until its ttl has passed. Closing again does nothing.
 func (s *store) Close() error {
 	if s.closed.Swap(true) {
 		return nil
@@ -77,16 +76,16 @@ func (s *store) Close() error {
 	return err
 }
 
-// secretName is the place of one secret, as Vault has it and as it may be shown.
+// secretName is the path of one secret, for Vault and for messages.
 type secretName struct {
-	accessToken string // or what name takes for one
-	path        string // what Vault is asked for
-	shown       string // the same, ending in the fingerprint
+	accessToken string // or a slash and the path of another secret, see name
+	path        string // for Vault
+	shown       string // for messages: that of a record ends in the fingerprint
 	version     string // of KV v2; empty: the current one
 }
 
-// name is the place of an access token's record; behind a slash, which no access
-// token has, that of a secret below the mount, whose name is no secret.
+// name is the path of an access token's record. A text that begins with a slash, which
+// no access token does, is the path of another secret in the mount, which may be shown.
 func (s *store) name(accessToken, kv string) secretName {
 	if name, plain := strings.CutPrefix(accessToken, "/"); plain {
 		path := s.settings.secret(kv) + "/" + name
@@ -97,8 +96,8 @@ func (s *store) name(accessToken, kv string) secretName {
 	return secretName{accessToken: accessToken, path: folder + "/" + accessToken, shown: folder + "/" + fingerprint}
 }
 
-// redact makes a text of Vault's fit to be shown: with the fingerprint in place
-// of the access token, or not at all where the token could still be in it.
+// redact replaces the access token in a message of Vault's with the fingerprint. It
+// drops the whole message if the token could still be in it.
 func (n secretName) redact(text string) string {
 	text = strings.ReplaceAll(text, n.path, n.shown)
 	if strings.Contains(strings.ReplaceAll(text, n.shown, ""), n.accessToken) {
@@ -107,7 +106,7 @@ func (n secretName) redact(text string) string {
 	return text
 }
 
-// policy is the smallest stanza that lets a token read every record, or the one
+// policy is the minimal stanza that lets a token read every record, or the one
 // secret that isn't a record.
 func (s *store) policy(name secretName, kv string) string {
 	path := s.settings.folder(kv) + "/*"

@@ -14,13 +14,13 @@ func (c *checker) token(d dialing) method {
 		c.p.Add("token", "token and token_file exclude each other")
 	case c.cfg.TokenFile != "":
 		return &tokenFile{c.cfg.TokenFile}
-	case d.socket == "": // a Vault Agent may add a token of its own
+	case d.socket == "": // a Vault Agent may add its own token
 		c.required("token", token)
 	}
 	return staticToken(token)
 }
 
-// staticToken is a token that the configuration holds.
+// staticToken is a token in the configuration.
 type staticToken string
 
 func (t staticToken) obtain(context.Context, *conn, bool) (grant, error) {
@@ -32,11 +32,11 @@ func (staticToken) another(string) bool { return false }
 func (staticToken) files() []string { return nil }
 
 func (staticToken) remedy() string {
-	return "put a token that lives into token, or let the plugin log in by itself: see auth_method"
+	return "put a valid token into token, or let the plugin log in by itself: see auth_method"
 }
 
-// tokenFile is a token that somebody else keeps fresh in a file, as Vault Agent
-// does.
+// tokenFile is a token in a file that another program, such as Vault Agent, keeps
+// valid.
 type tokenFile struct{ file string }
 
 func (t *tokenFile) obtain(context.Context, *conn, bool) (grant, error) {

@@ -16,29 +16,29 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// maxBody is the most that is read of an answer. A usable record has at most
-// 64 KiB, its metadata in KV v2 about as much.
+// maxBody limits how much of an answer is read. A usable record has at most 64 KiB,
+// its metadata in KV v2 about as much.
 const maxBody = 256 << 10
 
-// maxParallel is how many lookups a vault object has in flight at most; so many
-// connections are kept open, for a handshake costs more than a read.
+// maxParallel is the maximum number of concurrent lookups of a vault object. As many
+// connections are kept open, because a handshake costs more than a read.
 const maxParallel = 64
 
-// errBodyTooLarge ends the reading of an answer that is larger than bodyLimit.
+// errBodyTooLarge means that an answer is larger than bodyLimit.
 var errBodyTooLarge = errors.New("the answer is too large")
 
 // roundTripper is what a store needs of its transport.
 type roundTripper interface {
 	http.RoundTripper
 	CloseIdleConnections()
-	// reload makes later requests use the certificates that the files hold now,
-	// or says why it can't.
+	// reload makes later requests use the present content of the certificate files.
+	// Its error says why that is impossible.
 	reload() error
 }
 
-// transport is an http.Transport that is built anew when a certificate changes,
-// since a connection keeps those it was opened with. A file that is missing or
-// wrong fails requests, not the start, and heals itself.
+// transport is an http.Transport that is rebuilt when a certificate changes, since a
+// connection keeps the certificates that it was opened with. A missing or invalid
+// file makes requests fail, not the start, until the file is corrected.
 type transport struct {
 	dialing dialing
 	mu      sync.Mutex
@@ -56,13 +56,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	// vault/api reads answers to their end, however long they are.
+	// vault/api reads whole answers, without a limit of its own.
 	resp.Body = &boundedBody{resp.Body, bodyLimit(req.Context())}
 	return resp, nil
 }
 
-// bodyLimitKey is the context key of how much is read of an answer, where that
-// isn't maxBody.
+// bodyLimitKey is the context key of a limit other than maxBody.
 type bodyLimitKey struct{}
 
 func bodyLimit(ctx context.Context) int {
@@ -85,8 +84,8 @@ func (t *transport) get() (*http.Transport, error) {
 	return t.current, nil
 }
 
-// reload leaves what works in use if the files can't be: a certificate may have
-// been exchanged a moment before its key.
+// reload keeps the present transport if the files can't be used: a certificate may
+// have been replaced a moment before its key.
 func (t *transport) reload() error {
 	made, err := t.dialing.transport()
 	if err != nil {
@@ -102,9 +101,9 @@ func (t *transport) reload() error {
 	return nil
 }
 
-// CloseIdleConnections leaves all connections at hand, those that are in use as
-// well, which close once they are idle. A new transport is the only way to that:
-// in HTTP/2 one connection serves all requests, and under load it is never idle.
+// CloseIdleConnections abandons all connections: idle ones are closed now, those in
+// use once they are idle. That needs a new transport, since in HTTP/2 one connection
+// serves all requests, and under load it is never idle.
 func (t *transport) CloseIdleConnections() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -114,7 +113,7 @@ func (t *transport) CloseIdleConnections() {
 	}
 }
 
-// files are those that certificates and keys are read from.
+// files are the files with certificates and keys.
 func (d *dialing) files() []string {
 	return slices.DeleteFunc(append(d.clientFiles(), d.ca.file), func(f string) bool { return f == "" })
 }
@@ -144,9 +143,9 @@ func (d *dialing) tlsConfig() (*tls.Config, error) {
 		if err != nil {
 			return nil, err
 		}
-		// A callback rather than Certificates: that one is left out when the CAs
-		// the server lists don't include its issuer, and Vault's cert method
-		// knows CAs that its listener doesn't list.
+		// Not the field Certificates: Go would send such a certificate only if the
+		// server lists its issuer, and Vault's cert method accepts CAs that its
+		// listener doesn't list.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return &pair, nil
 		}
@@ -184,7 +183,7 @@ func (d *dialing) transport() (*http.Transport, error) {
 		TLSClientConfig:     tlsConfig,
 		TLSHandshakeTimeout: 5 * time.Second,
 		ForceAttemptHTTP2:   true,
-		DisableCompression:  true, // Vault doesn't compress, and maxBody then means what it says
+		DisableCompression:  true, // Vault doesn't compress, and maxBody then limits the decoded size too
 		MaxIdleConns:        maxParallel,
 		MaxIdleConnsPerHost: maxParallel,
 		IdleConnTimeout:     90 * time.Second,
@@ -202,7 +201,7 @@ func (d *dialing) transport() (*http.Transport, error) {
 	return t, nil
 }
 
-// boundedBody is a body of at most left more bytes.
+// boundedBody is a body of which at most left more bytes may be read.
 type boundedBody struct {
 	io.ReadCloser
 	left int

@@ -60,8 +60,8 @@ func TestStoreConnectsOnlyWhereItMay(t *testing.T) {
 		"by name":                            {"localhost", "localhost", ""},
 		"by address":                         {"localhost", "127.0.0.0/8, ::1", ""},
 		"name that leads elsewhere":          {"localhost", "10.0.0.0/8", "localhost leads to "},
-		"metadata service of the machine":    {"169.254.169.254", "", "never connected to as a Vault"},
-		"metadata service, whatever is said": {"169.254.169.254", "0.0.0.0/0", "never connected to as a Vault"},
+		"metadata service of the machine":    {"169.254.169.254", "", "the plugin never connects to those"},
+		"metadata service, whatever is said": {"169.254.169.254", "0.0.0.0/0", "the plugin never connects to those"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options(nil)
@@ -95,7 +95,7 @@ func TestTLSIsAtLeast12(t *testing.T) {
 		s.TLS = &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
 	})
 	cfg := at(t, config(func(c *Config) { c.SSLVerify = false }), server.URL)
-	if got, err := readWithin(t, openAt(t, cfg, nil), standingTimeout, "alice"); got != (verdict{Failure: "tls"}) {
+	if got, err := readWithin(t, openAt(t, cfg, nil), tokenStatusTimeout, "alice"); got != (verdict{Failure: "tls"}) {
 		t.Errorf("%v, %v", got, err)
 	}
 }

@@ -254,7 +254,7 @@ func (w writer) Wrap(ctx context.Context, fields map[string]any, ttl time.Durati
 		Info struct{ Token string } `json:"wrap_info"`
 	}
 	if a.status != http.StatusOK || json.Unmarshal(a.body, &wrapped) != nil || wrapped.Info.Token == "" {
-		return "", a.failure(op, unsaid)
+		return "", a.failure(op, redactAll)
 	}
 	return wrapped.Info.Token, nil
 }
@@ -299,12 +299,12 @@ func (w writer) call(ctx context.Context, c call, accessToken string) (*answer, 
 		if a.status != http.StatusForbidden || !a.isRefusal() {
 			return a, name, current.kv, nil
 		}
-		stands, err := w.standing(ctx, current)
+		status, err := w.tokenStatus(ctx, current)
 		switch {
 		case err != nil:
 			return nil, name, "", err
-		case stands.accepted:
-			return nil, name, "", w.mayNot(op, c, name, current.kv, stands.token)
+		case status.accepted:
+			return nil, name, "", w.mayNot(op, c, name, current.kv, status.token)
 		}
 		refusal := w.refusal(op, renewed)
 		refusal.Remedy = "log in again: vault login, or renew what VAULT_TOKEN, --token-file or VAULT_AUTH_WRITE_FILE hold"
@@ -362,7 +362,7 @@ func (w writer) mayNot(op string, c call, name secretName, kv string, token toke
 	quoted, _ := json.Marshal(capabilities)
 	return &secretstore.Failure{
 		Op: op, Reason: secretstore.Denied,
-		Err:    fmt.Errorf("status 403: the token%s lacks the capability %s on it", described(token), c.capability),
+		Err:    fmt.Errorf("status 403: the token%s lacks the capability %s on it", describeToken(token), c.capability),
 		Remedy: fmt.Sprintf(`add to one of its policies: path "%s" { capabilities = %s }`, path, strings.ReplaceAll(string(quoted), ",", ", ")),
 	}
 }

@@ -12,27 +12,25 @@ import (
 	"kong-vault-auth/kongschema"
 )
 
-// Origin says where settings come from, and so what they may ask for.
+// Origin says who defined the settings, and so what they may use.
 type Origin struct {
-	// Node says that whoever runs the node has defined the object, or is trusted
-	// as much: it may name files, and have what is the node's.
+	// Node says that the operator of the node defined the object, or somebody who is
+	// trusted as much: it may name files and use what belongs to the node.
 	Node bool
 	// Reach is where the object may connect.
 	Reach Reach
 	// KeepIdentities says that it may not log in as an identity of the node.
 	KeepIdentities bool
-	// Refs are the references that fields were configured with, by field. Kong
-	// hands over what it resolved them to, and an empty string where it couldn't.
+	// Refs are the references in the configuration, by field. Kong passes the
+	// resolved value to the plugin, or an empty string if it couldn't resolve it.
 	Refs map[string]string
 }
 
-// Check checks the settings of the object of that name as far as that goes
-// without asking anybody. The error matches ErrConfig and says of everything that
-// is wrong what to change; warnings are about what works and had better be
-// different. Neither holds a secret.
+// Check checks the settings of the named object, as far as possible without network
+// I/O. The error matches ErrConfig and says for each problem what to change; warnings
+// are about settings that work but should be different. Neither contains a secret.
 //
-// Kong has checked an inline object against the schema, but nobody has checked
-// one that the node defines, so the schema's rules are checked too.
+// It checks the schema's rules too: Kong has done so only for inline objects.
 func Check(name string, c Config, o Origin) (warnings []string, err error) {
 	p := &Problems{Origin: o}
 	p.checkFields(c)
@@ -41,15 +39,14 @@ func Check(name string, c Config, o Origin) (warnings []string, err error) {
 	return p.warnings, p.Err(name)
 }
 
-// Problems collects what is wrong with settings, so that an operator need not
-// find out one by one.
+// Problems collects the problems of settings, so that an operator sees all at once.
 type Problems struct {
 	Origin
 	errors   []string
 	warnings []string
 }
 
-// Err is nil if nothing is wrong with the object of that name. It matches
+// Err is the error about the named object, nil if there are no problems. It matches
 // ErrConfig.
 func (p *Problems) Err(name string) error {
 	if len(p.errors) == 0 {
@@ -58,8 +55,8 @@ func (p *Problems) Err(name string) error {
 	return fmt.Errorf("%w of %q: %s", ErrConfig, name, strings.Join(p.errors, "; "))
 }
 
-// Add adds what is wrong with a field. The first problem of a field stands for
-// all: others mostly repeat it.
+// Add adds a problem of a field. Only the first one of a field is kept: later ones
+// mostly repeat it.
 func (p *Problems) Add(field, format string, args ...any) {
 	if !slices.ContainsFunc(p.errors, func(e string) bool { return strings.HasPrefix(e, field+": ") }) {
 		p.errors = append(p.errors, field+": "+fmt.Sprintf(format, args...))
@@ -73,14 +70,13 @@ func (p *Problems) AddError(field string, err error) {
 	}
 }
 
-// Warn adds what had better be different in a field.
+// Warn adds a warning about a field.
 func (p *Problems) Warn(field, format string, args ...any) {
 	p.warnings = append(p.warnings, field+": "+fmt.Sprintf(format, args...))
 }
 
-// checkFields checks each field by itself: what the schema says of it (patterns
-// are left to what checks the field otherwise, they are Lua's), and references
-// that nobody has resolved.
+// checkFields checks each field by itself: the schema's rules, except patterns, which
+// are Lua's and are checked by the store, and references that were not resolved.
 func (p *Problems) checkFields(config any) {
 	fields, values := fieldsOf(config)
 	var referenceable []string
@@ -113,9 +109,9 @@ func (p *Problems) checkFields(config any) {
 	}
 }
 
-// fieldsOf describes a configuration, and has its values as JSON does.
+// fieldsOf returns the fields of a configuration and their values as in JSON.
 func fieldsOf(config any) ([]kongschema.Field, map[string]any) {
-	// None of these can fail for the settings of a store; their tests see to it.
+	// None of these can fail for the settings of a store, as the stores' tests show.
 	fields, _ := kongschema.Fields(reflect.TypeOf(config))
 	b, _ := json.Marshal(config)
 	values := map[string]any{}
@@ -123,22 +119,22 @@ func fieldsOf(config any) ([]kongschema.Field, map[string]any) {
 	return fields, values
 }
 
-// checkSnapshot sees to it that who gets hold of the snapshot's folder, in a
-// backup say, has not got its key too.
+// checkSnapshot checks that the snapshot and its key are in different folders, so
+// that a backup of one folder doesn't contain both.
 func (p *Problems) checkSnapshot(l *Limits) {
 	p.NodeFile("snapshot_file", l.SnapshotFile)
 	p.NodeFile("snapshot_key_file", l.SnapshotKeyFile)
 	switch {
 	case l.SnapshotFile == "" && l.SnapshotKeyFile != "":
-		p.Add("snapshot_key_file", "it is of no use without snapshot_file")
+		p.Add("snapshot_key_file", "it has no effect without snapshot_file")
 	case l.SnapshotFile != "" && l.SnapshotKeyFile == "":
 		p.Add("snapshot_file", "it needs snapshot_key_file: openssl rand -base64 32 makes a key")
 	case l.SnapshotFile != "" && filepath.Dir(l.SnapshotFile) == filepath.Dir(l.SnapshotKeyFile):
-		p.Add("snapshot_key_file", "it must lie in another folder than snapshot_file")
+		p.Add("snapshot_key_file", "it must be in another folder than snapshot_file")
 	}
 }
 
-// Required checks a field that, given the auth method, can't be empty.
+// Required checks a field that must not be empty with this auth method.
 func (p *Problems) Required(field, value, authMethod string) {
 	if value != "" {
 		return
@@ -150,8 +146,8 @@ func (p *Problems) Required(field, value, authMethod string) {
 	p.Add(field, "it is empty, and auth_method %s needs it%s", authMethod, hint)
 }
 
-// InsteadOfFile is what to do when an inline object may not name a file.
-const InsteadOfFile = "a plugin's configuration may use nothing of the node's. " +
+// InsteadOfFile is the remedy when an inline object names a file.
+const InsteadOfFile = "a plugin's configuration may not use what belongs to the node. " +
 	"Define the vault object in VAULT_AUTH_VAULTS_FILE and name it in config.vault"
 
 // NodeFile checks a field that names a file.
@@ -161,15 +157,15 @@ func (p *Problems) NodeFile(field, value string) {
 	}
 }
 
-// PEM checks a field that holds PEM or, on objects of the node's, names a file that
-// does.
+// PEM checks a field that holds PEM or, on objects that the node defines, names a
+// file with PEM.
 func (p *Problems) PEM(field, value string) {
 	if value != "" && !p.Node && !isPEM(value) {
-		p.Add(field, "it is not PEM but may name a file, and %s, or give the PEM itself", InsteadOfFile)
+		p.Add(field, "it is not PEM but seems to name a file, and %s, or use the PEM itself", InsteadOfFile)
 	}
 }
 
-// Host checks that the object may connect to the host that a field leads to.
+// Host checks that the object may connect to the host of a field.
 func (p *Problems) Host(field, host string) {
 	p.AddError(field, p.Reach.Host(host))
 }
@@ -185,9 +181,9 @@ func isPEM(s string) bool {
 	return ok
 }
 
-// PEM returns a setting's value as PEM, and reports whether it is: else it names
-// a file. Line ends may be written as \n, since many tools that fill environment
-// variables can't put real ones there; PEM itself has no backslashes.
+// PEM returns a setting's value as PEM. ok is false if it is not PEM but names a
+// file. Line ends may be written as \n, since many tools can't put real ones into
+// environment variables; PEM itself has no backslashes.
 func PEM(value string) (pem string, ok bool) {
 	if !strings.Contains(value, "-----BEGIN ") {
 		return "", false

@@ -15,17 +15,16 @@ import (
 	"unicode"
 )
 
-// Reach says where a vault object may connect. The zero value permits
-// everything but what is never a Vault: link-local addresses, and the services
-// by which clouds tell a machine its own secrets.
+// Reach says where a vault object may connect. The zero value permits everything
+// except addresses that are never a Vault: link-local ones, and the metadata services
+// from which a cloud's machines get their own secrets.
 type Reach struct {
 	hosts *hostList // nil: all
 }
 
-// ParseReach reads what VAULT_AUTH_INLINE_HOSTS holds: host names, domains as in
-// *.example.com, addresses and ranges of addresses, with commas or blanks in
-// between. What an address permits, it permits whatever its name is, and a name
-// whatever its address is.
+// ParseReach parses VAULT_AUTH_INLINE_HOSTS: host names, domains as in *.example.com,
+// addresses and ranges of addresses, separated by commas or blanks. A permitted
+// address is permitted under any name, and a permitted name at any address.
 func ParseReach(hosts string) (Reach, error) {
 	l := &hostList{}
 	items := strings.FieldsFunc(hosts, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
@@ -35,13 +34,13 @@ func ParseReach(hosts string) (Reach, error) {
 		}
 	}
 	if len(items) == 0 {
-		return Reach{}, errors.New("it lists nothing; leave it out to permit all hosts, or set VAULT_AUTH_INLINE=off to permit none")
+		return Reach{}, errors.New("it is empty; leave it out to permit all hosts, or set VAULT_AUTH_INLINE=off to permit none")
 	}
 	return Reach{l}, nil
 }
 
-// neverVault are the addresses at which nobody keeps a Vault, and many clouds
-// keep what a machine may know about itself, its credentials included.
+// neverVault are addresses that are never a Vault: at many of them clouds serve a
+// machine's metadata, with its credentials.
 var neverVault = []netip.Prefix{
 	netip.MustParsePrefix("169.254.0.0/16"),     // link-local: AWS, Azure, Google, Oracle, IBM and most others
 	netip.MustParsePrefix("fe80::/10"),          // link-local
@@ -53,19 +52,19 @@ var neverVault = []netip.Prefix{
 	netip.MustParsePrefix("192.0.0.192/32"),     // Oracle
 }
 
-// metadataNames are the names of such services, for where a proxy resolves
-// them.
+// metadataNames are the names of metadata services, for when a proxy resolves them.
 var metadataNames = []string{
 	"metadata.google.internal", "metadata.goog", "metadata.azure.internal",
 	"metadata.tencentyun.com", "instance-data.ec2.internal",
 }
 
-// nat64 are the IPv6 addresses that end in one of IPv4, which they lead to.
+// nat64 are the IPv6 addresses that are translated to the IPv4 address in their last
+// four bytes.
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
-// ReachError is a connection that a vault object may not make.
+// ReachError is a connection that a vault object is not allowed to make.
 type ReachError struct {
-	Err    error  // which connection, and why not
+	Err    error  // which connection, and why it is not allowed
 	Remedy string // what an operator should do, a sentence without a final stop
 }
 
@@ -80,15 +79,16 @@ func reachError(host, why, remedy string) error {
 }
 
 func neverError(host string) error {
-	return reachError(host, "is link-local or a cloud's metadata service, and those are never connected to as a Vault", "point the vault object at the secret store itself")
+	return reachError(host, "is link-local or a cloud's metadata service, and the plugin never connects to those", "point the vault object at the secret store itself")
 }
 
 func unlistedError(host string) error {
 	return reachError(host, "is not among VAULT_AUTH_INLINE_HOSTS, which says where objects inside a plugin's configuration may connect", "add it there, or have the node define the object")
 }
 
-// Host says whether the object may connect to a host, a name or an address, as
-// far as that can be said before a name is resolved. Its error is a *ReachError.
+// Host checks whether the object may connect to a host, given as a name or an
+// address, as far as possible before the name is resolved. Its error is a
+// *ReachError.
 func (r Reach) Host(host string) error {
 	host = canonicalHost(host)
 	if a, err := netip.ParseAddr(host); err == nil {
@@ -103,7 +103,7 @@ func (r Reach) Host(host string) error {
 	return unlistedError(host)
 }
 
-// proxied is Host for a request that a proxy resolves the name of.
+// proxied is Host for a request whose host name a proxy resolves.
 func (r Reach) proxied(host string) error {
 	if err := r.Host(host); err != nil {
 		return err
@@ -119,8 +119,7 @@ func (r Reach) proxied(host string) error {
 	return reachError(host, "is not among VAULT_AUTH_INLINE_HOSTS by name, and its address is known only to the proxy that leads there", "add the name there, or to NO_PROXY")
 }
 
-// address says whether the object may connect to an address that host stands
-// for.
+// address checks whether the object may connect to an address of host.
 func (r Reach) address(host string, a netip.Addr) error {
 	what := host
 	if literal, err := netip.ParseAddr(host); err != nil || literal != a {
@@ -136,20 +135,19 @@ func (r Reach) address(host string, a netip.Addr) error {
 	return unlistedError(what)
 }
 
-// Guard lets a transport connect, with dialer, only to where r permits. Each
-// address is checked at the moment it is connected to, since what a name
-// resolves to can change.
+// Guard makes a transport connect, with dialer, only where r permits. It checks each
+// address at the moment of the connection, since the addresses of a name can change.
 //
-// A proxy of the transport's is the node's own choice and may be dialled. It
-// resolves names itself, so of what it is asked for only the name is checked,
-// and a name that only a range of addresses would permit is refused.
+// Connections to the transport's proxy are always allowed: the proxy is the node's own
+// choice. Since the proxy resolves names itself, only a request's host name is
+// checked, and a name that only a range of addresses could permit is refused.
 //
-// concerns tells hosts that r is about from others; nil stands for all.
+// concerns reports whether r applies to a host; nil means all hosts.
 func (r Reach) Guard(t *http.Transport, dialer *net.Dialer, concerns func(host string) bool) {
 	if concerns == nil {
 		concerns = func(string) bool { return true }
 	}
-	var proxies sync.Map // the addresses of those in use; the values mean nothing
+	var proxies sync.Map // the addresses of proxies in use; the values have no meaning
 	if proxy := t.Proxy; proxy != nil {
 		t.Proxy = func(req *http.Request) (*url.URL, error) {
 			u, err := proxy(req)
@@ -200,13 +198,13 @@ func dialledAt(proxy *url.URL) string {
 	return net.JoinHostPort(proxy.Hostname(), port)
 }
 
-// canonicalHost is a host in the one spelling that is compared.
+// canonicalHost is a host in the form that is used in comparisons.
 func canonicalHost(host string) string {
 	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 }
 
-// endsInNumber reports what isn't an address to Go, and is one to others, such
-// as 2852039166 and 0xa9.0xfea9fe: a domain never ends in a number.
+// endsInNumber recognizes addresses such as 2852039166 and 0xa9.0xfea9fe, which Go
+// doesn't parse but other programs do. A domain name never ends in a number.
 func endsInNumber(host string) bool {
 	last := host[strings.LastIndex(host, ".")+1:]
 	hex, isHex := strings.CutPrefix(last, "0x")
@@ -217,7 +215,7 @@ func holds(ranges []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(ranges, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// lastFour is the IPv4 address that one of IPv6 ends in.
+// lastFour is the IPv4 address in the last four bytes of an IPv6 address.
 func lastFour(a netip.Addr) netip.Addr {
 	b := a.As16()
 	return netip.AddrFrom4([4]byte(b[12:]))
@@ -226,7 +224,7 @@ func lastFour(a netip.Addr) netip.Addr {
 // hostList is a list of hosts: names, domains and ranges of addresses.
 type hostList struct {
 	names   []string
-	domains []string // with a dot in front: all below them
+	domains []string // with a leading dot: all names below them
 	ranges  []netip.Prefix
 }
 
@@ -250,7 +248,7 @@ func (l *hostList) add(item string) error {
 	return nil
 }
 
-// isHostName reports a name that DNS can hold, in lower case.
+// isHostName reports whether name is a valid DNS name in lower case.
 func isHostName(name string) bool {
 	if len(name) > 253 || endsInNumber(name) {
 		return false
@@ -263,7 +261,7 @@ func isHostName(name string) bool {
 	return true
 }
 
-// named reports whether the list has a host by its name. The host is canonical.
+// named reports whether the list contains a host by name. host is canonical.
 func (l *hostList) named(host string) bool {
 	return slices.Contains(l.names, host) ||
 		slices.ContainsFunc(l.domains, func(domain string) bool { return strings.HasSuffix(host, domain) && len(host) > len(domain) })

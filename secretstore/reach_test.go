@@ -28,7 +28,7 @@ func reaching(t *testing.T, setting string) Reach {
 
 // The parts of errors that tell them apart.
 const (
-	isNever    = "never connected to as a Vault"
+	isNever    = "the plugin never connects to those"
 	isUnlisted = "is not among VAULT_AUTH_INLINE_HOSTS, which"
 	isHidden   = "its address is known only to the proxy"
 	isUnusual  = "written in an unusual way"

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// recently is for how long having read a secret shows that the login may read.
+// recently is how long a read proves that the login may read.
 const recently = 60 * time.Second
 
-// RecentReads remembers the last two secrets that a login has read: enough to
-// know of any name another one that was read lately. A store that refuses one
-// name while it lets another be read means that name; one that refuses every
-// name means the login. Which of the two it is, only reading the other one again
-// tells: the login may have lost its rights in between. The zero value is ready;
-// it is safe for concurrent use.
+// RecentReads remembers the last two secrets that a login has read, so that for any
+// name there is another one that was read recently. If the store refuses one name
+// but not the other, the refusal concerns that name; if it refuses both, it concerns
+// the login. The other one must be read again to find out, since the login may have
+// lost its rights in the meantime. The zero value is ready to use, and safe for
+// concurrent use.
 type RecentReads struct {
 	mu           sync.Mutex
 	last, before secretRead
@@ -24,7 +24,7 @@ type secretRead struct {
 	at   time.Time
 }
 
-// Note remembers that a secret was read.
+// Note records that a secret was read.
 func (r *RecentReads) Note(name string, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -34,8 +34,7 @@ func (r *RecentReads) Note(name string, now time.Time) {
 	r.last = secretRead{name, now}
 }
 
-// Forget drops what is known of a secret that may no longer be read: it says
-// nothing about others any more.
+// Forget drops a secret that the login may no longer read.
 func (r *RecentReads) Forget(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -48,11 +47,11 @@ func (r *RecentReads) Forget(name string) {
 	}
 }
 
-// Vouch reports whether a login that was refused a name may read another one, of
-// those that it has read in the last minute: may reads that again. One that may no
-// longer be read is forgotten. An error of may's says why that can't be told, and
-// is returned.
-func (r *RecentReads) Vouch(name string, may func(other string) (bool, error)) (bool, error) {
+// MayReadAnother reports whether a login that was refused a name may still read
+// another one of those that it has read in the last minute. may reads that one again.
+// Names that may no longer be read are forgotten. It returns an error of may, which
+// says why that can't be determined.
+func (r *RecentReads) MayReadAnother(name string, may func(other string) (bool, error)) (bool, error) {
 	for {
 		other, ok := r.another(name, time.Now())
 		if !ok {

@@ -21,12 +21,12 @@ var ErrConfig = errors.New("vault object configuration")
 // are safe for concurrent use.
 type Store interface {
 	// Read reads the record of one access token, which
-	// credential.CheckAccessToken has accepted. It ends when ctx does and
-	// answers with one of three outcomes, strictly told apart:
+	// credential.CheckAccessToken has accepted. It ends when ctx does. There are
+	// three outcomes, which must not be confused:
 	//
 	//   - a record and a nil error: found;
 	//   - an *Absent: the store has said that it has no usable record of that
-	//     name (cached as a negative answer, never resurrected);
+	//     name (a negative answer, which is cached and never resurrected);
 	//   - any other error, preferably a *Failure: the store could not say.
 	Read(ctx context.Context, accessToken string) (*credential.Record, error)
 
@@ -35,45 +35,43 @@ type Store interface {
 	// Azure's names ignore case.
 	Key(accessToken string) string
 
-	// Close ends background work (token renewal) and gives up what the store
-	// itself obtained (it revokes a Vault token it logged in for). Reads
-	// after Close fail.
+	// Close ends background work (token renewal) and revokes a Vault token that
+	// the store itself obtained. Reads after Close fail.
 	Close() error
 }
 
-// Lister is a Store that can say which secrets it holds without reading them.
-// That is what revocation_interval needs.
+// Lister is a Store that can list its secrets without reading them, which
+// revocation_interval needs.
 type Lister interface {
-	// List tells of every secret that can hold a record, in pages: one for each
-	// request, or for as much work as a request is worth, since pages are what
-	// a listing is taken to cost. A page may be empty, and is the callee's again
-	// once yield has returned. An error of yield's ends the listing and is
-	// returned.
+	// List passes every secret that can hold a record to yield, in pages. A page is
+	// one request, or as much work as one read, since the cost of a listing is
+	// measured in pages. A page may be empty. yield must not keep it. List returns
+	// the first error of yield.
 	//
-	// A nil error means that the listing is complete, and then what it leaves
-	// out is gone. So everything odd is an error, preferably a *Failure. A store
-	// that says that it holds nothing is to be believed.
+	// A nil error means that the listing is complete: secrets that are not in it
+	// are gone. So anything unexpected must be an error, preferably a *Failure. A
+	// complete listing may be empty.
 	List(ctx context.Context, yield func(page []Listed) error) error
 }
 
-// LoginEnder is a Store that can say when its login ends unless it is renewed or
-// replaced, for operators. It is zero if there is no login, or it has no end, or nobody
-// has said.
+// LoginEnder is a Store that can say when its login expires unless it is renewed or
+// replaced, for operators. It is zero if there is no login, or if its expiry is unlimited
+// or unknown.
 type LoginEnder interface {
 	LoginEnds() time.Time
 }
 
-// Listed is a secret as a listing shows it.
+// Listed is a secret in a listing.
 type Listed struct {
 	Key      string // under which its record is cached, see Store.Key
-	Disabled bool   // it is there and must not be used
+	Disabled bool   // it exists but must not be used
 	// Version differs from that of an earlier listing if the secret may have
-	// changed meanwhile. It stays empty where the store doesn't tell.
+	// changed since. It is empty if the store doesn't report it.
 	Version string
 }
 
-// AbsentReason says why a definite no is a no. It is a metric label and a word
-// in log lines, so it never holds anything a client sent.
+// AbsentReason is the reason of a negative answer. It is a metric label and a word
+// in log lines, so it never contains anything that a client sent.
 type AbsentReason string
 
 // The reasons of an Absent.
@@ -86,7 +84,7 @@ const (
 	ReasonDenied   AbsentReason = "denied"    // refused for this one name while others can be read
 )
 
-// Absent is a store's definite no. It matches cache.ErrAbsent.
+// Absent is a store's negative answer. It matches cache.ErrAbsent.
 type Absent struct {
 	Reason AbsentReason
 	Err    error // what is wrong with an unusable record, else nil; never holds a secret or a token
@@ -109,17 +107,17 @@ func (e *Absent) Is(target error) bool { return target == cache.ErrAbsent }
 // Failure is a store that could not say whether it has a record.
 type Failure struct {
 	Op     string        // what was tried: "read kong-auth/<fingerprint>", "login with approle"
-	Reason string        // a short word for metrics and for throttling log lines: Denied, "sealed", "tls", "timeout", …
+	Reason string        // a short word for metrics and for the throttling of log lines: Denied, "sealed", "tls", "timeout", …
 	Remedy string        // what an operator should do, a sentence without a final stop
 	Wait   time.Duration // how long the store asked us to wait (Retry-After), 0 if it did not say
 	Err    error         // the cause, without secrets, tokens or URLs that end in one
-	// LoginRefused says that the store has answered, and no longer accepts this
-	// login: its token was revoked or its secret id deleted, say.
+	// LoginRefused says that the store has answered and no longer accepts this
+	// login: its token was revoked or its secret id deleted, for example.
 	LoginRefused bool
-	// OneName says that it is an answer to this one name, which may say nothing of
-	// others: a 4xx other than 429, or a page of a firewall before the store. In
-	// doubt it is set, since the cache finds out. It is not set where the
-	// transport, the login or the mount is at fault.
+	// OneName says that the failure may concern only this name: a 4xx other than
+	// 429, or a page of a firewall in front of the store. In doubt it is set, since
+	// the cache finds out. It is not set if the transport, the login or the mount is
+	// at fault.
 	OneName bool
 }
 
@@ -138,19 +136,18 @@ func (e *Failure) Error() string {
 // Unwrap returns the cause.
 func (e *Failure) Unwrap() error { return e.Err }
 
-// Denied is the Reason of a Failure where the store accepts this login and
-// refuses it every name: a policy or role that was taken away, by mistake or on
-// purpose.
+// Denied is the Reason of a Failure if the store accepts this login but refuses it
+// every name: a policy or role was removed, by mistake or on purpose.
 const Denied = "denied"
 
-// Denied reports whether credentials outlive their ttl by the object's
-// resurrect_denied_ttl only: the store refuses this login, or all that it asks for.
+// Denied reports whether the store refuses this login, or everything that it asks
+// for. Credentials then outlive their ttl only by resurrect_denied_ttl.
 func (e *Failure) Denied() bool { return e.Reason == Denied || e.LoginRefused }
 
-// AboutKey reports OneName: the cache takes such a failure for the store's only
-// once another name fails as well.
+// AboutKey reports OneName: the cache attributes such a failure to the store only
+// when another name fails as well.
 func (e *Failure) AboutKey() bool { return e.OneName }
 
-// RetryAfter is how long the store asked to be left alone; the cache's pause
-// respects it.
+// RetryAfter is how long the store asked us to wait; the cache's backoff respects
+// it.
 func (e *Failure) RetryAfter() time.Duration { return e.Wait }

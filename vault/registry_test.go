@@ -317,7 +317,7 @@ func TestInlineObjects(t *testing.T) {
 	}{
 		{"literals by default", "", inlineHCV(t, nil), ""},
 		{"literals", "literals", inlineHCV(t, nil), ""},
-		{"a file", "literals", inlineHCV(t, file), "token_file: it names a file, and a plugin's configuration may use nothing of the node's. Define the vault object in VAULT_AUTH_VAULTS_FILE"},
+		{"a file", "literals", inlineHCV(t, file), "token_file: it names a file, and a plugin's configuration may not use what belongs to the node. Define the vault object in VAULT_AUTH_VAULTS_FILE"},
 		{"a file, trusted", "trusted", inlineHCV(t, file), ""},
 		{"the node's token", "", inlineHCV(t, withToken("")), "token: it is empty"},
 		{"the node's token, trusted", "trusted", inlineHCV(t, withToken("")), ""},

@@ -7,26 +7,26 @@ import (
 	"time"
 )
 
-// tending is what goes on beside one session while it is in use.
-type tending struct {
+// maintenance is the background work for one session while it is in use.
+type maintenance struct {
 	*sessions
-	s     *session
-	life  lifetime
-	look  <-chan time.Time // look the token up
-	again <-chan time.Time // try once more to log in with what the files hold
-	tries int              // of again
+	s         *session
+	life      lifetime
+	lookupDue <-chan time.Time // look the token up
+	retry     <-chan time.Time // log in again with the files' present content
+	retries   int              // of that login
 }
 
-// tend keeps a session alive. It returns the session that takes its place, or
-// nil if one has to be acquired or ctx is done.
-func (l *sessions) tend(ctx context.Context, s *session) *session {
-	t := &tending{sessions: l, s: s}
+// maintain renews a session's token for as long as it can. It returns the session
+// that replaces it, or nil if one must be acquired or ctx is done.
+func (l *sessions) maintain(ctx context.Context, s *session) *session {
+	t := &maintenance{sessions: l, s: s}
 	defer t.life.stop()
 	if s.auth != nil {
 		t.life.watch(l.conn.api, s.auth)
 	}
 	if s.fixed && s.token != "" || l.settings.kv != "" {
-		t.look = time.After(0)
+		t.lookupDue = time.After(0)
 	}
 	for {
 		if !t.life.expires.IsZero() {
@@ -41,25 +41,25 @@ func (l *sessions) tend(ctx context.Context, s *session) *session {
 			if s.refused.Load() {
 				return nil
 			}
-			next = t.otherVersion(ctx)
+			next = t.recheckKV(ctx)
 		case <-l.files:
-			t.tries = 0
-			next = t.startAfresh(ctx)
-		case <-t.again:
-			next = t.startAfresh(ctx)
-		case <-t.look:
+			t.retries = 0
+			next = t.renewSession(ctx)
+		case <-t.retry:
+			next = t.renewSession(ctx)
+		case <-t.lookupDue:
 			t.lookUp(ctx)
 		case r := <-t.life.renewed:
 			t.life.noteRenewal(r)
-			l.prove(s)
+			l.noteAccepted(s)
 		case err := <-t.life.stopped:
-			if expiring = t.life.over(err); t.life.again != nil {
+			if expiring = t.life.watcherStopped(err); t.life.retry != nil {
 				l.conn.redial()
-				l.log.Warn("the Vault token could not be renewed, and will be tried again", "reason", "renewal", "err", apiFailure("renew the Vault token", err, s.token))
+				l.log.Warn("the Vault token could not be renewed; the renewal will be retried", "reason", "renewal", "err", apiFailure("renew the Vault token", err, s.token))
 			}
-		case <-t.life.again:
+		case <-t.life.retry:
 			t.life.renew()
-		case <-t.life.near:
+		case <-t.life.nearEnd:
 			expiring = true
 		}
 		switch {
@@ -68,14 +68,14 @@ func (l *sessions) tend(ctx context.Context, s *session) *session {
 		case expiring && !s.fixed:
 			return nil
 		case expiring:
-			l.log.Warn("the Vault token can't be renewed any further and will soon expire: "+l.settings.method.remedy(), "reason", "token_expiry")
+			l.log.Warn("the Vault token can no longer be renewed and will soon expire: "+l.settings.method.remedy(), "reason", "token_expiry")
 		}
 	}
 }
 
-// otherVersion asks again for the KV version, and returns the session to go on
-// with if it has changed.
-func (t *tending) otherVersion(ctx context.Context) *session {
+// recheckKV asks for the KV version again. If it has changed, it returns the session
+// to continue with.
+func (t *maintenance) recheckKV(ctx context.Context) *session {
 	if t.settings.kv != "" {
 		return nil
 	}
@@ -90,42 +90,41 @@ func (t *tending) otherVersion(ctx context.Context) *session {
 	return next
 }
 
-// startAfresh obtains a session with what the files hold now. If that fails, the
-// one at hand goes on.
-func (t *tending) startAfresh(ctx context.Context) *session {
-	t.again = nil
-	next, failure := t.open(ctx, true)
+// renewSession obtains a session with the files' present content. If that fails, the
+// current session stays.
+func (t *maintenance) renewSession(ctx context.Context) *session {
+	t.retry = nil
+	next, failure := t.newSession(ctx, true)
 	if failure == nil {
 		t.publish(next)
 		return next
 	}
 	if ctx.Err() == nil {
 		t.conn.redial()
-		t.tries++
-		t.again = time.After(pauseAfter(failure, t.tries))
-		t.log.Warn("a file has changed, but no Vault token can be obtained with it; the one at hand is kept", "reason", failure.Reason, "err", failure)
+		t.retries++
+		t.retry = time.After(retryPause(failure, t.retries))
+		t.log.Warn("a file has changed, but no Vault token can be obtained with it; the current token stays in use", "reason", failure.Reason, "err", failure)
 	}
 	return nil
 }
 
-// lookAgain is how long a look at a token waits for another, when Vault couldn't
-// say.
-const lookAgain = 10 * time.Second
+// lookupRetry is the pause before the next lookup when Vault couldn't answer.
+const lookupRetry = 10 * time.Second
 
-// lookUp learns how long a given token lives, and compares the configured KV
-// version with the mount's own.
-func (t *tending) lookUp(ctx context.Context) {
-	t.look = nil
+// lookUp asks for the ttl of a configured token, and compares the configured KV
+// version with that of the mount.
+func (t *maintenance) lookUp(ctx context.Context) {
+	t.lookupDue = nil
 	limited, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
 	if !t.lookUpToken(limited) || !t.checkVersion(limited) {
 		t.conn.redial()
-		t.look = time.After(lookAgain)
+		t.lookupDue = time.After(lookupRetry)
 	}
 }
 
-// lookUpToken reports whether Vault could say.
-func (t *tending) lookUpToken(ctx context.Context) (ok bool) {
+// lookUpToken reports whether Vault could answer.
+func (t *maintenance) lookUpToken(ctx context.Context) (ok bool) {
 	if !t.s.fixed || t.s.token == "" || t.life.client != nil {
 		return true
 	}
@@ -134,9 +133,9 @@ func (t *tending) lookUpToken(ctx context.Context) (ok bool) {
 	case err != nil:
 		return false
 	case a.status != http.StatusOK:
-		return a.status == http.StatusForbidden // reads will tell
+		return a.status == http.StatusForbidden // reads will show whether the token works
 	}
-	t.prove(t.s)
+	t.noteAccepted(t.s)
 	if slices.Contains(info.Policies, "root") {
 		t.log.Warn("the Vault token has the policy root: give the plugin one that can only read its records", "reason", "root_token")
 	}
@@ -148,7 +147,7 @@ func (t *tending) lookUpToken(ctx context.Context) (ok bool) {
 	case info.Renewable:
 		t.life.watch(t.conn.api, info.auth(t.s.token))
 	case wait > 0:
-		t.look = time.After(wait)
+		t.lookupDue = time.After(wait)
 	default:
 		t.log.Warn("the Vault token can't be renewed and has reached 80 % of its life: "+t.settings.method.remedy(),
 			"reason", "token_expiry", "expires_in", time.Duration(info.TTL)*time.Second)
@@ -156,7 +155,7 @@ func (t *tending) lookUpToken(ctx context.Context) (ok bool) {
 	return true
 }
 
-// untilWarning is how long until 80 % of a token's life have passed.
+// untilWarning is the time until 80 % of a token's ttl have passed.
 func untilWarning(info tokenInfo) (wait time.Duration, expires bool) {
 	if info.TTL <= 0 {
 		return 0, false
@@ -165,9 +164,9 @@ func untilWarning(info tokenInfo) (wait time.Duration, expires bool) {
 	return time.Duration(info.TTL)*time.Second - time.Duration(life)*time.Second/5, true
 }
 
-// checkVersion reports whether Vault could say. A KV v1 engine answers the paths
-// of v2 as it answers any secret it doesn't have, so nothing else would tell.
-func (t *tending) checkVersion(ctx context.Context) (ok bool) {
+// checkVersion reports whether Vault could answer. For a KV v1 engine, a path of v2
+// looks like any missing secret, so nothing else would reveal the mistake.
+func (t *maintenance) checkVersion(ctx context.Context) (ok bool) {
 	if t.settings.kv == "" {
 		return true
 	}

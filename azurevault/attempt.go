@@ -8,19 +8,19 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 )
 
-// attempt is what the last request of a login met. azidentity's errors hold
-// that as text only, and have no cause to ask.
+// attempt is the last request of a login and its answer. azidentity's errors contain
+// them only as text, and don't wrap the cause.
 type attempt struct {
 	mu     sync.Mutex
 	host   string
-	answer *answer // nil: there was none
+	answer *answer // nil if there was none
 	err    error   // why there was none
 }
 
 // attemptKey is the context key of a login's *attempt.
 type attemptKey struct{}
 
-// last is the host that was asked last, and its answer.
+// last is the host of the last request, and its answer.
 func (a *attempt) last() (host string, answered *answer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -33,18 +33,18 @@ func (a *attempt) set(host string, answered *answer, err error) {
 	a.host, a.answer, a.err = host, answered, err
 }
 
-// answer is what of an HTTP response a failure is made of.
+// answer is the part of an HTTP response that a failure needs.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// witness is a pipeline policy that keeps what a login meets in the attempt of
-// its context.
-type witness struct{}
+// attemptRecorder is a pipeline policy that records a login's requests and answers in
+// the attempt of its context.
+type attemptRecorder struct{}
 
-func (witness) Do(req *policy.Request) (*http.Response, error) {
+func (attemptRecorder) Do(req *policy.Request) (*http.Response, error) {
 	a, isLogin := req.Raw().Context().Value(attemptKey{}).(*attempt)
 	if !isLogin {
 		return req.Next()
@@ -57,8 +57,8 @@ func (witness) Do(req *policy.Request) (*http.Response, error) {
 		return resp, err
 	}
 	var body []byte
-	if resp.StatusCode >= 400 { // others hold a token
-		body, _ = runtime.Payload(resp) // the SDK has read it already, and will again
+	if resp.StatusCode >= 400 { // the others contain a token
+		body, _ = runtime.Payload(resp) // which the SDK has buffered
 	}
 	a.set(host, &answer{resp.StatusCode, resp.Header, body}, nil)
 	return resp, nil
