@@ -11,18 +11,17 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// Scope is what a plugin's configuration is for, by the ids that Kong hands over
-// with it. An id is empty where the configuration isn't limited to one: Kong
-// doesn't say which service the route of a configuration leads to, nor what
-// anything is called.
+// Scope says which requests a plugin's configuration applies to, by the ids that Kong
+// passes with it. An id is empty if the configuration isn't limited to one. Kong
+// passes no names, and not the service of a route.
 type Scope struct {
 	Service   string
 	Route     string
 	Workspace string
 }
 
-// Allowed says which plugin configurations may name a vault object of the
-// node's. Each list holds ids; one that is empty limits nothing.
+// Allowed says which plugin configurations may name a vault object that the node
+// defines. Each list holds ids; an empty one limits nothing.
 type Allowed struct {
 	Services   []string
 	Routes     []string
@@ -36,15 +35,15 @@ const (
 	allowedWorkspaces = "allowed_workspaces"
 )
 
-// check reports whether a configuration may name the object. It must be in one
-// of the workspaces, and for one of the services or routes, as far as there are
-// lists of these. Its error matches ErrConfig.
+// check returns an error, which matches ErrConfig, if a configuration may not name the
+// object. If there is a list of workspaces, the configuration must be in one of them;
+// if there is one of services or routes, it must be for one of these.
 func (a *Allowed) check(object string, s Scope) error {
-	places := len(a.Services) + len(a.Routes)
+	limits := len(a.Services) + len(a.Routes)
 	switch {
 	case len(a.Workspaces) > 0 && !has(a.Workspaces, s.Workspace):
-		return notAllowed(object, "it is of the workspace "+s.Workspace+", which is not in the object's "+allowedWorkspaces)
-	case places == 0 || has(a.Services, s.Service) || has(a.Routes, s.Route):
+		return notAllowed(object, "it is in the workspace "+s.Workspace+", which is not in the object's "+allowedWorkspaces)
+	case limits == 0 || has(a.Services, s.Service) || has(a.Routes, s.Route):
 		return nil
 	case s.Route != "":
 		return notAllowed(object, "it is for the route "+s.Route+", which is not in the object's "+allowedRoutes)
@@ -56,7 +55,7 @@ func (a *Allowed) check(object string, s Scope) error {
 
 func notAllowed(object, why string) error {
 	return fmt.Errorf("%w: config.vault: this configuration may not name %q: %s. Add the id to the vaults file "+
-		"(Kong tells plugins ids and no names, and not the service of a route), or name another object", secretstore.ErrConfig, object, why)
+		"(Kong gives plugins only ids, and not the service of a route), or name another object", secretstore.ErrConfig, object, why)
 }
 
 func has(ids []string, id string) bool {
@@ -79,8 +78,8 @@ func readAllowed(entry map[string]*yaml.Node) (a Allowed, err error) {
 	return a, nil
 }
 
-// readIDs reads a list that is there to limit something: an empty one can't be
-// meant.
+// readIDs reads a list of ids. An empty list would limit nothing, so it must be a
+// mistake.
 func readIDs(n *yaml.Node, field string) ([]string, error) {
 	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
 		return nil, at(n, "%s must be a list of ids; leave it out to allow all", field)
@@ -89,7 +88,7 @@ func readIDs(n *yaml.Node, field string) ([]string, error) {
 	for _, item := range n.Content {
 		id, err := uuid.Parse(text(item))
 		if err != nil || len(text(item)) != len(id.String()) {
-			return nil, at(item, "%s holds %.80q, which is not an id such as 0dc6f45b-8f8d-40d2-a504-473544ee190b: Kong tells plugins ids only, and no names", field, text(item))
+			return nil, at(item, "%s holds %.80q, which is not an id such as 0dc6f45b-8f8d-40d2-a504-473544ee190b: Kong gives plugins only ids, no names", field, text(item))
 		}
 		ids = append(ids, id.String())
 	}

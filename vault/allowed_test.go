@@ -37,7 +37,7 @@ func TestWhoMayNameAnObject(t *testing.T) {
 
 		{"workspace", Allowed{Workspaces: []string{w}}, Scope{Workspace: w}, ""},
 		{"workspace, on a route", Allowed{Workspaces: []string{w}}, Scope{Route: r, Workspace: w}, ""},
-		{"other workspace", Allowed{Workspaces: []string{w}}, Scope{Service: s, Workspace: other}, "of the workspace other-id, which is not in the object's allowed_workspaces"},
+		{"other workspace", Allowed{Workspaces: []string{w}}, Scope{Service: s, Workspace: other}, "in the workspace other-id, which is not in the object's allowed_workspaces"},
 		{"no workspace", Allowed{Workspaces: []string{w}}, Scope{}, "allowed_workspaces"},
 		{"workspace and service", Allowed{Workspaces: []string{w}, Services: []string{s}}, Scope{Service: s, Workspace: w}, ""},
 		{"workspace and other service", Allowed{Workspaces: []string{w}, Services: []string{s}}, Scope{Service: other, Workspace: w}, "allowed_services"},

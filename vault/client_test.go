@@ -50,7 +50,7 @@ func FuzzSources(f *testing.F) {
 	})
 }
 
-// One client address gets a tenth of the places for tokens never seen, whatever
+// One client address gets a tenth of the permits for tokens never seen, whatever
 // it sends, and an IPv6 client has no more of them for its many addresses.
 func TestFloodFromOneAddressLeavesRoomForOthers(t *testing.T) {
 	for name, flooder := range map[string]func(i int) from{

@@ -16,14 +16,14 @@ type Definition struct {
 	Name   string // for messages
 	Config secretstore.Config
 
-	// Node says that whoever runs the node has defined the object, in a file or
-	// the environment. What a plugin's configuration defines may name no files,
-	// and gets nothing that is the node's.
+	// Node says that the operator of the node defined the object, in a file or the
+	// environment. An object in a plugin's configuration may name no files, and gets
+	// nothing that belongs to the node.
 	Node bool
-	// Inline says that it stands in a plugin's configuration, so that what the node
-	// says of where those may connect concerns it, also if they are trusted.
+	// Inline says that the object is part of a plugin's configuration. The node's
+	// limits on where such objects may connect apply to it, even if they are trusted.
 	Inline bool
-	// Allowed says which configurations may name an object of the node's.
+	// Allowed says which configurations may name an object that the node defines.
 	Allowed Allowed
 	// given are the fields that an object of the node's sets itself.
 	given []string
@@ -33,39 +33,39 @@ type Definition struct {
 	Refs map[string]string
 }
 
-// limits are the settings that are no part of the store.
+// limits are the settings that are not part of the store's identity.
 func (d *Definition) limits() *secretstore.Limits { return d.Config.Common() }
 
-// snapshot is where the cache of the store is kept for the next process.
+// snapshot is the file that keeps the store's cache for the next process.
 func (d *Definition) snapshot() snapshot.File {
 	l := d.limits()
 	return snapshot.File{Path: l.SnapshotFile, KeyFile: l.SnapshotKeyFile, Store: d.identity()}
 }
 
-// identity is the store's identity in one string. Credential ids are made of it,
-// so how it is written must never change.
+// identity is the store's identity as one string. Credential ids depend on it, so its
+// format must never change.
 func (d *Definition) identity() string {
 	b, _ := json.Marshal(d.Config.Identity()) // strings can always be marshalled
 	return string(b)
 }
 
-// digest tells stores of one identity apart that must not be mixed up: those
-// that log in with another secret, or speak to the server in another way. It is
-// of use only under key.
+// digest distinguishes stores of the same identity that log in with different secrets
+// or connect to the server differently. It is keyed, so that it doesn't reveal the
+// secrets.
 func (d *Definition) digest(key []byte) (sum [sha256.Size]byte) {
 	settings := valuesOf(d.Config)
 	for _, f := range fieldsOf(d.limits()) {
-		if f.Name != "base64_decode" { // the only one that says how the store is read
+		if f.Name != "base64_decode" { // the only limit that changes how the store is read
 			delete(settings, f.Name)
 		}
 	}
 	mac := hmac.New(sha256.New, key)
-	_ = json.NewEncoder(mac).Encode(settings) // it was JSON before
+	_ = json.NewEncoder(mac).Encode(settings) // decoded JSON can always be encoded
 	mac.Sum(sum[:0])
 	return sum
 }
 
-// valuesOf is what the fields of settings are set to.
+// valuesOf returns the values of settings, by field.
 func valuesOf(config any) map[string]any {
 	values := map[string]any{}
 	b, _ := json.Marshal(config) // structs of strings, numbers and booleans can always be marshalled
@@ -73,8 +73,8 @@ func valuesOf(config any) map[string]any {
 	return values
 }
 
-// fieldsOf is the fields of settings.
+// fieldsOf returns the fields of settings.
 func fieldsOf(config any) []kongschema.Field {
-	fields, _ := kongschema.Fields(reflect.TypeOf(config)) // can't fail for the settings of a store: its tests see to it
+	fields, _ := kongschema.Fields(reflect.TypeOf(config)) // can't fail for the settings of a store, as its tests show
 	return fields
 }

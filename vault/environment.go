@@ -11,10 +11,10 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// fromEnvironment makes the definitions that the environment holds: one object of
-// each kind and of its name, if any of the variables that Kong documents for it is
-// set (KONG_VAULT_HCV_HOST, …; every field has one), or the kind's own. An empty
-// variable counts as one that isn't set. Their errors are returned by name.
+// fromEnvironment makes the definitions from the environment. Each kind has one object
+// there, which is named after the kind. It is defined if one of Kong's variables for it
+// is set (KONG_VAULT_HCV_HOST, …; each field has one), or the kind's own. An empty
+// variable counts as unset. Errors are returned by name.
 func fromEnvironment(kinds kinds, getenv func(string) string) (map[string]Definition, map[string]error) {
 	defined, failed := map[string]Definition{}, map[string]error{}
 	for _, kind := range kinds {
@@ -54,10 +54,10 @@ func fromEnvironment(kinds kinds, getenv func(string) string) (map[string]Defini
 	return defined, failed
 }
 
-// resolve reads the environment variable that {vault://env/NAME} refers to, or
-// with {vault://env/NAME/KEY} one string of the JSON object in it, as Kong's env
-// vault does: the name is put in upper case, and - becomes _. Errors name the
-// variable, never what it holds.
+// resolve reads the environment variable of {vault://env/NAME}, or with
+// {vault://env/NAME/KEY} one string of the JSON object in it. As in Kong's env vault,
+// the name is converted to upper case, and - to _. Errors name the variable, never its
+// value.
 func resolve(reference string, getenv func(string) string) (string, error) {
 	u, err := url.Parse(reference[1 : len(reference)-1])
 	if err != nil {

@@ -9,30 +9,29 @@ import (
 )
 
 const (
-	// maxGuesses is how many wrong secret tokens for one credential within
-	// guessWindow are nobody's business: a client that was configured wrongly
-	// makes some, too.
+	// maxGuesses is how many wrong secret tokens for one credential are tolerated
+	// within guessWindow: a client with a wrong configuration sends some, too.
 	maxGuesses  = 20
 	guessWindow = time.Minute
-	// maxGuessed bounds how many credentials are watched at a time. Only ones
-	// that exist are, so a stranger can't fill this up.
+	// maxGuessed limits how many credentials are counted at a time. Only existing
+	// credentials are, so strangers can't use this up.
 	maxGuessed = 10_000
 )
 
-// guesses counts wrong secret tokens by credential. The zero value is ready, and
-// safe for concurrent use.
+// guesses counts wrong secret tokens by credential. The zero value is ready to use,
+// and safe for concurrent use.
 type guesses struct {
 	mu    sync.Mutex
 	byKey map[string]guessed
 }
 
 type guessed struct {
-	since time.Time // the first of count
+	since time.Time // the time of the first
 	count int
 }
 
-// add counts a wrong secret token. It returns how many there were in this
-// window, and for how long it goes on.
+// add counts a wrong secret token. It returns how many there were in this window, and
+// how much of the window is left.
 func (g *guesses) add(key string, now time.Time) (count int, left time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -40,14 +39,14 @@ func (g *guesses) add(key string, now time.Time) (count int, left time.Duration)
 	if !known || now.Sub(seen.since) >= guessWindow {
 		g.makeRoom(now)
 		seen = guessed{since: now}
-		key = strings.Clone(key) // it may be cut from a whole request
+		key = strings.Clone(key) // it may be a part of a whole request
 	}
 	seen.count++
 	g.byKey[key] = seen
 	return seen.count, guessWindow - now.Sub(seen.since)
 }
 
-// makeRoom forgets windows that are over, or if there are none, all. mu is held.
+// makeRoom deletes windows that are over or, if it finds none, all of them. mu is held.
 func (g *guesses) makeRoom(now time.Time) {
 	if len(g.byKey) >= maxGuessed {
 		for key, seen := range g.byKey {
@@ -61,30 +60,30 @@ func (g *guesses) makeRoom(now time.Time) {
 	}
 }
 
-// guessed counts a wrong secret token, and returns err, or a *GuessingError if
-// there were too many. Right ones never come here.
+// guessed counts a wrong secret token. It returns err, or a *GuessingError if there were
+// too many. It is never called for right ones.
 func (l *live) guessed(key, accessToken string, client Client, err error) error {
 	n, left := l.guesses.add(key, time.Now())
 	if n <= maxGuesses {
 		return err
 	}
 	if n == maxGuesses+1 {
-		l.log.Warn("more than 20 wrong secret tokens for one credential within a minute; wrong ones are answered 429, the right one works on",
+		l.log.Warn("more than 20 wrong secret tokens for one credential within a minute; wrong ones are answered 429, the right one still works",
 			"reason", "guessing", "credential", l.fingerprint(accessToken), "client", shown(client))
 	}
 	return &GuessingError{RetryAfter: max(left, time.Second)}
 }
 
-// plusLost reports whether a secret token is wrong only in that it has a space for
-// each + of the right one: what a query string or a form makes of a + that the
-// client hasn't escaped. Such a client doesn't guess, and somebody should tell it.
+// plusLost reports whether a secret token differs from the right one only in having a
+// space for each +. Query strings and forms decode an unescaped + as a space. Such a
+// client isn't guessing, and the log line helps its owner.
 func (l *live) plusLost(c *credential.Credential, accessToken, secretToken string, client Client) bool {
 	meant := strings.ReplaceAll(secretToken, " ", "+")
 	if meant == secretToken || c == nil || !l.sealer.Verify(c, accessToken, meant, time.Now()) {
 		return false
 	}
-	l.log.Warn("a secret token is right but for a space in the place of +, and refused; "+
-		"in a query string or form the client has to write + as %2B",
+	l.log.Warn("a secret token was refused that has a space where the right one has +; "+
+		"in a query string or form the client must write + as %2B",
 		"reason", "plus", "credential", c.Fingerprint(), "client", shown(client))
 	return true
 }

@@ -7,24 +7,24 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// inlineMode says what a plugin's configuration may define: VAULT_AUTH_INLINE.
+// inlineMode is VAULT_AUTH_INLINE: what objects in a plugin's configuration may use.
 type inlineMode string
 
 const (
-	inlineUnset    inlineMode = ""         // literals
-	inlineLiterals inlineMode = "literals" // only what stands in it, or what Kong has resolved
-	inlineTrusted  inlineMode = "trusted"  // all that an object of the node may
-	inlineOff      inlineMode = "off"      // nothing
+	inlineUnset    inlineMode = ""         // the same as literals
+	inlineLiterals inlineMode = "literals" // only values in it, literal or resolved by Kong
+	inlineTrusted  inlineMode = "trusted"  // everything that an object of the node may use
+	inlineOff      inlineMode = "off"      // such objects are refused
 )
 
-// inlinePolicy is what the node permits objects inside a plugin's configuration.
-// Who may write that configuration is not always who runs the node.
+// inlinePolicy is what the node permits to objects inside a plugin's configuration.
+// The author of that configuration is not always the operator of the node.
 type inlinePolicy struct {
 	fields     string // of a plugin's configuration that define objects, for messages
 	mode       inlineMode
 	reach      secretstore.Reach // where they may connect
 	identities bool              // they may log in as identities of the node
-	err        error             // a setting can't be read; nothing is permitted
+	err        error             // a setting is invalid: nothing is permitted
 }
 
 // newInlinePolicy reads the policy from the environment.
@@ -33,29 +33,29 @@ func newInlinePolicy(kinds kinds, getenv func(string) string) inlinePolicy {
 	switch p.mode {
 	case inlineUnset, inlineLiterals, inlineTrusted, inlineOff:
 	default:
-		p.err = p.unreadable("VAULT_AUTH_INLINE must be literals, trusted or off")
+		p.err = p.invalid("VAULT_AUTH_INLINE must be literals, trusted or off")
 	}
 	switch getenv("VAULT_AUTH_INLINE_IDENTITIES") {
 	case "", "on":
 		p.identities = true
 	case "off":
 	default:
-		p.err = p.unreadable("VAULT_AUTH_INLINE_IDENTITIES must be on or off")
+		p.err = p.invalid("VAULT_AUTH_INLINE_IDENTITIES must be on or off")
 	}
 	if hosts := getenv("VAULT_AUTH_INLINE_HOSTS"); hosts != "" {
 		var err error
 		if p.reach, err = secretstore.ParseReach(hosts); err != nil {
-			p.err = p.unreadable("VAULT_AUTH_INLINE_HOSTS: " + err.Error())
+			p.err = p.invalid("VAULT_AUTH_INLINE_HOSTS: " + err.Error())
 		}
 	}
 	return p
 }
 
-func (p *inlinePolicy) unreadable(why string) error {
+func (p *inlinePolicy) invalid(why string) error {
 	return fmt.Errorf("%w: %s, and until that is corrected, vault objects inside a plugin's configuration (%s) are switched off", secretstore.ErrConfig, why, p.fields)
 }
 
-// definition is the inline object of c.
+// definition is the inline object in c.
 func (p *inlinePolicy) definition(c Config, getenv func(string) string) (Definition, error) {
 	if c.Inline == nil {
 		return Definition{}, errNotOne
@@ -73,17 +73,17 @@ func (p *inlinePolicy) definition(c Config, getenv func(string) string) (Definit
 	return d, nil
 }
 
-// origin is what an inline object may ask for.
+// origin says what an inline object may use.
 func (p *inlinePolicy) origin(d Definition) secretstore.Origin {
 	return secretstore.Origin{Node: d.Node, Refs: d.Refs, Reach: p.reach, KeepIdentities: !p.identities}
 }
 
-// trusted makes the definition one of the node's, with what the node's
-// environment adds. It leaves the plugin's own configuration as it is.
+// trusted returns the definition as one of the node's, completed from the environment.
+// It doesn't change the plugin's own configuration.
 func (d Definition) trusted(getenv func(string) string) (Definition, error) {
 	copied := reflect.New(reflect.TypeOf(d.Config).Elem())
 	copied.Elem().Set(reflect.ValueOf(d.Config).Elem())
 	d.Config, d.Node = copied.Interface().(secretstore.Config), true
-	// Kong has filled in the defaults, so the address is never left open.
+	// Kong has filled in the defaults, so the address is always set.
 	return d, d.Config.FromEnvironment(func(string) bool { return true }, getenv)
 }

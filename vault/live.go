@@ -13,8 +13,8 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// live is a store that is open and the cache in front of it. Objects that are
-// the same store share one.
+// live is an open store and the cache in front of it. Objects with the same store share
+// one.
 type live struct {
 	identity string
 	naming   credential.Naming
@@ -29,27 +29,27 @@ type live struct {
 	revocation *revocation
 	snapshots  *snapshots
 
-	// Who uses it: see use. Guarded by Registry.mu.
+	// The users: see Registry.use. Guarded by Registry.mu.
 	key    liveKey
 	name   string // of the object it was opened for
 	config secretstore.Config
 	owners map[string]int // how often each owner has it open
-	last   string         // the owner that had it open last, when none has
-	idle   time.Time      // since when none has
+	last   string         // the last owner, when it has none
+	idle   time.Time      // since when it has none
 	linger time.Duration  // how long it stays when none has
 	bound  time.Duration  // the longest of bound for those who had it open
 }
 
-// openStore is a store and the reads that are using it.
+// openStore is a store, and counts the reads that use it.
 type openStore struct {
 	secretstore.Store
 	reads sync.WaitGroup
 
 	mu      sync.Mutex
-	retired bool // no new reads
+	retired bool // it accepts no new reads
 }
 
-// begin starts a read, unless the store is retired. It ends with reads.Done.
+// begin starts a read, unless the store is retired. reads.Done ends it.
 func (s *openStore) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,12 +76,12 @@ func newLive(identity string, s secretstore.Store, log *slog.Logger, maxEntries 
 	return l
 }
 
-// get is a lookup through the cache. The pair has been checked.
+// get looks a pair up through the cache. Its form has been checked.
 func (l *live) get(ctx context.Context, accessToken, secretToken string, client Client, p cache.Policy) (*credential.Credential, error) {
 	var refused *credential.Credential // the last one that the pair doesn't prove
 	claim := cache.Claim[*credential.Credential]{
-		// The key may be a folded name, and the record then of another token; Verify
-		// compares the access token too.
+		// Several tokens may have the same key, so the record may belong to another
+		// token; Verify compares the access token too.
 		Accept: func(c *credential.Credential) bool {
 			if l.sealer.Verify(c, accessToken, secretToken, time.Now()) {
 				return true
@@ -128,7 +128,7 @@ func (l *live) read(ctx context.Context, key, accessToken string) (cache.Found[*
 	if err == nil && s.Key(r.AccessToken) != key {
 		err = &secretstore.Absent{Reason: secretstore.ReasonUnusable, Err: &credential.UnusableError{
 			Reason: "access_token",
-			Detail: "it is not the token that the secret is named for",
+			Detail: "it is not the token that the secret is named after",
 			Remedy: "store the record under its access_token",
 		}}
 	}
@@ -156,12 +156,12 @@ func foundOf(c *credential.Credential) cache.Found[*credential.Credential] {
 	return cache.Found[*credential.Credential]{Value: c, TTL: ttl, Expires: c.ExpiresAt}
 }
 
-// fingerprint is what a credential is called in logs.
+// fingerprint is a credential's name in logs.
 func (l *live) fingerprint(accessToken string) string {
 	return credential.Fingerprint(credential.ID(l.identity, accessToken))
 }
 
-// begin starts a read of the store, whichever it is now.
+// begin starts a read of the current store.
 func (l *live) begin() *openStore {
 	for {
 		if s := l.store.Load(); s.begin() {
@@ -170,7 +170,7 @@ func (l *live) begin() *openStore {
 	}
 }
 
-// swap puts s in the place of the store and returns that one, to be retired.
+// swap replaces the store by s and returns the old one, which the caller retires.
 func (l *live) swap(s secretstore.Store) *openStore {
 	return l.store.Swap(&openStore{Store: s})
 }

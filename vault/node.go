@@ -18,16 +18,16 @@ import (
 // and in its vaults file.
 type nodeObjects struct {
 	registry *Registry
-	path     string // of the vaults file; empty: there is none
+	path     string // of the vaults file; may be empty
 
 	// Guarded by Registry.mu.
 	environment map[string]Definition
 	file        map[string]Definition
-	problems    map[string]error // by object of the environment
-	fileProblem error            // of the newest version of the file
+	problems    map[string]error // with objects of the environment, by name
+	fileProblem error            // with the newest version of the file
 	inUse       map[string]*nodeObject
 
-	cancel context.CancelFunc // ends the watching; nil if there is none
+	cancel context.CancelFunc // ends the watching; nil without a file
 	done   sync.WaitGroup
 }
 
@@ -37,8 +37,8 @@ type nodeObject struct {
 	name       string
 	bound      atomic.Pointer[binding]
 	users      int
-	definition Definition // what it is bound to
-	release    func()     // nil: it is bound to an error
+	definition Definition // that it is bound to
+	release    func()     // nil if it is bound to an error
 }
 
 func (n *nodeObjects) init(r *Registry) {
@@ -54,7 +54,7 @@ func (n *nodeObjects) init(r *Registry) {
 			n.problems[name] = err
 		}
 	}
-	if err := checkSnapshots(n.environment); err != nil { // between those that there are
+	if err := checkSnapshots(n.environment); err != nil {
 		for name := range n.environment {
 			n.problems[name] = err
 		}
@@ -64,14 +64,14 @@ func (n *nodeObjects) init(r *Registry) {
 		r.options.Logger.Error("the environment's vault object can't be used", "vault", name, "reason", "config", "err", n.problems[name])
 	}
 	if n.path != "" {
-		w := securefile.NewWatch(n.path) // before it is read, so that no version is missed
+		w := securefile.NewWatch(n.path) // before the first read, so that no version is missed
 		n.reload()
 		n.watch(w)
 	}
 }
 
-// open returns the object of that name for a configuration, whether or not there
-// is one. r.mu is held.
+// open returns the named object for a configuration, even if it isn't defined. r.mu is
+// held.
 func (n *nodeObjects) open(name string, scope Scope) (*Object, func()) {
 	o := n.inUse[name]
 	if o == nil {
@@ -96,8 +96,8 @@ func (n *nodeObjects) open(name string, scope Scope) (*Object, func()) {
 	})
 }
 
-// bind gives an object what its name stands for now. A store that can't be
-// opened leaves it what it had. r.mu is held.
+// bind binds an object to the current definition of its name. If that store can't be
+// opened, the previous binding stays. r.mu is held.
 func (n *nodeObjects) bind(o *nodeObject) (releaseOld func()) {
 	d, defined := n.file[o.name]
 	if !defined {
@@ -134,7 +134,7 @@ func (n *nodeObjects) all() map[string]Definition {
 	return all
 }
 
-// undefined says why there is no object of that name.
+// undefined says why the named object doesn't exist.
 func (n *nodeObjects) undefined(name string) error {
 	if err := n.problems[name]; err != nil {
 		return err
@@ -152,8 +152,8 @@ func (n *nodeObjects) undefined(name string) error {
 	return fmt.Errorf("%w: config.vault: there is no vault object %q; this node %s", secretstore.ErrConfig, name, known)
 }
 
-// reload reads the vaults file. A version that is not right is refused as a
-// whole, and the one before it stays.
+// reload reads the vaults file. An invalid version is refused as a whole, and the
+// previous one stays in use.
 func (n *nodeObjects) reload() {
 	f, warnings, err := readVaultsFile(n.path, n.registry.kinds, n.registry.options.Getenv)
 	if err == nil {
@@ -185,7 +185,7 @@ func (n *nodeObjects) reload() {
 		release()
 	}
 	switch {
-	case !changed: // somebody touched another file of the folder
+	case !changed: // another file of the folder has changed
 	case err != nil:
 		log.Error("the vaults file can't be used; objects stay as they were", "reason", "config", "err", err)
 	default:
@@ -196,7 +196,7 @@ func (n *nodeObjects) reload() {
 	}
 }
 
-// watch reloads the file whenever it has changed since w was made.
+// watch reloads the file whenever w sees a change.
 func (n *nodeObjects) watch(w *securefile.Watch) {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel

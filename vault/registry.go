@@ -13,15 +13,16 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// A store without a user stays open for as long as what it has cached can be of
-// use, within these: Kong closes instances and starts new ones whenever it likes,
-// and what nothing refers to any more gives its Vault token back within an hour.
+// A store without users stays open for as long as its cache can be useful, within
+// these limits: Kong may close an instance and start a new one at any time, and a store
+// that is no longer configured must revoke its Vault token within an hour.
 const (
 	minLinger = 10 * time.Minute
 	maxLinger = 55 * time.Minute
 )
 
-// Options are what a registry needs beside the stores. The zero value is usable.
+// Options are what a registry needs in addition to the kinds of store. The zero value
+// is usable.
 type Options struct {
 	Logger         *slog.Logger            // nil: nothing is logged
 	UserAgent      string                  // sent by stores, kong-vault-auth/VERSION
@@ -30,14 +31,14 @@ type Options struct {
 	MaxCredentials int                     // cached per store; 0: 100,000
 }
 
-// Registry is where vault objects live. Kong starts and drops plugin instances
-// at will, so clients, logins and caches belong to the process: a registry keeps
-// one of each per store, whoever asks for it. It is safe for concurrent use.
+// Registry holds the vault objects. Kong may start and drop plugin instances at any
+// time, so clients, logins and caches belong to the process: a registry keeps one of
+// each per store. It is safe for concurrent use.
 type Registry struct {
 	kinds   kinds
 	options Options
 	started time.Time
-	key     []byte // of digests of login secrets
+	key     []byte // for digests of login secrets
 	inline  inlinePolicy
 	keepers sync.Map // see snapshots
 
@@ -51,19 +52,18 @@ type Registry struct {
 	closing sync.WaitGroup // of stores that were replaced or that nobody uses
 }
 
-// liveKey is what two objects must agree on to share a store.
+// liveKey identifies a store: two objects share it if their keys are equal.
 type liveKey struct {
 	identity string
-	node     bool              // the node defined it: its environment and files are in it
+	node     bool              // the node defined it, so it may use the node's environment and files
 	limited  bool              // it may not connect everywhere
 	settings [sha256.Size]byte // see Definition.digest
 }
 
-// NewRegistry makes a registry and reads the vault objects that the node
-// defines, from the file VAULT_AUTH_VAULTS_FILE and the environment. What is
-// wrong with those is logged, and told to whoever opens the objects concerned,
-// so a plugin can always start; the file is watched until Close, and mending it
-// is enough.
+// NewRegistry makes a registry and reads the vault objects that the node defines, from
+// the file VAULT_AUTH_VAULTS_FILE and the environment. It logs their problems, and
+// lookups in the objects concerned report them, so a plugin can always start. The file
+// is watched until Close: correcting it is enough.
 func NewRegistry(kinds []secretstore.Kind, o Options) *Registry {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -86,30 +86,29 @@ func NewRegistry(kinds []secretstore.Kind, o Options) *Registry {
 
 var errNotOne = fmt.Errorf("%w: exactly one of config.vault and an object in the configuration itself must be set", secretstore.ErrConfig)
 
-// Config says which vault object a plugin's configuration uses: exactly one of
-// Vault and Inline.
+// Config says which vault object a plugin's configuration uses: exactly one of Vault
+// and Inline is set.
 type Config struct {
 	Vault  string             // the name of an object that the node defines
-	Inline secretstore.Config // an object that stands in the configuration itself
+	Inline secretstore.Config // an object in the configuration itself
 
 	// Refs are the references in the inline object's fields, by field: $refs of
-	// the record that Kong handed over. They are for messages only.
+	// Kong's record. They are for messages only.
 	Refs map[string]string
-	// Scope is what the plugin's configuration is for.
+	// Scope says which requests the plugin's configuration applies to.
 	Scope Scope
 }
 
-// Open returns the object that c asks for. It does no network I/O. release must
-// be called once when the object is no longer used; calling it again does
-// nothing.
+// Open returns the object that c selects. It does no network I/O. The caller must call
+// release when it no longer uses the object; calling it again does nothing.
 //
-// owner is the plugin's id. When the owner of an inline object opens it again
-// with another secret (its configuration was edited), and nobody else has it
-// open, the cache stays and only the login changes. Nobody else gets at that
-// cache with another secret. An empty owner is like no other.
+// owner is the plugin's id. If an owner opens an inline object again with another
+// secret, because its configuration was edited, and no other owner has it open, the
+// cache stays and only the login changes. No other owner gets access to that cache with
+// another secret. An empty owner is never the same as another one.
 //
-// Errors match ErrConfig. A name that the node does not define, or not well, is
-// none: the returned object's Lookup says so, until the definition is mended.
+// Errors match ErrConfig. An undefined or invalid name is not an error here: the
+// returned object's Lookup reports it until the definition is corrected.
 func (r *Registry) Open(owner string, c Config) (object *Object, release func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -151,7 +150,7 @@ func (r *Registry) warn(object string, warnings []string) {
 	}
 }
 
-// use makes owner a user of d's store, which is opened if it isn't. d is valid.
+// use makes owner a user of d's store, and opens the store if necessary. d is valid.
 // r.mu is held.
 func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 	reach := r.reach(d)
@@ -180,7 +179,7 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 		ttl = limits.MaxTTL
 	}
 	l.linger = min(max(l.linger, minLinger, (ttl+limits.ResurrectTTL).Duration()), maxLinger)
-	unlist := l.revocation.join(beat{limits.RevocationInterval.Duration(), policyOf(limits, r.options.LookupTimeout)})
+	unlist := l.revocation.join(schedule{limits.RevocationInterval.Duration(), policyOf(limits, r.options.LookupTimeout)})
 	unkeep := l.snapshots.join(d.snapshot())
 	return l, sync.OnceFunc(func() {
 		unlist()
@@ -213,8 +212,8 @@ func (r *Registry) openStore(d Definition, identity string, reach secretstore.Re
 	return kind.Open(d.Config, o)
 }
 
-// successor is the store that owner has been the only one to use, and that key
-// is to take over because only its settings differ. nil: there is none.
+// successor returns a store that only owner has used and that differs from key only in
+// its settings, so that key may take over its cache. It may be nil.
 func (r *Registry) successor(owner string, key liveKey) *live {
 	if owner == "" {
 		return nil
@@ -227,7 +226,8 @@ func (r *Registry) successor(owner string, key liveKey) *live {
 	return nil
 }
 
-// onlyUser is who has l open, or had it last, if that is only one.
+// onlyUser is the only owner that has l open or, if none has, the last one. It is empty
+// if there are several.
 func (l *live) onlyUser() string {
 	if len(l.owners) == 0 {
 		return l.last
@@ -246,10 +246,10 @@ func (r *Registry) replace(l *live, key liveKey, s secretstore.Store) {
 	l.key = key
 	r.lives[key] = l
 	old := l.swap(s)
-	r.closing.Go(func() { r.told(l, old.retire()) })
+	r.closing.Go(func() { l.logCloseError(old.retire()) })
 }
 
-// leave ends one use of l by owner.
+// leave ends one of owner's uses of l.
 func (r *Registry) leave(owner string, l *live) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -264,7 +264,7 @@ func (r *Registry) leave(owner string, l *live) {
 	}
 }
 
-// closeIdle closes l unless somebody has used it since the timer was set.
+// closeIdle closes l unless it has been used since the timer was set.
 func (r *Registry) closeIdle(l *live) {
 	r.mu.Lock()
 	if r.closed || len(l.owners) > 0 || time.Since(l.idle) < l.linger {
@@ -276,19 +276,19 @@ func (r *Registry) closeIdle(l *live) {
 	r.closing.Add(1)
 	r.mu.Unlock()
 	defer r.closing.Done()
-	r.told(l, l.close())
+	l.logCloseError(l.close())
 }
 
-// told logs what a store says when it is closed: not more than that the token it
-// logged in for lives on for a while.
-func (r *Registry) told(l *live, err error) {
+// logCloseError logs an error from closing the store, which can only mean that its
+// Vault token could not be revoked.
+func (l *live) logCloseError(err error) {
 	if err != nil {
-		l.log.Warn("the secret store was closed, and complained", "reason", "close", "err", err)
+		l.log.Warn("closing the secret store failed", "reason", "close", "err", err)
 	}
 }
 
-// Close closes all stores and caches and waits for them to give up what they
-// have logged in for. Lookups fail from then on, except of what is cached.
+// Close closes all stores and caches, and waits until they have revoked their Vault
+// tokens. Later lookups fail, except those that the cache can answer.
 func (r *Registry) Close() {
 	r.mu.Lock()
 	if r.closed {
@@ -298,7 +298,7 @@ func (r *Registry) Close() {
 	r.closed = true
 	for key, l := range r.lives {
 		delete(r.lives, key)
-		r.closing.Go(func() { r.told(l, l.close()) })
+		r.closing.Go(func() { l.logCloseError(l.close()) })
 	}
 	r.mu.Unlock()
 	r.node.stop()

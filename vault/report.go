@@ -12,22 +12,22 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// maxReported bounds how many reports are kept. When there are more, what was
-// reported is reported again.
+// maxReported limits how many reports are remembered. Beyond that, all are forgotten
+// and reported again.
 const maxReported = 100_000
 
-// reported knows what operators have been told about the record of which
-// credential. The zero value is ready, and safe for concurrent use.
+// reported remembers what has been logged about each credential's record, so that it
+// is logged once. The zero value is ready to use, and safe for concurrent use.
 type reported struct {
 	mu     sync.Mutex
-	byHash map[uint64]uint64 // of reports, by credentials' ids: hashes, since there may be many
+	byHash map[uint64]uint64 // hash of a credential's id to hash of its report, to save memory
 }
 
 var reportSeed = maphash.MakeSeed()
 
-// first reports whether what is to be said of id differs from what was said last,
-// and keeps it. An empty report means that the record is right: whatever is wrong
-// with it later is news.
+// first reports whether a report differs from the last one about id, and remembers it.
+// An empty report means that the record is right, so that a later problem is reported
+// again.
 func (r *reported) first(id, report string) bool {
 	key, value := maphash.String(reportSeed, id), maphash.String(reportSeed, report)
 	r.mu.Lock()
@@ -46,8 +46,8 @@ func (r *reported) first(id, report string) bool {
 	return true
 }
 
-// observer tells operators what the cache finds out about the store. An outage
-// is one line when it begins and one when it ends.
+// observer logs what the cache finds out about the store. An outage is one line when it
+// begins and one when it ends.
 func (l *live) observer() cache.Observer {
 	return cache.Observer{
 		OutageBegan: func(err error, lastSuccess, heldUntil time.Time) {
@@ -66,11 +66,11 @@ func (l *live) observer() cache.Observer {
 				"reason", reasonOf(err), "err", err)
 		},
 		DropsHeld: func(would, cached int) {
-			l.log.Error("the secret store denies more than half of the cached credentials; none is dropped until each was asked for again. "+
+			l.log.Error("the secret store denies more than half of the cached credentials; none is dropped before a second lookup. "+
 				"Was the mount, the path or the policy changed?", "reason", "mass_denial", "count", would, "cached", cached)
 		},
 		DropsResolved: func() {
-			l.log.Warn("each credential that the secret store denied was asked for again; those it denied twice are gone", "reason", "mass_denial_resolved")
+			l.log.Warn("each credential that the secret store denied was looked up again; those that it denied twice are dropped", "reason", "mass_denial_resolved")
 		},
 		Panicked: func(p *cache.PanicError) {
 			l.log.Error("a lookup panicked; please report this", "reason", "panic", "err", p, "stack", string(p.Stack))
@@ -86,13 +86,12 @@ func (l *live) reportUnusable(accessToken string, err error) {
 	}
 	id := credential.ID(l.identity, accessToken)
 	if l.reported.first(id, absent.Error()) {
-		l.log.Error("a credential's record can't be used, it is refused until the record is fixed",
+		l.log.Error("a credential's record can't be used; the credential is refused until the record is fixed",
 			"reason", string(secretstore.ReasonUnusable), "credential", credential.Fingerprint(id), "err", absent.Err)
 	}
 }
 
-// reportProblems reports what has no effect in a record that is used all the same,
-// once.
+// reportProblems reports the parts of a usable record that have no effect, once.
 func (l *live) reportProblems(accessToken string, problems []credential.Problem) {
 	lines := make([]string, len(problems))
 	for i, p := range problems {

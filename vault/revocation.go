@@ -13,28 +13,27 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// A credential that was deleted is served from memory until it is read again,
-// near the end of its ttl. With revocation_interval the store's names are listed
-// on that beat, and what is gone goes at once. A listing that fails, and one that
-// is not credible (see the cache's guard), changes nothing.
+// A deleted credential is served from memory until it is read again, near the end of
+// its ttl. With revocation_interval the store's names are listed at that interval, and
+// credentials that are no longer listed are dropped immediately. A listing that fails,
+// or that is not credible (see the cache's guard), changes nothing.
 
 const (
-	// listingShare is the part of max_lookups_per_second that pages may use, on
-	// average: a tenth.
+	// listingShare limits pages to a tenth of max_lookups_per_second, on average.
 	listingShare = 10
-	// pageTimeout is how long one page of a listing may take.
+	// pageTimeout is the time limit of one page.
 	pageTimeout = 10 * time.Second
-	// maxListed bounds the names of one listing, and so its memory: some 40
-	// bytes each.
+	// maxListed limits the names of one listing, and so its memory: about 40 bytes
+	// each.
 	maxListed = 5_000_000
-	// A listing that failed is repeated after this at least, doubled by each
-	// that fails, and at most that unless the interval is longer.
+	// The backoff after a listing that failed begins with firstListingPause and
+	// doubles up to maxListingPause. The interval is the minimum.
 	firstListingPause = time.Second
 	maxListingPause   = 5 * time.Second
 )
 
-// revocation is the listing of one store. It goes on while nobody uses the
-// store, since who comes next is answered from the same cache.
+// revocation lists one store periodically. It continues while nobody uses the store,
+// because a later user gets the same cache.
 type revocation struct {
 	live *live
 	seed maphash.Seed
@@ -42,12 +41,12 @@ type revocation struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
 
-	mu      sync.Mutex
-	uses    map[*beat]struct{}
-	beat    beat // of the use with the smallest interval
-	running bool
-	changed chan struct{} // beat has; holds one
-	counts  RevocationStats
+	mu       sync.Mutex
+	uses     map[*schedule]struct{}
+	schedule schedule // of the use with the smallest interval
+	running  bool
+	changed  chan struct{} // schedule has changed; buffers one
+	counts   RevocationStats
 
 	// The rest belongs to the goroutine.
 	before    listing
@@ -55,25 +54,25 @@ type revocation struct {
 	effective time.Duration // as it was last logged
 }
 
-// beat is what one use of a store asks for.
-type beat struct {
+// schedule is what one use of a store needs.
+type schedule struct {
 	interval time.Duration // 0: no listings
 	policy   cache.Policy
 }
 
-// listing is what a store holds: digests of keys, with those of versions. Keys
-// themselves would take several times the memory.
+// listing is the content of a store: digests of keys and of their versions. The keys
+// themselves would need several times the memory.
 type listing map[uint64]uint64
 
 func newRevocation(l *live) *revocation {
-	r := &revocation{live: l, seed: maphash.MakeSeed(), uses: map[*beat]struct{}{}, changed: make(chan struct{}, 1)}
+	r := &revocation{live: l, seed: maphash.MakeSeed(), uses: map[*schedule]struct{}{}, changed: make(chan struct{}, 1)}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }
 
 // join adds a use. leave ends it.
-func (r *revocation) join(b beat) (leave func()) {
-	use := &b
+func (r *revocation) join(s schedule) (leave func()) {
+	use := &s
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.uses[use] = struct{}{}
@@ -86,23 +85,23 @@ func (r *revocation) join(b beat) (leave func()) {
 	}
 }
 
-// choose lets the smallest interval win, and has the goroutine run that lists
-// on it. mu is held.
+// choose selects the smallest interval, and starts or notifies the goroutine. mu is
+// held.
 func (r *revocation) choose() {
 	if len(r.uses) == 0 {
 		return
 	}
-	var best beat
+	var best schedule
 	for use := range r.uses {
 		if use.interval > 0 && (best.interval == 0 || use.interval < best.interval ||
 			use.interval == best.interval && use.policy.LookupsPerSecond < best.policy.LookupsPerSecond) {
 			best = *use
 		}
 	}
-	if best == r.beat {
+	if best == r.schedule {
 		return
 	}
-	r.beat = best
+	r.schedule = best
 	if !r.running {
 		r.running = true
 		r.done.Go(r.run)
@@ -114,23 +113,23 @@ func (r *revocation) choose() {
 	}
 }
 
-// close ends the listing under way, and waits for that.
+// close cancels a listing under way, and waits for its end.
 func (r *revocation) close() {
 	r.stop()
 	r.done.Wait()
 }
 
-func (r *revocation) current() beat {
+func (r *revocation) current() schedule {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.beat
+	return r.schedule
 }
 
 func (r *revocation) run() {
 	next := time.Now() // of the next listing
 	for r.ctx.Err() == nil {
-		b := r.current()
-		if b.interval == 0 {
+		s := r.current()
+		if s.interval == 0 {
 			if !r.await(nil) {
 				return
 			}
@@ -139,27 +138,27 @@ func (r *revocation) run() {
 		}
 		if wait := time.Until(next); wait > 0 {
 			timer := time.NewTimer(wait)
-			timely := r.await(timer.C)
+			open := r.await(timer.C)
 			timer.Stop()
-			if !timely {
+			if !open {
 				return
 			}
-			if now := r.current(); now != b {
+			if now := r.current(); now != s {
 				next = earlier(next, time.Now().Add(now.interval))
 			}
 			continue
 		}
 		began := time.Now()
-		pages, err := r.list(b)
+		pages, err := r.list(s)
 		if r.ctx.Err() != nil {
 			return
 		}
-		next = began.Add(r.pause(b, pages, err))
+		next = began.Add(r.pause(s, pages, err))
 	}
 }
 
-// await waits for a time or a change of beat, and reports whether the store is
-// still open then.
+// await waits for a time or a change of the schedule, and reports whether the store is
+// still open.
 func (r *revocation) await(due <-chan time.Time) bool {
 	select {
 	case <-due:
@@ -177,16 +176,16 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// pause is the time from the beginning of a listing of so many pages to that of
-// the next. Jitter keeps many nodes from falling into step.
-func (r *revocation) pause(b beat, pages int, err error) time.Duration {
-	rate := b.policy.LookupsPerSecond
+// pause is the time between the beginnings of two listings, given the pages and the
+// error of the first. Jitter keeps many nodes from listing at the same moment.
+func (r *revocation) pause(s schedule, pages int, err error) time.Duration {
+	rate := s.policy.LookupsPerSecond
 	if rate <= 0 {
 		rate = cache.DefaultLookupsPerSecond
 	}
 	least := time.Duration(pages) * listingShare * time.Second / time.Duration(rate)
 	jitter := func(d time.Duration) time.Duration { return time.Duration(rand.Float64() * float64(d/10)) }
-	pause := max(b.interval-jitter(b.interval), least+jitter(least))
+	pause := max(s.interval-jitter(s.interval), least+jitter(least))
 	if err != nil {
 		r.failures++
 		pause = max(pause, min(firstListingPause<<min(r.failures-1, 10), maxListingPause))
@@ -197,41 +196,41 @@ func (r *revocation) pause(b beat, pages int, err error) time.Duration {
 		return pause
 	}
 	r.failures = 0
-	r.paced(b.interval, max(b.interval, least))
-	r.tell(b.interval, max(b.interval, least), pages)
+	r.paced(s.interval, max(s.interval, least))
+	r.logInterval(s.interval, max(s.interval, least), pages)
 	return pause
 }
 
-// tell logs the interval that there really is, when it has changed by more than
-// a secret or two make.
-func (r *revocation) tell(configured, effective time.Duration, pages int) {
+// logInterval logs the effective interval when it has changed by more than a tenth: a
+// few more secrets are not worth a line.
+func (r *revocation) logInterval(configured, effective time.Duration, pages int) {
 	if d := (effective - r.effective).Abs(); d == 0 || effective != configured && d <= r.effective/10 {
 		return
 	}
 	r.effective = effective
 	args := []any{"interval", effective.String(), "pages", pages}
 	if effective == configured {
-		r.live.log.Info("deleted credentials are looked for", append(args, "reason", "revocation")...)
+		r.live.log.Info("the store is listed to find deleted credentials", append(args, "reason", "revocation")...)
 		return
 	}
 	r.live.log.Warn("the store is too large to be listed every revocation_interval within a tenth of max_lookups_per_second; it is listed less often",
 		append(args, "reason", "revocation_stretched")...)
 }
 
-// list makes one listing and draws its consequences.
-func (r *revocation) list(b beat) (pages int, err error) {
+// list makes one listing, drops credentials that are gone and reads changed ones again.
+func (r *revocation) list(s schedule) (pages int, err error) {
 	began := time.Now()
-	now, changed, pages, err := r.ask()
+	now, changed, pages, err := r.listStore()
 	if err != nil {
 		if r.ctx.Err() == nil {
 			r.notListed()
-			r.live.log.Warn("the store could not be listed; credentials that were deleted work on until their ttl has passed",
+			r.live.log.Warn("the store could not be listed; deleted credentials remain valid until their ttl has passed",
 				"reason", "listing_"+reasonOf(err), "err", err)
 		}
 		return pages, err
 	}
 	c := r.live.cache
-	dropped := c.Retain(b.policy, began, func(key string) bool {
+	dropped := c.Retain(s.policy, began, func(key string) bool {
 		_, listed := now[r.digest(key)]
 		return listed
 	})
@@ -239,7 +238,7 @@ func (r *revocation) list(b beat) (pages int, err error) {
 	if dropped > 0 {
 		r.live.log.Info("cached credentials are gone from the store, and are refused from now on", "reason", "revoked", "count", dropped)
 	}
-	if r.before == nil { // what has been read so far may have changed since
+	if r.before == nil { // records that were read before this first listing may have changed
 		for item := range c.All() {
 			if now[r.digest(item.Key)] != 0 {
 				changed = append(changed, item.Key)
@@ -247,15 +246,15 @@ func (r *revocation) list(b beat) (pages int, err error) {
 		}
 	}
 	for _, key := range changed {
-		c.Refresh(key, b.policy)
+		c.Refresh(key, s.policy)
 	}
 	r.before = now
 	return pages, nil
 }
 
-// ask collects what the store lists, and the keys of what is new in it or has
-// another version than before.
-func (r *revocation) ask() (now listing, changed []string, pages int, err error) {
+// listStore returns a listing of the store, and the keys that are new or have another
+// version than in the previous one.
+func (r *revocation) listStore() (now listing, changed []string, pages int, err error) {
 	s := r.live.begin()
 	defer s.reads.Done()
 	lister, ok := s.Store.(secretstore.Lister)
@@ -293,7 +292,7 @@ func (r *revocation) ask() (now listing, changed []string, pages int, err error)
 
 func (r *revocation) digest(key string) uint64 { return maphash.String(r.seed, key) }
 
-// version is 0 for none.
+// version is the digest of a version, 0 if there is none.
 func (r *revocation) version(v string) uint64 {
 	if v == "" {
 		return 0

@@ -18,16 +18,16 @@ import (
 	"kong-vault-auth/snapshot"
 )
 
-// With snapshot_file, what is cached is also kept in a file, for a plugin server
-// that starts while the store can't answer. Records from there are answered with
-// only as long as it can't, as those past their ttl are, and no longer than those.
+// With snapshot_file, the cache is also kept in a file, for a plugin server that starts
+// while the store can't answer. Records from the file are treated like records past
+// their ttl: they are used only while the store can't answer, and no longer than those.
 
 const (
-	// snapshotEvery is how often there is a snapshot at most, if there is news.
+	// snapshotEvery is the minimum time between two snapshots with new records.
 	snapshotEvery = 30 * time.Second
-	// A credential that is gone, or is another one now, must not be in the file as it
-	// was for long: then there is one after this, or ten times what the last one
-	// took.
+	// A credential that was dropped or changed must not stay in the file: the next
+	// snapshot then comes after snapshotSoon, or after snapshotDutyTime times the
+	// duration of the last one.
 	snapshotSoon     = time.Second
 	snapshotDutyTime = 10
 )

@@ -10,26 +10,25 @@ import (
 	"kong-vault-auth/cache"
 )
 
-// Stats is what a registry knows of the open stores of one name, for metrics.
+// Stats describes the open stores of one name, for metrics.
 //
-// Objects that are the same store share one, which is told under the name that
-// it was opened under. Several stores may have one name: inline objects at one
-// place that log in with different tokens, and what such an object was before
-// its token was changed, for a while. Their counts are added up, and of their
-// states the worst is told.
+// A store that several objects share is reported under the name that it was opened
+// with. Several stores may have the same name: inline objects at the same place with
+// different tokens and, for a while, the store that such an object had before its token
+// was changed. Their counts are added up, and the worst of their states is reported.
 type Stats struct {
 	Object string      // the vault object's name, as log lines have it
 	Cache  cache.Stats // Failing: any of the stores in use; LastAnswer: the oldest of theirs
 
-	MaxCredentials int       // how many Cache.Entries may be
-	HeldUntil      time.Time // until when what was fresh as the outage began is answered with; the earliest, zero: no outage
+	MaxCredentials int       // the limit of Cache.Entries
+	HeldUntil      time.Time // until when credentials that were fresh at the beginning of the outage are honoured; the earliest, zero: no outage
 	Snapshot       time.Time // when the last one was written; the oldest, zero: none
 	Reads          ReadTimes
 	Revocation     RevocationStats
 }
 
-// Stats tells of every name under which a store is open, in the names' order.
-// Counters of a name only grow while a store of that name is open.
+// Stats returns the stats of every name with an open store, sorted by name. The counters
+// of a name never decrease while it has an open store.
 func (r *Registry) Stats() []Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -52,7 +51,7 @@ func (r *Registry) Stats() []Stats {
 	return all
 }
 
-// statsOf is what is known of one store. r.mu is held.
+// statsOf returns the stats of one store. r.mu is held.
 func (r *Registry) statsOf(l *live) *Stats {
 	s := &Stats{
 		Object:         l.name,
@@ -65,15 +64,14 @@ func (r *Registry) statsOf(l *live) *Stats {
 	if written := l.snapshots.written.Load(); written != nil {
 		s.Snapshot = *written
 	}
-	if len(l.owners) == 0 { // nobody asks it any more, so it can't be seen to recover
+	if len(l.owners) == 0 { // it gets no more lookups, so its recovery would not be noticed
 		s.Cache.Failing, s.Cache.LastAnswer, s.HeldUntil = false, time.Time{}, time.Time{}
 	}
 	return s
 }
 
-// keepCounts is for a store that is no longer among r.lives: what it has
-// counted stays in the sum, as long as there is another store of its name. r.mu
-// is held.
+// keepCounts keeps the counters of a store that was removed from r.lives in the sum, as
+// long as there is another store of its name. r.mu is held.
 func (r *Registry) keepCounts(l *live) {
 	for _, other := range r.lives {
 		if other.name != l.name {
@@ -92,7 +90,7 @@ func (r *Registry) keepCounts(l *live) {
 	delete(r.counted, l.name)
 }
 
-// counters is s without what is true only of an open store.
+// counters is s without the values that apply only to an open store.
 func (s *Stats) counters() *Stats {
 	c := *s
 	n, v := &c.Cache, &c.Revocation
@@ -102,7 +100,7 @@ func (s *Stats) counters() *Stats {
 	return &c
 }
 
-// add makes s the stats of two stores.
+// add adds the stats of another store to s.
 func (s *Stats) add(o *Stats) {
 	addCache(&s.Cache, &o.Cache)
 	s.MaxCredentials += o.MaxCredentials
@@ -147,7 +145,7 @@ func addCache(s, o *cache.Stats) {
 	s.Held += o.Held
 }
 
-// older is the older of two times. One that is zero never was.
+// older is the older of two times. Zero means that there is none.
 func older(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -162,21 +160,21 @@ var ReadBounds = [...]time.Duration{
 	250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond,
 }
 
-// ReadTimes says how long the store took to answer lookups, whatever it said,
-// with the wait for a login in it.
+// ReadTimes is how long lookups in the store took, with any outcome, including the wait
+// for a login.
 type ReadTimes struct {
-	Buckets [len(ReadBounds) + 1]uint64 // reads by the first of ReadBounds that they kept to; the last kept to none
+	Buckets [len(ReadBounds) + 1]uint64 // reads by the first of ReadBounds that they did not exceed; the last bucket has the others
 	Sum     time.Duration
 }
 
-// readTimes counts reads by how long they took. The zero value is ready, and
-// safe for concurrent use.
+// readTimes counts reads by duration. The zero value is ready to use, and safe for
+// concurrent use.
 type readTimes struct {
 	buckets [len(ReadBounds) + 1]atomic.Uint64
 	sum     atomic.Int64
 }
 
-// since counts a read that began then and ends now.
+// since counts a read that began at that time and ends now.
 func (t *readTimes) since(began time.Time) {
 	took := time.Since(began)
 	i, _ := slices.BinarySearch(ReadBounds[:], took)
@@ -192,21 +190,20 @@ func (t *readTimes) stats() ReadTimes {
 	return s
 }
 
-// RevocationStats is what the listings of a store have come to. Of several
-// stores, intervals and pages are those of the one that is listed least often,
-// and Last is the oldest.
+// RevocationStats describes the listings of a store. For several stores, intervals and
+// pages are those of the one that is listed least often, and Last is the oldest.
 type RevocationStats struct {
 	Interval  time.Duration // revocation_interval, the smallest of the store's objects; 0: off
-	Effective time.Duration // the interval that there really is; Interval until the first listing
-	Pages     int           // of the last listing that succeeded
+	Effective time.Duration // the actual interval; Interval until the first listing
+	Pages     int           // of the last successful listing
 	Last      time.Time     // when that began; zero: none yet
 
 	Listed  uint64 // listings that succeeded
 	Failed  uint64 // listings that did not
-	Dropped uint64 // cached credentials that were gone from a listing
+	Dropped uint64 // cached credentials that a listing no longer contained
 }
 
-// listed notes a listing that succeeded.
+// listed counts a listing that succeeded.
 func (r *revocation) listed(began time.Time, pages, dropped int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -216,14 +213,14 @@ func (r *revocation) listed(began time.Time, pages, dropped int) {
 	s.Pages, s.Last = pages, began
 }
 
-// notListed notes a listing that failed.
+// notListed counts a listing that failed.
 func (r *revocation) notListed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts.Failed++
 }
 
-// paced notes what a configured interval comes to.
+// paced records the effective interval of a configured one.
 func (r *revocation) paced(interval, effective time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -234,8 +231,8 @@ func (r *revocation) stats() RevocationStats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.counts
-	if s.Interval != r.beat.interval { // there was no listing since that changed
-		s.Interval, s.Effective = r.beat.interval, r.beat.interval
+	if s.Interval != r.schedule.interval { // there was no listing since it changed
+		s.Interval, s.Effective = r.schedule.interval, r.schedule.interval
 	}
 	return s
 }

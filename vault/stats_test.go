@@ -89,11 +89,11 @@ func TestEffectiveIntervalIsThatOfTheConfiguredOne(t *testing.T) {
 		}
 	}
 	want(0, 0)
-	r.beat.interval = 2 * time.Second // and there was no listing yet
+	r.schedule.interval = 2 * time.Second // and there was no listing yet
 	want(2*time.Second, 2*time.Second)
 	r.paced(2*time.Second, 20*time.Second)
 	want(2*time.Second, 20*time.Second)
-	r.beat.interval = 3 * time.Second
+	r.schedule.interval = 3 * time.Second
 	want(3*time.Second, 3*time.Second)
 }
 
