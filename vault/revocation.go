@@ -127,8 +127,12 @@ func (r *revocation) current() schedule {
 
 func (r *revocation) run() {
 	next := time.Now() // of the next listing
+	planned := r.current()
 	for r.ctx.Err() == nil {
 		s := r.current()
+		if s != planned { // it has changed since next was computed, perhaps during a listing
+			next, planned = earlier(next, time.Now().Add(s.interval)), s
+		}
 		if s.interval == 0 {
 			if !r.await(nil) {
 				return
@@ -142,9 +146,6 @@ func (r *revocation) run() {
 			timer.Stop()
 			if !open {
 				return
-			}
-			if now := r.current(); now != s {
-				next = earlier(next, time.Now().Add(now.interval))
 			}
 			continue
 		}

@@ -232,6 +232,27 @@ func TestHowOftenAStoreIsListed(t *testing.T) {
 	}
 }
 
+// The change is noticed although the listing under way began before it.
+func TestAnIntervalThatChangesDuringAListingCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stores := &fakeStores{}
+		r := newRegistry(t, stores, &logbook{})
+		held := make(chan struct{})
+		mustOpen(t, r, "slow", inlineHCV(t, func(c *HCV) { c.RevocationInterval = 3600 }))
+		store := stores.all()[0]
+		synctest.Wait() // for the first listing
+		store.change(func() { store.listingHeld = held })
+		time.Sleep(time.Hour) // the second listing has begun and can't end
+		mustOpen(t, r, "fast", inlineHCV(t, everyTwoSeconds))
+		store.change(func() { store.listings, store.listingHeld = nil, nil })
+		close(held)
+		time.Sleep(time.Minute)
+		if n := len(store.listed()); n < 28 {
+			t.Errorf("%d listings in a minute, want one every two seconds", n)
+		}
+	})
+}
+
 func TestIntervalFollowsWhoUsesTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stores := &fakeStores{}

@@ -29,6 +29,8 @@ type fakeStore struct {
 	listErr  error             // of every listing, if set, after its pages
 	listings []time.Time       // when each began
 
+	listingHeld chan struct{} // listings wait until it is closed, if set
+
 	config  any                     // what it was opened with
 	options secretstore.OpenOptions // the same
 }
@@ -65,12 +67,15 @@ func (s *fakeStore) Read(ctx context.Context, accessToken string) (*credential.R
 func (s *fakeStore) List(ctx context.Context, yield func([]secretstore.Listed) error) error {
 	s.mu.Lock()
 	s.listings = append(s.listings, time.Now())
-	pages, err := max(1, s.pages), s.listErr
+	pages, err, held := max(1, s.pages), s.listErr, s.listingHeld
 	var all []secretstore.Listed
 	for key := range s.records {
 		all = append(all, secretstore.Listed{Key: key, Disabled: s.disabled[key], Version: s.versions[key]})
 	}
 	s.mu.Unlock()
+	if held != nil {
+		<-held
+	}
 	for range pages - 1 {
 		if err := yield(nil); err != nil {
 			return err
