@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
+
+	"kong-vault-auth/clock"
 )
 
 // failurePause is for how long a failure that concerns one key is remembered.
@@ -18,29 +20,29 @@ type absences struct{ *memory[string, absence] }
 type absence struct {
 	err    error // what the store said
 	failed bool  // it is a failure
-	began  instant
+	began  clock.Instant
 }
 
 // recall is the store's negative answer of less than negTTL ago, or its failure of
 // less than failurePause ago, or nil.
-func (a absences) recall(key string, now instant, negTTL time.Duration) error {
+func (a absences) recall(key string, now clock.Instant, negTTL time.Duration) error {
 	no, ok := a.GetIfPresent(key)
 	if no.failed {
 		negTTL = failurePause
 	}
-	if ok && now.since(no.began) < negTTL {
+	if ok && now.Since(no.began) < negTTL {
 		return no.err
 	}
 	return nil
 }
 
-func (a absences) remember(key string, err error, began instant, negTTL time.Duration) {
+func (a absences) remember(key string, err error, began clock.Instant, negTTL time.Duration) {
 	if negTTL > 0 {
 		a.put(key, absence{err: err, began: began}, negTTL)
 	}
 }
 
-func (a absences) rememberFailure(key string, err error, now instant) {
+func (a absences) rememberFailure(key string, err error, now clock.Instant) {
 	a.put(key, absence{err: err, failed: true, began: now}, failurePause)
 }
 

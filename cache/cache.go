@@ -9,6 +9,8 @@ import (
 
 	"github.com/maypok86/otter/v2"
 	"github.com/maypok86/otter/v2/stats"
+
+	"kong-vault-auth/clock"
 )
 
 // Sizes that Options' zero fields stand for.
@@ -50,7 +52,7 @@ type Cache[V any] struct {
 	observer Observer
 	jitter   func() float64
 	same     func(a, b V) bool
-	clock    func() instant
+	clock    func() clock.Instant
 	stats    counters
 
 	// What is remembered. Otter bounds it and is safe without mu, but the outcome of
@@ -85,7 +87,7 @@ func New[V any](lookup LookupFunc[V], o Options[V]) *Cache[V] {
 		observer: o.Observer,
 		jitter:   o.Jitter,
 		same:     o.Same,
-		clock:    systemClock(),
+		clock:    clock.System(),
 		coarse:   otter.NewCoarseClock(housekeeping),
 		calls:    map[string]*call[V]{},
 		guard:    guard{suspects: map[string]time.Duration{}},
@@ -113,7 +115,7 @@ func New[V any](lookup LookupFunc[V], o Options[V]) *Cache[V] {
 		},
 	})
 	c.absent = absences{newMemory[string, absence](o.MaxAbsent, c.coarse)}
-	c.refused = refusals{newMemory[refusal, instant](o.MaxAbsent, c.coarse)}
+	c.refused = refusals{newMemory[refusal, clock.Instant](o.MaxAbsent, c.coarse)}
 	c.nextPermit = time.AfterFunc(forever, func() {
 		c.mu.Lock()
 		defer c.unlock()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"runtime/debug"
 	"strings"
+
+	"kong-vault-auth/clock"
 )
 
 // maxClaimants bounds the Gets that wait for the same re-read.
@@ -19,8 +21,8 @@ const maxClaimants = 1000
 type call[V any] struct {
 	ticket  // guarded by Cache.mu; once done is closed, only its permit changes
 	name    string
-	policy  Policy  // of the Get that began it
-	created instant // when it was first requested
+	policy  Policy        // of the Get that began it
+	created clock.Instant // when it was first requested
 	done    chan struct{}
 
 	// Guarded by Cache.mu, and no longer changed once done is closed.
@@ -30,7 +32,7 @@ type call[V any] struct {
 	probe      bool // of a failing store
 	verify     bool // it decides on a suspect: a negative answer is believed
 	running    bool
-	began      instant
+	began      clock.Instant
 
 	// The answer, set before done is closed.
 	outcome outcome
@@ -49,7 +51,7 @@ const (
 	outcomeSuperseded         // something newer than its answer is known to be in the store
 )
 
-func newCall[V any](key, name string, p Policy, priority priority, now instant) *call[V] {
+func newCall[V any](key, name string, p Policy, priority priority, now clock.Instant) *call[V] {
 	// The caller's strings may be cut from something large, which must not stay
 	// in memory with them.
 	if name == key {
@@ -91,7 +93,7 @@ func (c *Cache[V]) callFor(key, name string, p Policy, priority priority, source
 	}
 	call := newCall[V](key, name, p, priority, now)
 	if e := c.cached(key); priority == priorityReread && e != nil {
-		call.notBefore = e.began.mono + rereadPause
+		call.notBefore = e.began.Mono + rereadPause
 	}
 	c.calls[call.key] = call
 	if call.probe = probe; probe {
@@ -165,7 +167,7 @@ func (c *Cache[V]) leave(call *call[V], p priority, wanted bool) {
 
 // dispatch starts the calls that get a permit, and sets the timer for the next one.
 // mu is held.
-func (c *Cache[V]) dispatch(now instant) {
+func (c *Cache[V]) dispatch(now clock.Instant) {
 	for !c.closed {
 		t, wait := c.queue.next(now)
 		if t == nil {
@@ -179,7 +181,7 @@ func (c *Cache[V]) dispatch(now instant) {
 }
 
 // start starts call's lookup. mu is held.
-func (c *Cache[V]) start(call *call[V], now instant) {
+func (c *Cache[V]) start(call *call[V], now clock.Instant) {
 	call.running, call.began = true, now
 	c.stats.lookups[call.priority].Add(1)
 	c.wg.Go(func() {
@@ -204,7 +206,7 @@ func (c *Cache[V]) ended(call *call[V], found Found[V], err error) {
 	c.mu.Lock()
 	defer c.unlock()
 	now := c.clock()
-	if err == nil && now.since(call.began) >= e.life {
+	if err == nil && now.Since(call.began) >= e.life {
 		err = ErrExpired
 	}
 	c.queue.ended(&call.ticket, err)
@@ -216,7 +218,7 @@ func (c *Cache[V]) ended(call *call[V], found Found[V], err error) {
 }
 
 // settle stores call's outcome in the cache, and ends call with it. mu is held.
-func (c *Cache[V]) settle(call *call[V], e *entry[V], err error, now instant) {
+func (c *Cache[V]) settle(call *call[V], e *entry[V], err error, now clock.Instant) {
 	var panicked *PanicError
 	switch {
 	case err == nil:

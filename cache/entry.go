@@ -4,6 +4,8 @@ import (
 	"math"
 	"sync/atomic"
 	"time"
+
+	"kong-vault-auth/clock"
 )
 
 // Found is a record as a lookup found it.
@@ -20,7 +22,7 @@ const forever = time.Duration(math.MaxInt64)
 type entry[V any] struct {
 	value  V
 	name   string        // what it was looked up by
-	began  instant       // when the lookup that read it began: from then its age counts
+	began  clock.Instant // when the lookup that read it began: from then its age counts
 	ttl    time.Duration // the record's own; 0: the policy's
 	life   time.Duration // the age at which Found.Expires ends it
 	jitter float32       // 0 to 1: how much earlier than others it is refreshed
@@ -28,7 +30,7 @@ type entry[V any] struct {
 	state atomic.Uint32 // an entryState
 	// failure is the latest lookup's, if it concerned this key alone.
 	failure atomic.Pointer[keyFailure]
-	// refreshAt is the clock.mono before which no hit starts a refresh.
+	// refreshAt is the clock.Mono before which no hit starts a refresh.
 	refreshAt atomic.Int64
 }
 
@@ -44,10 +46,10 @@ const (
 // keyFailure is a lookup's failure that concerns one key.
 type keyFailure struct {
 	err error // what a Get without a usable record gets
-	at  instant
+	at  clock.Instant
 }
 
-func newEntry[V any](name string, found Found[V], began instant, jitter float64) *entry[V] {
+func newEntry[V any](name string, found Found[V], began clock.Instant, jitter float64) *entry[V] {
 	e := &entry[V]{
 		value:  found.Value,
 		name:   name,
@@ -57,7 +59,7 @@ func newEntry[V any](name string, found Found[V], began instant, jitter float64)
 		jitter: float32(jitter),
 	}
 	if !found.Expires.IsZero() {
-		e.life = found.Expires.Sub(time.Unix(0, began.wall))
+		e.life = found.Expires.Sub(time.Unix(0, began.Wall))
 	}
 	return e
 }
@@ -86,8 +88,8 @@ func (e *entry[V]) usable(age time.Duration, p *Policy, resurrect time.Duration)
 
 // recentFailure is the failure of the latest lookup, if it was less than failurePause
 // ago and concerned this key alone.
-func (e *entry[V]) recentFailure(now instant) error {
-	if f := e.failure.Load(); f != nil && now.since(f.at) < failurePause {
+func (e *entry[V]) recentFailure(now clock.Instant) error {
+	if f := e.failure.Load(); f != nil && now.Since(f.at) < failurePause {
 		return f.err
 	}
 	return nil
@@ -95,7 +97,7 @@ func (e *entry[V]) recentFailure(now instant) error {
 
 // claimRefresh reports whether the caller is to refresh e now: no other Get was within
 // the last second.
-func (e *entry[V]) claimRefresh(now instant) bool {
+func (e *entry[V]) claimRefresh(now clock.Instant) bool {
 	at := e.refreshAt.Load()
-	return int64(now.mono) >= at && e.refreshAt.CompareAndSwap(at, int64(now.mono+time.Second))
+	return int64(now.Mono) >= at && e.refreshAt.CompareAndSwap(at, int64(now.Mono+time.Second))
 }

@@ -3,6 +3,8 @@ package cache
 import (
 	"context"
 	"time"
+
+	"kong-vault-auth/clock"
 )
 
 // Result is what Get answers.
@@ -39,7 +41,7 @@ func (s State) String() string {
 func (c *Cache[V]) Get(ctx context.Context, key, name string, p Policy, claim Claim[V]) (Result[V], error) {
 	if e, ok := c.entries.GetIfPresent(key); ok {
 		now := c.clock()
-		if age := now.since(e.began); e.fresh(age, &p) && claim.accepts(e.value) {
+		if age := now.Since(e.began); e.fresh(age, &p) && claim.accepts(e.value) {
 			if age >= e.refreshPoint(e.expiry(&p)) {
 				c.refreshAhead(key, e, p, now)
 			}
@@ -54,7 +56,7 @@ func (c *Cache[V]) Get(ctx context.Context, key, name string, p Policy, claim Cl
 }
 
 // refreshAhead starts a lookup in the background, once a second and key at most.
-func (c *Cache[V]) refreshAhead(key string, e *entry[V], p Policy, now instant) {
+func (c *Cache[V]) refreshAhead(key string, e *entry[V], p Policy, now clock.Instant) {
 	if c.outage.paused(now) || !e.claimRefresh(now) {
 		return
 	}
@@ -71,7 +73,7 @@ func (c *Cache[V]) refreshAhead(key string, e *entry[V], p Policy, now instant) 
 type question struct {
 	key, name string
 	policy    Policy
-	asked     instant
+	asked     clock.Instant
 }
 
 // answer is Get for a question. Each round answers with the record at hand or waits
@@ -118,12 +120,12 @@ const (
 	refused                   // not accepted, and read after the question was asked
 )
 
-func judge[V any](q *question, claim Claim[V], e *entry[V], now instant, resurrect time.Duration) verdict {
+func judge[V any](q *question, claim Claim[V], e *entry[V], now clock.Instant, resurrect time.Duration) verdict {
 	if e == nil {
 		return nothing
 	}
-	age := now.since(e.began)
-	news := e.began.mono >= q.asked.mono
+	age := now.Since(e.began)
+	news := e.began.Mono >= q.asked.Mono
 	switch {
 	case age >= e.life:
 		return nothing
@@ -142,7 +144,7 @@ func judge[V any](q *question, claim Claim[V], e *entry[V], now instant, resurre
 }
 
 // answerFromMemory is done unless the store has to be asked.
-func (c *Cache[V]) answerFromMemory(q *question, claim Claim[V], v verdict, e *entry[V], answered *call[V], now instant) (r Result[V], done bool, err error) {
+func (c *Cache[V]) answerFromMemory(q *question, claim Claim[V], v verdict, e *entry[V], answered *call[V], now clock.Instant) (r Result[V], done bool, err error) {
 	switch v {
 	case nothing:
 		err = c.absent.recall(q.key, now, q.policy.NegTTL)
@@ -175,11 +177,11 @@ func (c *Cache[V]) answerFromMemory(q *question, claim Claim[V], v verdict, e *e
 }
 
 // priorityOf is that of the lookup that a question needs.
-func priorityOf[V any](q *question, v verdict, e *entry[V], now instant) priority {
+func priorityOf[V any](q *question, v verdict, e *entry[V], now clock.Instant) priority {
 	switch {
 	case v == nothing:
 		return priorityNeverSeen
-	case v == mismatched && e.fresh(now.since(e.began), &q.policy): // else it is due anyway
+	case v == mismatched && e.fresh(now.Since(e.began), &q.policy): // else it is due anyway
 		return priorityReread
 	default:
 		return priorityExpired
@@ -189,7 +191,7 @@ func priorityOf[V any](q *question, v verdict, e *entry[V], now instant) priorit
 // fallback answers with e if that is stale and usable, which depends on err, or with err.
 func (c *Cache[V]) fallback(q *question, v verdict, e *entry[V], err error) (Result[V], error) {
 	resurrect := q.policy.resurrect(c.outage.denied() || isDenied(err))
-	if v == stale && e.usable(c.clock().since(e.began), &q.policy, resurrect) {
+	if v == stale && e.usable(c.clock().Since(e.began), &q.policy, resurrect) {
 		return Result[V]{e.value, Resurrected}, nil
 	}
 	return Result[V]{}, err
@@ -197,15 +199,15 @@ func (c *Cache[V]) fallback(q *question, v verdict, e *entry[V], err error) (Res
 
 // wait waits until call, joined for p, has its outcome, and otherwise returns the
 // reason. With a stale record it is brief, and call goes on without it.
-func (c *Cache[V]) wait(ctx context.Context, q *question, call *call[V], p priority, v verdict, now instant) error {
-	patience := q.asked.mono + q.policy.LookupTimeout - now.mono
+func (c *Cache[V]) wait(ctx context.Context, q *question, call *call[V], p priority, v verdict, now clock.Instant) error {
+	patience := q.asked.Mono + q.policy.LookupTimeout - now.Mono
 	switch {
 	case v == stale && call.probe:
 		patience = 0
 	case v == stale:
-		patience = q.policy.StalePatience - max(now.since(q.asked), now.since(call.created))
+		patience = q.policy.StalePatience - max(now.Since(q.asked), now.Since(call.created))
 	}
-	end := c.clock().mono + patience
+	end := c.clock().Mono + patience
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"kong-vault-auth/clock"
 )
 
 func TestFreshRecordIsAnsweredFromMemory(t *testing.T) {
@@ -284,9 +286,9 @@ func TestRecordEndsAtItsExpires(t *testing.T) {
 }
 
 func TestAgeIsTheLargerOfBothClocks(t *testing.T) {
-	for name, skew := range map[string]instant{
-		"suspended: only the wall clock moved": {wall: int64(100 * time.Second)},
-		"set back: only the monotonic moved":   {mono: 100 * time.Second},
+	for name, skew := range map[string]clock.Instant{
+		"suspended: only the wall clock moved": {Wall: int64(100 * time.Second)},
+		"set back: only the monotonic moved":   {Mono: 100 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(r *rig) {
@@ -294,7 +296,7 @@ func TestAgeIsTheLargerOfBothClocks(t *testing.T) {
 				r.get("k", "s")
 				time.Sleep(time.Second)
 				now := r.clock()
-				r.clock = func() instant { return instant{now.mono + skew.mono, now.wall + skew.wall} }
+				r.clock = func() clock.Instant { return clock.Instant{Mono: now.Mono + skew.Mono, Wall: now.Wall + skew.Wall} }
 				r.want(r.get("k", "s"), answer{"s loaded", 0})
 			})
 		})

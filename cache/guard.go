@@ -1,6 +1,10 @@
 package cache
 
-import "time"
+import (
+	"time"
+
+	"kong-vault-auth/clock"
+)
 
 // A store that suddenly has nothing is more likely broken than empty: a mount was
 // replaced, a replica is not ready yet, a listing went wrong. So one negative answer
@@ -24,8 +28,8 @@ const (
 
 // guard is guarded by Cache.mu.
 type guard struct {
-	drops []time.Duration // the clock.mono of each drop in the window, oldest first
-	// suspects are the keys of records that are verified, each with the clock.mono from
+	drops []time.Duration // the clock.Mono of each drop in the window, oldest first
+	// suspects are the keys of records that are verified, each with the clock.Mono from
 	// which the lookup may begin. While there are any, all denials are doubted.
 	suspects  map[string]time.Duration
 	queue     []string // suspects that no goroutine has taken on yet, in the order of their time
@@ -38,22 +42,22 @@ func massive(n, cached int) bool { return n > guardLeast && 2*n > cached }
 
 // allows reports whether a negative answer for one of the cached records may be
 // believed at once.
-func (g *guard) allows(now instant, cached int) bool {
-	for len(g.drops) > 0 && now.mono-g.drops[0] >= guardWindow {
+func (g *guard) allows(now clock.Instant, cached int) bool {
+	for len(g.drops) > 0 && now.Mono-g.drops[0] >= guardWindow {
 		g.drops = g.drops[1:]
 	}
 	if len(g.suspects) > 0 || massive(len(g.drops)+1, len(g.drops)+cached) {
 		return false
 	}
-	g.drops = append(g.drops, now.mono)
+	g.drops = append(g.drops, now.Mono)
 	return true
 }
 
 // holdBack reports whether call's negative answer must not be believed yet. If so, it
 // has the record verified. mu is held.
-func (c *Cache[V]) holdBack(call *call[V], now instant) bool {
+func (c *Cache[V]) holdBack(call *call[V], now clock.Instant) bool {
 	e := c.cached(call.key)
-	if call.verify || e == nil || e.state.Load() == stateRestored || !e.usable(now.since(e.began), &call.policy, call.policy.ResurrectTTL) {
+	if call.verify || e == nil || e.state.Load() == stateRestored || !e.usable(now.Since(e.began), &call.policy, call.policy.ResurrectTTL) {
 		return false
 	}
 	g, cached := &c.guard, c.entries.EstimatedSize()
@@ -69,12 +73,12 @@ func (c *Cache[V]) holdBack(call *call[V], now instant) bool {
 }
 
 // doubt makes the record of key a suspect. mu is held.
-func (c *Cache[V]) doubt(key string, p Policy, now instant) {
+func (c *Cache[V]) doubt(key string, p Policy, now clock.Instant) {
 	g := &c.guard
 	if c.closed || g.suspects[key] > 0 {
 		return
 	}
-	g.suspects[key] = now.mono + guardDelay
+	g.suspects[key] = now.Mono + guardDelay
 	g.queue = append(g.queue, key)
 	g.policy = p
 	if g.verifiers < maxVerifying {
@@ -111,7 +115,7 @@ func (c *Cache[V]) nextSuspect() (key string, due time.Duration, ok bool) {
 // decide has a suspect looked up once that is due, and each second from then on
 // until the store has decided. It reports whether the cache is still open then.
 func (c *Cache[V]) decide(key string, due time.Duration) bool {
-	for wait := due - c.clock().mono; c.sleep(wait); wait = time.Second {
+	for wait := due - c.clock().Mono; c.sleep(wait); wait = time.Second {
 		if call := c.lookAgain(key); call != nil {
 			<-call.done
 		}
@@ -131,7 +135,7 @@ func (c *Cache[V]) lookAgain(key string) *call[V] {
 	if e == nil { // evicted
 		c.resolve(key)
 	}
-	if due := c.guard.suspects[key]; due == 0 || c.clock().mono < due {
+	if due := c.guard.suspects[key]; due == 0 || c.clock().Mono < due {
 		return nil
 	}
 	call, err := c.callInBackground(key, e.name, c.guard.policy)

@@ -17,7 +17,7 @@ func (c *Cache[V]) Retain(p Policy, began time.Time, listed func(key string) boo
 	missing, cached := map[string]*entry[V]{}, 0
 	for key, e := range c.entries.All() {
 		cached++
-		if e.began.wall < began.UnixNano() && !listed(key) {
+		if e.began.Wall < began.UnixNano() && !listed(key) {
 			missing[key] = e
 		}
 	}
@@ -52,7 +52,7 @@ func (c *Cache[V]) unlisted(listing time.Time, listed func(key string) bool) []*
 	c.mu.Lock()
 	var running []*call[V]
 	for _, call := range c.calls {
-		if call.running && call.began.wall < listing.UnixNano() {
+		if call.running && call.began.Wall < listing.UnixNano() {
 			running = append(running, call)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"kong-vault-auth/clock"
 )
 
 // The store is failing from the first lookup that fails to the next one that does
@@ -26,18 +28,18 @@ const (
 // outage is guarded by Cache.mu, except that pause may be read without.
 type outage struct {
 	pause      atomic.Pointer[pause] // nil while the store answers
-	since      instant
+	since      clock.Instant
 	policy     Policy    // of the lookup that failed first
 	probes     int       // that have failed
 	lastAnswer time.Time // to an earlier process, as far as that is known; zero: none yet
-	// answered is the clock.mono at which the latest lookup began that the store has
+	// answered is the clock.Mono at which the latest lookup began that the store has
 	// answered. The failure of one that began before says nothing about the store now: a
 	// lookup that has hung through an outage ends only after it.
 	answered time.Duration
 	// failedKey is a key whose lookup failed with an answer to it, and no lookup has
 	// succeeded since: a key that was known to be good, or any if there is none.
 	failedKey   string
-	nextControl time.Duration // the clock.mono before which strangers can't cause one
+	nextControl time.Duration // the clock.Mono before which strangers can't cause one
 
 	// The latest failure of a lookup, for Stats.
 	lastFailure   error
@@ -46,7 +48,7 @@ type outage struct {
 
 // pause is how long a failing store is left alone, and why.
 type pause struct {
-	until  time.Duration // the clock.mono from which it may be probed; forever while it is
+	until  time.Duration // the clock.Mono from which it may be probed; forever while it is
 	err    error
 	denied bool
 	// open: the store answers, though only with failures, and no key is known to be
@@ -55,9 +57,9 @@ type pause struct {
 }
 
 // paused reports whether the store is failing and must not be asked now.
-func (o *outage) paused(now instant) bool {
+func (o *outage) paused(now clock.Instant) bool {
 	p := o.pause.Load()
-	return p != nil && now.mono < p.until
+	return p != nil && now.Mono < p.until
 }
 
 // denied reports whether the store answers, and denies everything.
@@ -82,7 +84,7 @@ func (c *Cache[V]) HeldUntil() time.Time {
 // beginning if the store has not been asked for a while, or by an earlier process only.
 func (o *outage) heldUntil() time.Time {
 	resurrect := o.policy.resurrect(o.denied())
-	until := time.Unix(0, o.since.wall).Add(resurrect)
+	until := time.Unix(0, o.since.Wall).Add(resurrect)
 	if newest := o.lastAnswer.Add(o.policy.ttl(0) + resurrect); !o.lastAnswer.IsZero() && newest.Before(until) {
 		return newest
 	}
@@ -91,13 +93,13 @@ func (o *outage) heldUntil() time.Time {
 
 // admit decides whether a lookup of key may begin, and if so, whether it is a probe,
 // or which other key is to be probed instead.
-func (c *Cache[V]) admit(key string, now instant) (probe bool, instead *known, err error) {
+func (c *Cache[V]) admit(key string, now clock.Instant) (probe bool, instead *known, err error) {
 	p := c.outage.pause.Load()
 	good := c.isGood(key)
 	switch {
 	case p == nil, p.open && !good:
 		return false, nil, nil
-	case now.mono < p.until:
+	case now.Mono < p.until:
 		return false, nil, c.outage.unavailable(p.err, now)
 	case !good:
 		if instead := c.control(key); instead != nil {
@@ -135,17 +137,17 @@ func (c *Cache[V]) setPause(until time.Duration, call *call[V], err error) {
 }
 
 // unavailable is the error of a Get that has no fallback.
-func (o *outage) unavailable(err error, now instant) error {
+func (o *outage) unavailable(err error, now clock.Instant) error {
 	retry := time.Second
 	if p := o.pause.Load(); p != nil && p.until != forever {
-		retry = max(retry, p.until-now.mono)
+		retry = max(retry, p.until-now.Mono)
 	}
 	return &UnavailableError{Err: err, RetryAfter: retry}
 }
 
 // learn decides by the outcome of call's lookup whether the store is failing. mu is
 // held.
-func (c *Cache[V]) learn(call *call[V], err error, now instant) {
+func (c *Cache[V]) learn(call *call[V], err error, now clock.Instant) {
 	var panicked *PanicError
 	switch {
 	case err == nil:
@@ -165,34 +167,34 @@ func (c *Cache[V]) learn(call *call[V], err error, now instant) {
 	case c.closed:
 	case isAboutKey(err) && c.outage.pause.Load() == nil:
 		c.stats.failed.Add(1)
-		c.outage.lastFailure, c.outage.lastFailureAt = err, time.Unix(0, now.wall)
+		c.outage.lastFailure, c.outage.lastFailureAt = err, time.Unix(0, now.Wall)
 		c.failedKey(call, err, now)
 	default:
 		c.stats.failed.Add(1)
-		c.outage.lastFailure, c.outage.lastFailureAt = err, time.Unix(0, now.wall)
+		c.outage.lastFailure, c.outage.lastFailureAt = err, time.Unix(0, now.Wall)
 		c.failed(call, err, now)
 	}
 }
 
-func (c *Cache[V]) recovered(call *call[V], now instant) {
+func (c *Cache[V]) recovered(call *call[V], now clock.Instant) {
 	o := &c.outage
-	o.lastAnswer = time.Unix(0, now.wall)
-	o.answered = max(o.answered, call.began.mono)
+	o.lastAnswer = time.Unix(0, now.Wall)
+	o.answered = max(o.answered, call.began.Mono)
 	o.failedKey = ""
 	if o.pause.Swap(nil) == nil {
 		return
 	}
 	if f := c.observer.OutageEnded; f != nil {
-		lasted := now.since(o.since)
+		lasted := now.Since(o.since)
 		c.notify(func() { f(lasted) })
 	}
 }
 
-func (c *Cache[V]) failed(call *call[V], err error, now instant) {
+func (c *Cache[V]) failed(call *call[V], err error, now clock.Instant) {
 	o := &c.outage
 	p := o.pause.Load()
 	switch {
-	case p == nil && call.began.mono < o.answered && retryAfterOf(err) == 0:
+	case p == nil && call.began.Mono < o.answered && retryAfterOf(err) == 0:
 	case p == nil:
 		c.beginOutage(call, err, now)
 	case call.probe:
@@ -204,13 +206,13 @@ func (c *Cache[V]) failed(call *call[V], err error, now instant) {
 	case p.until != forever:
 		// It began before the outage did, so its failure is nothing new, unless the
 		// store asks to be left alone for longer.
-		if until := now.mono + min(retryAfterOf(err), maxRetryAfter); until > p.until {
+		if until := now.Mono + min(retryAfterOf(err), maxRetryAfter); until > p.until {
 			c.setPause(until, call, err)
 		}
 	}
 }
 
-func (c *Cache[V]) beginOutage(call *call[V], err error, now instant) {
+func (c *Cache[V]) beginOutage(call *call[V], err error, now clock.Instant) {
 	o := &c.outage
 	o.since, o.policy, o.probes = now, call.policy, 0
 	c.pauseFor(firstPause, call, err, now)
@@ -228,15 +230,15 @@ func (c *Cache[V]) beginOutage(call *call[V], err error, now instant) {
 // failedKey processes a failure that is an answer to call's key. The store is failing
 // if a second key, one that is known to be good if there is one, fails like that before
 // any lookup succeeds.
-func (c *Cache[V]) failedKey(call *call[V], err error, now instant) {
+func (c *Cache[V]) failedKey(call *call[V], err error, now clock.Instant) {
 	o, good := &c.outage, c.isGood(call.key)
 	if f := c.observer.KeyFailed; f != nil && c.cached(call.key) != nil {
 		c.notify(func() { f(err) })
 	}
-	if !good && now.mono < o.nextControl {
+	if !good && now.Mono < o.nextControl {
 		return
 	}
-	o.nextControl = now.mono + controlPause
+	o.nextControl = now.Mono + controlPause
 	control := c.control(call.key)
 	second := o.failedKey != "" && o.failedKey != call.key
 	switch {
@@ -252,19 +254,19 @@ func (c *Cache[V]) failedKey(call *call[V], err error, now instant) {
 
 // pauseFor leaves the store alone for d, less up to a quarter so that many nodes don't
 // probe at the same time, or for as long as it asks.
-func (c *Cache[V]) pauseFor(d time.Duration, call *call[V], err error, now instant) {
+func (c *Cache[V]) pauseFor(d time.Duration, call *call[V], err error, now clock.Instant) {
 	d -= time.Duration(c.jitter() * float64(d/4))
 	d = max(d, min(retryAfterOf(err), maxRetryAfter))
-	c.setPause(now.mono+d, call, err)
+	c.setPause(now.Mono+d, call, err)
 }
 
 // lateError is the error of a question that has waited for call as long as it may,
-// until end on clock.mono. It depends on what took the longer part of that: the wait
+// until end on clock.Mono. It depends on what took the longer part of that: the wait
 // for a permit, or the store. On a machine that stalls, end may be long ago.
 func (c *Cache[V]) lateError(call *call[V], end, waited time.Duration) error {
 	c.mu.Lock()
 	defer c.unlock()
-	if !call.running || end-call.began.mono < waited/2 {
+	if !call.running || end-call.began.Mono < waited/2 {
 		return c.queue.limitError()
 	}
 	return c.outage.unavailable(fmt.Errorf("no answer within the lookup deadline: %w", context.DeadlineExceeded), c.clock())

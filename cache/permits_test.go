@@ -66,9 +66,9 @@ func TestGetThatWaitedLongerForAPermitThanForTheStoreIsLimited(t *testing.T) {
 			r.get("guess", "s") // the first lookup sets the rate
 			began := r.clock()
 			f := &call[string]{running: true, began: began}
-			f.began.mono += tt.permit
+			f.began.Mono += tt.permit
 			time.Sleep(10 * time.Second)
-			if got := describe(r.lateError(f, began.mono+waited, waited)); got != tt.want {
+			if got := describe(r.lateError(f, began.Mono+waited, waited)); got != tt.want {
 				t.Errorf("a permit after %v: %s, want %s", tt.permit, got, tt.want)
 			}
 		})

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"kong-vault-auth/clock"
 )
 
 // priority is what a lookup is for, the most urgent first.
@@ -42,26 +44,26 @@ type queue struct {
 type ticket struct {
 	key       string // whose lookup it is
 	priority  priority
-	notBefore time.Duration // the clock.mono before which it may not begin
+	notBefore time.Duration // the clock.Mono before which it may not begin
 	source    *source       // who the lookup is for
 	permit    bool          // holds one that can still be returned
 }
 
 // add puts t, which is for source, in the queue. rate is the queue's from now on.
-func (q *queue) add(t *ticket, source string, rate int, now instant) {
+func (q *queue) add(t *ticket, source string, rate int, now clock.Instant) {
 	q.setRate(float64(rate), now)
 	t.source = q.sources.get(source, now, q.rate)
 	q.enqueue(t)
 }
 
 // admit gives t a permit at once, even if there is none.
-func (q *queue) admit(t *ticket, rate int, now instant) {
+func (q *queue) admit(t *ticket, rate int, now clock.Instant) {
 	q.setRate(float64(rate), now)
 	t.source = q.sources.get("", now, q.rate)
 	q.grant(t, now)
 }
 
-func (q *queue) setRate(rate float64, now instant) {
+func (q *queue) setRate(rate float64, now clock.Instant) {
 	q.permits.refill(now, q.rate, q.rate)
 	if q.rate == 0 { // the first
 		q.permits.count = rate
@@ -85,7 +87,7 @@ func (q *queue) remove(t *ticket) {
 // promote is called when the lookup of t, which waits, is requested again. If the new
 // request would be served earlier, t takes its priority and source, so no client waits
 // longer because a guesser has asked first. It reports whether t has changed.
-func (q *queue) promote(t *ticket, p priority, source string, now instant) bool {
+func (q *queue) promote(t *ticket, p priority, source string, now clock.Instant) bool {
 	if p > t.priority {
 		return false
 	}
@@ -110,7 +112,7 @@ func (q *queue) promote(t *ticket, p priority, source string, now instant) bool 
 // permit: of the highest priority, the oldest of the source that is served first. If
 // there is none, it says how long to wait before the next try; 0 means until a lookup
 // ends or a ticket is added.
-func (q *queue) next(now instant) (*ticket, time.Duration) {
+func (q *queue) next(now clock.Instant) (*ticket, time.Duration) {
 	q.permits.refill(now, q.rate, q.rate)
 	if q.running >= maxRunning || q.len() == 0 {
 		return nil, 0
@@ -122,7 +124,7 @@ func (q *queue) next(now instant) (*ticket, time.Duration) {
 	for _, ts := range q.waiting {
 		var first *ticket
 		for _, t := range ts {
-			wait := max(t.notBefore-now.mono, t.source.wait(now, q.rate))
+			wait := max(t.notBefore-now.Mono, t.source.wait(now, q.rate))
 			switch {
 			case wait > 0:
 				soonest = min(soonest, wait)
@@ -139,10 +141,10 @@ func (q *queue) next(now instant) (*ticket, time.Duration) {
 	return nil, soonest
 }
 
-func (q *queue) grant(t *ticket, now instant) {
+func (q *queue) grant(t *ticket, now clock.Instant) {
 	q.permits.count--
 	t.source.permits.count--
-	t.source.served = now.mono
+	t.source.served = now.Mono
 	t.permit = true
 	q.running++
 }
@@ -228,13 +230,13 @@ func (q *queue) limitError() error {
 // bucket is a token bucket of permits.
 type bucket struct {
 	count  float64
-	filled time.Duration // the clock.mono at which count was right
+	filled time.Duration // the clock.Mono at which count was right
 }
 
 // refill adds the permits that have come up since the last refill.
-func (b *bucket) refill(now instant, rate, most float64) {
-	b.count = min(b.count+(now.mono-b.filled).Seconds()*rate, most)
-	b.filled = now.mono
+func (b *bucket) refill(now clock.Instant, rate, most float64) {
+	b.count = min(b.count+(now.Mono-b.filled).Seconds()*rate, most)
+	b.filled = now.Mono
 }
 
 // wait is how long it takes until there is a permit.

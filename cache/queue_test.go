@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"kong-vault-auth/clock"
 )
 
 // at is a moment of a queue's life.
-func at(d time.Duration) instant { return instant{mono: d} }
+func at(d time.Duration) clock.Instant { return clock.Instant{Mono: d} }
 
 // enqueued is a ticket that has joined q at the given time.
 func enqueued(q *queue, key string, p priority, source string, rate int, d time.Duration) *ticket {

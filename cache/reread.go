@@ -3,6 +3,8 @@ package cache
 import (
 	"strings"
 	"time"
+
+	"kong-vault-auth/clock"
 )
 
 // A claim that doesn't accept the record in memory may be wrong, or newer than the
@@ -38,7 +40,9 @@ func (c Claim[V]) source(p priority) string {
 }
 
 // refusals remembers refused claims by their digests.
-type refusals struct{ *memory[refusal, instant] }
+type refusals struct {
+	*memory[refusal, clock.Instant]
+}
 
 type refusal struct {
 	key    string
@@ -46,15 +50,15 @@ type refusal struct {
 }
 
 // has reports whether the claim was refused less than negTTL ago.
-func (r refusals) has(key string, digest func() [32]byte, now instant, negTTL time.Duration) bool {
+func (r refusals) has(key string, digest func() [32]byte, now clock.Instant, negTTL time.Duration) bool {
 	if digest == nil || negTTL <= 0 {
 		return false
 	}
 	at, ok := r.GetIfPresent(refusal{key, digest()})
-	return ok && now.since(at) < negTTL
+	return ok && now.Since(at) < negTTL
 }
 
-func (r refusals) remember(key string, digest func() [32]byte, now instant, negTTL time.Duration) {
+func (r refusals) remember(key string, digest func() [32]byte, now clock.Instant, negTTL time.Duration) {
 	if digest != nil && negTTL > 0 {
 		r.put(refusal{strings.Clone(key), digest()}, now, negTTL)
 	}

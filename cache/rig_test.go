@@ -86,7 +86,7 @@ func (r *rig) saw(event string) {
 
 // read is the store. It answers with what is there when the lookup begins.
 func (r *rig) read(ctx context.Context, key, _ string) (found Found[string], err error) {
-	l := &lookup{Key: key, At: r.clock().mono}
+	l := &lookup{Key: key, At: r.clock().Mono}
 	r.mu.Lock()
 	found, ok := r.secrets[key]
 	fails, takes, hook := cmp.Or(r.spoiled[key], r.fails), r.takes, r.hook
@@ -96,7 +96,7 @@ func (r *rig) read(ctx context.Context, key, _ string) (found Found[string], err
 	r.mu.Unlock()
 	defer r.set(func() {
 		r.running--
-		l.End, l.Found, l.Err = r.clock().mono, found.Value, err
+		l.End, l.Found, l.Err = r.clock().Mono, found.Value, err
 	})
 	if hook != nil {
 		hook(ctx)

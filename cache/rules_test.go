@@ -54,7 +54,7 @@ func followsRules(t *testing.T, script []byte) {
 		r.p.TTL, r.p.NegTTL, r.p.ResurrectTTL = 10*time.Second, 3*time.Second, 100*time.Second
 		h := &history{rig: r}
 		var wg sync.WaitGroup
-		for i := 0; i+1 < len(script) && r.clock().mono < longestHistory; i += 2 {
+		for i := 0; i+1 < len(script) && r.clock().Mono < longestHistory; i += 2 {
 			h.step(script[i], int(script[i+1]), &wg)
 		}
 		wg.Wait()
@@ -107,16 +107,16 @@ func (h *history) step(what byte, how int, wg *sync.WaitGroup) {
 	case 4:
 		h.take(delays[how%len(delays)])
 	case 5:
-		h.rig.set(func() { h.news = append(h.news, news{key, h.clock().mono}) })
+		h.rig.set(func() { h.news = append(h.news, news{key, h.clock().Mono}) })
 		h.Invalidate(key)
 	case 6, 7, 8:
 		time.Sleep(steps[how%len(steps)])
 	default:
 		secret := secret(h.versions[n] - how%4/3) // one in four is the one before
 		wg.Go(func() {
-			from := h.clock().mono
+			from := h.clock().Mono
 			a := h.get(key, secret)
-			h.rig.set(func() { h.claims = append(h.claims, claimed{key, secret, from, h.clock().mono, a}) })
+			h.rig.set(func() { h.claims = append(h.claims, claimed{key, secret, from, h.clock().Mono, a}) })
 		})
 	}
 }

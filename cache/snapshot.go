@@ -3,6 +3,8 @@ package cache
 import (
 	"iter"
 	"time"
+
+	"kong-vault-auth/clock"
 )
 
 // Item is a cached record in a form that can be stored outside the process.
@@ -20,7 +22,7 @@ func (c *Cache[V]) All() iter.Seq[Item[V]] {
 				Key:    key,
 				Name:   e.name,
 				Found:  Found[V]{Value: e.value, TTL: e.ttl},
-				ReadAt: time.Unix(0, e.began.wall),
+				ReadAt: time.Unix(0, e.began.Wall),
 			}
 			if e.life != forever {
 				item.Expires = item.ReadAt.Add(e.life)
@@ -41,8 +43,8 @@ func (c *Cache[V]) Restore(item Item[V], p Policy) bool {
 	c.mu.Lock()
 	defer c.unlock()
 	now := c.clock()
-	age := time.Duration(now.wall - item.ReadAt.UnixNano())
-	began := instant{mono: now.mono - age, wall: item.ReadAt.UnixNano()}
+	age := time.Duration(now.Wall - item.ReadAt.UnixNano())
+	began := clock.Instant{Mono: now.Mono - age, Wall: item.ReadAt.UnixNano()}
 	e := newEntry(item.Name, item.Found, began, c.jitter())
 	e.state.Store(stateRestored)
 	if age < 0 || !e.usable(age, &p, p.ResurrectTTL) || c.cached(item.Key) != nil {

@@ -1,6 +1,10 @@
 package cache
 
-import "time"
+import (
+	"time"
+
+	"kong-vault-auth/clock"
+)
 
 // Strangers can cause two kinds of lookups, re-reads and those of keys without a
 // record. Fairness among those who cause them rests on one number, a source's
@@ -33,7 +37,7 @@ type source struct {
 	named   bool
 	permits bucket        // its share
 	score   float64       // as of permits.filled
-	served  time.Duration // the clock.mono of its last permit; 0: none yet
+	served  time.Duration // the clock.Mono of its last permit; 0: none yet
 	waiting int           // its tickets in the queue
 }
 
@@ -66,7 +70,7 @@ func (s *source) addScore(n float64) {
 }
 
 // wait is how long it takes until s has a permit left of its share.
-func (s *source) wait(now instant, rate float64) time.Duration {
+func (s *source) wait(now clock.Instant, rate float64) time.Duration {
 	if !s.named {
 		return 0
 	}
@@ -76,8 +80,8 @@ func (s *source) wait(now instant, rate float64) time.Duration {
 
 // update adds the permits that have come up since the last one, lets the score
 // decay, and reports whether s has all the permits that it can have.
-func (s *source) update(now instant, rate float64) (full bool) {
-	decay := (now.mono - s.permits.filled).Seconds() * scoreDecay
+func (s *source) update(now clock.Instant, rate float64) (full bool) {
+	decay := (now.Mono - s.permits.filled).Seconds() * scoreDecay
 	s.score = max(s.score-decay, 0) + min(s.score+decay, 0)
 	most := max(rate/sourceShare, 1)
 	s.permits.refill(now, rate/sourceShare, most)
@@ -88,14 +92,14 @@ func (s *source) update(now instant, rate float64) (full bool) {
 // second or so, or have a score.
 type sources struct {
 	byName map[string]*source
-	swept  time.Duration // the clock.mono of the last sweep
+	swept  time.Duration // the clock.Mono of the last sweep
 }
 
-func (ss *sources) get(name string, now instant, rate float64) *source {
+func (ss *sources) get(name string, now clock.Instant, rate float64) *source {
 	ss.sweep(now, rate)
 	s, ok := ss.byName[name]
 	if !ok {
-		s = &source{named: name != "", permits: bucket{max(rate/sourceShare, 1), now.mono}}
+		s = &source{named: name != "", permits: bucket{max(rate/sourceShare, 1), now.Mono}}
 		if ss.byName == nil {
 			ss.byName = map[string]*source{}
 		}
@@ -105,11 +109,11 @@ func (ss *sources) get(name string, now instant, rate float64) *source {
 }
 
 // sweep forgets the sources that have nothing to remember, once a second.
-func (ss *sources) sweep(now instant, rate float64) {
-	if now.mono-ss.swept < time.Second {
+func (ss *sources) sweep(now clock.Instant, rate float64) {
+	if now.Mono-ss.swept < time.Second {
 		return
 	}
-	ss.swept = now.mono
+	ss.swept = now.Mono
 	for name, s := range ss.byName {
 		if s.waiting == 0 && s.update(now, rate) && (s.score == 0 || len(ss.byName) > maxSources) {
 			delete(ss.byName, name)

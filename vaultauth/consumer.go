@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
+	"kong-vault-auth/clock"
 	"kong-vault-auth/pluginserver"
 )
 
@@ -55,7 +56,7 @@ type consumers struct {
 	known        *otter.Cache[reference, *knownConsumer]
 	database     *databaseState
 	resurrectTTL time.Duration
-	now          func() instant
+	now          func() clock.Instant
 	log          *slog.Logger
 
 	mu       sync.Mutex // guards the rest, and the replacing of what is known
@@ -67,8 +68,8 @@ type consumers struct {
 type knownConsumer struct {
 	ref      reference
 	consumer *pluginserver.Consumer // nil: gone
-	found    instant                // when the read began that has last found it
-	read     instant                // when the last read began
+	found    clock.Instant          // when the read began that has last found it
+	read     clock.Instant          // when the last read began
 }
 
 // consumerLoader is a pluginserver.Event as far as it is needed here.
@@ -77,7 +78,7 @@ type consumerLoader interface {
 }
 
 func newConsumers(resurrectTTL time.Duration, log *slog.Logger) *consumers {
-	now := systemClock()
+	now := clock.System()
 	return &consumers{
 		known:        otter.Must(&otter.Options[reference, *knownConsumer]{MaximumSize: maxConsumers}),
 		database:     newDatabaseState(now, log),
@@ -111,8 +112,8 @@ func (cs *consumers) find(e consumerLoader, ref reference) (*pluginserver.Consum
 	return cs.load(e, ref, k)
 }
 
-func (k *knownConsumer) fresh(now instant) bool {
-	age := now.since(k.read)
+func (k *knownConsumer) fresh(now clock.Instant) bool {
+	age := now.Since(k.read)
 	if k.consumer == nil {
 		return age < consumerGone
 	}
@@ -120,11 +121,11 @@ func (k *knownConsumer) fresh(now instant) bool {
 }
 
 // remembered is the answer from memory.
-func (cs *consumers) remembered(k *knownConsumer, now instant) (*pluginserver.Consumer, error) {
+func (cs *consumers) remembered(k *knownConsumer, now clock.Instant) (*pluginserver.Consumer, error) {
 	switch {
 	case k.consumer == nil:
 		return nil, errConsumerGone
-	case now.since(k.found) >= cs.resurrectTTL:
+	case now.Since(k.found) >= cs.resurrectTTL:
 		return nil, errDatabase
 	}
 	return k.consumer, nil
@@ -137,7 +138,7 @@ func (cs *consumers) load(e consumerLoader, ref reference, k *knownConsumer) (*p
 	if err != nil {
 		return nil, err
 	}
-	slow := cs.database.wasRead(cs.now().mono-began.mono, c != nil)
+	slow := cs.database.wasRead(cs.now().Mono-began.Mono, c != nil)
 	if c != nil {
 		cs.keep(&knownConsumer{ref, c, began, began})
 		return c, nil
@@ -172,12 +173,12 @@ func (cs *consumers) ask(e consumerLoader, ref reference) (*pluginserver.Consume
 // Kong has found nobody at all, a wrong name is likelier than an outage.
 //
 // If it isn't gone, why says what Kong's database is thought to have.
-func (cs *consumers) gone(e consumerLoader, ref reference, k *knownConsumer, began instant) (gone bool, why, err error) {
+func (cs *consumers) gone(e consumerLoader, ref reference, k *knownConsumer, began clock.Instant) (gone bool, why, err error) {
 	since := began
 	if k == nil { // nobody loses by an answer from before the read
-		since.mono -= statusFresh
+		since.Mono -= statusFresh
 	}
-	reachable, why := cs.database.reachable(since.mono)
+	reachable, why := cs.database.reachable(since.Mono)
 	if why == nil || errors.Is(why, errUnreachable) {
 		return reachable, why, nil
 	}
@@ -199,7 +200,7 @@ func (cs *consumers) gone(e consumerLoader, ref reference, k *knownConsumer, beg
 
 // undecided honours a known consumer although Kong doesn't say that it is still
 // there.
-func (cs *consumers) undecided(ref reference, k *knownConsumer, began instant, why error) (*pluginserver.Consumer, error) {
+func (cs *consumers) undecided(ref reference, k *knownConsumer, began clock.Instant, why error) (*pluginserver.Consumer, error) {
 	cs.log.Error("Kong could not say whether a consumer exists, known ones are honoured meanwhile", "reason", "consumer_unknown", ref.attr(), "err", why)
 	if k == nil {
 		return nil, errDatabase
@@ -213,7 +214,7 @@ func (cs *consumers) undecided(ref reference, k *knownConsumer, began instant, w
 func (cs *consumers) keep(k *knownConsumer) *knownConsumer {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if current, ok := cs.known.GetIfPresent(k.ref); ok && current.read.mono > k.read.mono {
+	if current, ok := cs.known.GetIfPresent(k.ref); ok && current.read.Mono > k.read.Mono {
 		return current
 	}
 	cs.known.Set(k.ref, k)
@@ -242,7 +243,7 @@ func (cs *consumers) controlFor(ref reference, k *knownConsumer) (control *known
 	defer cs.mu.Unlock()
 	for _, c := range cs.controls[ref.workspace] {
 		another := c != nil && c.ref != ref && (k == nil || c.consumer.ID != k.consumer.ID)
-		if another && cs.now().since(c.found) < cs.resurrectTTL {
+		if another && cs.now().Since(c.found) < cs.resurrectTTL {
 			return c, true
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kong-vault-auth/clock"
 	"kong-vault-auth/kongstatus"
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/pluginserver/servertest"
@@ -43,10 +44,10 @@ func newKong(t *testing.T, usernames ...string) *kongNode {
 		kong.rows[name] = true
 	}
 	cs := newConsumers(time.Hour, slog.New(pluginserver.NewLog(&kong.log, slog.LevelDebug)))
-	clock := cs.now
-	cs.now = func() instant {
-		now := clock()
-		return instant{now.mono, now.wall + kong.wall.Load()}
+	system := cs.now
+	cs.now = func() clock.Instant {
+		now := system()
+		return clock.Instant{Mono: now.Mono, Wall: now.Wall + kong.wall.Load()}
 	}
 	cs.database.now = cs.now
 	kong.consumers = cs
@@ -508,7 +509,7 @@ func TestKongThatFailsOpenIsReported(t *testing.T) {
 	for version, want := range map[string]string{"3.7.1": line + "3.7.1\n", "3.8.0": "", "3.9.1": "", "": ""} {
 		synctest.Test(t, func(t *testing.T) {
 			var log servertest.Buffer
-			db := newDatabaseState(systemClock(), slog.New(pluginserver.NewLog(&log, slog.LevelDebug)))
+			db := newDatabaseState(clock.System(), slog.New(pluginserver.NewLog(&log, slog.LevelDebug)))
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var tries atomic.Int64
@@ -522,7 +523,7 @@ func TestKongThatFailsOpenIsReported(t *testing.T) {
 			if got := log.String(); got != want || tries.Load() != 5 {
 				t.Errorf("%q: %q after %d tries", version, got, tries.Load())
 			}
-			db.reachable(db.now().mono)
+			db.reachable(db.now().Mono)
 			if got := log.String(); got != want {
 				t.Errorf("%q: asked again: %q", version, got)
 			}
@@ -551,7 +552,7 @@ func TestSlowAnswerDoesNotUndoANewerOne(t *testing.T) {
 	cs := newConsumers(time.Hour, slog.New(slog.DiscardHandler))
 	ref := reference{workspace: "a", username: "alice"}
 	earlier := cs.now()
-	later := instant{earlier.mono + 1, earlier.wall + 1}
+	later := clock.Instant{Mono: earlier.Mono + 1, Wall: earlier.Wall + 1}
 	cs.keep(&knownConsumer{ref: ref, read: later})
 	cs.keep(&knownConsumer{ref, &pluginserver.Consumer{ID: "id"}, earlier, earlier})
 	if c, err := cs.find((*pluginserver.Event)(nil), ref); !errors.Is(err, errConsumerGone) {

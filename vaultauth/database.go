@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"kong-vault-auth/clock"
 	"kong-vault-auth/kongstatus"
 )
 
@@ -59,7 +60,7 @@ type statusFunc func(context.Context) (kongstatus.Status, error)
 type databaseState struct {
 	status statusFunc // nil: Kong's Status API is not to be asked
 	ctx    context.Context
-	now    func() instant
+	now    func() clock.Instant
 	log    *slog.Logger
 
 	mu      sync.Mutex
@@ -79,7 +80,7 @@ type pending struct {
 	done  chan struct{} // closed at its end
 }
 
-func newDatabaseState(now func() instant, log *slog.Logger) *databaseState {
+func newDatabaseState(now func() clock.Instant, log *slog.Logger) *databaseState {
 	return &databaseState{ctx: context.Background(), now: now, log: log, answer: errNoStatus}
 }
 
@@ -126,7 +127,7 @@ func (db *databaseState) beginReread() (end func(), may bool) {
 func (db *databaseState) tryReread() (other *pending, end func()) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	now := db.now().mono
+	now := db.now().Mono
 	switch {
 	case errors.Is(db.answer, errUnreachable) || now < db.until:
 		return nil, nil
@@ -150,7 +151,7 @@ func (db *databaseState) endReread() {
 func (db *databaseState) wasRead(took time.Duration, found bool) (slow bool) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	now := db.now().mono
+	now := db.now().Mono
 	switch slow = took >= slowRead; {
 	case slow && now >= db.until:
 		db.pause = min(max(2*db.pause, minPause), maxPause)
@@ -187,7 +188,7 @@ func (db *databaseState) reachable(since time.Duration) (ok bool, why error) {
 func (db *databaseState) latest(since time.Duration) (question *pending, why error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	now := db.now().mono
+	now := db.now().Mono
 	known := db.answer == nil || errors.Is(db.answer, errUnreachable)
 	switch {
 	case db.status == nil, known && db.asked >= since:
@@ -230,7 +231,7 @@ func (db *databaseState) askStatus() {
 		time.AfterFunc(db.poll, func() {
 			db.mu.Lock()
 			defer db.mu.Unlock()
-			db.ask(db.now().mono)
+			db.ask(db.now().Mono)
 		})
 	default:
 		db.answer = nil
