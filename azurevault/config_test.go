@@ -1,45 +1,19 @@
 package azurevault
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
-	"kong-vault-auth/kongschema"
 	"kong-vault-auth/secretstore"
+	"kong-vault-auth/secretstore/storetest"
 )
 
 // defaults is a valid inline object with defaults, changed by edit.
 func defaults(t *testing.T, edit func(*Config)) *Config {
 	t.Helper()
-	c := &Config{}
-	if err := kongschema.ApplyDefaults(c); err != nil {
-		t.Fatal(err)
-	}
-	c.VaultURI, c.AuthMethod = "https://contoso.vault.azure.net", "managed_identity"
-	if edit != nil {
-		edit(c)
-	}
-	return c
-}
-
-// checkSettings checks the settings of an object named x and compares what is wrong
-// with want.
-func checkSettings(t *testing.T, c *Config, o secretstore.Origin, want string) {
-	t.Helper()
-	_, err := secretstore.Check("x", c, o)
-	got := ""
-	if err != nil {
-		if !errors.Is(err, secretstore.ErrConfig) {
-			t.Errorf("%v does not match ErrConfig", err)
-		}
-		got = strings.TrimPrefix(err.Error(), `vault object configuration of "x": `)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
+	return storetest.Defaults(t, &Config{}, func(c *Config) { c.VaultURI, c.AuthMethod = "https://contoso.vault.azure.net", "managed_identity" }, edit)
 }
 
 func TestWhatIsWrongIsSaid(t *testing.T) {
@@ -85,7 +59,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			checkSettings(t, defaults(t, tt.change), secretstore.Origin{}, tt.want)
+			storetest.Check(t, defaults(t, tt.change), secretstore.Origin{}, tt.want)
 		})
 	}
 }

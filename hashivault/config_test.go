@@ -1,14 +1,13 @@
 package hashivault
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
-	"kong-vault-auth/kongschema"
 	"kong-vault-auth/secretstore"
+	"kong-vault-auth/secretstore/storetest"
 )
 
 // inOneLine is how many tools put PEM into an environment variable.
@@ -17,32 +16,7 @@ func inOneLine(pem string) string { return strings.ReplaceAll(pem, "\n", `\n`) }
 // defaults is a valid inline object with defaults, changed by edit.
 func defaults(t *testing.T, edit func(*Config)) *Config {
 	t.Helper()
-	c := &Config{}
-	if err := kongschema.ApplyDefaults(c); err != nil {
-		t.Fatal(err)
-	}
-	c.Token = "hvs.one"
-	if edit != nil {
-		edit(c)
-	}
-	return c
-}
-
-// checkSettings checks the settings of an object named x and compares what is wrong
-// with want.
-func checkSettings(t *testing.T, c *Config, o secretstore.Origin, want string) {
-	t.Helper()
-	_, err := secretstore.Check("x", c, o)
-	got := ""
-	if err != nil {
-		if !errors.Is(err, secretstore.ErrConfig) {
-			t.Errorf("%v does not match ErrConfig", err)
-		}
-		got = strings.TrimPrefix(err.Error(), `vault object configuration of "x": `)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
+	return storetest.Defaults(t, &Config{}, func(c *Config) { c.Token = "hvs.one" }, edit)
 }
 
 func TestWhatIsWrongIsSaid(t *testing.T) {
@@ -133,7 +107,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			checkSettings(t, defaults(t, tt.change), secretstore.Origin{Node: tt.node}, tt.want)
+			storetest.Check(t, defaults(t, tt.change), secretstore.Origin{Node: tt.node}, tt.want)
 		})
 	}
 }
@@ -151,7 +125,7 @@ func TestWhereSnapshotsMayBe(t *testing.T) {
 		{"beside each other", "/a/snapshot", "/b/../a/key", true, "snapshot_key_file: it must be in another folder than snapshot_file"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			checkSettings(t, defaults(t, func(c *Config) { c.SnapshotFile, c.SnapshotKeyFile = tt.file, tt.key }), secretstore.Origin{Node: tt.node}, tt.want)
+			storetest.Check(t, defaults(t, func(c *Config) { c.SnapshotFile, c.SnapshotKeyFile = tt.file, tt.key }), secretstore.Origin{Node: tt.node}, tt.want)
 		})
 	}
 }
@@ -190,6 +164,6 @@ func TestWhatHadBetterBeDifferentIsSaid(t *testing.T) {
 // that is left to tell which one.
 func TestUnresolvedReferenceIsNamed(t *testing.T) {
 	refs := map[string]string{"token": "{vault://env/my-token}", "approle_role_id": "{vault://env/unused}"}
-	checkSettings(t, defaults(t, func(c *Config) { c.Token = "" }), secretstore.Origin{Refs: refs}, "token: Kong could not resolve the reference {vault://env/my-token}: its log says why; "+
+	storetest.Check(t, defaults(t, func(c *Config) { c.Token = "" }), secretstore.Origin{Refs: refs}, "token: Kong could not resolve the reference {vault://env/my-token}: its log says why; "+
 		"approle_role_id: Kong could not resolve the reference {vault://env/unused}: its log says why")
 }
