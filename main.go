@@ -22,6 +22,7 @@ import (
 	"golang.org/x/term"
 
 	"kong-vault-auth/azurevault"
+	"kong-vault-auth/blocklist"
 	"kong-vault-auth/command"
 	"kong-vault-auth/control"
 	"kong-vault-auth/hashivault"
@@ -115,6 +116,9 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	if err != nil {
 		return fmt.Errorf("VAULT_AUTH_SCHEDULING: %w", err)
 	}
+	if err := blocklist.CheckSettings(os.Getenv); err != nil {
+		return err
+	}
 	if err := c.Inherit(); err != nil {
 		return err
 	}
@@ -136,10 +140,11 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	if err := schedule(); err != nil {
 		slog.New(log).Info("scheduled like any other process, which costs Kong some processor time", "reason", "scheduling", "err", err)
 	}
+	blocked := openBlocks(ctx, slog.New(log))
 	getenv := takeEnv()
 	objects := vault.NewRegistry(
 		stores,
-		vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, MaxCredentials: credentials, Getenv: getenv},
+		vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, MaxCredentials: credentials, Blocked: blocked, Getenv: getenv},
 	)
 	defer objects.Close()
 	stopSecrets, err := serveSecrets(ctx, c, objects, getenv, slog.New(log))
@@ -149,15 +154,28 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	defer stopSecrets()
 	plugin := vaultauth.New(version, objects, slog.New(log))
 	plugin.UseStatus(ctx, kong)
+	plugin.UseBlocks(blocked)
 	defer metrics.Start(ctx, metricsAddress, metrics.Handler(metrics.Source{
 		Version: version,
 		Plugin:  plugin.Stats,
 		Objects: objects.Stats,
 		LeftOut: log.LeftOut,
 	}), slog.New(log))()
-	operations := &control.Server{Objects: objects}
+	operations := &control.Server{Objects: objects, Blocks: blocked}
 	defer control.Start(ctx, controlPath, operations.Handler(), slog.New(log))()
 	return c.ListenAndServe(ctx, plugin.Plugin, log)
+}
+
+// openBlocks is the list of blocked credentials, which is watched until ctx ends; nil if
+// the environment names none.
+func openBlocks(ctx context.Context, log *slog.Logger) *blocklist.List {
+	path := os.Getenv(blocklist.FileVariable)
+	if path == "" {
+		return nil
+	}
+	l := blocklist.Open(path, os.Getenv(blocklist.KeyVariable), log)
+	go l.Watch(ctx)
+	return l
 }
 
 // distinct checks that no two of the process's sockets have one path.

@@ -1,12 +1,14 @@
 package control
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 
+	"kong-vault-auth/blocklist"
 	"kong-vault-auth/credential"
 	"kong-vault-auth/vault"
 )
@@ -32,6 +34,7 @@ type dropRequest struct {
 // Server answers at the socket.
 type Server struct {
 	Objects *vault.Registry
+	Blocks  *blocklist.List // nil: blocks are not set up
 }
 
 // Handler is the operations over HTTP.
@@ -39,11 +42,16 @@ func (s *Server) Handler() http.Handler {
 	m := http.NewServeMux()
 	m.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Objects.Status(), nil) })
 	m.HandleFunc("POST "+pathDrop, operation(s.drop))
+	m.HandleFunc("POST "+pathBlock, operation(s.block))
+	m.HandleFunc("GET "+pathBlocks, func(w http.ResponseWriter, _ *http.Request) {
+		all, err := s.blocks()
+		reply(w, all, err)
+	})
 	return m
 }
 
 // drop forgets, and returns when it is done.
-func (s *Server) drop(q dropRequest) (Reach, error) {
+func (s *Server) drop(_ context.Context, q dropRequest) (Reach, error) {
 	d, err := s.dropped(q)
 	if err != nil {
 		return Reach{}, err
@@ -82,7 +90,7 @@ type failure struct {
 
 // operation makes a handler of a function. What the request holds beside its fields is
 // refused: a command that is newer than the plugin server must not be half understood.
-func operation[Q, A any](do func(Q) (A, error)) http.HandlerFunc {
+func operation[Q, A any](do func(context.Context, Q) (A, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var q Q
 		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
@@ -91,7 +99,7 @@ func operation[Q, A any](do func(Q) (A, error)) http.HandlerFunc {
 			reply(w, nil, badRequest(errors.New("the request can't be read: "+decodeProblem(err))))
 			return
 		}
-		a, err := do(q)
+		a, err := do(r.Context(), q)
 		reply(w, a, err)
 	}
 }

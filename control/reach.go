@@ -7,9 +7,10 @@ import (
 
 // Reach says where a change is in force when the call has returned.
 type Reach struct {
-	Here    bool    `json:"here"`           // this node's plugin server has dropped what it knew
-	Dropped int     `json:"dropped"`        // how many credentials that were
-	Within  Seconds `json:"within_seconds"` // after that, nodes that hear nothing have noticed; 0: not known
+	Here    bool    `json:"here"`            // this node's plugin server has dropped what it knew
+	Dropped int     `json:"dropped"`         // how many credentials that were
+	Within  Seconds `json:"within_seconds"`  // after that, nodes that hear nothing have noticed; 0: never, or not known
+	Block   bool    `json:"block,omitempty"` // it is a block, or the end of one
 }
 
 // Seconds is a duration that is a number of seconds in JSON.
@@ -29,5 +30,8 @@ func (r Reach) String() string {
 }
 
 func (r Reach) within() string {
+	if r.Block {
+		return "not before they are told: run the command there too"
+	}
 	return fmt.Sprintf("within %d seconds", int(r.Within))
 }

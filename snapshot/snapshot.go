@@ -132,7 +132,7 @@ func header(decoder *gob.Decoder, now time.Time) (h Header, err error) {
 func (f File) Write(h Header, records iter.Seq[Record]) error {
 	writing.Lock()
 	defer writing.Unlock()
-	unlock, alone, err := lock(f.Path)
+	unlock, alone, err := securefile.Lock(f.Path)
 	if err != nil {
 		return err
 	}

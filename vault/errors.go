@@ -15,6 +15,7 @@ var ErrRefused = errors.New("pair refused")
 const (
 	ReasonMalformed   secretstore.AbsentReason = "malformed"           // no store can hold such a token, so no lookup was made
 	ReasonWrongSecret secretstore.AbsentReason = "wrong_secret"        // the secret token is not the record's
+	ReasonBlocked     secretstore.AbsentReason = "blocked"             // by an operator; no store was asked
 	ReasonExpired     secretstore.AbsentReason = "expired"             // past the record's expires_at
 	ReasonEarly       secretstore.AbsentReason = "early"               // before the record's not_before
 	ReasonAddress     secretstore.AbsentReason = "address_not_allowed" // not from one of the record's allowed_ips

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kong-vault-auth/blocklist"
 	"kong-vault-auth/cache"
 	"kong-vault-auth/credential"
 	"kong-vault-auth/secretstore"
@@ -18,6 +19,7 @@ import (
 type live struct {
 	identity string
 	naming   credential.Naming
+	blocked  *blocklist.List
 	sealer   *credential.Sealer
 	log      *slog.Logger // with the name of the object it was opened for
 	store    atomic.Pointer[openStore]

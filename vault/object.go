@@ -72,6 +72,10 @@ func (o *Object) Lookup(ctx context.Context, accessToken, secretToken string, cl
 	if credential.CheckAccessToken(accessToken) != nil || credential.CheckSecretToken(secretToken) != nil {
 		return nil, &RefusedError{ReasonMalformed}
 	}
+	if b.live.blocked.Credential(b.live.naming, accessToken) {
+		b.live.log.Warn("a blocked credential was presented, and is refused", "reason", string(ReasonBlocked), "credential", b.live.fingerprint(accessToken))
+		return nil, &RefusedError{ReasonBlocked}
+	}
 	c, err := b.live.get(ctx, accessToken, secretToken, client, b.policy)
 	if err != nil {
 		return nil, o.explain(err)

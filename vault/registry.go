@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kong-vault-auth/blocklist"
 	"kong-vault-auth/secretstore"
 )
 
@@ -29,6 +30,7 @@ type Options struct {
 	Getenv         func(key string) string // the environment; nil: os.Getenv
 	LookupTimeout  time.Duration           // the lookup deadline; 0: 2 s
 	MaxCredentials int                     // cached per store; 0: 100,000
+	Blocked        *blocklist.List         // credentials that are refused whatever the store says; nil: none
 }
 
 // Registry holds the vault objects. Kong may start and drop plugin instances at any
@@ -165,7 +167,7 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 			r.replace(l, key, s)
 		} else {
 			l = newLive(key.identity, s, r.options.Logger.With("vault", d.Name), r.options.MaxCredentials)
-			l.key, l.name, l.config = key, d.Name, d.Config
+			l.key, l.name, l.config, l.blocked = key, d.Name, d.Config, r.options.Blocked
 			l.snapshots = newSnapshots(l, r.started, &r.keepers)
 			l.snapshots.restore(d.snapshot(), policyOf(d.limits(), r.options.LookupTimeout))
 			r.lives[key] = l

@@ -3,6 +3,7 @@ package vaultauth
 import (
 	"context"
 
+	"kong-vault-auth/blocklist"
 	"kong-vault-auth/credential"
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/vault"
@@ -22,6 +23,7 @@ type handler struct {
 	release   func()
 	consumers *consumers
 	requests  *requests
+	blocked   *blocklist.List
 	answers   answers
 }
 
@@ -97,6 +99,10 @@ func (h *handler) authenticate(e *pluginserver.Event, r *request) (caller, error
 	consumer, err := h.consumers.find(e, reference{h.workspace, c.Consumer.ID, c.Consumer.Username})
 	if err != nil {
 		return caller{}, err
+	}
+	if h.blocked.Consumer(consumer.ID, consumer.Username) {
+		h.answers.log.Warn("a credential of a blocked consumer was presented, and is refused", "reason", string(vault.ReasonBlocked), "consumer", consumer.ID)
+		return caller{}, refuse(string(vault.ReasonBlocked), unauthorized)
 	}
 	return caller{consumer: consumer, credential: c.ID, groups: c.Groups()}, nil
 }

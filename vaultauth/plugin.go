@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"kong-vault-auth/blocklist"
 	"kong-vault-auth/kongstatus"
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/vault"
@@ -23,6 +24,7 @@ type Plugin struct {
 	log       *slog.Logger
 	consumers *consumers
 	requests  *requests
+	blocked   *blocklist.List // nil: nothing is
 }
 
 // New returns the plugin on the vault objects of a registry.
@@ -48,6 +50,10 @@ func (p *Plugin) UseStatus(ctx context.Context, kong *kongstatus.Client) {
 	}
 }
 
+// UseBlocks has the requests of blocked consumers refused. It must be called before the
+// plugin is served. Blocked credentials are the vault objects' to refuse.
+func (p *Plugin) UseBlocks(l *blocklist.List) { p.blocked = l }
+
 // openFunc is vault.Registry.Open.
 type openFunc func(owner string, c vault.Config) (lookuper, func(), error)
 
@@ -72,6 +78,7 @@ func (p *Plugin) start(config []byte) (pluginserver.Handler, error) {
 		release:   release,
 		consumers: p.consumers,
 		requests:  p.requests,
+		blocked:   p.blocked,
 		answers:   answers{realm: c.Realm, log: p.log, requests: p.requests},
 	}, nil
 }

@@ -72,7 +72,7 @@ func foreseen() []outcome {
 	}
 	for _, reason := range []string{
 		noAccessToken, noSecretToken, duplicateAccessToken, duplicateSecretToken, consumerIsGone,
-		string(vault.ReasonMalformed), string(vault.ReasonWrongSecret), string(vault.ReasonExpired),
+		string(vault.ReasonMalformed), string(vault.ReasonBlocked), string(vault.ReasonWrongSecret), string(vault.ReasonExpired),
 		string(vault.ReasonEarly), string(vault.ReasonAddress),
 		string(secretstore.ReasonNotFound), string(secretstore.ReasonDeleted), string(secretstore.ReasonDisabled),
 		string(secretstore.ReasonOutside), string(secretstore.ReasonUnusable), string(secretstore.ReasonDenied),

@@ -1,4 +1,4 @@
-package snapshot
+package securefile
 
 import (
 	"errors"
@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// lockPatience is how long another process may take to write its snapshot.
+// lockPatience is how long another process may take to write its file.
 const lockPatience = 2 * time.Second
 
-// lock keeps other processes from writing to the folder of a path: at a reload
+// Lock keeps other processes from writing to the folder of a path: at a reload
 // two plugin servers share it. Where the file system has no locks there is none,
 // and who calls it is not alone.
-func lock(path string) (unlock func(), alone bool, err error) {
+func Lock(path string) (unlock func(), alone bool, err error) {
 	folder, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return nil, false, err
