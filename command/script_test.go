@@ -20,6 +20,7 @@ import (
 
 	"kong-vault-auth/azurevault"
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/blocklist"
 	"kong-vault-auth/control"
 	"kong-vault-auth/hashivault"
 	"kong-vault-auth/kongtest/genuine"
@@ -246,7 +247,11 @@ func pluginServer(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: plugin-server OBJECT ACCESS-TOKEN")
 	}
-	r := vault.NewRegistry([]secretstore.Kind{hashivault.Kind, azurevault.Kind}, vault.Options{Getenv: ts.Getenv})
+	var blocked *blocklist.List
+	if file := ts.Getenv(blocklist.FileVariable); file != "" {
+		blocked = blocklist.Open(file, ts.Getenv(blocklist.KeyVariable), slog.New(slog.DiscardHandler))
+	}
+	r := vault.NewRegistry([]secretstore.Kind{hashivault.Kind, azurevault.Kind}, vault.Options{Getenv: ts.Getenv, Blocked: blocked})
 	ts.Defer(r.Close)
 	o, _, err := r.Open("plugin", vault.Config{Vault: args[0]})
 	ts.Check(err)
@@ -256,7 +261,7 @@ func pluginServer(ts *testscript.TestScript, neg bool, args []string) {
 	dir, err := os.MkdirTemp("", "control") // the path of a socket must be short
 	ts.Check(err)
 	path := filepath.Join(dir, "s")
-	stop := control.Start(ctx, path, (&control.Server{Objects: r}).Handler(), slog.New(slog.DiscardHandler))
+	stop := control.Start(ctx, path, (&control.Server{Objects: r, Blocks: blocked}).Handler(), slog.New(slog.DiscardHandler))
 	ts.Defer(func() {
 		stop()
 		cancel()

@@ -23,7 +23,11 @@ func seconds(d time.Duration) Seconds { return Seconds(d.Seconds()) }
 
 // String is Reach in words, for whoever has made the change.
 func (r Reach) String() string {
-	if !r.Here {
+	switch {
+	case r.Here:
+	case r.Block:
+		return "no plugin server runs on this node; it is in force when one starts, and on other nodes " + r.within()
+	default:
 		return "no plugin server runs on this node; all nodes notice within their vault object's max_ttl, or its revocation_interval if that is shorter"
 	}
 	return "in force on this node now; on other nodes " + r.within()

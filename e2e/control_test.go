@@ -32,6 +32,7 @@ func newControlled(t *testing.T) *controlled {
 		"KONG_VAULT_HCV_HOST=127.0.0.1", "KONG_VAULT_HCV_PORT=" + portOf(proxy.URL).String(),
 		"KONG_VAULT_HCV_MOUNT=" + w.kv.Mount, "KONG_VAULT_HCV_PATH=" + w.kv.Path, "KONG_VAULT_HCV_KV=v2", "KONG_VAULT_HCV_TOKEN=" + w.token,
 		"KONG_VAULT_HCV_TTL=3600", "KONG_VAULT_HCV_SNAPSHOT_FILE=" + c.file, "KONG_VAULT_HCV_SNAPSHOT_KEY_FILE=" + c.key,
+		"VAULT_AUTH_BLOCKS_FILE=" + filepath.Join(t.TempDir(), "blocks"), "VAULT_AUTH_EVENTS_KEY_FILE=" + c.key,
 	}, &[]string{w.token, c.doomed.access, c.doomed.secret})
 	c.control = control.NewClient(control.Beside(c.g.Socket()))
 	w.warm(c.g, append(c.known, c.doomed))
@@ -132,5 +133,38 @@ func TestFingerprintOfTheUpstreamIsEnough(t *testing.T) {
 	}
 	if a := c.ask(c.g, c.doomed); a.Status != 401 {
 		t.Errorf("%d %s", a.Status, a.Body)
+	}
+}
+
+// TestWhatIsBlockedIsRefusedWhileTheStoreIsDown, and by the next plugin server too.
+func TestWhatIsBlockedIsRefusedWhileTheStoreIsDown(t *testing.T) {
+	t.Parallel()
+	c := newControlled(t)
+	eventually(t, "there is a snapshot", func() bool {
+		_, err := os.Stat(c.file)
+		return err == nil
+	})
+	c.must(c.store.Set(faults.ClosedPort()))
+	block := func(q control.BlockRequest) {
+		if reach, err := c.control.Block(t.Context(), q); err != nil || !reach.Here {
+			t.Errorf("%v, %v", reach, err)
+		}
+	}
+	block(control.BlockRequest{AccessToken: c.doomed.access})
+	if a := c.ask(c.g, c.doomed); a.Status != 401 || a.Message != "Unauthorized" {
+		t.Errorf("blocked: %d %s", a.Status, a.Body)
+	}
+	c.kill()
+	eventually(t, "a known pair is accepted", func() bool { return c.ask(c.g, c.known[0]).Status == 200 })
+	if a := c.ask(c.g, c.doomed); a.Status != 401 {
+		t.Errorf("blocked, after a crash: %d %s", a.Status, a.Body)
+	}
+	block(control.BlockRequest{AccessToken: c.doomed.access, Lift: true})
+	if a := c.ask(c.g, c.doomed); a.Status != 200 {
+		t.Errorf("no longer blocked: %d %s", a.Status, a.Body)
+	}
+	block(control.BlockRequest{Consumer: "alice"})
+	if a := c.ask(c.g, c.known[0]); a.Status != 401 {
+		t.Errorf("a consumer that is blocked: %d %s", a.Status, a.Body)
 	}
 }
