@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"testing"
 	"time"
@@ -13,11 +14,12 @@ import (
 	"kong-vault-auth/azurevault"
 	"kong-vault-auth/hashivault"
 	"kong-vault-auth/secretstore"
+	"kong-vault-auth/vault"
 )
 
 // TestMain is the command itself where a script runs it.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"vault-auth": vaultAuth, "vault-api": vaultAPI})
+	testscript.Main(m, map[string]func(){"vault-auth": vaultAuth, "vault-api": vaultAPI, "present": present})
 }
 
 // vaultAuth is the command, as main runs it. What it writes goes to a file beside, for
@@ -42,4 +44,23 @@ func vaultAuth() {
 		Terminal: os.Getenv("TERMINAL") != "", Getenv: os.Getenv, Now: now,
 	}
 	os.Exit(p.Run(context.Background(), os.Args[1:]))
+}
+
+// present is a program for scripts that presents a pair to the plugin, as a client does,
+// and fails if it is refused:
+//
+//	present kong-auth mobile-1 $SECRET
+func present() {
+	r := vault.NewRegistry([]secretstore.Kind{hashivault.Kind, azurevault.Kind}, vault.Options{
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), LookupTimeout: 20 * time.Second,
+	})
+	defer r.Close()
+	o, _, err := r.Open("plugin", vault.Config{Vault: os.Args[1]})
+	if err == nil {
+		_, err = o.Lookup(context.Background(), os.Args[2], os.Args[3], nil)
+	}
+	fmt.Fprintln(os.Stderr, "present:", err)
+	if err != nil {
+		os.Exit(1)
+	}
 }

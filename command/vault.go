@@ -8,6 +8,6 @@ func (p *Program) vault() *cobra.Command {
 		Use:   "vault",
 		Short: "Look after vault objects: the connections to secret stores",
 	}
-	c.AddCommand(p.vaultRefresh(), p.vaultStatus())
+	c.AddCommand(p.vaultCheck(), p.vaultList(), p.vaultRefresh(), p.vaultStatus())
 	return c
 }

@@ -42,7 +42,7 @@ type Client struct {
 }
 
 // ErrNoConsumer is matched by the error of Consumer where Kong has no such consumer.
-var ErrNoConsumer = errors.New("Kong has no such consumer")
+var ErrNoConsumer = errors.New("there is no such consumer in Kong")
 
 // New is the client of the Admin API that the environment names, or nil if it names
 // none.
@@ -157,7 +157,7 @@ func (c *Client) explain(err error) error {
 	if c.secret != "" {
 		said = strings.ReplaceAll(said, c.secret, "…")
 	}
-	return fmt.Errorf("Kong's Admin API at %s: %.300s (%s)", c.host, said, remedy)
+	return fmt.Errorf("the Admin API of Kong at %s: %.300s (%s)", c.host, said, remedy)
 }
 
 func text(s *string) string {

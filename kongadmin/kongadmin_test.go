@@ -79,8 +79,8 @@ func TestConsumer(t *testing.T) {
 		"by username":           {trusted, "alice b", alice, ""},
 		"by custom_id":          {trusted, "c/1", alice, ""},
 		"token in a file":       {[]string{"KONG_ADMIN_URL", server.URL, "KONG_ADMIN_CA_CERT", ca, "KONG_ADMIN_TOKEN_FILE", tokenFile}, id, alice, ""},
-		"unknown":               {trusted, "bob", nil, `Kong has no such consumer: no id, username or custom_id is "bob"`},
-		"another path":          {trusted, "../consumers", nil, "Kong has no such consumer"},
+		"unknown":               {trusted, "bob", nil, `there is no such consumer in Kong: no id, username or custom_id is "bob"`},
+		"another path":          {trusted, "../consumers", nil, "there is no such consumer in Kong"},
 		"no token":              {trusted[:4], id, nil, "check KONG_ADMIN_TOKEN, and KONG_ADMIN_TOKEN_HEADER if the header isn't Kong-Admin-Token"},
 		"another header":        {append([]string{"KONG_ADMIN_TOKEN_HEADER", "X-Token"}, trusted...), id, nil, "check KONG_ADMIN_TOKEN"},
 		"a CA that isn't known": {[]string{"KONG_ADMIN_URL", server.URL}, id, nil, "certificate"},
@@ -101,7 +101,7 @@ func TestConsumer(t *testing.T) {
 			if tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), adminToken)) {
 				t.Errorf("it says %v", err)
 			}
-			if absent := strings.HasPrefix(tt.says, "Kong has no such"); errors.Is(err, ErrNoConsumer) != absent {
+			if absent := strings.HasPrefix(tt.says, "there is no such"); errors.Is(err, ErrNoConsumer) != absent {
 				t.Errorf("%v", err)
 			}
 		})

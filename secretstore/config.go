@@ -19,6 +19,9 @@ type Kind struct {
 	// It does no network I/O before it returns.
 	Open func(Config, OpenOptions) (Store, error)
 
+	// ReadsPerSecond is how many reads the store allows; 0: it has no limit of its own.
+	ReadsPerSecond float64
+
 	// Login names the fields that say who logs in. An operator's command logs in as
 	// the operator instead, see Operator.
 	Login []string

@@ -111,14 +111,3 @@ type Wrapper interface {
 	// Wrap keeps fields for whoever unwraps them with the token, once, within ttl.
 	Wrap(ctx context.Context, fields map[string]any, ttl time.Duration) (token string, err error)
 }
-
-// Inspector is a Store that an operator can have looked at step by step.
-type Inspector interface {
-	// Address is what the store connects to, "tcp" and host:port or "unix" and a path.
-	Address() (network, address string)
-	// Login waits until the store is logged in. An error is what Read's would be.
-	Login(ctx context.Context) error
-	// MayWrite reports whether the login may write credentials, which the plugin's
-	// had better not.
-	MayWrite(ctx context.Context) (bool, error)
-}

@@ -45,7 +45,9 @@ func NewDefined(all []secretstore.Kind, o Options) (*Defined, error) {
 		}
 		d.chooseFrom(slices.Collect(maps.Keys(f.defined)))
 		maps.Copy(d.objects, f.defined)
-		maps.Copy(d.problems, f.unresolved)
+		for name, err := range f.unresolved {
+			d.problems[name] = configError(name, "VAULT_AUTH_VAULTS_FILE", err)
+		}
 	}
 	if d.only == "" && path == "" {
 		d.chooseFrom(slices.Collect(maps.Keys(d.objects)))
@@ -114,6 +116,13 @@ func (d *Defined) Object(name string) (Definition, error) {
 // be different.
 func (d *Defined) Problems(o Definition) (warnings []string, err error) {
 	return d.warnings[o.Name], d.problems[o.Name]
+}
+
+// ReadLimit is how many reads a second the object's store allows; 0: it has no limit of
+// its own.
+func (d *Defined) ReadLimit(o Definition) float64 {
+	kind, _ := d.kinds.named(o.Config.Kind())
+	return kind.ReadsPerSecond
 }
 
 // Fingerprint is that of an access token, as in the plugin server's log.
