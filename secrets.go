@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/secretsocket"
@@ -27,6 +29,12 @@ func serveSecrets(ctx context.Context, c *pluginserver.Command, objects *vault.R
 		return func() {}, nil
 	}
 	secrets := objects.NewSecrets(policy)
+	switch file, key := getenv("VAULT_AUTH_SECRETS_SNAPSHOT_FILE"), getenv("VAULT_AUTH_SECRETS_SNAPSHOT_KEY_FILE"); {
+	case file != "" && key != "" && filepath.Dir(file) != filepath.Dir(key):
+		secrets.KeepSnapshot(file, key)
+	case file != "" || key != "":
+		return nil, errors.New("VAULT_AUTH_SECRETS_SNAPSHOT_FILE and VAULT_AUTH_SECRETS_SNAPSHOT_KEY_FILE: set both, to files in different folders (openssl rand -base64 32 makes a key)")
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {

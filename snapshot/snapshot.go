@@ -2,7 +2,8 @@
 // server that starts while the store is down, after a crash say, still knows the
 // clients that the one before it knew.
 //
-// The file holds no secret tokens but their digests, and the key of those. It is
+// The file holds no secret tokens but their digests, and the key of those; secrets of
+// references it holds as they are. It is
 // encrypted and authenticated with AES-256-GCM, in segments (Tink's streaming
 // AEAD, with a key of its own for each file, derived by HKDF-SHA-256), under the
 // key of a file elsewhere. It is bound to the version of its format and to the
@@ -44,11 +45,19 @@ type Header struct {
 	SealerKey []byte // of the records' credentials, see credential.RestoreSealer
 }
 
-// Record is a cached credential.
+// Secret is a cached secret that holds no credential.
+type Secret struct {
+	Store   string // the identity of its store
+	Value   string
+	Expires time.Time // zero: never
+}
+
+// Record is a cached credential, or a secret.
 type Record struct {
 	Key, Name  string // what it is cached and looked up by, see vault.Store
 	ReadAt     time.Time
 	Credential credential.Stored
+	Secret     *Secret // nil: it is a credential
 }
 
 // The errors of Read and Write, beside those of files and of Key.

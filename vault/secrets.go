@@ -27,6 +27,8 @@ type Secrets struct {
 	registry *Registry
 	policy   SecretPolicy
 
+	snapshot secretSnapshot
+
 	mu     sync.Mutex
 	stores map[liveKey]*secretStore
 	closed bool
@@ -246,7 +248,8 @@ func (s *Secrets) read(ctx context.Context, d Definition, name string, v secrets
 	if err := s.mayRead(d, name); err != nil {
 		return none, err
 	}
-	store, done, err := s.use(d)
+	p.LookupTimeout, p.StalePatience, p.ResurrectDeniedTTL = secretDeadline, secretPatience, p.ResurrectTTL
+	store, done, err := s.use(d, p)
 	if err != nil {
 		return none, err
 	}
@@ -254,7 +257,6 @@ func (s *Secrets) read(ctx context.Context, d Definition, name string, v secrets
 	if err := store.secrets.CheckName(name); err != nil {
 		return none, &SecretError{d.Name, name, explainSecret(&secretstore.Absent{Reason: secretstore.ReasonNotFound, Err: err})}
 	}
-	p.LookupTimeout, p.StalePatience, p.ResurrectDeniedTTL = secretDeadline, secretPatience, p.ResurrectTTL
 	key := secretKey{name, v}.String()
 	r, err := store.cache.Get(ctx, key, key, p, cache.Claim[secretstore.Secret]{})
 	if err != nil {

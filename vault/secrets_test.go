@@ -417,3 +417,75 @@ func FuzzParseReference(f *testing.F) {
 		}
 	})
 }
+
+func TestSecretsOutliveTheProcess(t *testing.T) {
+	dir, keys := t.TempDir(), t.TempDir()
+	file, key := filepath.Join(dir, "snapshot"), filepath.Join(keys, "key")
+	if err := os.WriteFile(key, []byte(strings.Repeat("0123456789abcdef", 4)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// process runs one, whose store holds these secrets or can't answer.
+	process := func(held map[string]string, use func(get func(name string) string)) {
+		t.Helper()
+		f := &shelves{held: held}
+		s := newSecrets(t, f, SecretPolicy{})
+		s.KeepSnapshot(file, key)
+		use(func(name string) string {
+			if held == nil { // the store fails from its first read on
+				d, _, err := s.asked(azureAsk(name, nil))
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, done, err := s.use(d, cache.Policy{ResurrectTTL: time.Hour})
+				if err != nil {
+					t.Fatal(err)
+				}
+				done()
+				f.opened[0].fail(&secretstore.Failure{Op: "read", Reason: "sealed"})
+			}
+			a, err := s.Ask(t.Context(), azureAsk(name, nil))
+			if err != nil {
+				return err.Error()
+			}
+			return a.Value
+		})
+		s.Close()
+	}
+	process(map[string]string{"pg": "s3cret-pg", "other": "s3cret-other"}, func(get func(string) string) {
+		if got := get("pg") + get("other"); got != "s3cret-pgs3cret-other" {
+			t.Error(got)
+		}
+	})
+	if b, err := os.ReadFile(file); err != nil || strings.Contains(string(b), "s3cret") {
+		t.Errorf("the file holds secrets as they are: %v", err)
+	}
+	process(nil, func(get func(string) string) {
+		if got := get("pg"); got != "s3cret-pg" {
+			t.Errorf("in an outage: %s", got)
+		}
+		if got := get("none"); !strings.HasSuffix(got, "read: sealed") {
+			t.Errorf("what was never read: %s", got)
+		}
+	})
+	process(map[string]string{"other": "new"}, func(get func(string) string) {
+		if got := get("pg"); !strings.HasSuffix(got, "there is no such secret") {
+			t.Errorf("what was deleted meanwhile: %s", got)
+		}
+		if got := get("other"); got != "new" {
+			t.Errorf("what was rotated meanwhile: %s", got)
+		}
+	})
+	process(nil, func(get func(string) string) {
+		if got := get("pg") + " " + get("other"); !strings.HasSuffix(got, "read: sealed new") {
+			t.Errorf("after that, in an outage: %s", got)
+		}
+	})
+	if err := os.WriteFile(file, []byte("something else"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	process(nil, func(get func(string) string) {
+		if got := get("other"); !strings.HasSuffix(got, "read: sealed") {
+			t.Errorf("of a file that was damaged: %s", got)
+		}
+	})
+}

@@ -26,9 +26,10 @@ type secretStore struct {
 	used    time.Time // guarded by Secrets.mu
 }
 
-// use returns d's store, which is opened if it isn't. done must be called when it
+// use returns d's store, which is opened if it isn't, with what a snapshot has of it
+// that is of use under p. done must be called when it
 // isn't used any more.
-func (s *Secrets) use(d Definition) (store *secretStore, done func(), err error) {
+func (s *Secrets) use(d Definition, p cache.Policy) (store *secretStore, done func(), err error) {
 	key := liveKey{identity: d.identity(), node: d.Node, settings: d.digest(s.registry.key)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,6 +42,7 @@ func (s *Secrets) use(d Definition) (store *secretStore, done func(), err error)
 		if store, err = s.open(d, key); err != nil {
 			return nil, nil, err
 		}
+		s.snapshot.restore(key.identity, store.cache, p)
 		s.stores[key] = store
 	}
 	store.used = time.Now()
@@ -117,6 +119,7 @@ func (s *Secrets) closeStore(key liveKey) {
 
 // Close closes all stores. Nothing is resolved any more.
 func (s *Secrets) Close() {
+	s.closeSnapshot()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true

@@ -1,0 +1,137 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync"
+	"time"
+
+	"kong-vault-auth/cache"
+	"kong-vault-auth/secretstore"
+	"kong-vault-auth/snapshot"
+)
+
+// secretsOf is what the snapshot of all secrets is sealed for, in the place of a
+// store's identity.
+const secretsOf = "secrets of references"
+
+// secretSnapshot keeps all cached secrets in a sealed file, for a process that starts
+// while a store can't answer. The zero value keeps nothing.
+type secretSnapshot struct {
+	file snapshot.File
+
+	mu      sync.Mutex
+	before  map[string][]snapshot.Record // of the process before, by store, until that is opened
+	written uint64                       // what the caches had counted at the last one
+	stop    func()                       // ends the writing; nil if there is none
+	done    sync.WaitGroup
+}
+
+// KeepSnapshot keeps what is cached in a file too, sealed by the key in another, and
+// takes what an earlier process has left there: it is answered with while its store
+// can't answer. It is called before anything is resolved.
+func (s *Secrets) KeepSnapshot(path, keyFile string) {
+	k := &s.snapshot
+	k.file = snapshot.File{Path: path, KeyFile: keyFile, Store: secretsOf}
+	k.before = map[string][]snapshot.Record{}
+	ctx, stop := context.WithCancel(context.Background())
+	k.stop = stop
+	log := s.registry.options.Logger.With("snapshot", path)
+	count := 0
+	_, err := k.file.Read(time.Now(), func(r snapshot.Record) {
+		if r.Secret != nil {
+			k.before[r.Secret.Store] = append(k.before[r.Secret.Store], r)
+			count++
+		}
+	})
+	switch {
+	case errors.Is(err, snapshot.ErrNone):
+	case err != nil:
+		clear(k.before)
+		log.Warn("the snapshot of secrets is ignored", "reason", "snapshot_ignored", "err", err)
+	default:
+		log.Info("the snapshot of secrets was read", "reason", "snapshot", "count", count)
+	}
+	k.done.Go(func() {
+		ticks := time.NewTicker(snapshotSoon)
+		defer ticks.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticks.C:
+				s.writeSnapshot()
+			}
+		}
+	})
+}
+
+// restore gives a store that was just opened what an earlier process knew of it.
+// Secrets.mu is held.
+func (k *secretSnapshot) restore(identity string, c *cache.Cache[secretstore.Secret], p cache.Policy) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, r := range k.before[identity] {
+		found := cache.Found[secretstore.Secret]{Value: secretstore.Secret{Value: r.Secret.Value, Expires: r.Secret.Expires}, Expires: r.Secret.Expires}
+		c.Restore(cache.Item[secretstore.Secret]{Key: r.Key, Name: r.Name, Found: found, ReadAt: r.ReadAt}, p)
+	}
+	delete(k.before, identity)
+}
+
+// writeSnapshot writes what is cached, if it is other than what was written last. What
+// was restored and not asked for yet stays in it.
+func (s *Secrets) writeSnapshot() {
+	k := &s.snapshot
+	s.mu.Lock()
+	stores, counted := map[string][]*secretStore{}, uint64(0)
+	for key, store := range s.stores {
+		stats := store.cache.Stats()
+		counted += stats.Found + stats.Dropped
+		stores[key.identity] = append(stores[key.identity], store)
+	}
+	s.mu.Unlock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.file.Path == "" || counted == k.written {
+		return
+	}
+	err := k.file.Write(snapshot.Header{Started: s.registry.started, Written: time.Now()}, k.records(stores))
+	if err == nil || errors.Is(err, snapshot.ErrSuperseded) {
+		k.written = counted
+		return
+	}
+	s.registry.options.Logger.Error("the snapshot of secrets can't be written", "reason", "snapshot", "err", err)
+}
+
+func (k *secretSnapshot) records(stores map[string][]*secretStore) iter.Seq[snapshot.Record] {
+	return func(yield func(snapshot.Record) bool) {
+		for _, before := range k.before {
+			for _, r := range before {
+				if !yield(r) {
+					return
+				}
+			}
+		}
+		for identity, those := range stores {
+			for _, store := range those {
+				for item := range store.cache.All() {
+					secret := &snapshot.Secret{Store: identity, Value: item.Value.Value, Expires: item.Value.Expires}
+					if !yield(snapshot.Record{Key: item.Key, Name: item.Name, ReadAt: item.ReadAt, Secret: secret}) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// closeSnapshot ends the writing with a last snapshot.
+func (s *Secrets) closeSnapshot() {
+	if s.snapshot.stop == nil {
+		return
+	}
+	s.snapshot.stop()
+	s.snapshot.done.Wait()
+	s.writeSnapshot()
+}
