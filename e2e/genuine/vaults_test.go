@@ -45,6 +45,8 @@ type vaultsNode struct {
 
 type vaultsOptions struct {
 	database bool
+	password string   // of the database; empty: none
+	tls      bool     // Kong listens for TLS too
 	kong     []string // more of Kong's environment
 	plugin   []string // more of the plugin server's
 	before   func(*vaultsNode)
@@ -86,7 +88,7 @@ func startVaults(t *testing.T, o vaultsOptions) *vaultsNode {
 	}
 	luaPath := fmt.Sprintf("%[1]s/?.lua;%[1]s/?/init.lua;%[2]s/?.lua;;", lua, test)
 	k := genuine.Options{
-		Program: program, Prefix: filepath.Join(dir, "kong"),
+		Program: program, Prefix: filepath.Join(dir, "kong"), TLS: o.tls,
 		Servers: []gateway.PluginServer{{Name: "vault-auth", Socket: n.socket, QueryCommand: plugin + " -dump"}},
 		Env: append([]string{
 			"KONG_NGINX_WORKER_PROCESSES=2", "KONG_VAULTS=bundled,azure,hcv", "KONG_PLUGINS=bundled,vault-auth,show-secret",
@@ -105,6 +107,9 @@ func startVaults(t *testing.T, o vaultsOptions) *vaultsNode {
 		}
 		t.Cleanup(func() { n.close(n.database.Close) })
 		k.Database = n.database.Addr
+		if o.password != "" {
+			n.close(func() error { return n.database.RequirePassword(o.password) })
+		}
 	}
 	if n.kong, err = genuine.Start(k); err != nil {
 		t.Fatal(err)

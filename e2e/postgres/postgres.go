@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -73,6 +74,24 @@ func Start() (_ *Server, err error) {
 		return nil, err
 	}
 	return s, s.run("createdb", "-h", host, "-p", port, "-U", "kong", "kong")
+}
+
+// RequirePassword gives the user kong a password, without which nobody is let in over
+// TCP from then on.
+func (s *Server) RequirePassword(password string) error {
+	_, port, err := net.SplitHostPort(s.Addr)
+	if err != nil {
+		return err
+	}
+	quoted := strings.ReplaceAll(password, "'", "''")
+	if err := s.run("psql", "-h", s.dir, "-p", port, "-U", "kong", "-c", "ALTER USER kong PASSWORD '"+quoted+"'", "kong"); err != nil {
+		return err
+	}
+	rules := "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+	if err := os.WriteFile(filepath.Join(s.data(), "pg_hba.conf"), []byte(rules), 0o600); err != nil {
+		return err
+	}
+	return s.run("pg_ctl", "-D", s.data(), "reload")
 }
 
 func (s *Server) giveTo(name string) error {

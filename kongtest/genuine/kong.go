@@ -28,7 +28,8 @@ type Kong struct {
 	program, prefix         string
 	env                     []string
 	proxy, h2, admin, state string
-	configs                 int // how many have been put into effect
+	tls                     string // empty: there is no such listener
+	configs                 int    // how many have been put into effect
 }
 
 // Options say what to start.
@@ -43,6 +44,8 @@ type Options struct {
 	// Database is the address of a PostgreSQL that has an empty database kong of
 	// a user kong without a password. Without one there is no database.
 	Database string
+	// TLS has the proxy listen for TLS too.
+	TLS bool
 	// Env are further settings, such as KONG_NGINX_WORKER_PROCESSES=2. The
 	// last one of a name counts.
 	Env []string
@@ -53,7 +56,7 @@ type Options struct {
 // printed.
 func Start(o Options) (*Kong, error) {
 	k := &Kong{program: o.Program, prefix: o.Prefix}
-	for _, addr := range []*string{&k.proxy, &k.h2, &k.admin, &k.state} {
+	for _, addr := range []*string{&k.proxy, &k.h2, &k.admin, &k.state, &k.tls} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
@@ -63,11 +66,14 @@ func Start(o Options) (*Kong, error) {
 			return nil, err
 		}
 	}
-	plugins, servers := "bundled", ""
+	plugins, servers, secure := "bundled", "", ""
+	if o.TLS {
+		secure = ", " + k.tls + " ssl"
+	}
 	k.env = append(os.Environ(),
 		"KONG_PREFIX="+k.prefix,
 		"KONG_DATABASE=off",
-		"KONG_PROXY_LISTEN="+k.proxy+", "+k.h2+" http2",
+		"KONG_PROXY_LISTEN="+k.proxy+", "+k.h2+" http2"+secure,
 		"KONG_ADMIN_LISTEN="+k.admin,
 		"KONG_ADMIN_GUI_LISTEN=off",
 		"KONG_STATUS_LISTEN="+k.state,
@@ -131,6 +137,9 @@ func (k *Kong) Addr() string { return k.proxy }
 
 // H2Addr is where the proxy listens for HTTP/2 without TLS.
 func (k *Kong) H2Addr() string { return k.h2 }
+
+// TLSAddr is where the proxy listens for TLS, with Options.TLS.
+func (k *Kong) TLSAddr() string { return k.tls }
 
 // StatusURL is where the Status API listens.
 func (k *Kong) StatusURL() string { return "http://" + k.state }

@@ -1,0 +1,311 @@
+package genuine
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"math/big"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+	"github.com/google/go-cmp/cmp"
+
+	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/e2e/vaultserver"
+)
+
+// everySecond has Kong look once a second for secrets that are due.
+const everySecond = "KONG_VAULT_ROTATION_INTERVAL=1"
+
+// An outage is answered through, by the plugin server and without it; a secret that is
+// deleted is not.
+func TestRotationOutageAndDeletionOfASecret(t *testing.T) {
+	n := startVaults(t, vaultsOptions{kong: []string{everySecond}, before: func(n *vaultsNode) { n.azure.Put("rotated", "one", nil) }})
+	kept := azureVault(map[string]any{"ttl": 1, "resurrect_deleted": true})
+	kept["prefix"] = "kept-vault"
+	n.declare("{vault://azure-key-vault/rotated}", azureVault(map[string]any{"ttl": 1}), kept)
+	// Both workers, in turn: each has a memory of its own.
+	shows := func(want string) func() bool {
+		return func() bool {
+			for range 10 {
+				if n.ask("{vault://azure-key-vault/rotated}").Secret != want {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	for range 10 {
+		if got := n.ask("{vault://kept-vault/rotated}"); got.Value != "one" {
+			t.Fatalf("with resurrect_deleted: %+v", got)
+		}
+	}
+	n.eventually("the plugin has its secret", shows("one"))
+	version := n.azure.Put("rotated", "two", nil)
+	n.eventually("it has the new one", shows("two"))
+	n.eventually("so has the other vault", func() bool { return n.ask("{vault://kept-vault/rotated}").Value == "two" })
+
+	stays := func(what, want string) {
+		t.Helper()
+		for end := time.Now().Add(8 * time.Second); time.Now().Before(end); <-time.After(50 * time.Millisecond) {
+			if got := n.ask("{vault://kept-vault/rotated}"); got.Secret != want || got.Value != want {
+				t.Fatalf("%s: %+v, want %s", what, got, want)
+			}
+		}
+	}
+	n.azure.Fail(akvsim.KeyVault, akvsim.Unavailable())
+	stays("an outage", "two")
+	n.azure.Recover()
+	n.stopPluginServer(n.plugin)
+	stays("without the plugin server", "two")
+	n.startPluginServer()
+
+	n.azure.Change("rotated", version, azsecrets.SecretAttributes{Enabled: new(false)})
+	n.eventually("a disabled secret is gone", shows(""))
+	n.azure.Change("rotated", version, azsecrets.SecretAttributes{Enabled: new(true)})
+	n.eventually("it is back", shows("two"))
+	n.azure.Delete("rotated")
+	n.eventually("a deleted secret is gone", shows(""))
+	if got := n.ask("{vault://kept-vault/rotated}"); got.Value != "two" {
+		t.Errorf("with resurrect_deleted, deleted: %+v", got)
+	}
+}
+
+func TestSecretsAreKnownAfterAStartInAnOutage(t *testing.T) {
+	keys := t.TempDir()
+	key := filepath.Join(keys, "key")
+	if err := os.WriteFile(key, []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "snapshot")
+	n := startVaults(t, vaultsOptions{
+		kong:   azureEnv(),
+		plugin: []string{"VAULT_AUTH_SECRETS_SNAPSHOT_FILE=" + file, "VAULT_AUTH_SECRETS_SNAPSHOT_KEY_FILE=" + key},
+		before: func(n *vaultsNode) { n.azure.Put("secret-name", `{"foo": "b4r-in-the-file"}`, nil) },
+	})
+	get := func() string {
+		out, err := n.kong.Output("vault", "get", "{vault://azure/secret-name/foo}")
+		if err != nil {
+			return err.Error()
+		}
+		return strings.TrimSpace(out)
+	}
+	if got := get(); got != "b4r-in-the-file" {
+		t.Fatal(got)
+	}
+	n.stopPluginServer(n.plugin)
+	if b, err := os.ReadFile(file); err != nil || strings.Contains(string(b), "b4r-in-the-file") {
+		t.Errorf("the snapshot holds the secret in clear text, or is not there: %v", err)
+	}
+	n.azure.Fail(akvsim.KeyVault, akvsim.Unavailable())
+	n.startPluginServer()
+	if got := get(); got != "b4r-in-the-file" {
+		t.Errorf("after a start in an outage: %s", got)
+	}
+	if got, err := n.kong.Output("vault", "get", "{vault://azure/never-read}"); err == nil || !strings.Contains(err.Error(), "503") {
+		t.Errorf("what was never read: %s, %v", got, err)
+	}
+}
+
+func TestKongStartsWithItsDatabasePasswordFromAVault(t *testing.T) {
+	const password = "p4ss/with+signs"
+	n := startVaults(t, vaultsOptions{
+		database: true, password: password,
+		kong:   azureEnv("KONG_PG_PASSWORD={vault://azure/pg/password}"),
+		before: func(n *vaultsNode) { n.azure.Put("pg", `{"password": "`+password+`"}`, nil) },
+	})
+	for _, command := range []string{"health", "reload"} {
+		if err := n.kong.Command(command); err != nil {
+			t.Errorf("kong %s: %v", command, err)
+		}
+	}
+	n.eventually("the database is reachable", func() bool {
+		resp, err := http.Get(n.kong.StatusURL() + "/status")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		var status struct{ Database struct{ Reachable bool } }
+		return json.NewDecoder(resp.Body).Decode(&status) == nil && status.Database.Reachable
+	})
+}
+
+func TestCertificateFromAVaultIsServedToClients(t *testing.T) {
+	var cert, key string
+	n := startVaults(t, vaultsOptions{tls: true, before: func(n *vaultsNode) {
+		cert, key = newCertificate(t, "kong.example")
+		if err := store.Put(t.Context(), vaultserver.KV{Mount: "secret", Version: 2}, "tls", map[string]any{"cert": cert, "key": key}); err != nil {
+			t.Fatal(err)
+		}
+	}})
+	b, err := json.Marshal(map[string]any{
+		"_format_version": "3.0",
+		"vaults":          []any{map[string]any{"name": "hcv", "prefix": "hashicorp-vault", "config": n.hcvConfig("v2")}},
+		"certificates": []any{map[string]any{
+			"cert": "{vault://hashicorp-vault/tls/cert}", "key": "{vault://hashicorp-vault/tls/key}", "snis": []any{map[string]any{"name": "kong.example"}},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.kong.SetConfig(string(b)); err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(cert))
+	n.eventually("the certificate is served", func() bool {
+		c, err := tls.Dial("tcp", n.kong.TLSAddr(), &tls.Config{ServerName: "kong.example", RootCAs: roots})
+		if err != nil {
+			return false
+		}
+		c.Close()
+		return true
+	})
+}
+
+func newCertificate(t *testing.T, host string) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
+}
+
+// What Kong makes of entities: the documented ones with their defaults, and refusals.
+func TestVaultEntitiesAreThoseOfKongsPages(t *testing.T) {
+	n := startVaults(t, vaultsOptions{database: true})
+	put := func(prefix string, body map[string]any) (int, map[string]any) {
+		t.Helper()
+		b, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, answer, err := n.kong.Admin(http.MethodPut, "/vaults/"+prefix, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var entity map[string]any
+		if err := json.Unmarshal(answer, &entity); err != nil {
+			t.Fatal(err)
+		}
+		return status, entity
+	}
+	azure := map[string]any{"type": "secrets", "location": "us-east", "vault_uri": "http://my-vault-uri.azure.com"}
+	status, entity := put("azure-key-vault", map[string]any{"name": "azure", "description": "Storing secrets in Azure Key Vault (Secrets)", "tags": []any{"a"}, "config": azure})
+	want := map[string]any{
+		"client_id": nil, "credentials_prefix": "AZURE", "vault_uri": "http://my-vault-uri.azure.com", "location": "us-east", "neg_ttl": nil,
+		"resurrect_ttl": nil, "tenant_id": nil, "ttl": nil, "type": "secrets",
+		"base64_decode": nil, "decode_base64": nil, "resurrect_deleted": nil, "version": nil,
+	}
+	if diff := cmp.Diff(want, entity["config"]); diff != "" || status != http.StatusOK || entity["prefix"] != "azure-key-vault" {
+		t.Errorf("azure: %d %v\n%s", status, entity, diff)
+	}
+	hcv := map[string]any{"protocol": "https", "host": "localhost", "port": 8200, "mount": "secret", "kv": "v2", "token": "<token>"}
+	status, entity = put("hashicorp-vault", map[string]any{"name": "hcv", "description": "Storing secrets in HashiCorp Vault", "config": hcv})
+	config, _ := entity["config"].(map[string]any)
+	for field, value := range map[string]any{"protocol": "https", "host": "localhost", "port": 8200.0, "mount": "secret", "kv": "v2", "token": "<token>", "auth_method": "token", "ttl": nil} {
+		if config[field] != value {
+			t.Errorf("hcv: %s is %v, want %v", field, config[field], value)
+		}
+	}
+	if status != http.StatusOK {
+		t.Errorf("hcv: %d %v", status, entity)
+	}
+	for about, tt := range map[string]struct {
+		name   string
+		config map[string]any
+		want   string
+	}{
+		"no vault_uri":    {"azure", map[string]any{}, "required field missing"},
+		"another type":    {"azure", map[string]any{"vault_uri": "https://x.vault.azure.net", "type": "keys"}, "expected one of: secrets"},
+		"a field of none": {"azure", map[string]any{"vault_uri": "https://x.vault.azure.net", "colour": "red"}, "unknown field"},
+		"protocol":        {"hcv", map[string]any{"protocol": "ftp"}, "expected one of: http, https"},
+		"kv":              {"hcv", map[string]any{"kv": "v3"}, "expected one of: v1, v2"},
+		"port":            {"hcv", map[string]any{"port": 0}, "value should be between 1 and 65535"},
+		"ttl":             {"hcv", map[string]any{"ttl": -1}, "value should be between 0 and 100000000"},
+		"auth_method":     {"hcv", map[string]any{"auth_method": "userpass"}, "expected one of: token, kubernetes, approle, cert, jwt"},
+		"approle":         {"hcv", map[string]any{"auth_method": "approle"}, "required field missing"},
+		"kubernetes":      {"hcv", map[string]any{"auth_method": "kubernetes"}, "required field missing"},
+	} {
+		if status, answer := put("some-vault", map[string]any{"name": tt.name, "config": tt.config}); status != http.StatusBadRequest || !strings.Contains(answer["message"].(string), tt.want) {
+			t.Errorf("%s: %d %v, want %s", about, status, answer["message"], tt.want)
+		}
+	}
+
+	deck := os.Getenv("E2E_DECK")
+	if deck == "" {
+		return
+	}
+	file := filepath.Join(t.TempDir(), "kong.yml")
+	b, err := json.Marshal(map[string]any{"_format_version": "3.0", "vaults": []any{
+		azureVault(map[string]any{"ttl": 60}), map[string]any{"name": "hcv", "prefix": "hashicorp-vault", "config": hcv},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// decK finds a difference in each field of a vault, Kong's own too, that the file
+	// leaves out. So the file is what it has dumped.
+	dump := filepath.Join(t.TempDir(), "dump.yml")
+	for _, args := range [][]string{{"sync", file}, {"dump", "-o", dump}, {"sync", dump}, {"diff", "--non-zero-exit-code", dump}} {
+		cmd := exec.CommandContext(t.Context(), deck, append([]string{"--analytics=false", "gateway"}, args...)...)
+		cmd.Env = append(os.Environ(), "DECK_KONG_ADDR="+n.kong.AdminURL())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("deck gateway %s: %v\n%s", args, err, out)
+		}
+	}
+}
+
+// What is resolved often is asked for seldom.
+func TestAMillionResolutionsAskTheSocketOnce(t *testing.T) {
+	n := startVaults(t, vaultsOptions{before: func(n *vaultsNode) { n.azure.Put("hot", "v", nil) }})
+	n.declare("{vault://azure-key-vault/hot}", azureVault(map[string]any{"ttl": 3600}))
+	before := n.reads("hot")
+	resp, err := http.Get("http://" + n.kong.Addr() + "/secret?times=1000000&ref=%7Bvault%3A%2F%2Fazure-key-vault%2Fhot%7D")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var s struct {
+		Value string
+		Times int
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil || s.Value != "v" || s.Times != 1_000_000 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if after := n.reads("hot"); after > before {
+		t.Errorf("a million resolutions read the secret %d times", after-before)
+	}
+}
+
+// reads is how often a secret was read.
+func (n *vaultsNode) reads(name string) int {
+	return len(n.azure.Requests(func(r akvsim.Request) bool { return r.SecretRead() && strings.EqualFold(r.Path, "/secrets/"+name+"/") }))
+}
