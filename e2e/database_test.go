@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -93,4 +94,13 @@ func TestOnlyConsumerEverSeenIsRefusedOnceDeleted(t *testing.T) {
 	if a := w.ask(g, w.credential(object{"consumer": object{"id": bobID}})); a.Status != 200 {
 		t.Errorf("bob: %d %s", a.Status, a.Body)
 	}
+}
+
+// freeAddr is a loopback address that nothing listens at.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }

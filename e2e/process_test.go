@@ -146,12 +146,12 @@ func TestReloadsCostNothing(t *testing.T) {
 // 3.9, and it is the first thing that decK and Kong's ingress controller ask for.
 func TestAdminAPIAnswers(t *testing.T) {
 	w := newWorld(t)
-	k, ok := w.start(w.guarded("/", nil)).(*genuine)
+	k, ok := w.start(w.guarded("/", nil)).(*genuineGateway)
 	if !ok {
 		t.Skip("kongtest has no Admin API")
 	}
 	for range 50 {
-		resp, err := http.Get("http://" + k.admin + "/")
+		resp, err := http.Get(k.AdminURL() + "/")
 		w.must(err)
 		resp.Body.Close()
 		if resp.StatusCode != 200 {
