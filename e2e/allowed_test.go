@@ -17,7 +17,7 @@ const (
 // TestOnlyAllowedConfigurationsNameAnObject. Kong tells the plugin ids alone, so
 // a route isn't known to be one of an allowed service.
 func TestOnlyAllowedConfigurationsNameAnObject(t *testing.T) {
-	a := newAuthWorld(t)
+	a := newAuthEnv(t)
 	p := a.credential(nil)
 	for _, tt := range []struct {
 		name    string
@@ -59,7 +59,7 @@ func TestOnlyAllowedConfigurationsNameAnObject(t *testing.T) {
 
 // TestServiceThatIsAllowed names an object in a configuration for a service.
 func TestServiceThatIsAllowed(t *testing.T) {
-	a := newAuthWorld(t)
+	a := newAuthEnv(t)
 	p := a.credential(nil)
 	for id, want := range map[string]int{serviceID: 200, routeID: 500} {
 		vaults, err := json.Marshal(object{"vaults": []object{{

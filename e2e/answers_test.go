@@ -48,7 +48,7 @@ func with(h http.Header, more ...string) http.Header {
 }
 
 func TestFailedAuthenticationIsAnswered401(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	good := w.credential(nil)
 	stored := func(record object) http.Header { return w.credential(record).header() }
 	hour := time.Now().Add(-time.Hour).Unix()
@@ -94,7 +94,7 @@ func TestFailedAuthenticationIsAnswered401(t *testing.T) {
 }
 
 func TestMalformedAccessTokensAreNotLookedUp(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	g := w.start(w.guarded("/", nil))
 	for _, token := range []string{"..", ".", "a..b", "a/b", "a b", "ä", "%2e%2e"} {
 		if a := w.get(g, "/", pair{token, "x"}.header()); a.Status != 401 {
@@ -107,7 +107,7 @@ func TestMalformedAccessTokensAreNotLookedUp(t *testing.T) {
 }
 
 func TestRealmIsInTheChallenge(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	g := w.start(w.guarded("/", object{"realm": `the "orders" API`}))
 	want := `VaultAuth realm="the \"orders\" API"`
 	if got := w.get(g, "/", nil).Header.Get("WWW-Authenticate"); got != want {
@@ -116,7 +116,7 @@ func TestRealmIsInTheChallenge(t *testing.T) {
 }
 
 func TestGRPCGetsThePlainMessage(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	g := w.start(w.guarded("/", nil))
 	h2 := &http.Client{Transport: &http.Transport{Protocols: new(http.Protocols)}}
 	h2.Transport.(*http.Transport).Protocols.SetUnencryptedHTTP2(true)
@@ -138,7 +138,7 @@ func TestGRPCGetsThePlainMessage(t *testing.T) {
 }
 
 func TestTooManyHeadersAreAnswered431(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	g := w.start(w.guarded("/", nil))
 	headers := func(n int) http.Header {
@@ -163,7 +163,7 @@ func TestTooManyHeadersAreAnswered431(t *testing.T) {
 }
 
 func TestUnexpectedErrorsAreAnswered500(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	tests := []struct {
 		name   string
@@ -200,7 +200,7 @@ func TestUnexpectedErrorsAreAnswered500(t *testing.T) {
 }
 
 func TestTooManyUnknownTokensAreAnswered429(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	known := w.credential(nil)
 	g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"max_lookups_per_second": 1})}))
 	if a := w.get(g, "/", known.header()); a.Status != 200 {
@@ -233,7 +233,7 @@ func TestTooManyUnknownTokensAreAnswered429(t *testing.T) {
 // TestRecordsAsPeopleWriteThem: what can be understood works, what can't is in
 // Kong's log at a level that it shows.
 func TestRecordsAsPeopleWriteThem(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	g := w.start(w.guarded("/", nil))
 	for _, tt := range []struct {
 		name   string
@@ -277,7 +277,7 @@ func TestRecordsAsPeopleWriteThem(t *testing.T) {
 // guesser: more than 20 wrong secrets in a minute would be limited. It is not the
 // query string, which nginx adds to each line of the log.
 func TestPlusThatAFormTurnsIntoASpaceIsExplained(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := pair{"access-" + rand.Text(), "a+b+" + rand.Text()}
 	w.put(p, nil)
 	g := w.start(w.guarded("/", object{"tokens_in_body": true}))
@@ -302,7 +302,7 @@ func TestPlusThatAFormTurnsIntoASpaceIsExplained(t *testing.T) {
 }
 
 func TestNoSecretIsInTheLog(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	unusable := w.credential(object{"consumer": nil})
 	good := w.credential(nil)
 	g := w.start(w.guarded("/", nil), w.guarded("/down", object{"hcv": w.hcv(object{"token": "not-a-token"})}))
@@ -327,7 +327,7 @@ func TestVersionWithAnEndIsRefusedFromThenOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			vault := ownVault(t)
-			w := newWorldOn(t, vault, kongAuth)
+			w := newEnvOn(t, vault, kongAuth)
 			// First, since a genuine Kong needs longer than that to start.
 			g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"ttl": 3600})}))
 			ending, lasting := newPair(), w.credential(nil)

@@ -17,7 +17,7 @@ import (
 // is 6 seconds old, and then replaced, without one failed request.
 func TestTokensOutliveTheirTTLUnderLoad(t *testing.T) {
 	t.Parallel()
-	a := newAuthWorldOn(t, ownVault(t))
+	a := newAuthEnvOn(t, ownVault(t))
 	p := a.credential(nil)
 	mount, login := a.withSecretID(object{"token_ttl": "3s", "token_max_ttl": "6s"})
 	g := a.node(neverCached(login))
@@ -32,7 +32,7 @@ func TestTokensOutliveTheirTTLUnderLoad(t *testing.T) {
 // TestOneLoginAfterARevocation: however many requests find the token dead. They
 // are for 50 pairs, since lookups of more from one address would be put off.
 func TestOneLoginAfterARevocation(t *testing.T) {
-	a := newAuthWorld(t)
+	a := newAuthEnv(t)
 	const requests = 200
 	pairs := make([]pair, 50)
 	for i := range pairs {
@@ -67,7 +67,7 @@ func TestOneLoginAfterARevocation(t *testing.T) {
 // TestTokenFileIsFollowed: Vault Agent writes a new token, and soon after the
 // old one is no more.
 func TestTokenFileIsFollowed(t *testing.T) {
-	a := newAuthWorld(t)
+	a := newAuthEnv(t)
 	p := a.credential(nil)
 	g := a.node(neverCached(object{"token_file": a.file("token", a.token)}))
 	lookUps := func() int { return a.requests("read", "auth/token/lookup-self") } // one for each token that is given
@@ -90,7 +90,7 @@ func TestTokenFileIsFollowed(t *testing.T) {
 
 // TestClientCertificateIsFollowed to one of another CA, while both are trusted.
 func TestClientCertificateIsFollowed(t *testing.T) {
-	a := newAuthWorld(t)
+	a := newAuthEnv(t)
 	p := a.credential(nil)
 	before, after := newAuthority(t), newAuthority(t)
 	mount, login := a.cert(before)
@@ -110,7 +110,7 @@ func TestClientCertificateIsFollowed(t *testing.T) {
 // TestWrappedSecretIDServesAllPluginServersOfANode, by way of token_sink_file,
 // and nobody else.
 func TestWrappedSecretIDServesAllPluginServersOfANode(t *testing.T) {
-	a := newAuthWorld(t)
+	a := newAuthEnv(t)
 	mount, login := a.appRole(object{"secret_id_num_uses": 1})
 	sink := filepath.Join(a.dir, "sink")
 	maps.Copy(login, object{
@@ -147,7 +147,7 @@ func TestWrappedSecretIDServesAllPluginServersOfANode(t *testing.T) {
 
 // TestDeadVaultNeverStopsTheStart: the first login succeeds when Vault is there.
 func TestDeadVaultNeverStopsTheStart(t *testing.T) {
-	a := newAuthWorldOn(t, ownVault(t))
+	a := newAuthEnvOn(t, ownVault(t))
 	p := a.credential(nil)
 	mount, login := a.withSecretID(nil)
 	a.must(a.vault.Stop())
@@ -164,7 +164,7 @@ func TestDeadVaultNeverStopsTheStart(t *testing.T) {
 
 // TestUnusableLoginFileIsNamed, with what mends it, and mending is enough.
 func TestUnusableLoginFileIsNamed(t *testing.T) {
-	a := newAuthWorld(t)
+	a := newAuthEnv(t)
 	p := a.credential(nil)
 	tests := []struct {
 		name   string
@@ -202,23 +202,23 @@ func TestUnusableLoginFileIsNamed(t *testing.T) {
 // ends what is cached after resurrect_denied_ttl, where an outage would not.
 func TestRefusedLoginIsTrustedForAShorterTime(t *testing.T) {
 	for name, tt := range map[string]struct {
-		login  func(*authWorld) (mount string, settings object)
-		refuse func(a *authWorld, mount string, settings object)
+		login  func(*authEnv) (mount string, settings object)
+		refuse func(a *authEnv, mount string, settings object)
 	}{
 		"the token is revoked": {
-			func(a *authWorld) (string, object) { return "", object{} },
-			func(a *authWorld, _ string, _ object) { a.must(a.vault.RevokeToken(a.Context(), a.token)) },
+			func(a *authEnv) (string, object) { return "", object{} },
+			func(a *authEnv, _ string, _ object) { a.must(a.vault.RevokeToken(a.Context(), a.token)) },
 		},
 		"the secret id is destroyed": {
-			func(a *authWorld) (string, object) { return a.withSecretID(nil) },
-			func(a *authWorld, mount string, settings object) {
+			func(a *authEnv) (string, object) { return a.withSecretID(nil) },
+			func(a *authEnv, mount string, settings object) {
 				a.write("auth/"+mount+"/role/kong/secret-id/destroy", object{"secret_id": settings["approle_secret_id"]})
 				a.must(a.vault.RevokeGranted(a.Context(), mount))
 			},
 		},
 		"the role is deleted": {
-			func(a *authWorld) (string, object) { return a.withSecretID(nil) },
-			func(a *authWorld, mount string, _ object) {
+			func(a *authEnv) (string, object) { return a.withSecretID(nil) },
+			func(a *authEnv, mount string, _ object) {
 				a.must(a.vault.DeletePath(a.Context(), "auth/"+mount+"/role/kong"))
 				a.must(a.vault.RevokeGranted(a.Context(), mount))
 			},
@@ -226,7 +226,7 @@ func TestRefusedLoginIsTrustedForAShorterTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := newAuthWorld(t)
+			a := newAuthEnv(t)
 			p := a.credential(nil)
 			mount, settings := tt.login(a)
 			settings["ttl"], settings["resurrect_denied_ttl"] = 0.01, 1

@@ -18,7 +18,7 @@ import (
 // nothing else, and at the end the token is given back; a token that was given
 // lives on, for the rows share it.
 func TestVaultIsReadAfterEachLogin(t *testing.T) {
-	a := newAuthWorld(t)
+	a := newAuthEnv(t)
 	p := a.credential(nil)
 	roles, appRole := a.appRole(nil)
 	withAppRole := func(more object) object {
@@ -89,7 +89,7 @@ func TestVaultIsReadAfterEachLogin(t *testing.T) {
 
 // agent is the socket of what stands for a Vault Agent: it adds a token, and
 // wants the header by which nobody can be tricked into asking it.
-func (a *authWorld) agent() (socket string) {
+func (a *authEnv) agent() (socket string) {
 	a.Helper()
 	target, err := url.Parse(a.vault.Addr)
 	a.must(err)
@@ -119,7 +119,7 @@ func (a *authWorld) agent() (socket string) {
 // TestVaultsOwnVariablesAreBelowKongs: what VAULT_* says is used where the
 // node's object says nothing, and never for an object that isn't the node's.
 func TestVaultsOwnVariablesAreBelowKongs(t *testing.T) {
-	a := newAuthWorld(t)
+	a := newAuthEnv(t)
 	p := a.credential(nil)
 	port, path := portOf(a.vault.Addr).String(), "KONG_VAULT_HCV_PATH="+a.kv.Path
 	inline := a.settings(object{"token": nil})

@@ -19,14 +19,14 @@ import (
 )
 
 // role are the fields of a role whose logins get the plugin's policy.
-func (a *authWorld) role(more object) object {
+func (a *authEnv) role(more object) object {
 	fields := object{"token_policies": a.policy, "token_ttl": "1h"}
 	maps.Copy(fields, more)
 	return fields
 }
 
 // enable enables an auth method at a mount of this test's own.
-func (a *authWorld) enable(kind string) (mount string) {
+func (a *authEnv) enable(kind string) (mount string) {
 	a.Helper()
 	mount = "teams/" + kind + "-" + strings.ToLower(rand.Text())
 	a.must(a.vault.EnableAuth(a.Context(), mount, kind))
@@ -34,7 +34,7 @@ func (a *authWorld) enable(kind string) (mount string) {
 }
 
 // appRole is a way to log in with AppRole, but for the secret id.
-func (a *authWorld) appRole(role object) (mount string, settings object) {
+func (a *authEnv) appRole(role object) (mount string, settings object) {
 	a.Helper()
 	mount = a.enable("approle")
 	a.write("auth/"+mount+"/role/kong", a.role(role))
@@ -43,7 +43,7 @@ func (a *authWorld) appRole(role object) (mount string, settings object) {
 	return mount, object{"auth_method": "approle", "approle_auth_path": mount, "approle_role_id": secret.Data["role_id"]}
 }
 
-func (a *authWorld) secretID(mount string) string {
+func (a *authEnv) secretID(mount string) string {
 	a.Helper()
 	secret, err := a.vault.Write(a.Context(), "auth/"+mount+"/role/kong/secret-id", nil)
 	a.must(err)
@@ -52,7 +52,7 @@ func (a *authWorld) secretID(mount string) string {
 	return id
 }
 
-func (a *authWorld) wrappedSecretID(mount string) (wrappingToken string) {
+func (a *authEnv) wrappedSecretID(mount string) (wrappingToken string) {
 	a.Helper()
 	wrappingToken, err := a.vault.WriteWrapped(a.Context(), "auth/"+mount+"/role/kong/secret-id", nil, time.Minute)
 	a.must(err)
@@ -61,7 +61,7 @@ func (a *authWorld) wrappedSecretID(mount string) (wrappingToken string) {
 }
 
 // withSecretID is AppRole as the tests use it that aren't about AppRole.
-func (a *authWorld) withSecretID(role object) (mount string, settings object) {
+func (a *authEnv) withSecretID(role object) (mount string, settings object) {
 	a.Helper()
 	mount, settings = a.appRole(role)
 	settings["approle_secret_id"] = a.secretID(mount)
@@ -70,7 +70,7 @@ func (a *authWorld) withSecretID(role object) (mount string, settings object) {
 
 // kubernetes is a way to log in as the service account kong in gateway. Vault
 // asks a cluster's API, which is played here, whether a token is genuine.
-func (a *authWorld) kubernetes() (mount string, settings object) {
+func (a *authEnv) kubernetes() (mount string, settings object) {
 	a.Helper()
 	key := newJWTKey(a)
 	account := func(name string) string {
@@ -104,7 +104,7 @@ func (a *authWorld) kubernetes() (mount string, settings object) {
 }
 
 // jwt is a way to log in with a JWT that an issuer of the company's has signed.
-func (a *authWorld) jwt() (mount string, settings object) {
+func (a *authEnv) jwt() (mount string, settings object) {
 	a.Helper()
 	key := newJWTKey(a)
 	mount = a.enable("jwt")
@@ -119,7 +119,7 @@ func (a *authWorld) jwt() (mount string, settings object) {
 }
 
 // cert is a way to log in with a client certificate of the CA's.
-func (a *authWorld) cert(ca *authority) (mount string, settings object) {
+func (a *authEnv) cert(ca *authority) (mount string, settings object) {
 	a.Helper()
 	mount = a.enable("cert")
 	a.trust(mount, ca)
@@ -131,7 +131,7 @@ func (a *authWorld) cert(ca *authority) (mount string, settings object) {
 }
 
 // trust has the cert method accept certificates of these CAs, and no others.
-func (a *authWorld) trust(mount string, cas ...*authority) {
+func (a *authEnv) trust(mount string, cas ...*authority) {
 	a.Helper()
 	var all string
 	for _, ca := range cas {
@@ -142,12 +142,12 @@ func (a *authWorld) trust(mount string, cas ...*authority) {
 
 // jwtKey signs JWTs.
 type jwtKey struct {
-	a       *authWorld
+	a       *authEnv
 	private *rsa.PrivateKey
 	public  string // PEM
 }
 
-func newJWTKey(a *authWorld) jwtKey {
+func newJWTKey(a *authEnv) jwtKey {
 	a.Helper()
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	a.must(err)

@@ -25,7 +25,7 @@ func TestPoliciesOfTheDocsAreTheSmallest(t *testing.T) {
 	}
 	for version, kv := range map[string]vaultserver.KV{"v1": v1, "v2": {Mount: "secret", Version: 2, Path: "kong-auth"}} {
 		t.Run(version, func(t *testing.T) {
-			a := &authWorld{world: newWorldOn(t, vault, kv), dir: t.TempDir()}
+			a := &authEnv{testEnv: newEnvOn(t, vault, kv), dir: t.TempDir()}
 			token := func(policy string) string {
 				t.Helper()
 				rules := regexp.MustCompile("(?s)```hcl\n(# " + policy + ":[^\n]* KV " + version + "\n.*?)```").FindSubmatch(docs)

@@ -11,13 +11,13 @@ import (
 	"kong-vault-auth/e2e/vaultserver"
 )
 
-// stanza is the smallest policy for the credentials of an authWorld.
+// stanza is the smallest policy for the credentials of an authEnv.
 const stanza = `add to one of its policies: path \"secret/data/kong-auth/*\" { capabilities = [\"read\"] }`
 
 // TestRefusedReadsExplainThemselves: what was read, named by the fingerprint;
 // why it is refused; and what would allow it.
 func TestRefusedReadsExplainThemselves(t *testing.T) {
-	a := newAuthWorld(t)
+	a := newAuthEnv(t)
 	p := a.credential(nil)
 	revoked := a.token
 	a.must(a.vault.RevokeToken(t.Context(), revoked))
@@ -76,7 +76,7 @@ func TestRefusedReadsExplainThemselves(t *testing.T) {
 // the token, mends what the line complains of, and the fingerprint is that of
 // the credential that the upstream is told of.
 func TestGrantedPolicyIsEnough(t *testing.T) {
-	a := newAuthWorld(t)
+	a := newAuthEnv(t)
 	p := a.credential(nil)
 	policy := "mended-" + strings.ToLower(rand.Text())
 	a.must(a.vault.PutPolicy(t.Context(), policy, `path "secret/data/kong-auth/*" { capabilities = ["list"] }`))
@@ -103,7 +103,7 @@ func TestGrantedPolicyIsEnough(t *testing.T) {
 
 // TestServerOfAnotherCAGetsNoToken, until ca_cert names its CA.
 func TestServerOfAnotherCAGetsNoToken(t *testing.T) {
-	a := newAuthWorld(t)
+	a := newAuthEnv(t)
 	p := a.credential(nil)
 	mount, login := a.withSecretID(nil)
 	settings := a.overTLS(login)
@@ -123,7 +123,7 @@ func TestServerOfAnotherCAGetsNoToken(t *testing.T) {
 // TestVaultIsToldWhoAsksAndWhere: in its audit file are the plugin's name and
 // the namespace, of the login and of the read.
 func TestVaultIsToldWhoAsksAndWhere(t *testing.T) {
-	a := newAuthWorld(t)
+	a := newAuthEnv(t)
 	for _, header := range []string{"User-Agent", "X-Vault-Namespace"} {
 		a.must(a.vault.AuditHeader(t.Context(), header))
 	}
@@ -160,7 +160,7 @@ func TestKVVersionIsFoundOut(t *testing.T) {
 			if err := vault.MountKV(t.Context(), kv); err != nil {
 				t.Fatal(err)
 			}
-			a := &authWorld{world: newWorldOn(t, vault, kv), dir: t.TempDir()}
+			a := &authEnv{testEnv: newEnvOn(t, vault, kv), dir: t.TempDir()}
 			p := a.credential(nil)
 			g := a.node(object{"kv": nil})
 			if got := a.ask(g, p); got.Status != 200 || a.reads(p.access) != 1 {

@@ -157,7 +157,7 @@ func TestWhyAzureCannotBeReadIsInTheLog(t *testing.T) {
 }
 
 func TestAzureConfigurationsThatAreWrong(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	tests := []struct {
 		name     string

@@ -100,7 +100,7 @@ func TestOutageOfEntraIsSurvived(t *testing.T) {
 			eventually(t, "the login succeeds", func() bool { return a.ask(g, p).Status == 200 })
 
 			a.sim.Fail(akvsim.Entra, fault)
-			f := startFlow(a.world, g, 2, inTurn(p))
+			f := startFlow(a.testEnv, g, 2, inTurn(p))
 			f.await(t, 200) // read again and again
 			f.stop().all200(t, "known pair")
 			before := len(a.sim.Requests(nil))

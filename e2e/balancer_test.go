@@ -69,7 +69,7 @@ func join(a, b net.Conn) {
 // movingStore is a store of two servers behind a balancer, which leads to the
 // first. The second is in order.
 type movingStore struct {
-	*world
+	*testEnv
 	gateway  gateway
 	balancer *balancer
 	second   string         // its address
@@ -102,7 +102,7 @@ func (s *movingStore) moves() {
 		s.copied(append(known, doomed, unread))
 	}
 	s.warm(s.gateway, append(known, doomed))
-	f := startFlow(s.world, s.gateway, 2, inTurn(known...))
+	f := startFlow(s.testEnv, s.gateway, 2, inTurn(known...))
 
 	s.fail()
 	eventually(s.T, "the store is failing", func() bool { return s.ask(s.gateway, s.stored()).Status == 503 })
@@ -133,9 +133,9 @@ func (s *movingStore) moves() {
 
 // vaultMoves moves to the Vault that all tests share.
 func vaultMoves(t *testing.T, first string, settings object) *movingStore {
-	w := newWorld(t)
+	w := newEnv(t)
 	s := &movingStore{
-		world: w, balancer: startBalancer(t, hostOf(first)), second: hostOf(w.vault.Addr),
+		testEnv: w, balancer: startBalancer(t, hostOf(first)), second: hostOf(w.vault.Addr),
 		stored: func() pair { return w.credential(nil) },
 		remove: func(p pair) { w.must(w.vault.Delete(t.Context(), w.kv, p.access)) },
 	}
@@ -162,7 +162,7 @@ func sealedVaultMoves(t *testing.T) *movingStore {
 	}
 	s := vaultMoves(t, first.Addr, object{"token": token})
 	s.copied = func(pairs []pair) {
-		there := *s.world
+		there := *s.testEnv
 		there.vault = first
 		for _, p := range pairs {
 			there.put(p, nil)
@@ -188,7 +188,7 @@ func keyVaultMoves(t *testing.T, status int, code string) *movingStore {
 	first := &gate{store: a.sim}
 	addrs := a.serve(first, a.sim)
 	s := &movingStore{
-		world: a.world, balancer: startBalancer(t, addrs[0]), second: addrs[1],
+		testEnv: a.testEnv, balancer: startBalancer(t, addrs[0]), second: addrs[1],
 		stored: func() pair { return a.credential(nil) },
 		remove: func(p pair) { a.sim.Delete(secretName(p.access)) },
 		fail: func() {

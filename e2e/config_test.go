@@ -19,7 +19,7 @@ func portOf(address string) json.Number {
 // TestConfigurationsThatAreWrong: Kong refuses what its schema language can
 // express, in Kong's words; the rest is a 500 whose reason is in the log.
 func TestConfigurationsThatAreWrong(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	hcv := func(settings object) object { return object{"hcv": w.hcv(settings)} }
 	tests := []struct {
@@ -54,7 +54,7 @@ func TestConfigurationsThatAreWrong(t *testing.T) {
 
 // whatIsSaid is how a plugin's configuration is refused: by Kong, or else by
 // the plugin, which then answers nothing but 500.
-func (w *world) whatIsSaid(plugin object, p pair) string {
+func (w *testEnv) whatIsSaid(plugin object, p pair) string {
 	w.Helper()
 	g := w.start(w.guarded("/good", nil))
 	err := g.Configure(w.declare(consumers(), route{"/bad", []object{plugin}}))
@@ -75,7 +75,7 @@ func (w *world) whatIsSaid(plugin object, p pair) string {
 	return g.Log()
 }
 
-func (w *world) says(want []string, got string) {
+func (w *testEnv) says(want []string, got string) {
 	w.Helper()
 	for _, part := range want {
 		if !strings.Contains(got, part) {
@@ -85,7 +85,7 @@ func (w *world) says(want []string, got string) {
 }
 
 func TestVaultTokenComesFromKongsEnvironment(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	config := w.declare(consumers(), w.guarded("/", object{"hcv": w.hcv(object{"token": "{vault://env/e2e-vault-token}"})}))
 	g := start(t, config, "E2E_VAULT_TOKEN="+w.token)
@@ -97,7 +97,7 @@ func TestVaultTokenComesFromKongsEnvironment(t *testing.T) {
 // TestVaultObjectComesFromTheNodesEnvironment: of Kong's own, nginx hands a plugin
 // server that Kong starts only what nginx_main_env names.
 func TestVaultObjectComesFromTheNodesEnvironment(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	config := w.declare(consumers(), w.guarded("/", object{"vault": "hcv"}))
 	env := []string{

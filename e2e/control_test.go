@@ -13,7 +13,7 @@ import (
 	"kong-vault-auth/e2e/faults"
 )
 
-// controlled is a gateway whose plugin server has credentials of this world in memory
+// controlled is a gateway whose plugin server has credentials of this environment in memory
 // for an hour, and in a snapshot, and can be told to forget them.
 type controlled struct {
 	*snapshotted
@@ -21,10 +21,10 @@ type controlled struct {
 }
 
 func newControlled(t *testing.T) *controlled {
-	w := newWorld(t)
+	w := newEnv(t)
 	proxy, _ := w.behindProxy(nil)
 	c := &controlled{snapshotted: &snapshotted{
-		world: w, store: proxy, known: w.credentials(3), doomed: w.credential(nil), unread: w.credential(nil),
+		testEnv: w, store: proxy, known: w.credentials(3), doomed: w.credential(nil), unread: w.credential(nil),
 		file: filepath.Join(t.TempDir(), "snapshot"), key: filepath.Join(t.TempDir(), "key"),
 	}}
 	c.newKey()
@@ -53,7 +53,7 @@ func (c *controlled) changed(p pair) {
 func TestWhatWasChangedIsInForceWhenTheNodeHasBeenTold(t *testing.T) {
 	t.Parallel()
 	c := newControlled(t)
-	f := startFlow(c.world, c.g, 3, inTurn(c.known...))
+	f := startFlow(c.testEnv, c.g, 3, inTurn(c.known...))
 
 	c.must(c.vault.Delete(t.Context(), c.kv, c.doomed.access))
 	if a := c.ask(c.g, c.doomed); a.Status != 200 {

@@ -10,7 +10,7 @@ import (
 )
 
 // startWithStatus starts a gateway whose Status API the plugin asks.
-func (w *world) startWithStatus(consumers []object, routes ...route) gateway {
+func (w *testEnv) startWithStatus(consumers []object, routes ...route) gateway {
 	w.Helper()
 	addr, err := freeAddr()
 	w.must(err)
@@ -40,19 +40,19 @@ func TestOutageOfKongsDatabaseIsSurvived(t *testing.T) {
 		t.Skip("a genuine Kong without a database has none to lose")
 	}
 	for name, tt := range map[string]struct {
-		open func(*world, ...route) gateway
+		open func(*testEnv, ...route) gateway
 		says string
 	}{
-		"with the Status API": {func(w *world, routes ...route) gateway {
+		"with the Status API": {func(w *testEnv, routes ...route) gateway {
 			return w.startWithStatus(consumers(), routes...)
 		}, "the Status API says that Kong can't reach its database"},
-		"without it": {func(w *world, routes ...route) gateway {
+		"without it": {func(w *testEnv, routes ...route) gateway {
 			return start(w.T, w.declare(consumers(), routes...), "VAULT_AUTH_KONG_STATUS=off")
 		}, "the Status API of Kong is not asked"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newEnv(t)
 			known := []pair{w.credential(nil), w.credential(object{"consumer": object{"id": bobID}})}
 			unknown := w.credential(object{"consumer": object{"id": carolID}})
 			g := tt.open(w, w.guarded("/", nil)).(*simulated)
@@ -81,7 +81,7 @@ func TestOutageOfKongsDatabaseIsSurvived(t *testing.T) {
 // which there is.
 func TestOnlyConsumerEverSeenIsRefusedOnceDeleted(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	alice := w.credential(nil)
 	routes := w.guarded("/", nil)
 	g := w.startWithStatus(consumers(), routes)

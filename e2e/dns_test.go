@@ -113,7 +113,7 @@ func TestVaultWhoseNameGoesAwayIsSurvived(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			names := startNameServer(t, [4]byte{127, 0, 0, 1})
-			w := newWorld(t)
+			w := newEnv(t)
 			known, unread := w.credentials(10), w.credential(nil)
 			proxy, _ := w.behindProxy(nil)
 			hcv := w.hcv(object{"ttl": 0.2, "host": "vault.test", "port": portOf(proxy.URL)})

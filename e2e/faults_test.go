@@ -55,7 +55,7 @@ func TestEveryFaultOfTheStoreIsSurvived(t *testing.T) {
 			if o.stops {
 				vault = ownVault(t)
 			}
-			w := newWorldOn(t, vault, kongAuth)
+			w := newEnvOn(t, vault, kongAuth)
 			known, unread := w.credentials(10), w.credential(nil)
 			proxy, config := w.behindProxy(object{"ttl": 0.2})
 			g := w.start(w.guarded("/", config))
@@ -80,7 +80,7 @@ func TestPolicyTakenAwayLocksNobodyOut(t *testing.T) {
 	if err := sharedVault.MountKV(t.Context(), kv); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorldOn(t, sharedVault, kv)
+	w := newEnvOn(t, sharedVault, kv)
 	known, unread := w.credentials(10), w.credential(nil)
 	proxy, config := w.behindProxy(object{"ttl": 0.2})
 	g := w.start(w.guarded("/", config))
@@ -109,7 +109,7 @@ type ordeal struct {
 // past their ttl are answered at once, from its first moment on; one that was
 // never read is answered 503, not 401; the store is probed, not stormed; and
 // afterwards its answers count again. The pairs' ttl is far below a second.
-func (w *world) survives(g gateway, known []pair, unread pair, o ordeal) {
+func (w *testEnv) survives(g gateway, known []pair, unread pair, o ordeal) {
 	w.Helper()
 	knownFlow := startFlow(w, g, 3, inTurn(known...))
 	o.begin()
@@ -172,7 +172,7 @@ func probesWithin(d time.Duration) int {
 // TestNameThatDoesNotResolveIsAnOutage from the first request on. That of a Vault
 // in use goes away in TestVaultWhoseNameGoesAwayIsSurvived.
 func TestNameThatDoesNotResolveIsAnOutage(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"host": "vault.invalid"})}))
 	f := startFlow(w, g, 2, inTurn(p))
@@ -187,7 +187,7 @@ func TestNameThatDoesNotResolveIsAnOutage(t *testing.T) {
 
 // TestDeletedWhileStaleIsRefusedAtTheFirstAnswer of the store.
 func TestDeletedWhileStaleIsRefusedAtTheFirstAnswer(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	doomed, others := w.credential(nil), w.credentials(3)
 	proxy, config := w.behindProxy(object{"ttl": 0.01})
 	g := w.start(w.guarded("/", config))
@@ -250,7 +250,7 @@ func TestMountThatMovedLocksNobodyOut(t *testing.T) {
 	if err := sharedVault.MountKV(t.Context(), kv); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorldOn(t, sharedVault, kv)
+	w := newEnvOn(t, sharedVault, kv)
 	known, unread := w.credentials(12), w.credential(nil)
 	g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"ttl": 0.1})}))
 	w.warm(g, known)
@@ -277,7 +277,7 @@ func TestKilledPluginServerIsBackWithinASecond(t *testing.T) {
 
 func killed(t *testing.T, by supervisor) {
 	const kills, clients = 3, 8
-	w := newWorld(t)
+	w := newEnv(t)
 	known := w.credentials(10)
 	g := w.startBy(by, w.guarded("/", nil))
 	w.warm(g, known)

@@ -20,7 +20,7 @@ func TestFloodOfUnknownTokensHarmsNobody(t *testing.T) {
 		attackers = 400
 		interval  = time.Minute / 50_000
 	)
-	w := newWorld(t)
+	w := newEnv(t)
 	known := w.credentials(20)
 	proxy, config := w.behindProxy(object{"ttl": 1, "max_lookups_per_second": budget})
 	g := w.start(w.guarded("/", config))

@@ -46,7 +46,7 @@ const pace = 10 * time.Millisecond
 
 // startFlow sends requests, each with a pair that next gives, and calls done
 // when it is answered. next must be safe for concurrent use.
-func startFlow(w *world, g gateway, clients int, next func() (p pair, done func())) *flow {
+func startFlow(w *testEnv, g gateway, clients int, next func() (p pair, done func())) *flow {
 	f := &flow{ended: make(chan struct{}), tally: tally{answers: map[int]int{}}}
 	for range clients {
 		f.clients.Go(func() {
@@ -136,9 +136,9 @@ func inTurn(pairs ...pair) func() (pair, func()) {
 	return func() (pair, func()) { return pairs[int(given.Add(1))%len(pairs)], func() {} }
 }
 
-// behindProxy puts a proxy before the world's Vault; hcv is the world's then,
+// behindProxy puts a proxy before the environment's Vault; hcv is the environment's then,
 // through it.
-func (w *world) behindProxy(settings object) (proxy *faults.Proxy, config object) {
+func (w *testEnv) behindProxy(settings object) (proxy *faults.Proxy, config object) {
 	w.Helper()
 	proxy, err := faults.Listen(w.vault.Addr)
 	w.must(err)
@@ -153,7 +153,7 @@ func (w *world) behindProxy(settings object) (proxy *faults.Proxy, config object
 }
 
 // credentials stores n new pairs of alice's.
-func (w *world) credentials(n int) []pair {
+func (w *testEnv) credentials(n int) []pair {
 	w.Helper()
 	pairs := make([]pair, n)
 	for i := range pairs {
@@ -163,12 +163,12 @@ func (w *world) credentials(n int) []pair {
 }
 
 // ask is a request with a pair, beside others.
-func (w *world) ask(g gateway, p pair) answer {
+func (w *testEnv) ask(g gateway, p pair) answer {
 	return w.fetch(http.DefaultClient, g.URL(), http.MethodGet, "/", p.header(), "")
 }
 
 // warm has each pair read once.
-func (w *world) warm(g gateway, pairs []pair) {
+func (w *testEnv) warm(g gateway, pairs []pair) {
 	w.Helper()
 	for _, p := range pairs {
 		if a := w.ask(g, p); a.Status != 200 {

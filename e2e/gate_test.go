@@ -163,7 +163,7 @@ func (h *hold) release() { close(h.released) }
 
 // gatedStore is a store of either kind behind a gate, with credentials in it.
 type gatedStore struct {
-	*world
+	*testEnv
 	gate    *gate
 	g       gateway
 	stored  func() pair                    // stores a new pair of alice's
@@ -203,13 +203,13 @@ func gatedVault(t *testing.T, version int, wholly bool, settings object) *gatedS
 	if err := sharedVault.MountKV(t.Context(), kv); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorldOn(t, sharedVault, kv)
+	w := newEnvOn(t, sharedVault, kv)
 	w.mayList()
 	target, err := url.Parse(w.vault.Addr)
 	w.must(err)
 	s := &gatedStore{
-		world:  w,
-		stored: func() pair { return w.credential(nil) },
+		testEnv: w,
+		stored:  func() pair { return w.credential(nil) },
 		remove: func(p pair) {
 			from := kv
 			if wholly {
@@ -240,8 +240,8 @@ func gatedKeyVault(t *testing.T, disabled bool, settings object) *gatedStore {
 	a := newAzure(t)
 	a.app(func(app *akvsim.App) { app.May = akvsim.Get | akvsim.List })
 	s := &gatedStore{
-		world:  a.world,
-		stored: func() pair { return a.credential(nil) },
+		testEnv: a.testEnv,
+		stored:  func() pair { return a.credential(nil) },
 		remove: func(p pair) {
 			if disabled {
 				a.sim.Change(secretName(p.access), "", azsecrets.SecretAttributes{Enabled: to.Ptr(false)})

@@ -58,7 +58,7 @@ func told(r *echo.Request) identity {
 }
 
 func TestUpstreamIsToldWhoCalls(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	g := w.start(w.guarded("/", nil))
 	forged := http.Header{}
 	for _, name := range identityHeaders {
@@ -97,7 +97,7 @@ func TestUpstreamIsToldWhoCalls(t *testing.T) {
 }
 
 func TestCredentialIdentifierIsStableAndNotTheToken(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	g := w.start(w.guarded("/a", nil), w.guarded("/b", nil))
 	first := w.get(g, "/a", p.header()).Upstream.Header.Get("X-Credential-Identifier")
@@ -112,7 +112,7 @@ func TestCredentialIdentifierIsStableAndNotTheToken(t *testing.T) {
 }
 
 func TestPreflightRequests(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	g := w.start(w.guarded("/checked", nil), w.guarded("/free", object{"run_on_preflight": false}))
 	tests := []struct {
 		method, path string
@@ -133,7 +133,7 @@ func TestPreflightRequests(t *testing.T) {
 // after it: with anonymous consumers any of them is enough, without all are
 // needed.
 func TestAnonymousConsumer(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	keyAuth := func(config object) object { return object{"name": "key-auth", "config": config} }
 	earlyAuth := object{"name": "early-auth"}
@@ -196,7 +196,7 @@ func TestAnonymousConsumer(t *testing.T) {
 // TestConnectionHeaderTakesNoIdentityOff: Kong takes away what Connection names
 // after the plugins have run.
 func TestConnectionHeaderTakesNoIdentityOff(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	g := w.start(
 		w.guarded("/pair", object{"anonymous": "guest"}),
@@ -229,7 +229,7 @@ func TestConnectionHeaderTakesNoIdentityOff(t *testing.T) {
 }
 
 func TestWebSocketsAreUpgradedWhateverElseConnectionNames(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	told := make(chan string, 1)
 	w.upstream.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -256,7 +256,7 @@ func TestWebSocketsAreUpgradedWhateverElseConnectionNames(t *testing.T) {
 }
 
 func TestLogPluginsSeeNoToken(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p, unknown := w.credential(nil), newPair()
 	folder := t.TempDir()
 	w.must(os.Chmod(folder, 0o777)) // Kong's workers may be somebody else

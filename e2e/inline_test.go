@@ -14,7 +14,7 @@ func TestInlineObjectsConnectWhereTheNodeLetsThem(t *testing.T) {
 	if genuineKong != "" {
 		t.Skip("what a genuine Kong starts here is the plugin itself")
 	}
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	loopback, metadata := [4]byte{127, 0, 0, 1}, [4]byte{169, 254, 169, 254}
 	for _, tt := range []struct {

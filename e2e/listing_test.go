@@ -15,7 +15,7 @@ func TestDeletedWhileTheListingIsDown(t *testing.T) {
 		gone, stays := s.stored(), s.stored()
 		s.warm(s.g, []pair{gone, stays})
 		s.gate.listed(t)
-		f := startFlow(s.world, s.g, 2, inTurn(stays))
+		f := startFlow(s.testEnv, s.g, 2, inTurn(stays))
 
 		s.gate.play(answerTo(s.lists, http.StatusInternalServerError, `{"errors":["internal error"]}`))
 		// No listing is under way any more that could miss the pair.
@@ -53,7 +53,7 @@ func TestListingThatLostEverythingLocksNobodyOut(t *testing.T) {
 		}
 		s.warm(s.g, all)
 		s.gate.listed(t)
-		f := startFlow(s.world, s.g, 3, inTurn(all...))
+		f := startFlow(s.testEnv, s.g, 3, inTurn(all...))
 
 		s.gate.play(func(w http.ResponseWriter, r *http.Request, _ http.Handler) { s.nothing(w, r, broken) })
 		const loud = "the secret store denies more than half of the cached credentials"

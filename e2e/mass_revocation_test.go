@@ -11,7 +11,7 @@ import (
 // most of its records, and must still find out that all of them are gone.
 func TestMassRevocationThatIsMeantIsThrough(t *testing.T) {
 	const n, parallel = 1500, 16
-	w := newWorld(t)
+	w := newEnv(t)
 	all := make([]pair, n)
 	each := func(do func(i int)) {
 		var workers sync.WaitGroup

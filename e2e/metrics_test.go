@@ -53,7 +53,7 @@ func TestMetricsOfTheRunningPluginServer(t *testing.T) {
 	if err := sharedVault.MountKV(t.Context(), kv); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorldOn(t, sharedVault, kv)
+	w := newEnvOn(t, sharedVault, kv)
 	w.must(w.vault.PutPolicy(t.Context(), "metered", `path "metered/*" { capabilities = ["read", "list"] }`))
 	var err error
 	w.token, err = w.vault.TokenWith(t.Context(), "metered", time.Hour)

@@ -5,7 +5,7 @@ import "testing"
 // TestAPluginServerWhoseWorkerCrashedLeaves: nobody sends it SIGTERM, and if it
 // stayed, it would outlive Kong.
 func TestAPluginServerWhoseWorkerCrashedLeaves(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	g, ok := w.startBy(kong, w.guarded("/", nil)).(*simulated)
 	if !ok {

@@ -33,7 +33,7 @@ func TestOutageOfVaultIsSurvived(t *testing.T) {
 	for _, outage := range outages {
 		t.Run(outage.name, func(t *testing.T) {
 			vault := ownVault(t)
-			w := newWorldOn(t, vault, vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"})
+			w := newEnvOn(t, vault, vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"})
 			known, unread := w.credential(nil), w.credential(nil)
 			g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"ttl": 0.01})}))
 			if a := w.get(g, "/", known.header()); a.Status != 200 {
@@ -68,7 +68,7 @@ func TestOutageOfVaultIsSurvived(t *testing.T) {
 }
 
 func TestStoreThatCannotAnswerIsReported(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	tests := []struct {
 		name     string
@@ -94,7 +94,7 @@ func TestStoreThatCannotAnswerIsReported(t *testing.T) {
 }
 
 func TestVaultIsReadOverTLS(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	secure := func(settings object) object {
 		hcv := w.hcv(settings)
@@ -117,7 +117,7 @@ func TestVaultIsReadOverTLS(t *testing.T) {
 // TestDeletedConsumerIsRefused: within the 10 s that a consumer is kept for.
 func TestDeletedConsumerIsRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	alices, bobs := w.credential(nil), w.credential(object{"consumer": object{"id": bobID}})
 	guarded := w.guarded("/", nil)
 	g := w.start(guarded)

@@ -87,7 +87,7 @@ func firewall(w http.ResponseWriter, r *http.Request, store http.Handler) {
 }
 
 // askFrom is ask for a client with an address of its own, on loopback.
-func (w *world) askFrom(g gateway, ip [4]byte, p pair) answer {
+func (w *testEnv) askFrom(g gateway, ip [4]byte, p pair) answer {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: ip[:]}}
 	client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}}
 	return w.fetch(client, g.URL(), http.MethodGet, "/", p.header(), "")

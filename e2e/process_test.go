@@ -24,7 +24,7 @@ type load struct {
 	answers  map[string]int // guarded by mu; by outcome
 }
 
-func startLoad(w *world, g gateway, clients int, path string, header http.Header, outcome func(answer) string) *load {
+func startLoad(w *testEnv, g gateway, clients int, path string, header http.Header, outcome func(answer) string) *load {
 	l := &load{answers: map[string]int{}}
 	for range clients {
 		l.clients.Go(func() {
@@ -75,7 +75,7 @@ func ok(a answer) string {
 // TestReloadsWithAStartCommandCostNoRequest: each has another plugin server take
 // the old one's place.
 func TestReloadsWithAStartCommandCostNoRequest(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	g := w.startBy(kong, w.guarded("/", nil))
 	w.upstream.received()
@@ -121,7 +121,7 @@ func consumerIn(body string) string {
 // TestReloadsCostNothing where the plugin server runs apart: no request, and nothing
 // of what is cached.
 func TestReloadsCostNothing(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"ttl": 3600})}))
 	server := g.Server().pid()
@@ -145,7 +145,7 @@ func TestReloadsCostNothing(t *testing.T) {
 // TestAdminAPIAnswers: with a start command, GET / is 500 on every open-source Kong
 // 3.9, and it is the first thing that decK and Kong's ingress controller ask for.
 func TestAdminAPIAnswers(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	k, ok := w.start(w.guarded("/", nil)).(*genuineGateway)
 	if !ok {
 		t.Skip("kongtest has no Admin API")
@@ -168,7 +168,7 @@ func TestUpgradesCostNoRequest(t *testing.T) {
 		systemd: (*pluginServer).restart,
 	} {
 		t.Run(by.String(), func(t *testing.T) {
-			w := newWorld(t)
+			w := newEnv(t)
 			p := w.credential(nil)
 			g := w.startBy(by, w.guarded("/", nil))
 			l := startLoad(w, g, 16, "/", p.header(), ok)
@@ -198,7 +198,7 @@ func TestUpgradesCostNoRequest(t *testing.T) {
 
 // TestRemovedSocketComesBack, as new workers that have no connection yet find.
 func TestRemovedSocketComesBack(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	g := w.start(w.guarded("/", nil))
 	w.must(os.Remove(g.Socket()))
@@ -215,9 +215,9 @@ func TestRoutesNeverAnswerForEachOther(t *testing.T) {
 }
 
 func routesNeverAnswerForEachOther(t *testing.T, by supervisor) {
-	w := newWorld(t)
-	v := newWorldOn(t, w.vault, vaultserver.KV{Mount: "secret", Version: 2, Path: "other-auth"})
-	empty := newWorldOn(t, w.vault, vaultserver.KV{Mount: "secret", Version: 2, Path: "empty-auth"})
+	w := newEnv(t)
+	v := newEnvOn(t, w.vault, vaultserver.KV{Mount: "secret", Version: 2, Path: "other-auth"})
+	empty := newEnvOn(t, w.vault, vaultserver.KV{Mount: "secret", Version: 2, Path: "empty-auth"})
 	p := newPair()
 	w.put(p, nil)
 	v.put(pair{p.access, "secret-of-the-other"}, object{"consumer": object{"id": bobID}})

@@ -7,7 +7,7 @@ import (
 )
 
 func TestThousandRequestsForANewTokenAreOneRead(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	g := w.start(w.guarded("/", nil))
 	const requests = 1000
@@ -36,7 +36,7 @@ func TestThousandRequestsForANewTokenAreOneRead(t *testing.T) {
 }
 
 func TestRoutesShareWhatWasRead(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	g := w.start(
 		w.guarded("/a", nil),
@@ -58,7 +58,7 @@ func TestRoutesShareWhatWasRead(t *testing.T) {
 }
 
 func TestUnknownTokensAreReadOnceInNegTTL(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := newPair()
 	g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"neg_ttl": 3600})}))
 	for range 5 {

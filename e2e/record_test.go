@@ -15,7 +15,7 @@ import (
 // TestGroupsOfARecordDecideInACL: who may do what lives in the store, and one consumer
 // for all is enough.
 func TestGroupsOfARecordDecideInACL(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	early, acl := object{"name": "early-auth"}, func(config object) object { return object{"name": "acl", "config": config} }
 	always := func(field, group string) object {
 		return object{field: []string{group}, "always_use_authenticated_groups": true}
@@ -82,7 +82,7 @@ func headerOf(h http.Header) http.Header {
 
 // TestRecordSaysFromWhereAPairMayBeUsed, and Kong says where the client is.
 func TestRecordSaysFromWhereAPairMayBeUsed(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	office := w.credential(object{"allowed_ips": "192.0.2.0/24, 2001:db8::/32"})
 	here := w.credential(object{"allowed_ips": []string{"127.0.0.1"}})
 	broken := w.credential(object{"allowed_ips": "192.0.2.0/240"})
@@ -174,7 +174,7 @@ func TestWhoReadsTheStoreCannotUseAHash(t *testing.T) {
 		}
 	}
 	t.Run("Vault", func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnv(t)
 		w.must(w.vault.Put(w.Context(), w.kv, p.access, fields))
 		g := w.start(w.guarded("/", nil))
 		check(t, func(p pair) answer { return w.get(g, "/", p.header()) })

@@ -66,7 +66,7 @@ func TestCredentialDeletedFromVaultIsRefusedInSeconds(t *testing.T) {
 			if err := vault.MountKV(t.Context(), kv); err != nil {
 				t.Fatal(err)
 			}
-			w := newWorldOn(t, vault, kv)
+			w := newEnvOn(t, vault, kv)
 			w.mayList()
 			gone, stays := w.credential(nil), w.credential(nil)
 			g := w.start(w.guarded("/", object{"hcv": w.hcv(revocable)}))
@@ -80,7 +80,7 @@ func TestCredentialDeletedFromVaultIsRefusedInSeconds(t *testing.T) {
 }
 
 // mayList gives the plugin a token that may list what it may read.
-func (w *world) mayList() {
+func (w *testEnv) mayList() {
 	w.Helper()
 	rules := fmt.Sprintf("path %q {\n  capabilities = [\"read\"]\n}\npath %q {\n  capabilities = [\"list\"]\n}\n", w.kv.Secret("*"), folder(w.kv))
 	name := "list-" + w.kv.Mount
@@ -102,7 +102,7 @@ func folder(kv vaultserver.KV) string {
 // the log says what is missing.
 func TestRevocationWaitsForThePermissionToList(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	g := w.start(w.guarded("/", object{"hcv": w.hcv(revocable)}))
 	const missing = `lacks the capability list on it, which revocation_interval needs (add to one of its policies: path \"secret/metadata/kong-auth\"`

@@ -35,7 +35,7 @@ const rotations = 3
 
 // rotated is a store with one credential, and how that one is rotated.
 type rotated struct {
-	*world
+	*testEnv
 	g gateway
 	p pair
 	// rotate stores another secret token; old is to work beside it, unless empty.
@@ -46,7 +46,7 @@ type rotated struct {
 // rotation, the record says so in Vault, and the vault object for Azure.
 var rotatedStores = map[string]func(t *testing.T, grace bool) *rotated{
 	"Vault": func(t *testing.T, _ bool) *rotated {
-		w := newWorld(t)
+		w := newEnv(t)
 		p := w.credential(nil)
 		return &rotated{w, w.start(w.guarded("/", nil)), p, func(next, old string) {
 			var record object
@@ -71,7 +71,7 @@ var rotatedStores = map[string]func(t *testing.T, grace bool) *rotated{
 			return &azsecrets.SecretAttributes{Created: new(made)}
 		}
 		p := a.credential(version())
-		return &rotated{a.world, a.guard(thePlugin, byClientSecret(settings)), p, func(next, _ string) {
+		return &rotated{a.testEnv, a.guard(thePlugin, byClientSecret(settings)), p, func(next, _ string) {
 			a.put(pair{p.access, next}, version())
 		}}
 	},
@@ -95,7 +95,7 @@ func TestRotationWithGraceRefusesNobody(t *testing.T) {
 	onRotatedStores(t, true, func(s *rotated) {
 		t := s.T
 		r := &rotating{access: s.p.access, valid: []string{s.p.secret}}
-		f := startFlow(s.world, s.g, 3, r.use)
+		f := startFlow(s.testEnv, s.g, 3, r.use)
 		for i := range rotations {
 			f.await(t, 50)
 			old := r.valid[0]
@@ -118,7 +118,7 @@ func TestRotationWithoutGraceWorksAtOnce(t *testing.T) {
 	onRotatedStores(t, false, func(s *rotated) {
 		t := s.T
 		r := &rotating{access: s.p.access, valid: []string{s.p.secret}}
-		f := startFlow(s.world, s.g, 3, r.use)
+		f := startFlow(s.testEnv, s.g, 3, r.use)
 		old := s.p.secret
 		var longest time.Duration // until the new one worked
 		for i := range rotations {

@@ -13,10 +13,10 @@ import (
 	"kong-vault-auth/e2e/faults"
 )
 
-// snapshotted is a world whose plugin keeps a snapshot, and in which the store
+// snapshotted is an environment whose plugin keeps a snapshot, and in which the store
 // has just gone down.
 type snapshotted struct {
-	*world
+	*testEnv
 	g              gateway
 	store          *faults.Proxy
 	file, key      string
@@ -25,10 +25,10 @@ type snapshotted struct {
 }
 
 func newSnapshotted(t *testing.T) *snapshotted {
-	w := newWorld(t)
+	w := newEnv(t)
 	proxy, _ := w.behindProxy(nil)
 	s := &snapshotted{
-		world: w, store: proxy, known: w.credentials(10), doomed: w.credential(nil), unread: w.credential(nil),
+		testEnv: w, store: proxy, known: w.credentials(10), doomed: w.credential(nil), unread: w.credential(nil),
 		file: filepath.Join(t.TempDir(), "snapshot"), key: filepath.Join(t.TempDir(), "key"),
 	}
 	s.newKey()
@@ -117,7 +117,7 @@ func (s *snapshotted) strangers() {
 func TestKilledDuringAnOutageTheSnapshotAnswers(t *testing.T) {
 	t.Parallel()
 	s := newSnapshotted(t)
-	f, doomed := startFlow(s.world, s.g, 3, inTurn(s.known...)), startFlow(s.world, s.g, 1, inTurn(s.doomed))
+	f, doomed := startFlow(s.testEnv, s.g, 3, inTurn(s.known...)), startFlow(s.testEnv, s.g, 1, inTurn(s.doomed))
 	const kills = 3
 	var longest time.Duration
 	for range kills {
@@ -155,7 +155,7 @@ const backWithin = 3 * time.Second
 func TestUpgradedDuringAnOutageTheSnapshotAnswers(t *testing.T) {
 	t.Parallel()
 	s := newSnapshotted(t)
-	f := startFlow(s.world, s.g, 3, inTurn(s.known...))
+	f := startFlow(s.testEnv, s.g, 3, inTurn(s.known...))
 	s.g.Server().upgrade()
 	f.await(t, 100)
 	s.strangers()

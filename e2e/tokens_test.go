@@ -36,7 +36,7 @@ func multipartBody(t *testing.T, p pair) (contentType, body string) {
 }
 
 func TestTokensAreFoundWhereTheyMayBe(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	const formType = "application/x-www-form-urlencoded"
 	multipartType, multipart := multipartBody(t, p)
@@ -88,7 +88,7 @@ func TestTokensAreFoundWhereTheyMayBe(t *testing.T) {
 // TestHiddenCredentialsLeaveTheRestAsItWas compares what the upstream receives
 // with hide_credentials on and off.
 func TestHiddenCredentialsLeaveTheRestAsItWas(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	multipartType, multipart := multipartBody(t, p)
 	g := w.start(
@@ -211,7 +211,7 @@ func header(r *echo.Request, name string) string {
 }
 
 func TestBytesThatAreNotUTF8PassUnharmed(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	p := w.credential(nil)
 	g := w.start(w.guarded("/", nil))
 	a := w.get(g, "/?q=\xe9&secret_token="+url.QueryEscape(p.secret), http.Header{
@@ -238,7 +238,7 @@ func TestBothVersionsOfKVAreRead(t *testing.T) {
 			if err := sharedVault.MountKV(t.Context(), kv); err != nil {
 				t.Fatal(err)
 			}
-			w := newWorldOn(t, sharedVault, kv)
+			w := newEnvOn(t, sharedVault, kv)
 			p := w.credential(nil)
 			g := w.start(
 				w.guarded("/said", nil),
@@ -260,7 +260,7 @@ func TestTheTutorialOfKongsOwnPlugin(t *testing.T) {
 	if err := sharedVault.MountKV(t.Context(), kv); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorldOn(t, sharedVault, kv)
+	w := newEnvOn(t, sharedVault, kv)
 	const consumer = "ce67c25e-2168-4a09-81e5-e06187a2384f"
 	// vault write kong-auth/foo -
 	w.must(w.vault.Put(t.Context(), kv, "foo", object{

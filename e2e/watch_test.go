@@ -5,7 +5,7 @@ import "strings"
 // startUnderWatch starts a gateway with one route, whose plugin server gets env.
 // Nothing that is hidden when it ends may be in what it has logged, at any
 // level.
-func (w *world) startUnderWatch(r route, env []string, hidden *[]string) gateway {
+func (w *testEnv) startUnderWatch(r route, env []string, hidden *[]string) gateway {
 	w.Helper()
 	var names []string
 	for _, line := range env {

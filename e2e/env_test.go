@@ -35,9 +35,9 @@ func consumers() []object {
 	}
 }
 
-// world is what a scenario happens in: a Vault with credentials in it, and an
+// testEnv is the setup of a scenario: a Vault with credentials in it, and an
 // upstream.
-type world struct {
+type testEnv struct {
 	*testing.T
 	vault    *vaultserver.Server
 	kv       vaultserver.KV
@@ -71,15 +71,15 @@ func (u *upstream) received() []echo.Request {
 	return seen
 }
 
-// newWorld uses the Vault that all tests share.
-func newWorld(t *testing.T) *world {
-	return newWorldOn(t, sharedVault, vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"})
+// newEnv uses the Vault that all tests share.
+func newEnv(t *testing.T) *testEnv {
+	return newEnvOn(t, sharedVault, vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"})
 }
 
-// newWorldOn keeps its credentials in an engine that is mounted already.
-func newWorldOn(t *testing.T, vault *vaultserver.Server, kv vaultserver.KV) *world {
+// newEnvOn keeps its credentials in an engine that is mounted already.
+func newEnvOn(t *testing.T, vault *vaultserver.Server, kv vaultserver.KV) *testEnv {
 	t.Helper()
-	w := &world{T: t, vault: vault, kv: kv, upstream: newUpstream()}
+	w := &testEnv{T: t, vault: vault, kv: kv, upstream: newUpstream()}
 	t.Cleanup(w.upstream.Close)
 	var err error
 	w.token, err = vault.ReadToken(t.Context(), kv, time.Hour)
@@ -87,8 +87,8 @@ func newWorldOn(t *testing.T, vault *vaultserver.Server, kv vaultserver.KV) *wor
 	return w
 }
 
-// in is the same world for a subtest.
-func (w *world) in(t *testing.T) *world {
+// in is the same environment for a subtest.
+func (w *testEnv) in(t *testing.T) *testEnv {
 	sub := *w
 	sub.T = t
 	return &sub
@@ -109,7 +109,7 @@ func ownVault(t *testing.T) *vaultserver.Server {
 	return v
 }
 
-func (w *world) must(err error) {
+func (w *testEnv) must(err error) {
 	w.Helper()
 	if err != nil {
 		w.Fatal(err)
@@ -128,14 +128,14 @@ func newPair() pair { return pair{"access-" + rand.Text(), "secret-" + rand.Text
 
 // credential stores a new pair of alice's. Fields of record replace those of
 // the usual one; nil takes a field out.
-func (w *world) credential(record object) pair {
+func (w *testEnv) credential(record object) pair {
 	w.Helper()
 	p := newPair()
 	w.put(p, record)
 	return p
 }
 
-func (w *world) put(p pair, record object) {
+func (w *testEnv) put(p pair, record object) {
 	w.Helper()
 	fields := object{"access_token": p.access, "secret_token": p.secret, "consumer": object{"id": aliceID}}
 	maps.Copy(fields, record)
@@ -144,15 +144,15 @@ func (w *world) put(p pair, record object) {
 }
 
 // reads counts the lookups of an access token that have reached Vault.
-func (w *world) reads(accessToken string) int {
+func (w *testEnv) reads(accessToken string) int {
 	w.Helper()
 	n, err := w.vault.Reads(w.kv.Secret(accessToken))
 	w.must(err)
 	return n
 }
 
-// hcv is config.hcv for this world's Vault.
-func (w *world) hcv(settings object) object {
+// hcv is config.hcv for this environment's Vault.
+func (w *testEnv) hcv(settings object) object {
 	host, port, _ := strings.Cut(strings.TrimPrefix(w.vault.Addr, "http://"), ":")
 	hcv := object{
 		"host": host, "port": json.Number(port), "mount": w.kv.Mount, "path": w.kv.Path,
@@ -168,14 +168,14 @@ type route struct {
 	plugins []object
 }
 
-// guarded is a route with vault-auth on this world's Vault.
-func (w *world) guarded(path string, config object) route {
+// guarded is a route with vault-auth on this environment's Vault.
+func (w *testEnv) guarded(path string, config object) route {
 	return route{path, []object{w.vaultAuth(config)}}
 }
 
-// vaultAuth is the plugin; config.hcv is this world's Vault unless config says
+// vaultAuth is the plugin; config.hcv is this environment's Vault unless config says
 // otherwise.
-func (w *world) vaultAuth(config object) object {
+func (w *testEnv) vaultAuth(config object) object {
 	full := object{}
 	if config["vault"] == nil && config["hcv"] == nil {
 		full["hcv"] = w.hcv(nil)
@@ -185,7 +185,7 @@ func (w *world) vaultAuth(config object) object {
 }
 
 // declare writes a declarative configuration. JSON is YAML.
-func (w *world) declare(consumers []object, routes ...route) string {
+func (w *testEnv) declare(consumers []object, routes ...route) string {
 	w.Helper()
 	var declared []object
 	for _, r := range routes {
@@ -204,13 +204,13 @@ func (w *world) declare(consumers []object, routes ...route) string {
 }
 
 // start starts a gateway with these routes and the usual consumers.
-func (w *world) start(routes ...route) gateway {
+func (w *testEnv) start(routes ...route) gateway {
 	w.Helper()
 	return w.startBy(apart, routes...)
 }
 
 // startBy is start with a choice of who starts the plugin server.
-func (w *world) startBy(by supervisor, routes ...route) gateway {
+func (w *testEnv) startBy(by supervisor, routes ...route) gateway {
 	w.Helper()
 	return startBy(w.T, by, w.declare(consumers(), routes...))
 }
@@ -225,14 +225,14 @@ type answer struct {
 }
 
 // get asks for a path with a header.
-func (w *world) get(g gateway, path string, header http.Header) answer {
+func (w *testEnv) get(g gateway, path string, header http.Header) answer {
 	w.Helper()
 	return w.send(g, http.MethodGet, path, header, "")
 }
 
 // send sends a request, one at a time, and tells what came of it on both
 // sides. Header names go out as they are spelled.
-func (w *world) send(g gateway, method, path string, header http.Header, body string) answer {
+func (w *testEnv) send(g gateway, method, path string, header http.Header, body string) answer {
 	w.Helper()
 	w.upstream.received()
 	a := w.fetch(http.DefaultClient, g.URL(), method, path, header, body)
@@ -246,7 +246,7 @@ func (w *world) send(g gateway, method, path string, header http.Header, body st
 
 // fetch is send without the upstream's side, for use in any goroutine. No
 // answer is one with status 0 and the error for a body.
-func (w *world) fetch(client *http.Client, base, method, path string, header http.Header, body string) answer {
+func (w *testEnv) fetch(client *http.Client, base, method, path string, header http.Header, body string) answer {
 	resp, err := w.request(client, base, method, path, header, body)
 	if err != nil {
 		return answer{Body: err.Error()}
@@ -264,7 +264,7 @@ func (w *world) fetch(client *http.Client, base, method, path string, header htt
 	return a
 }
 
-func (w *world) request(client *http.Client, base, method, path string, header http.Header, body string) (*http.Response, error) {
+func (w *testEnv) request(client *http.Client, base, method, path string, header http.Header, body string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(w.Context(), method, base, strings.NewReader(body))
 	if err != nil {
 		return nil, err

@@ -24,11 +24,11 @@ const (
 	azureSecret   = "cl1ent~s3cret"
 )
 
-// azure is a world whose credentials are in a simulated Azure Key Vault. The
+// azure is an environment whose credentials are in a simulated Azure Key Vault. The
 // plugin is the compiled one as it is: its environment leads it through the
 // simulator's proxy, and it asks https://contoso.vault.azure.net.
 type azure struct {
-	*world
+	*testEnv
 	sim    *akvsim.Sim
 	server *akvsim.Server
 	dir    string   // for files
@@ -40,10 +40,10 @@ type azure struct {
 func newAzure(t *testing.T) *azure {
 	t.Helper()
 	a := &azure{
-		world:  &world{T: t, upstream: newUpstream()},
-		sim:    akvsim.New(akvsim.Options{}),
-		dir:    t.TempDir(),
-		hidden: []string{azureSecret, "PRIVATE KEY", "eyJ" /* with which all of Entra's tokens start */},
+		testEnv: &testEnv{T: t, upstream: newUpstream()},
+		sim:     akvsim.New(akvsim.Options{}),
+		dir:     t.TempDir(),
+		hidden:  []string{azureSecret, "PRIVATE KEY", "eyJ" /* with which all of Entra's tokens start */},
 	}
 	t.Cleanup(a.upstream.Close)
 	a.app(nil)
@@ -67,7 +67,7 @@ func (a *azure) app(change func(*akvsim.App)) {
 // in is the same Azure for a subtest.
 func (a *azure) in(t *testing.T) *azure {
 	sub := *a
-	sub.world = a.world.in(t)
+	sub.testEnv = a.testEnv.in(t)
 	return &sub
 }
 
@@ -161,7 +161,7 @@ func allLevels(g gateway) string {
 }
 
 // ask sends a pair, one at a time, and looks that it doesn't come into the log.
-// Beside other requests it is hide, and world.ask.
+// Beside other requests it is hide, and testEnv.ask.
 func (a *azure) ask(g gateway, p pair) answer {
 	a.Helper()
 	a.hide(p)

@@ -11,23 +11,23 @@ import (
 	"kong-vault-auth/e2e/vaultserver"
 )
 
-// authWorld is a world in which the plugin gets at Vault as it does in
+// authEnv is an environment in which the plugin gets at Vault as it does in
 // production: with a vault object that the node defines, in a file, and with no
 // more rights than to read the credentials.
-type authWorld struct {
-	*world
+type authEnv struct {
+	*testEnv
 	policy string   // that of the plugin
 	dir    string   // for files
 	hidden []string // what no log may hold
 }
 
-func newAuthWorld(t *testing.T) *authWorld { return newAuthWorldOn(t, sharedVault) }
+func newAuthEnv(t *testing.T) *authEnv { return newAuthEnvOn(t, sharedVault) }
 
-func newAuthWorldOn(t *testing.T, vault *vaultserver.Server) *authWorld {
+func newAuthEnvOn(t *testing.T, vault *vaultserver.Server) *authEnv {
 	t.Helper()
-	a := &authWorld{
-		world: newWorldOn(t, vault, vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"}),
-		dir:   t.TempDir(),
+	a := &authEnv{
+		testEnv: newEnvOn(t, vault, vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"}),
+		dir:     t.TempDir(),
 		// hvs. and hvb. begin all of Vault's tokens, eyJ all JWTs.
 		hidden: []string{"hvs.", "hvb.", "eyJ", "PRIVATE KEY"},
 	}
@@ -38,15 +38,15 @@ func newAuthWorldOn(t *testing.T, vault *vaultserver.Server) *authWorld {
 }
 
 // in is the same for a subtest.
-func (a *authWorld) in(t *testing.T) *authWorld {
+func (a *authEnv) in(t *testing.T) *authEnv {
 	sub := *a
-	sub.world = a.world.in(t)
+	sub.testEnv = a.testEnv.in(t)
 	return &sub
 }
 
 // file writes a file that only its owner may read, as careful writers do: by
 // renaming a new one over it.
-func (a *authWorld) file(name, content string) string {
+func (a *authEnv) file(name, content string) string {
 	a.Helper()
 	path := filepath.Join(a.dir, name)
 	a.must(os.WriteFile(path+".new", []byte(content), 0o600))
@@ -55,15 +55,15 @@ func (a *authWorld) file(name, content string) string {
 }
 
 // write writes to Vault's API as an administrator.
-func (a *authWorld) write(path string, fields object) {
+func (a *authEnv) write(path string, fields object) {
 	a.Helper()
 	_, err := a.vault.Write(a.Context(), path, fields)
 	a.must(err)
 }
 
-// settings are those of the node's vault object for this world's Vault, with
-// the world's own token unless they log in. nil takes a field out.
-func (a *authWorld) settings(changes object) object {
+// settings are those of the node's vault object for this environment's Vault, with
+// the environment's own token unless they log in. nil takes a field out.
+func (a *authEnv) settings(changes object) object {
 	all := a.hcv(nil)
 	if changes["auth_method"] != nil || changes["token_file"] != nil || changes["unix_socket"] != nil {
 		delete(all, "token")
@@ -74,7 +74,7 @@ func (a *authWorld) settings(changes object) object {
 }
 
 // overTLS are the settings that lead to Vault's HTTPS listener.
-func (a *authWorld) overTLS(more object) object {
+func (a *authEnv) overTLS(more object) object {
 	all := object{"protocol": "https", "port": portOf(a.vault.TLSAddr), "ca_cert": a.file("ca.pem", string(a.vault.CA))}
 	maps.Copy(all, more)
 	return all
@@ -82,7 +82,7 @@ func (a *authWorld) overTLS(more object) object {
 
 // node starts a gateway that guards / by the vault object kong-auth, which the
 // node defines in VAULT_AUTH_VAULTS_FILE.
-func (a *authWorld) node(changes object, env ...string) gateway {
+func (a *authEnv) node(changes object, env ...string) gateway {
 	a.Helper()
 	b, err := json.Marshal(object{"_format_version": "3.0", "vaults": []object{
 		{"name": "hcv", "prefix": "kong-auth", "config": a.settings(changes)},
@@ -93,23 +93,23 @@ func (a *authWorld) node(changes object, env ...string) gateway {
 
 // gateway starts a gateway with a route / whose plugin server gets env. Whatever
 // happens in it, no secret may come into what it logs, at any level.
-func (a *authWorld) gateway(config object, env ...string) gateway {
+func (a *authEnv) gateway(config object, env ...string) gateway {
 	a.Helper()
 	env = append(env, "VAULT_AUTH_LOG_LEVEL=debug")
 	return a.startUnderWatch(a.guarded("/", config), env, &a.hidden)
 }
 
 // ask sends a pair, and looks that it doesn't come into the log.
-func (a *authWorld) ask(g gateway, p pair) answer {
+func (a *authEnv) ask(g gateway, p pair) answer {
 	a.Helper()
 	a.hidden = append(a.hidden, p.access, p.secret)
 	return a.get(g, "/", p.header())
 }
 
 // logins counts the logins at auth/mount.
-func (a *authWorld) logins(mount string) int { return a.requests("update", "auth/"+mount+"/login") }
+func (a *authEnv) logins(mount string) int { return a.requests("update", "auth/"+mount+"/login") }
 
-func (a *authWorld) requests(operation, path string) int {
+func (a *authEnv) requests(operation, path string) int {
 	a.Helper()
 	requests, err := a.vault.Requests(operation, path)
 	a.must(err)
@@ -117,7 +117,7 @@ func (a *authWorld) requests(operation, path string) int {
 }
 
 // granted counts the tokens of logins at auth/mount that live.
-func (a *authWorld) granted(mount string) int {
+func (a *authEnv) granted(mount string) int {
 	a.Helper()
 	granted, err := a.vault.Granted(a.Context(), mount)
 	a.must(err)
@@ -127,9 +127,9 @@ func (a *authWorld) granted(mount string) int {
 // underLoad sends a pair's requests for as long as it takes until ok, and fails
 // unless all are answered 200. Each record is in memory for 10 ms only, and not
 // a moment longer when Vault can't be read: use it with neverCached.
-func (a *authWorld) underLoad(g gateway, p pair, what string, ok func() bool) {
+func (a *authEnv) underLoad(g gateway, p pair, what string, ok func() bool) {
 	a.Helper()
-	l := startLoad(a.world, g, 2, "/", p.header(), func(got answer) string {
+	l := startLoad(a.testEnv, g, 2, "/", p.header(), func(got answer) string {
 		if got.Status == http.StatusOK {
 			return "ok"
 		}
