@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/secretstore/storetest"
 )
 
 func TestInspection(t *testing.T) {
@@ -30,11 +31,11 @@ func TestInspection(t *testing.T) {
 			a := newAzure(t, akvsim.Options{})
 			tt.do(a)
 			s := a.open(t, nil)
-			if got := said(s.Login(t.Context())); got != tt.login {
+			if got := storetest.Said(s.Login(t.Context())); got != tt.login {
 				t.Errorf("login: %s", got)
 			}
 			got, err := s.MayWrite(t.Context())
-			if got != tt.mayWrite || said(err) != tt.says {
+			if got != tt.mayWrite || storetest.Said(err) != tt.says {
 				t.Errorf("it may write: %v, %v", got, err)
 			}
 			if got := s.Address().String(); got != akvsim.VaultURI {

@@ -3,7 +3,6 @@ package azurevault
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -17,6 +16,7 @@ import (
 
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/secretstore"
+	"kong-vault-auth/secretstore/storetest"
 )
 
 // newWritable is a simulated Azure whose application may write too.
@@ -27,54 +27,8 @@ func newWritable(t *testing.T, o akvsim.Options) (azure, writer) {
 	return a, writer{a.open(t, nil)}
 }
 
-// said is what a write came to, in a word.
-func said(err error) string {
-	var conflict *secretstore.Conflict
-	if errors.As(err, &conflict) {
-		return "conflict: " + string(conflict.Reason)
-	}
-	if err == nil {
-		return "done"
-	}
-	return outcome(nil, err)
-}
-
-// operate does one operation after the other and says what each came to. What is
-// between is done by somebody else.
-func operate(t *testing.T, w secretstore.Writer, steps ...string) (got []string) {
-	t.Helper()
-	version := ""
-	for _, step := range steps {
-		op, token, _ := strings.Cut(step, " ")
-		var err error
-		switch op {
-		case "create":
-			err = w.Create(t.Context(), token, []byte(recordOf(token, "secret-1")))
-		case "get":
-			var d *secretstore.Document
-			if d, err = w.Get(t.Context(), token); err == nil {
-				version = d.Version
-				got = append(got, fmt.Sprintf("%s %v", d.Record, d.Disabled))
-				continue
-			}
-		case "replace":
-			err = w.Replace(t.Context(), token, []byte(recordOf(token, "secret-2")), version)
-		case "delete":
-			err = w.Delete(t.Context(), token)
-		case "recover":
-			version, err = w.Recover(t.Context(), token)
-		case "purge":
-			err = w.Purge(t.Context(), token)
-		default:
-			t.Fatal(step)
-		}
-		got = append(got, said(err))
-	}
-	return got
-}
-
 func TestWriting(t *testing.T) {
-	first, second := recordOf("alice", "secret-1")+" false", recordOf("alice", "secret-2")+" false"
+	first, second := storetest.Record("alice", "secret-1"), storetest.Record("alice", "secret-2")
 	for name, tt := range map[string]struct{ steps, want []string }{
 		"create, replace, delete": {
 			[]string{"create alice", "get alice", "replace alice", "get alice", "delete alice", "get alice"},
@@ -94,11 +48,11 @@ func TestWriting(t *testing.T) {
 		},
 		"a recovered secret is disabled until it is replaced": {
 			[]string{"create alice", "delete alice", "recover alice", "get alice", "create alice", "replace alice", "get alice"},
-			[]string{"done", "done", "done", " true", "conflict: exists", "done", second},
+			[]string{"done", "done", "done", "disabled", "conflict: exists", "done", second},
 		},
 		"a name that Azure can't have": {
 			[]string{"create al.ice_~", "get al.ice_~", "get al.ice"},
-			[]string{"done", recordOf("al.ice_~", "secret-1") + " false", "absent: not_found"},
+			[]string{"done", storetest.Record("al.ice_~", "secret-1"), "absent: not_found"},
 		},
 		"nothing there": {
 			[]string{"get bob", "replace bob", "delete bob", "recover bob"},
@@ -107,7 +61,7 @@ func TestWriting(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, w := newWritable(t, akvsim.Options{})
-			if diff := gocmp.Diff(tt.want, operate(t, w, tt.steps...)); diff != "" {
+			if diff := gocmp.Diff(tt.want, storetest.Operate(t, w, nil, tt.steps...)); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -119,11 +73,11 @@ func TestKeyVaultTakesItsTime(t *testing.T) {
 	_, w := newWritable(t, akvsim.Options{Slow: 2})
 	steps := []string{"create alice", "delete alice", "create alice", "purge alice", "create alice"}
 	want := []string{"done", "done", "conflict: deleted", "done", "done"}
-	if diff := gocmp.Diff(want, operate(t, w, steps...)); diff != "" {
+	if diff := gocmp.Diff(want, storetest.Operate(t, w, nil, steps...)); diff != "" {
 		t.Error(diff)
 	}
 	steps = []string{"delete alice", "get alice", "get alice", "recover alice", "replace alice"}
-	got := operate(t, w, steps...)
+	got := storetest.Operate(t, w, nil, steps...)
 	if last := got[len(got)-2:]; !slices.Equal(last, []string{"done", "done"}) {
 		t.Error(got)
 	}
@@ -132,21 +86,21 @@ func TestKeyVaultTakesItsTime(t *testing.T) {
 func TestRecoveryThatTakesTooLongIsAFailure(t *testing.T) {
 	const slow = 50 // requests
 	_, w := newWritable(t, akvsim.Options{Slow: slow})
-	operate(t, w, "create alice", "delete alice")
+	storetest.Operate(t, w, nil, "create alice", "delete alice")
 	for range slow {
-		operate(t, w, "get alice")
+		storetest.Operate(t, w, nil, "get alice")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err := w.Recover(ctx, "alice")
-	if got := said(err); got != "failure: timeout" || !strings.Contains(err.Error(), "it was begun and isn't done") {
+	if got := storetest.Said(err); got != "failure: timeout" || !strings.Contains(err.Error(), "it was begun and isn't done") {
 		t.Errorf("%q: %v", got, err)
 	}
 }
 
 func TestRevokedCredentialIsDisabledWhenItIsRecovered(t *testing.T) {
 	a, w := newWritable(t, akvsim.Options{})
-	operate(t, w, "create alice", "delete alice", "recover alice")
+	storetest.Operate(t, w, nil, "create alice", "delete alice", "recover alice")
 	if got := outcome(a.open(t, nil).Read(t.Context(), "alice")); got != "absent: disabled" {
 		t.Errorf("the plugin's store says %q", got)
 	}
@@ -179,13 +133,13 @@ func TestNamesAreThoseOfThePrefix(t *testing.T) {
 func TestRecordIsWrittenAsItIsRead(t *testing.T) {
 	a, w := newWritable(t, akvsim.Options{})
 	w.store.cfg.Base64Decode = true
-	operate(t, w, "create alice")
+	storetest.Operate(t, w, nil, "create alice")
 	reader := a.open(t, func(c *Config) { c.Base64Decode = true })
 	if got := outcome(reader.Read(t.Context(), "alice")); got != "found alice secret-1" {
 		t.Error(got)
 	}
 	a.Put(prefix+"alice", base64.StdEncoding.EncodeToString([]byte(recordOf("alice", "s"))), nil)
-	if got := operate(t, w, "get alice"); got[0] != recordOf("alice", "s")+" false" {
+	if got := storetest.Operate(t, w, nil, "get alice"); got[0] != recordOf("alice", "s") {
 		t.Error(got)
 	}
 }
@@ -209,7 +163,7 @@ func TestWritesThatFail(t *testing.T) {
 			a, w := newWritable(t, akvsim.Options{})
 			tt.do(a)
 			err := w.Create(t.Context(), "alice", []byte(recordOf("alice", "sesame-42")))
-			if got := said(err); got != tt.want || !strings.Contains(err.Error(), tt.says) {
+			if got := storetest.Said(err); got != tt.want || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%q: %v", got, err)
 			}
 			for _, secret := range []string{"sesame-42", "alice"} {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"kong-vault-auth/secretstore"
+	"kong-vault-auth/secretstore/storetest"
 )
 
 func TestInspection(t *testing.T) {
@@ -38,7 +39,7 @@ func TestInspection(t *testing.T) {
 					c.Mount = "plain"
 				}
 			}), nil).(secretstore.Inspector)
-			if got := said(s.Login(t.Context())); got != tt.login {
+			if got := storetest.Said(s.Login(t.Context())); got != tt.login {
 				t.Errorf("login: %s", got)
 			}
 			may, err := s.MayWrite(t.Context())

@@ -16,6 +16,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/secretstore"
+	"kong-vault-auth/secretstore/storetest"
 )
 
 // writable is a real Vault with an engine of either version, and a token with the
@@ -45,66 +46,15 @@ func writable(t *testing.T) (v *realVault, open func(kv string) secretstore.Writ
 	}
 }
 
-func recordOf(accessToken, secretToken string) string {
-	return fmt.Sprintf(`{"access_token":%q,"secret_token":%q,"ttl":30}`, accessToken, secretToken)
-}
-
-// operate does one operation after the other and says what each came to.
-func operate(t *testing.T, v *realVault, w secretstore.Writer, steps ...string) (got []string) {
-	t.Helper()
-	version := ""
-	for _, step := range steps {
-		op, token, _ := strings.Cut(step, " ")
-		var err error
-		switch op {
-		case "create":
-			err = w.Create(t.Context(), token, []byte(recordOf(token, "secret-1")))
-		case "get":
-			var d *secretstore.Document
-			if d, err = w.Get(t.Context(), token); err == nil {
-				version = d.Version
-				got = append(got, string(d.Record))
-				continue
-			}
-		case "replace":
-			err = w.Replace(t.Context(), token, []byte(recordOf(token, "secret-2")), version)
-		case "delete":
-			err = w.Delete(t.Context(), token)
-		case "soft-delete": // by somebody else
-			v.do("DELETE", "secret/data/kong-auth/"+token, nil)
-		case "recover":
-			version, err = w.Recover(t.Context(), token)
-		case "purge":
-			err = w.Purge(t.Context(), token)
-		default:
-			t.Fatal(step)
-		}
-		got = append(got, said(err))
-	}
-	return got
-}
-
-func said(err error) string {
-	var conflict *secretstore.Conflict
-	var absent *secretstore.Absent
-	var failure *secretstore.Failure
-	switch {
-	case errors.As(err, &conflict):
-		return "conflict: " + string(conflict.Reason)
-	case errors.As(err, &absent):
-		return "absent: " + string(absent.Reason)
-	case errors.As(err, &failure):
-		return "failure: " + failure.Reason
-	case err != nil:
-		return err.Error()
-	}
-	return "done"
+// others are what somebody else does meanwhile.
+func others(v *realVault) map[string]func(string) {
+	return map[string]func(string){"soft-delete": func(accessToken string) { v.do("DELETE", "secret/data/kong-auth/"+accessToken, nil) }}
 }
 
 func TestWriting(t *testing.T) {
 	v, open := writable(t)
 	// A record's fields come back in the order of their names.
-	first, second := recordOf("X", "secret-1"), recordOf("X", "secret-2")
+	first, second := storetest.Record("X", "secret-1"), storetest.Record("X", "secret-2")
 	for name, tt := range map[string]struct {
 		kvs         []string
 		steps, want []string
@@ -127,12 +77,12 @@ func TestWriting(t *testing.T) {
 		"a deleted version is in the way": {
 			[]string{kv2},
 			[]string{"create X", "soft-delete X", "get X", "create X", "purge X", "create X", "get X", "purge X"},
-			[]string{"done", "done", "absent: deleted", "conflict: deleted", "done", "done", first, "conflict: exists"},
+			[]string{"done", "absent: deleted", "conflict: deleted", "done", "done", first, "conflict: exists"},
 		},
 		"a deleted version is followed by another": {
 			[]string{kv2},
 			[]string{"create X", "recover X", "soft-delete X", "recover X", "replace X", "get X"},
-			[]string{"done", "conflict: exists", "done", "done", "done", second},
+			[]string{"done", "conflict: exists", "done", "done", second},
 		},
 		"nothing there": {
 			[]string{kv1, kv2},
@@ -154,7 +104,7 @@ func TestWriting(t *testing.T) {
 					}
 					return out
 				}
-				if diff := gocmp.Diff(of(tt.want), operate(t, v, open(kv), of(tt.steps)...)); diff != "" {
+				if diff := gocmp.Diff(of(tt.want), storetest.Operate(t, open(kv), others(v), of(tt.steps)...)); diff != "" {
 					t.Error(diff)
 				}
 			})
@@ -166,9 +116,9 @@ func TestNames(t *testing.T) {
 	v, open := writable(t)
 	for _, kv := range []string{kv1, kv2} {
 		w := open(kv)
-		operate(t, v, w, "create alice", "create bob", "create carol", "delete carol")
+		storetest.Operate(t, w, others(v), "create alice", "create bob", "create carol", "delete carol")
 		if kv == kv2 {
-			operate(t, v, w, "create dave", "soft-delete dave")
+			storetest.Operate(t, w, others(v), "create dave", "soft-delete dave")
 		}
 		var got []string
 		err := w.Names(t.Context(), func(page []secretstore.Name) error {
@@ -192,16 +142,16 @@ func TestNames(t *testing.T) {
 func TestLostRace(t *testing.T) {
 	v, open := writable(t)
 	w := open(kv2)
-	operate(t, v, w, "create alice")
+	storetest.Operate(t, w, others(v), "create alice")
 	d, err := w.Get(t.Context(), "alice")
 	if err != nil {
 		t.Fatal(err)
 	}
 	v.put("alice")
-	if got := said(w.Replace(t.Context(), "alice", []byte("{}"), d.Version)); got != "conflict: changed" {
+	if got := storetest.Said(w.Replace(t.Context(), "alice", []byte("{}"), d.Version)); got != "conflict: changed" {
 		t.Error(got)
 	}
-	if got := operate(t, v, w, "get alice"); strings.Contains(got[0], "{}") {
+	if got := storetest.Operate(t, w, others(v), "get alice"); strings.Contains(got[0], "{}") {
 		t.Error("it was overwritten")
 	}
 }
@@ -240,7 +190,7 @@ func TestWritesThatAreRefused(t *testing.T) {
 		want  string
 	}{
 		"create": {reader, func(w secretstore.Writer) error {
-			return w.Create(t.Context(), "alice", []byte(recordOf("alice", "sesame-42")))
+			return w.Create(t.Context(), "alice", []byte(storetest.Record("alice", "sesame-42")))
 		},
 			"create " + place + ": status 403: the token (policies default, read-secret-data-kong-auth-; expires in *) lacks the capability create and update on it " +
 				`(add to one of its policies: path "secret/data/kong-auth/*" { capabilities = ["create", "update"] })`},
@@ -289,8 +239,8 @@ func TestWriteWithoutAnswerIsNotRepeated(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	err = writer{s}.Create(t.Context(), "alice", []byte(recordOf("alice", "sesame-42")))
-	if writes != 1 || said(err) != "failure: network" || !strings.Contains(err.Error(), "whether it was done is not known") || strings.Contains(err.Error(), "sesame-42") {
+	err = writer{s}.Create(t.Context(), "alice", []byte(storetest.Record("alice", "sesame-42")))
+	if writes != 1 || storetest.Said(err) != "failure: network" || !strings.Contains(err.Error(), "whether it was done is not known") || strings.Contains(err.Error(), "sesame-42") {
 		t.Errorf("%d writes, %v", writes, err)
 	}
 }

@@ -86,6 +86,19 @@ func (s *Sim) Put(name, value string, a *azsecrets.SecretAttributes) string {
 	return s.put(name, azsecrets.SetSecretParameters{Value: &value, SecretAttributes: a}).id
 }
 
+// Values are the current values of the secrets whose names begin with prefix, by name.
+func (s *Sim) Values(prefix string) map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	values := map[string]string{}
+	for _, sec := range s.secrets {
+		if sec.deleted == nil && strings.HasPrefix(sec.name, prefix) {
+			values[sec.name] = sec.latest().value
+		}
+	}
+	return values
+}
+
 // Change sets those attributes of a version that a isn't silent about; an empty
 // version is the latest. It panics if there is none.
 func (s *Sim) Change(name, version string, a azsecrets.SecretAttributes) {

@@ -1,4 +1,4 @@
-// Package storetest helps the packages of stores test their settings.
+// Package storetest helps the packages of stores test their settings and writes.
 package storetest
 
 import (
