@@ -25,6 +25,7 @@ import (
 	"kong-vault-auth/blocklist"
 	"kong-vault-auth/command"
 	"kong-vault-auth/control"
+	"kong-vault-auth/fleet"
 	"kong-vault-auth/hashivault"
 	"kong-vault-auth/kongstatus"
 	"kong-vault-auth/metrics"
@@ -119,6 +120,11 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	if err := blocklist.CheckSettings(os.Getenv); err != nil {
 		return err
 	}
+	events, err := fleet.ParseSettings(os.Getenv)
+	if err != nil {
+		return err
+	}
+	eventsKey := os.Getenv(blocklist.KeyVariable)
 	if err := c.Inherit(); err != nil {
 		return err
 	}
@@ -155,13 +161,18 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	plugin := vaultauth.New(version, objects, slog.New(log))
 	plugin.UseStatus(ctx, kong)
 	plugin.UseBlocks(blocked)
+	others, leave := fleet.Start(ctx, fleet.Options{
+		Settings: events, KeyFile: eventsKey, Target: objects, Blocks: blocked, Logger: slog.New(log),
+	})
+	defer leave()
 	defer metrics.Start(ctx, metricsAddress, metrics.Handler(metrics.Source{
 		Version: version,
 		Plugin:  plugin.Stats,
 		Objects: objects.Stats,
 		LeftOut: log.LeftOut,
+		Events:  others.StatsFunc(),
 	}), slog.New(log))()
-	operations := &control.Server{Objects: objects, Blocks: blocked}
+	operations := &control.Server{Objects: objects, Blocks: blocked, Fleet: others}
 	defer control.Start(ctx, controlPath, operations.Handler(), slog.New(log))()
 	return c.ListenAndServe(ctx, plugin.Plugin, log)
 }

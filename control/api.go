@@ -10,6 +10,7 @@ import (
 
 	"kong-vault-auth/blocklist"
 	"kong-vault-auth/credential"
+	"kong-vault-auth/fleet"
 	"kong-vault-auth/vault"
 )
 
@@ -35,6 +36,7 @@ type dropRequest struct {
 type Server struct {
 	Objects *vault.Registry
 	Blocks  *blocklist.List // nil: blocks are not set up
+	Fleet   *fleet.Node     // nil: other nodes are told nothing
 }
 
 // Handler is the operations over HTTP.
@@ -51,12 +53,18 @@ func (s *Server) Handler() http.Handler {
 }
 
 // drop forgets, and returns when it is done.
-func (s *Server) drop(_ context.Context, q dropRequest) (Reach, error) {
+func (s *Server) drop(ctx context.Context, q dropRequest) (Reach, error) {
 	d, err := s.dropped(q)
-	if err != nil {
+	var bad badRequestError
+	if errors.As(err, &bad) || errors.Is(err, vault.ErrUnknownObject) {
 		return Reach{}, err
 	}
-	return Reach{Here: true, Dropped: d.Count, Within: seconds(d.Bound)}, nil
+	r := Reach{Here: err == nil, Dropped: d.Count, Within: seconds(d.Bound)}
+	if s.Fleet != nil { // also if this node could not forget all of it
+		others := s.Fleet.Changed(ctx, d.Changes)
+		r.Others = &others
+	}
+	return r, err
 }
 
 func (s *Server) dropped(q dropRequest) (vault.Dropped, error) {

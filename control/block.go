@@ -64,7 +64,7 @@ func (q BlockRequest) Entry(l *blocklist.List, now time.Time) (e blocklist.Entry
 	return e, nil
 }
 
-func (s *Server) block(_ context.Context, q BlockRequest) (Reach, error) {
+func (s *Server) block(ctx context.Context, q BlockRequest) (Reach, error) {
 	if s.Blocks == nil {
 		return Reach{}, ErrNoBlocks
 	}
@@ -72,8 +72,13 @@ func (s *Server) block(_ context.Context, q BlockRequest) (Reach, error) {
 	if err != nil {
 		return Reach{}, err
 	}
-	_, err = s.Blocks.Add(e)
-	return Reach{Here: err == nil, Block: true}, err
+	news, err := s.Blocks.Add(e)
+	r := Reach{Here: err == nil, Block: true}
+	if s.Fleet != nil && len(news) > 0 {
+		others := s.Fleet.Blocked(ctx, news)
+		r.Others = &others
+	}
+	return r, err
 }
 
 func (s *Server) blocks() ([]blocklist.Entry, error) {

@@ -2,7 +2,10 @@ package control
 
 import (
 	"fmt"
+	"strings"
 	"time"
+
+	"kong-vault-auth/fleet"
 )
 
 // Reach says where a change is in force when the call has returned.
@@ -11,6 +14,8 @@ type Reach struct {
 	Dropped int     `json:"dropped"`         // how many credentials that were
 	Within  Seconds `json:"within_seconds"`  // after that, nodes that hear nothing have noticed; 0: never, or not known
 	Block   bool    `json:"block,omitempty"` // it is a block, or the end of one
+
+	Others *fleet.Reach `json:"others,omitempty"` // the other nodes; nil: they are told nothing
 }
 
 // Seconds is a duration that is a number of seconds in JSON.
@@ -30,11 +35,30 @@ func (r Reach) String() string {
 	default:
 		return "no plugin server runs on this node; all nodes notice within their vault object's max_ttl, or its revocation_interval if that is shorter"
 	}
-	return "in force on this node now; on other nodes " + r.within()
+	return "in force on this node now; " + r.others()
+}
+
+// others is where it is in force beside this node.
+func (r Reach) others() string {
+	switch o := r.Others; {
+	case o == nil:
+		return "on other nodes " + r.within()
+	case !o.Connected && r.Block:
+		return "not connected to other nodes: there when the connection is back"
+	case !o.Connected:
+		return "not connected to other nodes: there " + r.within()
+	case len(o.Silent) == 0:
+		return fmt.Sprintf("on %d other nodes now", o.Applied)
+	default:
+		return fmt.Sprintf("on %d other nodes now; %s did not answer within a second: there %s", o.Applied, strings.Join(o.Silent, ", "), r.within())
+	}
 }
 
 func (r Reach) within() string {
-	if r.Block {
+	switch {
+	case r.Block && r.Others != nil:
+		return "as soon as they read the message"
+	case r.Block:
 		return "not before they are told: run the command there too"
 	}
 	return fmt.Sprintf("within %d seconds", int(r.Within))

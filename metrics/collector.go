@@ -3,6 +3,7 @@ package metrics
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kong-vault-auth/fleet"
 	"kong-vault-auth/vault"
 	"kong-vault-auth/vaultauth"
 )
@@ -14,6 +15,7 @@ type Source struct {
 	Plugin  func() vaultauth.Stats // vaultauth.Plugin.Stats
 	Objects func() []vault.Stats   // vault.Registry.Stats; each name once
 	LeftOut func() (lines uint64)  // pluginserver.Log.LeftOut
+	Events  func() fleet.Stats     // fleet.Node.Stats; nil: there are no events
 }
 
 // The metrics of the process. Those of vault objects are in object.go.
@@ -22,6 +24,8 @@ var (
 	requests  = newMetric(counter, "requests_total", "Requests by answer: `ok`, `anonymous`, `preflight`, `other_plugin` (it had authenticated the request already), or the status of the answer; and by the reason of a refusal or failure.", "answer", "reason")
 	consumers = newMetric(gauge, "consumers", "Kong consumers in memory.")
 	mostOf    = newMetric(gauge, "consumers_max", "How many consumers may be in memory.")
+	connected = newMetric(gauge, "events_connected", "With VAULT_AUTH_EVENTS: 1 while other nodes are heard of through Redis, otherwise 0.")
+	events    = newMetric(counter, "events_total", "With VAULT_AUTH_EVENTS: messages between nodes: `sent`, `applied`, `replayed` (known already), `stale` (too old), `forged` (not signed with the key, or unreadable), `lost_connection`, and `verified` (everything was looked up again, since messages may have been missed).", "event")
 	leftOut   = newMetric(counter, "log_lines_left_out_total", "Log lines left out because a similar one had appeared within a minute.")
 )
 
@@ -31,7 +35,7 @@ func all() []metric {
 	for _, m := range objectMetrics {
 		ms = append(ms, m.metric)
 	}
-	return append(ms, lookupDuration, consumers, mostOf, leftOut)
+	return append(ms, lookupDuration, consumers, mostOf, connected, events, leftOut)
 }
 
 type collector struct{ source Source }
@@ -55,8 +59,25 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- consumers.at(float64(plugin.Consumers))
 	ch <- mostOf.at(float64(plugin.MaxConsumers))
+	if c.source.Events != nil {
+		collectEvents(ch, c.source.Events())
+	}
 	ch <- leftOut.at(float64(c.source.LeftOut()))
 	for _, s := range c.source.Objects() {
 		collectObject(ch, &s)
+	}
+}
+
+func collectEvents(ch chan<- prometheus.Metric, s fleet.Stats) {
+	linked := 0.0
+	if s.Connected {
+		linked = 1
+	}
+	ch <- connected.at(linked)
+	for event, n := range map[string]uint64{
+		"sent": s.Sent, "applied": s.Applied, "replayed": s.Replayed, "stale": s.Stale, "forged": s.Forged,
+		"lost_connection": s.Failures, "verified": s.Verified,
+	} {
+		ch <- events.at(float64(n), event)
 	}
 }

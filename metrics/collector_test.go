@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"kong-vault-auth/cache"
+	"kong-vault-auth/fleet"
 	"kong-vault-auth/vault"
 	"kong-vault-auth/vaultauth"
 )
@@ -45,6 +46,9 @@ func source() Source {
 		},
 		Objects: func() []vault.Stats { return []vault.Stats{{Object: "idle"}, busy} },
 		LeftOut: func() uint64 { return 6 },
+		Events: func() fleet.Stats {
+			return fleet.Stats{Connected: true, Failures: 7, Sent: 8, Applied: 9, Replayed: 10, Stale: 11, Forged: 12, Verified: 13}
+		},
 	}
 }
 

@@ -1,0 +1,108 @@
+package e2e
+
+import (
+	"encoding/hex"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"kong-vault-auth/control"
+)
+
+// redisServer starts a Redis of the machine's, and returns its URL and what kills it.
+func redisServer(t *testing.T) (url string, kill func()) {
+	t.Helper()
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("THERE IS NO REDIS: install redis-server, or nothing shows that nodes hear of each other")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	_, port, _ := net.SplitHostPort(addr)
+	cmd := exec.Command(program, "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", t.TempDir())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	killed := false
+	kill = func() {
+		if !killed {
+			killed = true
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	}
+	t.Cleanup(kill)
+	return "redis://" + addr, kill
+}
+
+// TestRevokedOnOneNodeIsRefusedOnTheOthers under load: three gateways with a plugin
+// server each, whose ttl is an hour, and a real Redis.
+func TestRevokedOnOneNodeIsRefusedOnTheOthers(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	url, kill := redisServer(t)
+	key := filepath.Join(t.TempDir(), "key")
+	w.must(os.WriteFile(key, []byte(hex.EncodeToString(make([]byte, 32))), 0o600))
+	known, doomed, later, blocked := w.credentials(3), w.credential(nil), w.credential(nil), w.credential(nil)
+	var gateways []gateway
+	var nodes []*control.Client
+	var flows []*flow
+	for range 3 {
+		g := w.startUnderWatch(w.guarded("/", object{"vault": "hcv"}), []string{
+			"KONG_VAULT_HCV_HOST=127.0.0.1", "KONG_VAULT_HCV_PORT=" + portOf(w.vault.Addr).String(),
+			"KONG_VAULT_HCV_MOUNT=" + w.kv.Mount, "KONG_VAULT_HCV_PATH=" + w.kv.Path, "KONG_VAULT_HCV_KV=v2", "KONG_VAULT_HCV_TOKEN=" + w.token,
+			"KONG_VAULT_HCV_TTL=3600", "VAULT_AUTH_BLOCKS_FILE=" + filepath.Join(t.TempDir(), "blocks"),
+			"VAULT_AUTH_EVENTS_KEY_FILE=" + key, "VAULT_AUTH_EVENTS=" + url,
+		}, &[]string{w.token, doomed.access, doomed.secret})
+		w.warm(g, append(known, doomed, later, blocked))
+		gateways, nodes = append(gateways, g), append(nodes, control.NewClient(control.Beside(g.Socket())))
+		flows = append(flows, startFlow(w, g, 2, inTurn(known...)))
+	}
+	all := func(what string, p pair, want int) {
+		t.Helper()
+		for i, g := range gateways {
+			if a := w.ask(g, p); a.Status != want {
+				t.Errorf("%s, node %d: %d %s", what, i, a.Status, a.Body)
+			}
+		}
+	}
+	eventually(t, "the nodes hear of each other", func() bool {
+		reach, err := nodes[0].Changed(t.Context(), "hcv", "nobody")
+		return err == nil && reach.Others != nil && reach.Others.Applied == 2
+	})
+
+	w.must(w.vault.Delete(t.Context(), w.kv, doomed.access))
+	all("revoked, and nobody has been told", doomed, 200)
+	reach, err := nodes[0].Changed(t.Context(), "hcv", doomed.access)
+	if err != nil || reach.Others.Applied != 2 || reach.Dropped != 1 {
+		t.Fatalf("%v, %v", reach, err)
+	}
+	all("revoked", doomed, 401)
+
+	if reach, err := nodes[1].Block(t.Context(), control.BlockRequest{AccessToken: blocked.access}); err != nil || reach.Others.Applied != 2 {
+		t.Errorf("%v, %v", reach, err)
+	}
+	all("blocked", blocked, 401)
+
+	// Without Redis a change is in force here, and the answer says that it isn't there.
+	kill()
+	w.must(w.vault.Delete(t.Context(), w.kv, later.access))
+	eventually(t, "the node knows that it is alone", func() bool {
+		began := time.Now()
+		reach, err = nodes[2].Changed(t.Context(), "hcv", later.access)
+		return err == nil && !reach.Others.Connected && time.Since(began) < time.Minute
+	})
+	if a := w.ask(gateways[2], later); a.Status != 401 || reach.Within != 3600 {
+		t.Errorf("revoked while Redis is down: %d %s, %v", a.Status, a.Body, reach)
+	}
+	for _, f := range flows {
+		f.stop().all200(t, "the others")
+	}
+}

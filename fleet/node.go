@@ -1,0 +1,273 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"kong-vault-auth/blocklist"
+	"kong-vault-auth/vault"
+)
+
+// The names in Redis. They share a hash tag, so they are on one node of a cluster.
+const (
+	streamKey = "{vault-auth}:events"
+	blocksKey = "{vault-auth}:blocks"
+	nodesKey  = "{vault-auth}:nodes"
+)
+
+const (
+	// maxStream is how many messages the stream keeps, about.
+	maxStream = 10_000
+	// horizon is how old a message about changed credentials may be. A node that was away
+	// for longer has everything verified.
+	horizon = 24 * time.Hour
+	// maxSeen bounds the messages that are known again.
+	maxSeen = 100_000
+
+	batch     = 500 // messages that are read at a time
+	blockFor  = 2 * time.Second
+	syncEvery = time.Minute
+	// batchPause bounds what somebody who sends many messages can cost this node.
+	batchPause = 20 * time.Millisecond
+	// verifyPause is the least time between two verifications of everything: somebody who
+	// can delete the stream must not be able to cause them at will.
+	verifyPause = time.Minute
+
+	firstPause = 250 * time.Millisecond // between attempts to connect; doubled
+	maxPause   = 5 * time.Second
+)
+
+// Target is what changes are applied to: a vault.Registry.
+type Target interface {
+	Drop(vault.Changes) (count int, err error)
+	Verify()
+}
+
+// Options are what a Node needs.
+type Options struct {
+	Settings *Settings
+	KeyFile  string
+	Target   Target
+	Blocks   *blocklist.List // nil: this node keeps no blocks
+	Logger   *slog.Logger
+}
+
+// Node is this plugin server among the others. Make one with Start. A nil Node has no
+// others.
+type Node struct {
+	o      Options
+	name   string
+	log    *slog.Logger
+	client redis.UniversalClient
+	signer signer
+	stop   context.CancelFunc
+	done   chan struct{}
+
+	mu        sync.Mutex // guards the rest
+	connected bool
+	seen      map[string]struct{}
+	order     []string  // of seen, the oldest first
+	outbox    []message // made while Redis was down
+	stats     Stats
+
+	// The rest belongs to the goroutine.
+	last       string    // what comes after this id in the stream is new
+	placed     bool      // last is the id of an entry that was read
+	verified   time.Time // when everything was verified last
+	verifyDue  bool
+	synced     time.Time // when blocks were last brought together
+	beat       time.Time // when the others last heard of this node
+	everLinked bool
+}
+
+// Start joins the fleet, in the background until stop is called, and never fails: what is
+// wrong is logged, and tried again.
+func Start(ctx context.Context, o Options) (n *Node, stop func()) {
+	if o.Settings == nil {
+		return nil, func() {}
+	}
+	host, _ := os.Hostname()
+	ctx, cancel := context.WithCancel(ctx)
+	n = &Node{
+		o: o, name: host + "-" + rand.Text()[:8], log: o.Logger, stop: cancel, done: make(chan struct{}),
+		seen: map[string]struct{}{},
+	}
+	redis.SetLogger(quiet{})
+	if o.Settings.Plain() {
+		n.log.Warn("changes are sent to Redis without TLS: use rediss://", "reason", "events")
+	}
+	go n.run(ctx)
+	return n, func() {
+		cancel()
+		<-n.done
+	}
+}
+
+// quiet keeps Redis' library from writing to standard error.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+// run keeps a link as long as it can, and then makes another.
+func (n *Node) run(ctx context.Context) {
+	defer close(n.done)
+	began, pause := time.Now(), firstPause
+	for ctx.Err() == nil {
+		linked, err := n.link(ctx, began)
+		if ctx.Err() != nil {
+			break
+		}
+		n.lost(err)
+		if linked {
+			pause = firstPause
+		}
+		wait(ctx, pause)
+		pause = min(2*pause, maxPause)
+	}
+	n.leave()
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// link connects and follows the stream until that fails.
+func (n *Node) link(ctx context.Context, began time.Time) (linked bool, err error) {
+	if err := n.connect(); err != nil {
+		return false, err
+	}
+	if err := n.client.Ping(ctx).Err(); err != nil {
+		return false, err
+	}
+	if n.last == "" {
+		n.last = startOf(began.Add(-horizon))
+		n.verifyDue = time.Since(began) > maxPause // the stream may have been cut since
+	}
+	if n.placed {
+		missed, err := n.missed(ctx, n.last)
+		if err != nil {
+			return false, err
+		}
+		if missed { // read what the stream still holds
+			n.last, n.placed = beginning, false
+		}
+	}
+	if err := n.sync(ctx); err != nil {
+		return false, err
+	}
+	// Once up to date, before the others count on this node.
+	for more := true; more; {
+		if more, err = n.follow(ctx, -1); err != nil {
+			return false, err
+		}
+	}
+	n.linked()
+	if err := n.flush(ctx); err != nil {
+		return true, err
+	}
+	for ctx.Err() == nil {
+		if err := n.heartbeat(ctx); err != nil {
+			return true, err
+		}
+		if time.Since(n.synced) >= syncEvery {
+			if err := n.sync(ctx); err != nil {
+				return true, err
+			}
+		}
+		if _, err := n.follow(ctx, blockFor); err != nil {
+			return true, err
+		}
+	}
+	return true, ctx.Err()
+}
+
+// connect makes the client and reads the key, if that has not been done.
+func (n *Node) connect() error {
+	if n.client != nil {
+		return nil
+	}
+	key, err := readKey(n.o.KeyFile)
+	if err != nil {
+		return err
+	}
+	client, err := n.o.Settings.client("vault-auth")
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.signer, n.client = newSigner(key), client
+	return nil
+}
+
+func (n *Node) linked() {
+	n.mu.Lock()
+	n.connected = true
+	n.mu.Unlock()
+	if n.everLinked {
+		n.log.Info("other nodes are heard of again, through Redis", "reason", "events")
+	} else {
+		n.log.Info("other nodes are heard of, through Redis", "reason", "events", "node", n.name)
+	}
+	n.everLinked = true
+}
+
+func (n *Node) lost(err error) {
+	n.mu.Lock()
+	n.connected = false
+	n.stats.Failures++
+	n.mu.Unlock()
+	n.log.Warn("Redis can't be reached: changes made on other nodes are noticed when credentials are read again (check "+URLVariable+")", "reason", "events_down", "err", err)
+}
+
+// leave has the others not count on this node any more.
+func (n *Node) leave() {
+	if n.client == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), ioTimeout)
+	defer cancel()
+	_ = n.client.HDel(ctx, nodesKey, n.name).Err() // else its heartbeat ends soon
+	_ = n.client.Close()
+}
+
+// Stats is what a Node counts.
+type Stats struct {
+	Connected bool
+	Failures  uint64 // of connections
+	Sent      uint64
+	Applied   uint64 // messages of others
+	Replayed  uint64 // messages that were known already
+	Stale     uint64 // messages about changes that are too long ago
+	Forged    uint64 // messages that were not signed with the key, or can't be read
+	Verified  uint64 // times that everything was verified, since messages may have been missed
+	Waiting   int    // messages to be sent when Redis is back
+}
+
+// Stats returns what was counted. It is safe for concurrent use.
+func (n *Node) Stats() Stats {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.stats
+	s.Connected, s.Waiting = n.connected, len(n.outbox)
+	return s
+}
+
+// StatsFunc is Stats, or nil if there are no other nodes.
+func (n *Node) StatsFunc() func() Stats {
+	if n == nil {
+		return nil
+	}
+	return n.Stats
+}

@@ -1,0 +1,181 @@
+package fleet
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"kong-vault-auth/blocklist"
+	"kong-vault-auth/vault"
+)
+
+const (
+	// patience is how long a change waits for other nodes to have applied it.
+	patience = time.Second
+	// aliveFor is how long a node counts as there after its heartbeat.
+	aliveFor  = 15 * time.Second
+	beatEvery = 2 * time.Second
+	maxOutbox = 1000
+)
+
+// Reach says which other nodes have applied a change.
+type Reach struct {
+	Connected bool     `json:"connected"`        // Redis has taken the message
+	Applied   int      `json:"applied"`          // other nodes that have
+	Silent    []string `json:"silent,omitempty"` // those that are there and have not said so within a second
+}
+
+// Changed tells the other nodes of changes. It waits a second at most for them.
+func (n *Node) Changed(ctx context.Context, c vault.Changes) Reach {
+	m := newMessage(n.name, time.Now())
+	m.Credentials, m.Stores = slices.Collect(maps.Keys(c.Credentials)), slices.Collect(maps.Keys(c.Stores))
+	return n.tell(ctx, m)
+}
+
+// Blocked tells the other nodes of blocks, as Changed does.
+func (n *Node) Blocked(ctx context.Context, entries []blocklist.Entry) Reach {
+	m := newMessage(n.name, time.Now())
+	m.Blocks = entries
+	return n.tell(ctx, m)
+}
+
+func (n *Node) tell(ctx context.Context, m message) Reach {
+	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	defer cancel()
+	n.mu.Lock()
+	connected := n.connected
+	n.mu.Unlock()
+	if !connected {
+		n.keep(m)
+		return Reach{}
+	}
+	id, err := n.send(ctx, m)
+	if err != nil {
+		n.keep(m)
+		return Reach{}
+	}
+	return n.await(ctx, id)
+}
+
+// keep has a message sent when Redis is back.
+func (n *Node) keep(m message) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.outbox) < maxOutbox {
+		n.outbox = append(n.outbox, m)
+	}
+}
+
+// flush sends what was kept.
+func (n *Node) flush(ctx context.Context) error {
+	for {
+		n.mu.Lock()
+		if len(n.outbox) == 0 {
+			n.mu.Unlock()
+			return nil
+		}
+		m := n.outbox[0]
+		n.mu.Unlock()
+		if _, err := n.send(ctx, m); err != nil {
+			return err
+		}
+		n.mu.Lock()
+		n.outbox = n.outbox[1:]
+		n.mu.Unlock()
+	}
+}
+
+// send adds a message to the stream, and its blocks to those that are kept.
+func (n *Node) send(ctx context.Context, m message) (id string, err error) {
+	text, signature, err := n.signer.encode(m)
+	if err != nil {
+		return "", err
+	}
+	n.mu.Lock()
+	if _, known := n.seen[m.ID]; !known {
+		n.remember(m.ID) // it comes back with the stream
+	}
+	n.mu.Unlock()
+	for _, e := range m.Blocks {
+		one := newMessage(n.name, m.At)
+		one.Blocks = []blocklist.Entry{e}
+		text, signature, err := n.signer.encode(one)
+		if err != nil {
+			return "", err
+		}
+		if err := n.client.HSet(ctx, blocksKey, string(e.Kind)+" "+e.Value, signature+" "+text).Err(); err != nil {
+			return "", err
+		}
+	}
+	id, err = n.client.XAdd(ctx, &redis.XAddArgs{
+		Stream: streamKey, MaxLen: maxStream, Approx: true, Values: []string{fieldText, text, fieldSignature, signature},
+	}).Result()
+	if err == nil {
+		n.count(func(s *Stats) { s.Sent++ })
+	}
+	return id, err
+}
+
+// heartbeat tells the others that this node is there, and how far it has come.
+func (n *Node) heartbeat(ctx context.Context) error {
+	if time.Since(n.beat) < beatEvery {
+		return nil
+	}
+	n.beat = time.Now()
+	text := n.name + " " + strconv.FormatInt(n.beat.UnixMilli(), 10) + " " + n.last
+	return n.client.HSet(ctx, nodesKey, n.name, n.signer.sign(purposeNode, text)+" "+text).Err()
+}
+
+// await waits until all nodes that are there have applied the entry.
+func (n *Node) await(ctx context.Context, id string) Reach {
+	deadline, pause := time.Now().Add(patience), 2*time.Millisecond
+	for {
+		r, err := n.ask(ctx, id)
+		if err != nil || len(r.Silent) == 0 || time.Now().After(deadline) || ctx.Err() != nil {
+			return r
+		}
+		wait(ctx, pause)
+		pause = min(2*pause, 100*time.Millisecond)
+	}
+}
+
+// ask reads how far the others have come.
+func (n *Node) ask(ctx context.Context, id string) (r Reach, err error) {
+	r.Connected = true
+	nodes, err := n.client.HGetAll(ctx, nodesKey).Result()
+	for _, value := range nodes {
+		signature, text, _ := strings.Cut(value, " ")
+		name, rest, _ := strings.Cut(text, " ")
+		beat, applied, ok := strings.Cut(rest, " ")
+		ms, parseErr := strconv.ParseInt(beat, 10, 64)
+		if !ok || parseErr != nil || name == n.name || !n.signer.genuine(purposeNode, text, signature) || time.Since(time.UnixMilli(ms)).Abs() > aliveFor {
+			continue
+		}
+		if !older(applied, id) {
+			r.Applied++
+		} else {
+			r.Silent = append(r.Silent, name)
+		}
+	}
+	slices.Sort(r.Silent)
+	return r, err
+}
+
+// older reports whether the id of an entry comes before another.
+func older(a, b string) bool {
+	am, as := parts(a)
+	bm, bs := parts(b)
+	return am < bm || am == bm && as < bs
+}
+
+func parts(id string) (ms, sequence uint64) {
+	m, s, _ := strings.Cut(id, "-")
+	ms, _ = strconv.ParseUint(m, 10, 64)
+	sequence, _ = strconv.ParseUint(s, 10, 64)
+	return ms, sequence
+}
