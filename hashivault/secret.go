@@ -20,7 +20,7 @@ import (
 func (s *store) CheckName(name string) error {
 	for segment := range strings.SplitSeq(name, "/") {
 		if segment == "" || segment == "." || segment == ".." {
-			return errors.New("no secret of Vault's can have a name with an empty segment, or one that is . or ..")
+			return errors.New("no secret of Vault's can have an empty segment, . or .. in its name")
 		}
 	}
 	if !utf8.ValidString(name) || len(name) > maxSecretName {
