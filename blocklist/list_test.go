@@ -394,6 +394,9 @@ func TestListIsBounded(t *testing.T) {
 }
 
 func TestChecksCostNoAllocation(t *testing.T) {
+	if raceDetector {
+		t.Skip("under the race detector, pools forget")
+	}
 	n := newNode(t)
 	l := n.open()
 	l.now = time.Now

@@ -25,6 +25,8 @@ import (
 	"kong-vault-auth/vault"
 )
 
+func init() { lookEvery = time.Millisecond }
+
 // journal is a log that tests read.
 type journal struct {
 	mu   sync.Mutex
@@ -282,8 +284,6 @@ func TestStrangersAreSentAway(t *testing.T) {
 }
 
 func TestSocketThatWasRemovedComesBack(t *testing.T) {
-	defer func(before time.Duration) { lookEvery = before }(lookEvery)
-	lookEvery = time.Millisecond
 	c, _, path := client(t)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)

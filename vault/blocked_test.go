@@ -66,6 +66,9 @@ func TestBlockedCredentialIsRefusedAndNoStoreAsked(t *testing.T) {
 }
 
 func TestLookupsWithBlocksAllocateNoMore(t *testing.T) {
+	if raceDetector {
+		t.Skip("under the race detector, pools forget")
+	}
 	list, stores := blocks(t), &fakeStores{records: someRecords()}
 	r := NewRegistry(stores.kinds(), Options{Getenv: environ(), Blocked: list})
 	t.Cleanup(r.Close)
