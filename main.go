@@ -246,7 +246,7 @@ func addEnv(path string) error {
 }
 
 func logLevel(name string) slog.Level {
-	var level slog.Level // info, also for a name that is none
+	var level slog.Level // info, also for an unknown name
 	_ = level.UnmarshalText([]byte(name))
 	return level
 }

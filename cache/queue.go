@@ -28,10 +28,11 @@ const (
 // queue decides which lookup may begin, and when. It knows tickets, not what is
 // looked up. It has no lock and no clock of its own.
 //
-// Only misses use permits up, so a restart with thousands of legitimate clients is no
-// attack. A re-read is one unless a claim accepts what it found: strangers can cause
-// it with wrong secrets for known names. They can't cause a miss of a record that is
-// due, so that is none, and a revocation of many is done soon.
+// Only misses use permits up, so a restart with thousands of legitimate clients is not
+// taken for an attack. A re-read counts as a miss unless a claim accepts what it found,
+// since strangers can cause it with wrong secrets for known names. The loss of a record
+// that is due doesn't count, since strangers can't cause that; so a revocation of many
+// records is noticed soon.
 type queue struct {
 	rate    float64
 	permits bucket

@@ -162,7 +162,7 @@ func TestDeadVaultNeverStopsTheStart(t *testing.T) {
 	}
 }
 
-// TestUnusableLoginFileIsNamed, with what mends it, and mending is enough.
+// TestUnusableLoginFileIsNamed, with the remedy, and the remedy is enough.
 func TestUnusableLoginFileIsNamed(t *testing.T) {
 	a := newAuthEnv(t)
 	p := a.credential(nil)

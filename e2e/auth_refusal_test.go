@@ -73,12 +73,12 @@ func TestRefusedReadsExplainThemselves(t *testing.T) {
 }
 
 // TestGrantedPolicyIsEnough: the stanza of the log line, put into a policy of
-// the token, mends what the line complains of, and the fingerprint is that of
+// the token, fixes what the line complains of, and the fingerprint is that of
 // the credential that the upstream is told of.
 func TestGrantedPolicyIsEnough(t *testing.T) {
 	a := newAuthEnv(t)
 	p := a.credential(nil)
-	policy := "mended-" + strings.ToLower(rand.Text())
+	policy := "fixed-" + strings.ToLower(rand.Text())
 	a.must(a.vault.PutPolicy(t.Context(), policy, `path "secret/data/kong-auth/*" { capabilities = ["list"] }`))
 	token, err := a.vault.TokenWith(t.Context(), policy, time.Hour)
 	a.must(err)

@@ -45,7 +45,7 @@ func ParseAddress(setting string) (Address, error) {
 	return Address{"tcp", setting}, nil
 }
 
-// isHost reports whether a host is none, an IP address, or looks like a name.
+// isHost reports whether a host is empty, an IP address, or looks like a name.
 func isHost(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true

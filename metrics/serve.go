@@ -59,7 +59,7 @@ func serve(ctx context.Context, address string, listen func() (net.Listener, err
 		if ctx.Err() != nil {
 			return
 		}
-		log.Warn("metrics are not served any more, it is tried anew", "reason", "metrics", "address", address, "err", err)
+		log.Warn("metrics are no longer served; the listener will be opened again", "reason", "metrics", "address", address, "err", err)
 		pause(ctx)
 	}
 }

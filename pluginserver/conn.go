@@ -129,7 +129,7 @@ func (c *conn) answer(sequence int64, ret *kong_plugin_protocol.RpcReturn) error
 }
 
 // handleEvent runs one event. An unknown instance is the one case for closing
-// without an answer: Kong then starts the instance anew and asks again. A server
+// without an answer: Kong then starts the instance again and asks again. A server
 // that is leaving makes use of that.
 func (c *conn) handleEvent(call eventCall) error {
 	in, ok := c.server.instances.use(call.instance)

@@ -249,7 +249,7 @@ func TestUnknownInstanceClosesSoThatKongStartsItAnew(t *testing.T) {
 	_, err := s.Server.HandleEvent(s.ID^1, "access", &kongtest.Request{})
 	var call *kongtest.CallError
 	if !errors.As(err, &call) || !call.Retried() {
-		t.Errorf("got %v, want an error on which Kong starts the instance anew", err)
+		t.Errorf("got %v, want an error on which Kong starts the instance again", err)
 	}
 }
 

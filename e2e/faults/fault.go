@@ -8,7 +8,7 @@ import (
 )
 
 // Fault is one way in which a server, or what lies before it, fails its
-// clients. The zero value is none: requests are forwarded.
+// clients. The zero value is no fault: requests are forwarded.
 type Fault struct {
 	Name string
 
