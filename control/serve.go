@@ -21,9 +21,10 @@ import (
 // lookEvery is how often it is looked whether the socket's file is still there.
 var lookEvery = 5 * time.Second
 
+const socketMode fs.FileMode = 0o600
+
 const (
-	socketMode fs.FileMode = 0o600
-	maxConns               = 16
+	maxConns = 16
 	// retryEvery is how soon a path that can't be had is tried again.
 	retryEvery = time.Second
 	// farewell is for an operation that is under way when the server stops.
