@@ -8,6 +8,7 @@ import (
 	kubernetes "github.com/hashicorp/vault-plugin-auth-kubernetes"
 	kv "github.com/hashicorp/vault-plugin-secrets-kv"
 	"github.com/hashicorp/vault/builtin/credential/approle"
+	aws "github.com/hashicorp/vault/builtin/credential/aws"
 	"github.com/hashicorp/vault/builtin/credential/cert"
 	"github.com/hashicorp/vault/builtin/credential/userpass"
 	"github.com/hashicorp/vault/sdk/helper/consts"
@@ -18,6 +19,7 @@ var secretsEngines = map[string]logical.Factory{"kv": kv.Factory}
 
 var authMethods = map[string]logical.Factory{
 	"approle":    approle.Factory,
+	"aws":        aws.Factory,
 	"cert":       cert.Factory,
 	"jwt":        jwt.Factory,
 	"kubernetes": kubernetes.Factory,
