@@ -101,11 +101,14 @@ func TestOneLoginAfterARevocation(t *testing.T) {
 }
 
 // revokeLogins revokes all tokens that AppRole has granted.
-func (v *realVault) revokeLogins() {
+func (v *realVault) revokeLogins() { v.revokeLoginsAt("approle") }
+
+// revokeLoginsAt revokes all tokens that an auth method has granted.
+func (v *realVault) revokeLoginsAt(mount string) {
 	v.t.Helper()
 	for _, accessor := range v.do("LIST", "auth/token/accessors", nil)["data"].(fields)["keys"].([]any) {
 		info := v.do("POST", "auth/token/lookup-accessor", fields{"accessor": accessor})["data"].(fields)
-		if info["path"] == "auth/approle/login" {
+		if info["path"] == "auth/"+mount+"/login" {
 			v.do("POST", "auth/token/revoke-accessor", fields{"accessor": accessor})
 		}
 	}
@@ -323,37 +326,44 @@ func TestKubernetesLogin(t *testing.T) {
 
 func TestJWTLogin(t *testing.T) {
 	v := startVault(t)
-	v.put("alice")
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	v.do("POST", "sys/auth/ci", fields{"type": "jwt"})
-	v.do("POST", "auth/ci/config", fields{"jwt_validation_pubkeys": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))})
-	v.do("POST", "auth/ci/role/kong", fields{
-		"role_type": "jwt", "user_claim": "sub", "bound_audiences": "vault", "bound_subject": "gateway",
-		"token_policies": v.policy("secret/data/kong-auth/*"), "token_ttl": "1h",
-	})
+	sign := v.jwtRole("ci")
 	file := filepath.Join(t.TempDir(), "jwt")
 	cfg := v.config(func(c *Config) {
 		c.Token, c.AuthMethod, c.JWTRole, c.JWTAuthPath, c.JWTTokenFile = "", "jwt", "kong", "ci", file
 	})
-	sign := func(digest []byte) []byte {
-		r, s, err := ecdsa.Sign(rand.Reader, key, digest)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
-	}
 	replaceFile(t, file, jwt("ES256", fields{"sub": "gateway"}, sign)+"\n")
 	wantFound(t, openAt(t, cfg, nil))
 	replaceFile(t, file, jwt("ES256", fields{"sub": "somebody else"}, sign))
 	if got, err := readWithin(t, openAt(t, cfg, nil), 5*time.Second, "alice"); got != (verdict{Failure: "login"}) {
 		t.Errorf("a token for somebody else: %v, %v", got, err)
+	}
+}
+
+// jwtRole sets up the role kong of the JWT method, for the subject gateway, and
+// returns what signs JWTs for it.
+func (v *realVault) jwtRole(mount string) (sign func(digest []byte) []byte) {
+	v.t.Helper()
+	v.put("alice")
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	v.do("POST", "sys/auth/"+mount, fields{"type": "jwt"})
+	v.do("POST", "auth/"+mount+"/config", fields{"jwt_validation_pubkeys": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))})
+	v.do("POST", "auth/"+mount+"/role/kong", fields{
+		"role_type": "jwt", "user_claim": "sub", "bound_audiences": "vault", "bound_subject": "gateway",
+		"token_policies": v.policy("secret/data/kong-auth/*"), "token_ttl": "1h",
+	})
+	return func(digest []byte) []byte {
+		r, s, err := ecdsa.Sign(rand.Reader, key, digest)
+		if err != nil {
+			v.t.Error(err)
+		}
+		return append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
 	}
 }
 

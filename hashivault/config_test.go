@@ -44,13 +44,20 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		{"approle without a secret id", false, func(c *Config) { c.AuthMethod, c.AppRoleRoleID = "approle", "role" }, ""},
 		{"kubernetes of the node", true, func(c *Config) { c.AuthMethod, c.KubeRole = "kubernetes", "kong" }, ""},
 		{"jwt of the node", true, func(c *Config) { c.AuthMethod, c.JWTRole, c.JWTTokenFile = "jwt", "kong", "/run/jwt" }, ""},
+		{"jwt from an identity provider", false, oauth2Config, ""},
+		{"azure of the node", true, func(c *Config) { c.AuthMethod, c.AzureAuthRole = "azure", "kong" }, ""},
+		{"gcp_iam of the node", true, gcpIAMConfig, ""},
+		{"gcp_gce of the node", true, func(c *Config) { c.AuthMethod, c.GCPAuthRole = "gcp_gce", "kong" }, ""},
+		{"aws_iam with a key", false, awsIAMConfig, ""},
+		{"aws_iam of the node", true, func(c *Config) { awsIAMConfig(c); c.AWSAccessKeyID, c.AWSSecretKey = "", "" }, ""},
+		{"aws_ec2 of the node", true, func(c *Config) { c.AuthMethod, c.AWSAuthRole, c.AWSAuthNonce = "aws_ec2", "kong", "n" }, ""},
 
 		{"no token", false, func(c *Config) { c.Token = "" }, "token: it is empty, and auth_method token needs it. If it is a reference, Kong could not resolve it: its log says why"},
 		{"no token on the node", true, func(c *Config) { c.Token = "" }, "token: it is empty, and auth_method token needs it"},
 		{"two tokens", true, func(c *Config) { c.TokenFile = "/run/token" }, "token: token and token_file exclude each other"},
 		{"token with a line break", false, func(c *Config) { c.Token = "hvs.one\n" }, "token: it holds line breaks or other control characters"},
 		{"kv", false, func(c *Config) { c.KV = "2" }, "kv: it must be v1 or v2"},
-		{"auth_method", false, func(c *Config) { c.AuthMethod = "userpass" }, "auth_method: it must be token or approle or kubernetes or cert or jwt"},
+		{"auth_method", false, func(c *Config) { c.AuthMethod = "userpass" }, "auth_method: it must be token or approle or kubernetes or cert or jwt or azure or gcp_iam or gcp_gce or aws_iam or aws_ec2"},
 		{"protocol", false, func(c *Config) { c.Protocol = "unix" }, "protocol: it must be http or https"},
 		{"port", false, func(c *Config) { c.Port = 0 }, "port: it must be between 1 and 65535"},
 		{"ttl", false, func(c *Config) { c.TTL = -1 }, "ttl: it must be between 0 and 100000000"},
@@ -67,7 +74,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		{"base path that climbs", false, func(c *Config) { c.BasePath = "/vault/.." }, "base_path: it has an empty segment, or one that is . or .."},
 		{"base path with the API's version", false, func(c *Config) { c.BasePath = "/vault/v1/" }, "base_path: it ends in v1, which is added by itself; give what comes before that"},
 		{"unresolved reference", false, func(c *Config) { c.Namespace = "{vault://env/NS}" },
-			"namespace: Kong resolves references only in token, approle_role_id, approle_secret_id, cert_auth_cert_key"},
+			"namespace: Kong resolves references only in token, approle_role_id, approle_secret_id, cert_auth_cert_key, oauth2_client_id, oauth2_client_secret, aws_auth_nonce, aws_access_key_id, aws_secret_access_key"},
 		{"approle without ids", true, func(c *Config) { c.AuthMethod = "approle" },
 			"approle_role_id: it is empty, and auth_method approle needs it"},
 		{"nothing wrapped", true, func(c *Config) {
@@ -86,6 +93,49 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		{"cert without TLS", true, func(c *Config) { c.AuthMethod, c.CertAuthCert, c.CertAuthCertKey = "cert", "/c.pem", "/k.pem" },
 			"protocol: auth_method cert needs https, because the certificate is shown in the TLS handshake"},
 		{"jwt without a file", true, func(c *Config) { c.AuthMethod, c.JWTRole = "jwt", "kong" }, "jwt_token_file: it is empty, and auth_method jwt needs it"},
+		{"jwt from two places", true, func(c *Config) { oauth2Config(c); c.JWTTokenFile = "/f" },
+			"jwt_token_file: it excludes the oauth2_ fields: the JWT comes from a file or from an identity provider"},
+		{"jwt from nowhere", true, func(c *Config) { c.AuthMethod, c.OAuth2Audiences = "jwt", "vault" },
+			"oauth2_role_name: it is empty, and auth_method jwt needs it; oauth2_client_id: it is empty, and auth_method jwt needs it; " +
+				"oauth2_client_secret: it is empty, and auth_method jwt needs it; oauth2_token_endpoint: it is empty, and auth_method jwt needs it"},
+		{"a token endpoint with a password", false, func(c *Config) { oauth2Config(c); c.OAuth2Endpoint = "https://a:s3cret@idp.example.com/" },
+			"oauth2_token_endpoint: it must be a URL such as https://login.example.com/oauth/token, without a name and password"},
+		{"a token endpoint at the metadata service", false, func(c *Config) { oauth2Config(c); c.OAuth2Endpoint = "http://169.254.169.254/token" },
+			"oauth2_token_endpoint: 169.254.169.254 is link-local or a cloud's metadata service, and the plugin never connects to those (point the vault object at the secret store itself)"},
+		{"azure inline", false, func(c *Config) { c.AuthMethod, c.AzureAuthRole = "azure", "kong" },
+			"auth_method: azure logs in as the node's Azure identity, and " + nothingOfTheNode},
+		{"azure without role", true, func(c *Config) { c.AuthMethod = "azure" }, "azure_auth_role: it is empty, and auth_method azure needs it"},
+		{"gcp_gce inline", false, func(c *Config) { c.AuthMethod, c.GCPAuthRole = "gcp_gce", "kong" },
+			"auth_method: gcp_gce logs in as the node's Google Cloud identity, and " + nothingOfTheNode},
+		{"gcp_iam inline", false, gcpIAMConfig, "auth_method: gcp_iam logs in as the node's Google Cloud identity, and " + nothingOfTheNode},
+		{"gcp_iam without anything", true, func(c *Config) { c.AuthMethod = "gcp_iam" },
+			"gcp_service_account: it is empty, and auth_method gcp_iam needs it; " +
+				"gcp_jwt_exp: it is 0 or left out, and a JWT must be valid for a while: set it to 1 to 900 seconds, such as 900; " +
+				"gcp_auth_role: it is empty, and auth_method gcp_iam needs it"},
+		{"gcp_iam for too long", true, func(c *Config) { gcpIAMConfig(c); c.GCPJWTExp = 901 }, "gcp_jwt_exp: it must be between 0 and 900"},
+		{"a service account that is a path", true, func(c *Config) { gcpIAMConfig(c); c.GCPServiceAccount = "../x" },
+			"gcp_service_account: it must be an email address such as kong@project.iam.gserviceaccount.com, or a number"},
+		{"aws_iam inline as the node", false, func(c *Config) { awsIAMConfig(c); c.AWSAccessKeyID, c.AWSSecretKey = "", "" },
+			"auth_method: aws_iam logs in as the node's AWS identity, and " + nothingOfTheNode},
+		{"half an access key", true, func(c *Config) { awsIAMConfig(c); c.AWSSecretKey = "" },
+			"aws_access_key_id: aws_access_key_id and aws_secret_access_key must be set together"},
+		{"the other half", true, func(c *Config) { awsIAMConfig(c); c.AWSAccessKeyID = "" },
+			"aws_access_key_id: aws_access_key_id and aws_secret_access_key must be set together"},
+		{"aws_iam without a region", true, func(c *Config) { awsIAMConfig(c); c.AWSAuthRegion = "" }, "aws_auth_region: it is empty, and auth_method aws_iam needs it"},
+		{"a region that is a host", true, func(c *Config) { awsIAMConfig(c); c.AWSAuthRegion = "x.example.com/" }, "aws_auth_region: it must be a region such as eu-central-1"},
+		{"a role without ARN", true, func(c *Config) { awsIAMConfig(c); c.AWSAssumeRoleARN = "Kong" },
+			"aws_assume_role_arn: it must be the ARN of a role, such as arn:aws:iam::123456789012:role/Kong"},
+		{"a role assumed at the metadata service", false, func(c *Config) {
+			awsIAMConfig(c)
+			c.AWSAssumeRoleARN, c.AWSSTSEndpoint = "arn:aws:iam::123456789012:role/Kong", "http://169.254.169.254/"
+		}, "aws_sts_endpoint_url: 169.254.169.254 is link-local or a cloud's metadata service, and the plugin never connects to those (point the vault object at the secret store itself)"},
+		{"aws_ec2 inline", false, func(c *Config) { c.AuthMethod, c.AWSAuthRole, c.AWSAuthNonce = "aws_ec2", "kong", "n" },
+			"auth_method: aws_ec2 logs in as the node's EC2 identity, and " + nothingOfTheNode},
+		{"aws_ec2 without a nonce", true, func(c *Config) { c.AuthMethod, c.AWSAuthRole = "aws_ec2", "kong" }, "aws_auth_nonce: it is empty, and auth_method aws_ec2 needs it"},
+		{"a login path that climbs", true, func(c *Config) {
+			c.AuthMethod, c.AzureAuthRole, c.AzureLoginPath = "azure", "kong", "/v1/auth/../sys/login"
+		},
+			"azure_login_path: it has an empty segment, or one that is . or .."},
 		{"relative socket", true, func(c *Config) { c.UnixSocket = "agent.sock" }, "unix_socket: it must be an absolute path"},
 		{"file of PEM inline", false, func(c *Config) { c.CACert = "/etc/ca.pem" },
 			"ca_cert: it is not PEM but seems to name a file, and " + nothingOfTheNode + ", or use the PEM itself"},
@@ -109,6 +159,56 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			storetest.Check(t, defaults(t, tt.change), secretstore.Origin{Node: tt.node}, tt.want)
 		})
+	}
+}
+
+func oauth2Config(c *Config) {
+	c.AuthMethod, c.OAuth2RoleName, c.OAuth2Endpoint = "jwt", "kong", "https://idp.example.com/oauth/token"
+	c.OAuth2ClientID, c.OAuth2Secret = "gateway", "s3cret"
+}
+
+func gcpIAMConfig(c *Config) {
+	c.AuthMethod, c.GCPAuthRole, c.GCPServiceAccount, c.GCPJWTExp = "gcp_iam", "kong", "kong@p.iam.gserviceaccount.com", 900
+}
+
+func awsIAMConfig(c *Config) {
+	c.AuthMethod, c.AWSAuthRole, c.AWSAuthRegion, c.AWSAccessKeyID, c.AWSSecretKey = "aws_iam", "kong", "eu-central-1", "AKIAKONG", "s3cret"
+}
+
+// Even objects that are trusted log in as the node only if it hasn't kept that to
+// its own.
+func TestIdentitiesOfTheNodeMayBeKept(t *testing.T) {
+	const kept = " identity, and VAULT_AUTH_INLINE_IDENTITIES=off keeps those to objects that the node defines: name one of them in config.vault"
+	for method, want := range map[string]string{
+		"azure": "azure logs in as the node's Azure", "gcp_gce": "gcp_gce logs in as the node's Google Cloud", "aws_ec2": "aws_ec2 logs in as the node's EC2",
+	} {
+		storetest.Check(t, defaults(t, func(c *Config) {
+			c.AuthMethod, c.AzureAuthRole, c.GCPAuthRole, c.AWSAuthRole, c.AWSAuthNonce = method, "r", "r", "r", "n"
+		}), secretstore.Origin{Node: true, KeepIdentities: true}, "auth_method: "+want+kept)
+	}
+}
+
+// Where inline objects may connect is also where identity providers may be.
+func TestIdentityProvidersAreWithinReach(t *testing.T) {
+	reach, err := secretstore.ParseReach("vault.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Check(t, defaults(t, func(c *Config) { oauth2Config(c); c.Host = "vault.example.com" }), secretstore.Origin{Reach: reach},
+		"oauth2_token_endpoint: idp.example.com is not among VAULT_AUTH_INLINE_HOSTS, which says where objects inside a plugin's configuration may connect (add it there, or have the node define the object)")
+}
+
+func TestNodeSaysWhichIdentitiesItHas(t *testing.T) {
+	c := &Config{}
+	if err := c.FromEnvironment(func(string) bool { return true }, func(name string) string { return "<" + name + ">" }); err != nil {
+		t.Fatal(err)
+	}
+	want := nodeEnvironment{
+		AzureTenant: "<AZURE_TENANT_ID>", AzureClient: "<AZURE_CLIENT_ID>", AzureSecret: "<AZURE_CLIENT_SECRET>",
+		AzureTokenFile: "<AZURE_FEDERATED_TOKEN_FILE>", AzureEndpoint: "<IDENTITY_ENDPOINT><MSI_ENDPOINT>", GoogleServiceAccount: "<GCP_SERVICE_ACCOUNT>",
+	}
+	if diff := cmp.Diff(want, c.Node); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -144,6 +244,8 @@ func TestWhatHadBetterBeDifferentIsSaid(t *testing.T) {
 		{"plain http", func(c *Config) { c.Host = "vault" }, []string{plain}},
 		{"plain http to an address", func(c *Config) { c.Host = "10.0.0.1" }, []string{plain}},
 		{"a name that only begins like loopback", func(c *Config) { c.Host = "127.0.0.1.example.com" }, []string{plain}},
+		{"an identity provider without TLS", func(c *Config) { oauth2Config(c); c.OAuth2Endpoint = "http://idp.example.com/" },
+			[]string{"oauth2_token_endpoint: without TLS, whoever listens on the way learns the client secret; use https"}},
 		{"no verification", func(c *Config) { c.Protocol, c.SSLVerify = "https", false },
 			[]string{"ssl_verify: it is off, so anybody who can redirect connections to Vault can let anybody in; set ca_cert instead"}},
 	}

@@ -88,9 +88,7 @@ const serviceAccountToken = "/var/run/secrets/kubernetes.io/serviceaccount/token
 func (c *checker) kubernetes() method {
 	role := c.required("kube_role", c.cfg.KubeRole)
 	mount := c.loginPath("kube_auth_path", c.cfg.KubeAuthPath, "kubernetes")
-	if !c.p.Node {
-		c.p.Add("auth_method", "kubernetes logs in as the node's service account, and %s", secretstore.InsteadOfFile)
-	}
+	c.nodeIdentity("service account")
 	file := cmp.Or(c.cfg.KubeAPITokenFile, serviceAccountToken)
 	return &login{
 		mount:  mount,

@@ -51,7 +51,21 @@ func (c *checker) method(d dialing) method {
 	case "cert":
 		m = c.cert(d)
 	case "jwt":
-		m = c.jwt()
+		if c.cfg.usesOAuth2() {
+			m = c.oauth2()
+		} else {
+			m = c.jwt()
+		}
+	case "azure":
+		m = c.azure()
+	case "gcp_iam":
+		m = c.gcpIAM()
+	case "gcp_gce":
+		m = c.gcpGCE()
+	case "aws_iam":
+		m = c.awsIAM()
+	case "aws_ec2":
+		m = c.awsEC2()
 	default: // the check of the field's tag refuses it
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -93,7 +94,11 @@ func (c *Config) Check(p *secretstore.Problems) { newSettings(c, p) }
 // newSettings checks and completes a configuration. The settings are usable if p
 // has no problems and the values obey the fields' tags.
 func newSettings(cfg *Config, p *secretstore.Problems) settings {
-	c := &checker{cfg, p}
+	return (&checker{cfg, p, newCloudClient()}).settings()
+}
+
+func (c *checker) settings() settings {
+	cfg, p := c.cfg, c.p
 	s := settings{
 		namespace: strings.Trim(cfg.Namespace, "/ "), // empty for the root namespace
 		mount:     c.cleanPath("mount", cfg.Mount),
@@ -115,8 +120,9 @@ func newSettings(cfg *Config, p *secretstore.Problems) settings {
 
 // checker checks a configuration while it turns it into settings.
 type checker struct {
-	cfg *Config
-	p   *secretstore.Problems
+	cfg   *Config
+	p     *secretstore.Problems
+	cloud *http.Client // for the services of a cloud that logins need
 }
 
 // cleanPath trims a path's slashes. It refuses paths that Vault can't have, and

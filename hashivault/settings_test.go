@@ -29,7 +29,7 @@ func TestWhatOpeningRefusesADefinitionRefuses(t *testing.T) {
 		{"a token of two words", func(c *Config) { c.Token = "hvs.a hvs.b" }, "token: it holds white space"},
 		{"a blank token", func(c *Config) { c.Token = " " }, "token: it is empty"},
 		{"two tokens", func(c *Config) { c.TokenFile = "/f" }, "token: token and token_file"},
-		{"a method that Vault has and we don't", func(c *Config) { c.AuthMethod = "aws" }, "auth_method: "},
+		{"a method that Vault has and we don't", func(c *Config) { c.AuthMethod = "ldap" }, "auth_method: "},
 		{"no role id", func(c *Config) { appRoleConfig(c); c.AppRoleRoleID = "" }, "approle_role_id: "},
 		{"no secret id to unwrap", func(c *Config) {
 			appRoleConfig(c)

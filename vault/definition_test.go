@@ -39,6 +39,24 @@ func TestIdentityIsTheSameForEver(t *testing.T) {
 		`["hcv","http://127.0.0.1:8200","","secret","","","jwt","jwt","kong"]`: inlineHCV(t, func(c *HCV) {
 			c.AuthMethod, c.JWTRole = "jwt", "kong"
 		}),
+		`["hcv","http://127.0.0.1:8200","","secret","","","jwt","jwt","kong","oauth2","https://idp/token","gateway"]`: inlineHCV(t, func(c *HCV) {
+			c.AuthMethod, c.OAuth2RoleName, c.OAuth2Endpoint, c.OAuth2ClientID, c.OAuth2Secret = "jwt", "kong", "https://idp/token", "gateway", "s3cret"
+		}),
+		`["hcv","http://127.0.0.1:8200","","secret","","","azure","azure","kong"]`: inlineHCV(t, func(c *HCV) {
+			c.AuthMethod, c.AzureAuthRole = "azure", "kong"
+		}),
+		`["hcv","http://127.0.0.1:8200","","secret","","","gcp_iam","clouds/gcp","kong","kong@p.iam"]`: inlineHCV(t, func(c *HCV) {
+			c.AuthMethod, c.GCPAuthRole, c.GCPServiceAccount, c.GCPLoginPath, c.GCPJWTExp = "gcp_iam", "kong", "kong@p.iam", "/v1/auth/clouds/gcp/login", 900
+		}),
+		`["hcv","http://127.0.0.1:8200","","secret","","","gcp_gce","gcp","kong"]`: inlineHCV(t, func(c *HCV) {
+			c.AuthMethod, c.GCPAuthRole = "gcp_gce", "kong"
+		}),
+		`["hcv","http://127.0.0.1:8200","","secret","","","aws_iam","aws","kong","arn:aws:iam::1:role/K"]`: inlineHCV(t, func(c *HCV) {
+			c.AuthMethod, c.AWSAuthRole, c.AWSAssumeRoleARN, c.AWSAccessKeyID, c.AWSSecretKey = "aws_iam", "kong", "arn:aws:iam::1:role/K", "AKIA", "key"
+		}),
+		`["hcv","http://127.0.0.1:8200","","secret","","","aws_ec2","aws","kong"]`: inlineHCV(t, func(c *HCV) {
+			c.AuthMethod, c.AWSAuthRole, c.AWSAuthNonce = "aws_ec2", "kong", "nonce"
+		}),
 		`["hcv","http://127.0.0.1:8200","\u003cteam\u003e \u0026","kv é","","","token","in",""]`: inlineHCV(t, func(c *HCV) {
 			c.Namespace, c.AuthNamespace, c.Mount = "<team> &", "/", "kv é"
 		}),
@@ -134,10 +152,22 @@ func TestConfigurationsHaveASchema(t *testing.T) {
 		}
 		checks, _ := schema["entity_checks"].([]any)
 		for _, check := range checks {
-			c := check.(map[string]any)["conditional"].(map[string]any)
-			if !names[c["if_field"].(string)] || !names[c["then_field"].(string)] {
-				t.Errorf("%v checks a field that there isn't: %v", typ, c)
+			for _, field := range checkedFields(check.(map[string]any)) {
+				if !names[field] {
+					t.Errorf("%v checks a field that there isn't: %v", typ, check)
+				}
 			}
 		}
 	}
+}
+
+// checkedFields are the fields that one of a schema's entity checks names.
+func checkedFields(check map[string]any) (fields []string) {
+	if c, ok := check["conditional"].(map[string]any); ok {
+		return []string{c["if_field"].(string), c["then_field"].(string)}
+	}
+	if c, ok := check["conditional_at_least_one_of"].(map[string]any); ok {
+		return append(c["then_at_least_one_of"].([]string), c["if_field"].(string))
+	}
+	return check["mutually_required"].([]string)
 }

@@ -86,7 +86,7 @@ func TestParseFileRefuses(t *testing.T) {
 		{"vault no mapping", "vaults: [hcv]", "line 1: a vault must be a mapping"},
 		{"misspelt field", "vaults:\n- name: hcv\n  prefx: kong-auth", `line 3: a vault has no field "prefx". Did you mean prefix?`},
 		{"misspelt setting", hcv("hostt: vault"), `line 5: config has no field "hostt". Did you mean host?`},
-		{"setting of Kong's that we lack", hcv("gcp_auth_role: x"), `line 5: config has no field "gcp_auth_role". Its fields are protocol, host,`},
+		{"setting that there is not", hcv("gitlab_role: x"), `line 5: config has no field "gitlab_role". Its fields are protocol, host,`},
 		{"field given twice", hcv("host: a\n    host: b"), "line 6: host is given twice"},
 		{"other kind", "vaults: [{name: aws, prefix: kong-auth}]", "name must be hcv or azure"},
 		{"no prefix", "vaults: [{name: hcv}]", "prefix must be the object's name"},
