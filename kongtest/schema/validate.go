@@ -249,12 +249,16 @@ func joinValues(list []any) string {
 
 var entityCheckNames = []string{
 	"only_one_of", "at_least_one_of", "distinct", "mutually_required", "mutually_exclusive", "conditional",
+	"conditional_at_least_one_of",
 }
 
 // entityCheck returns the message of a check across fields that failed.
 func (s *Schema) entityCheck(name string, raw json.RawMessage, t map[string]any, errs Errors) string {
-	if name == "conditional" {
+	switch name {
+	case "conditional":
 		return s.conditional(raw, t, errs)
+	case "conditional_at_least_one_of":
+		return s.conditionalAtLeastOneOf(raw, t, errs)
 	}
 	var names []string
 	if err := json.Unmarshal(raw, &names); err != nil {
@@ -326,6 +330,26 @@ func (s *Schema) conditional(raw json.RawMessage, t map[string]any, errs Errors)
 		return strings.ReplaceAll(c.ThenErr, "%s", c.IfField)
 	}
 	return fmt.Sprintf("failed conditional validation given value of field '%s'", c.IfField)
+}
+
+// conditionalAtLeastOneOf demands one of several fields when another matches.
+func (s *Schema) conditionalAtLeastOneOf(raw json.RawMessage, t map[string]any, errs Errors) string {
+	var c struct {
+		IfField string          `json:"if_field"`
+		IfMatch json.RawMessage `json:"if_match"`
+		Then    json.RawMessage `json:"then_at_least_one_of"`
+	}
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return fmt.Sprintf("failed entity check: conditional_at_least_one_of(%s)", raw)
+	}
+	condition, err := s.refine(c.IfField, c.IfMatch)
+	if err != nil {
+		return err.Error()
+	}
+	if condition.validate(at(t, c.IfField)) != nil {
+		return ""
+	}
+	return s.entityCheck("at_least_one_of", c.Then, t, errs)
 }
 
 // refine is a field with further attributes.
