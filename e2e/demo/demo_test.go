@@ -16,11 +16,11 @@ func TestTourIsAsAnnounced(t *testing.T) {
 	for _, kind := range []string{"vault", "azure"} {
 		t.Run(kind, func(t *testing.T) {
 			var out strings.Builder
-			s, err := set(t.Context(), &out, plugin, kind)
+			s, err := setUp(t.Context(), &out, plugin, kind)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer s.strike()
+			defer s.stop()
 			if err := s.tour(t.Context()); err != nil {
 				t.Errorf("%v\n%s", err, out.String())
 			}

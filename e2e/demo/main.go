@@ -31,11 +31,11 @@ func run(ctx context.Context, out io.Writer, kind string, once bool) (err error)
 	if err != nil {
 		return err
 	}
-	s, err := set(ctx, out, filepath.Join(root, "bin", "vault-auth"), kind)
+	s, err := setUp(ctx, out, filepath.Join(root, "bin", "vault-auth"), kind)
 	if err != nil {
 		return err
 	}
-	defer s.strike()
+	defer s.stop()
 	if err := s.tour(ctx); err != nil || once {
 		return err
 	}

@@ -24,7 +24,7 @@ type step struct {
 }
 
 // tour goes through the steps. Its error says which were not as announced.
-func (s *stage) tour(ctx context.Context) error {
+func (s *env) tour(ctx context.Context) error {
 	pair := []string{"access_token: " + accessToken, "secret_token: " + secretToken}
 	steps := []step{
 		{"Without tokens, a request is refused.", nil, "", nil, 401},
@@ -51,7 +51,7 @@ func (s *stage) tour(ctx context.Context) error {
 }
 
 // take shows a step as a curl, sends the same request, and shows the answer.
-func (s *stage) take(ctx context.Context, step step) error {
+func (s *env) take(ctx context.Context, step step) error {
 	if step.before != nil {
 		if err := step.before(ctx); err != nil {
 			return err
@@ -97,7 +97,7 @@ func curl(url string, headers []string) string {
 
 // showUpstream shows, of what the upstream says it received, who called, and
 // checks that: the consumer, and no token.
-func (s *stage) showUpstream(body []byte) error {
+func (s *env) showUpstream(body []byte) error {
 	var seen echo.Request
 	if err := json.Unmarshal(body, &seen); err != nil {
 		return fmt.Errorf("the upstream's answer: %w", err)

@@ -32,14 +32,14 @@ type crowd struct {
 	instance int
 }
 
-// meet lets a crowd come to a plugin server that listens, and tells at what pace
+// runCrowd lets a crowd come to a plugin server that listens, and tells at what pace
 // it came.
-func (l *load) meet(ctx context.Context, sc *scene) (note string, err error) {
+func (l *load) runCrowd(ctx context.Context, sc *phaseCredentials) (note string, err error) {
 	config, err := json.Marshal(sc.object.pluginConfig())
 	if err != nil {
 		return "", err
 	}
-	c := &crowd{load: l, client: kongtest.NewClient(l.stage.path("kong/vault-auth.socket"))}
+	c := &crowd{load: l, client: kongtest.NewClient(l.env.path("kong/vault-auth.socket"))}
 	defer c.client.Close()
 	if c.instance, err = c.client.StartInstance("vault-auth", config); err != nil {
 		return "", fmt.Errorf("start an instance: %w", err)

@@ -13,7 +13,7 @@ import (
 
 // load sends requests of all kinds, until it is stopped.
 type load struct {
-	stage   *stage
+	env     *env
 	ctx     context.Context
 	client  *http.Client
 	ended   chan struct{}
@@ -44,8 +44,8 @@ const (
 // the budget, of which each has a tenth.
 const attackers = 200
 
-func (s *stage) startLoad(ctx context.Context, sc *scene, p phase) *load {
-	l := &load{stage: s, ctx: ctx, ended: make(chan struct{}), client: &http.Client{
+func (s *env) startLoad(ctx context.Context, sc *phaseCredentials, p phase) *load {
+	l := &load{env: s, ctx: ctx, ended: make(chan struct{}), client: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: guessers + goodAtOnce},
 		Timeout:   10 * time.Second,
 	}}
@@ -93,7 +93,7 @@ func isBlocked(name string) bool { return strings.Contains(name, blockedNames) }
 
 // guess is one of the attackers'. One in ten is poisoned: a name that no store can
 // hold, or that something before it objects to.
-func (sc *scene) guess() claim {
+func (sc *phaseCredentials) guess() claim {
 	c := claim{
 		kind: unknown, path: sc.object.path(), from: netip.AddrFrom4([4]byte{192, 168, 0, byte(mathrand.N(attackers))}),
 		access: "access-" + rand.Text(), secret: "secret-" + rand.Text(),
@@ -145,7 +145,7 @@ func (l *load) openly(done <-chan struct{}, every time.Duration, most int, send 
 
 func (l *load) send(c claim) {
 	s := sent{claim: c, began: time.Now()}
-	s.status, s.as = l.stage.ask(l.ctx, l.client, c)
+	s.status, s.as = l.env.ask(l.ctx, l.client, c)
 	l.keep(s)
 }
 

@@ -9,7 +9,7 @@
 // judge.go. The gateways' error log is in bin/soak.log. On SIGINT or SIGTERM it
 // ends early, with what it has seen so far.
 //
-// An argument is a regular expression: only faults that it matches are played, of
+// An argument is a regular expression: only faults that it matches are run, of
 // names with the store's before them, such as "Azure.*crowd".
 package main
 
@@ -58,7 +58,7 @@ func run(ctx context.Context, out io.Writer, length, only string) (*table, error
 	if err != nil {
 		return nil, fmt.Errorf("SOAK is no duration, such as 5m: %w", err)
 	}
-	played, err := regexp.Compile(only)
+	selected, err := regexp.Compile(only)
 	if err != nil {
 		return nil, err
 	}
@@ -73,14 +73,14 @@ func run(ctx context.Context, out io.Writer, length, only string) (*table, error
 	defer log.Close()
 	t := &table{}
 	for _, open := range stores {
-		s, err := set(ctx, filepath.Join(root, "bin", "vault-auth"), open, func(line string) { fmt.Fprintln(out, line) }, log)
+		s, err := setUp(ctx, filepath.Join(root, "bin", "vault-auth"), open, func(line string) { fmt.Fprintln(out, line) }, log)
 		if err != nil {
 			return nil, err
 		}
 		fmt.Fprintf(log, "%s\n", s.store)
-		err = s.perform(ctx, out, log, t, played, total/time.Duration(len(stores)))
+		err = s.runPhases(ctx, out, log, t, selected, total/time.Duration(len(stores)))
 		// A Ctrl-C reaches everything that runs at a terminal.
-		if end := s.strike(); ctx.Err() == nil {
+		if end := s.stop(); ctx.Err() == nil {
 			err = errors.Join(err, end)
 		}
 		if ctx.Err() != nil {
@@ -94,9 +94,9 @@ func run(ctx context.Context, out io.Writer, length, only string) (*table, error
 	return t, nil
 }
 
-// perform plays all phases.
-func (s *stage) perform(ctx context.Context, out, log io.Writer, t *table, played *regexp.Regexp, lasting time.Duration) error {
-	phases := slices.DeleteFunc(s.phases(), func(p phase) bool { return !played.MatchString(s.String() + ": " + p.name) })
+// runPhases runs all phases.
+func (s *env) runPhases(ctx context.Context, out, log io.Writer, t *table, selected *regexp.Regexp, lasting time.Duration) error {
+	phases := slices.DeleteFunc(s.phases(), func(p phase) bool { return !selected.MatchString(s.String() + ": " + p.name) })
 	if len(phases) == 0 {
 		return nil
 	}
@@ -108,7 +108,7 @@ func (s *stage) perform(ctx context.Context, out, log io.Writer, t *table, playe
 	fmt.Fprintf(out, "%s: %d phases of %s or more\n\n%s\n", s.store, len(phases), each.Round(100*time.Millisecond), t.head())
 	for _, p := range phases {
 		fmt.Fprintf(log, "%s\n", p.name)
-		row, err := s.play(ctx, p, each*time.Duration(max(1, p.parts)))
+		row, err := s.runPhase(ctx, p, each*time.Duration(max(1, p.parts)))
 		if err != nil {
 			return fmt.Errorf("%s, %s: %w", s.store, p.name, err)
 		}

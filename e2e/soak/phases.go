@@ -22,10 +22,10 @@ type phase struct {
 	begin, end  func(context.Context) error // nil for nothing
 }
 
-// phases are all of a store's, in the order in which they are played. The crowd
+// phases are all of a store's, in the order in which they run. The crowd
 // comes last: it leaves 20,000 credentials, which every listing of a key vault
 // would have to go through.
-func (s *stage) phases() []phase {
+func (s *env) phases() []phase {
 	all := []phase{{name: "nothing", on: plain}}
 	for _, f := range s.faults() {
 		all = append(all, phase{name: f.name, on: plain, fails: !f.harmless, unreachable: f.unreachable, begin: f.begin, end: f.end})
@@ -57,7 +57,7 @@ func (s *stage) phases() []phase {
 }
 
 // kill ends the plugin server, and returns when it has.
-func (s *stage) kill(context.Context) error {
+func (s *env) kill(context.Context) error {
 	servers := s.gateway.PluginServers()
 	s.gateway.KillPluginServers(syscall.SIGKILL)
 	for _, p := range servers {

@@ -27,7 +27,7 @@ type store interface {
 	down() fault
 	unlistable() fault
 
-	// requests are those that have reached the store, or what plays its faults,
+	// requests are those that have reached the store, or what injects its faults,
 	// since the last forget.
 	requests() []request
 	forget()

@@ -14,7 +14,7 @@ type row struct {
 	accepted, refused int           // that shouldn't be
 	late              int           // over lookupLimit, or over staleLimit if too many were
 	p50, p99, slowest time.Duration // p50 and p99 of known pairs
-	lookups           int           // that reached the store, or what plays its faults
+	lookups           int           // that reached the store, or what injects its faults
 	over              int           // lookups that found nothing beyond the limit for those
 	grew              int           // the plugin server's memory in a flood, beyond growth, in MiB
 	memory            [2]int        // of the plugin server at start and end, in MiB

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// cast are the credentials of a vault object that all phases use.
-type cast struct {
-	stage  *stage
+// credentialSet are the credentials of a vault object that all phases use.
+type credentialSet struct {
+	env    *env
 	object *vaultObject
 	known  []claim
 	gone   []claim // deleted in the phase before
@@ -27,12 +27,12 @@ const (
 	newcomers   = 20_000 // of a crowd
 )
 
-// cast is that of an object, hired when it is first needed.
-func (s *stage) cast(ctx context.Context, o *vaultObject) (*cast, error) {
-	if c := s.casts[o]; c != nil {
+// credentialSet is that of an object, made when it is first needed.
+func (s *env) credentialSet(ctx context.Context, o *vaultObject) (*credentialSet, error) {
+	if c := s.sets[o]; c != nil {
 		return c, nil
 	}
-	c := &cast{stage: s, object: o}
+	c := &credentialSet{env: s, object: o}
 	for range knownPairs {
 		p, err := c.store(ctx, known)
 		if err != nil {
@@ -40,13 +40,13 @@ func (s *stage) cast(ctx context.Context, o *vaultObject) (*cast, error) {
 		}
 		c.known = append(c.known, p)
 	}
-	s.casts[o] = c
+	s.sets[o] = c
 	return c, nil
 }
 
 // store makes a credential, whose owner has an address of its own.
-func (c *cast) store(ctx context.Context, k kind) (claim, error) {
-	n := c.stage.stored.Add(1)
+func (c *credentialSet) store(ctx context.Context, k kind) (claim, error) {
+	n := c.env.stored.Add(1)
 	p := claim{
 		kind: k, path: c.object.path(), from: netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}),
 		access: "access-" + rand.Text(), secret: "secret-" + rand.Text(), consumer: consumers[n%2].Username,
@@ -54,17 +54,17 @@ func (c *cast) store(ctx context.Context, k kind) (claim, error) {
 	return p, c.put(ctx, p, nil)
 }
 
-func (c *cast) put(ctx context.Context, p claim, extra object) error {
+func (c *credentialSet) put(ctx context.Context, p claim, extra object) error {
 	record := object{"access_token": p.access, "secret_token": p.secret, "consumer": object{"username": p.consumer}}
 	for field, value := range extra {
 		record[field] = value
 	}
-	return c.stage.put(ctx, c.object.folder(), p.access, record)
+	return c.env.put(ctx, c.object.folder(), p.access, record)
 }
 
-// scene are the credentials of one phase.
-type scene struct {
-	*cast
+// phaseCredentials are the credentials of one phase.
+type phaseCredentials struct {
+	*credentialSet
 	unread          []claim
 	deleted         [2]claim // one for each change
 	graced, rotated rotating
@@ -78,14 +78,14 @@ type rotating struct {
 
 func (r *rotating) any() claim { return r.latest.Load()[mathrand.N(2)] }
 
-// scene stores the credentials of a phase, and has those read that the plugin is
+// phaseCredentials stores the credentials of a phase, and has those read that the plugin is
 // to know.
-func (s *stage) scene(ctx context.Context, p phase) (*scene, error) {
-	c, err := s.cast(ctx, p.on)
+func (s *env) phaseCredentials(ctx context.Context, p phase) (*phaseCredentials, error) {
+	c, err := s.credentialSet(ctx, p.on)
 	if err != nil {
 		return nil, err
 	}
-	sc := &scene{cast: c}
+	sc := &phaseCredentials{credentialSet: c}
 	warm := c.known
 	for range unreadPairs {
 		p, err := c.store(ctx, unread)
@@ -116,13 +116,13 @@ func (s *stage) scene(ctx context.Context, p phase) (*scene, error) {
 		}
 	}
 	if p.crowded {
-		err = sc.invite(ctx)
+		err = sc.storeCrowd(ctx)
 	}
 	return sc, errors.Join(err, ctx.Err())
 }
 
-// invite stores the credentials of a crowd.
-func (sc *scene) invite(ctx context.Context) error {
+// storeCrowd stores the credentials of a crowd.
+func (sc *phaseCredentials) storeCrowd(ctx context.Context) error {
 	const writers = 16
 	var all sync.WaitGroup
 	var errs [writers]error
@@ -138,27 +138,27 @@ func (sc *scene) invite(ctx context.Context) error {
 	return errors.Join(errs[:]...)
 }
 
-// bury has the deleted credentials asked for in the next phase too.
-func (sc *scene) bury(t *timeline) {
-	sc.cast.gone = nil
+// keepDeleted has the deleted credentials asked for in the next phase too.
+func (sc *phaseCredentials) keepDeleted(t *timeline) {
+	sc.gone = nil
 	for _, p := range sc.deleted {
 		if _, ok := t.deletions[p.access]; ok {
 			p.kind = gone
-			sc.cast.gone = append(sc.cast.gone, p)
+			sc.gone = append(sc.gone, p)
 		}
 	}
 }
 
 // change rotates the credentials that rotate, and deletes the i-th of those that
 // are deleted.
-func (sc *scene) change(ctx context.Context, t *timeline, i int) error {
+func (sc *phaseCredentials) change(ctx context.Context, t *timeline, i int) error {
 	if err := sc.rotate(ctx, t); err != nil {
 		return err
 	}
 	return sc.remove(ctx, t, i)
 }
 
-func (sc *scene) rotate(ctx context.Context, t *timeline) error {
+func (sc *phaseCredentials) rotate(ctx context.Context, t *timeline) error {
 	for _, r := range []*rotating{&sc.graced, &sc.rotated} {
 		old := r.latest.Load()[0]
 		next := old
@@ -178,9 +178,9 @@ func (sc *scene) rotate(ctx context.Context, t *timeline) error {
 	return nil
 }
 
-func (sc *scene) remove(ctx context.Context, t *timeline, i int) error {
-	doomed, began := sc.deleted[i].access, time.Now()
-	err := sc.stage.delete(ctx, sc.object.folder(), doomed)
-	t.deletions[doomed] = change{began, time.Now()}
+func (sc *phaseCredentials) remove(ctx context.Context, t *timeline, i int) error {
+	token, began := sc.deleted[i].access, time.Now()
+	err := sc.env.delete(ctx, sc.object.folder(), token)
+	t.deletions[token] = change{began, time.Now()}
 	return err
 }

@@ -20,29 +20,29 @@ const (
 	recovery = 15 * time.Second
 )
 
-// performance is a phase that is being played.
-type performance struct {
-	*stage
+// phaseRun is a phase that is running.
+type phaseRun struct {
+	*env
 	phase
-	scene    *scene
-	load     *load
-	row      row
-	timeline timeline
-	began    time.Time
-	lasting  time.Duration
-	third    chan int // the memory after a third of the time
+	credentials *phaseCredentials
+	load        *load
+	row         row
+	timeline    timeline
+	began       time.Time
+	lasting     time.Duration
+	third       chan int // the memory after a third of the time
 }
 
-// play goes through a phase, under load throughout: a fault begins and ends, and
+// runPhase goes through a phase, under load throughout: a fault begins and ends, and
 // during it and after it secrets are rotated and a credential is deleted.
-func (s *stage) play(ctx context.Context, p phase, lasting time.Duration) (row, error) {
-	sc, err := s.scene(ctx, p)
+func (s *env) runPhase(ctx context.Context, p phase, lasting time.Duration) (row, error) {
+	sc, err := s.phaseCredentials(ctx, p)
 	if err != nil {
 		return row{}, err
 	}
 	s.forget()
-	f := &performance{
-		stage: s, phase: p, scene: sc, lasting: lasting, began: time.Now(), third: make(chan int, 1),
+	f := &phaseRun{
+		env: s, phase: p, credentials: sc, lasting: lasting, began: time.Now(), third: make(chan int, 1),
 		row: row{name: p.name, memory: [2]int{s.memory()}},
 		timeline: timeline{
 			ttl: p.on.ttl, revokes: p.on.revokes, fails: p.fails, unlistable: p.unlistable, flooded: p.flooded || p.crowded,
@@ -52,21 +52,21 @@ func (s *stage) play(ctx context.Context, p phase, lasting time.Duration) (row, 
 	f.load = s.startLoad(ctx, sc, p)
 	defer f.load.stop()
 	time.AfterFunc(lasting/3, func() { f.third <- s.memory() })
-	for _, act := range []func(context.Context) error{f.before, f.during, f.after} {
-		if err := act(ctx); err != nil {
+	for _, step := range []func(context.Context) error{f.before, f.during, f.after} {
+		if err := step(ctx); err != nil {
 			return row{}, err
 		}
 	}
 	f.finish()
-	sc.bury(&f.timeline)
+	sc.keepDeleted(&f.timeline)
 	return f.row, ctx.Err()
 }
 
 // before ends with the beginning of the fault.
-func (f *performance) before(ctx context.Context) error {
+func (f *phaseRun) before(ctx context.Context) error {
 	sleep(ctx, f.lasting/10)
 	if f.early {
-		if err := f.scene.change(ctx, &f.timeline, 0); err != nil {
+		if err := f.credentials.change(ctx, &f.timeline, 0); err != nil {
 			return err
 		}
 		sleep(ctx, snapshotWithin)
@@ -82,13 +82,13 @@ func (f *performance) before(ctx context.Context) error {
 }
 
 // during ends with the end of the fault, and the store's first answer after it.
-func (f *performance) during(ctx context.Context) error {
+func (f *phaseRun) during(ctx context.Context) error {
 	lasts := max(f.lasting/3, shortestFault)
 	if f.early {
 		lasts = max(lasts, 2*respawn)
 	}
 	if f.crowded {
-		note, err := f.load.meet(ctx, f.scene)
+		note, err := f.load.runCrowd(ctx, f.credentials)
 		if err != nil {
 			return err
 		}
@@ -96,7 +96,7 @@ func (f *performance) during(ctx context.Context) error {
 	}
 	sleep(ctx, lasts/2)
 	if !f.unreachable && !f.early {
-		if err := f.scene.change(ctx, &f.timeline, 0); err != nil {
+		if err := f.credentials.change(ctx, &f.timeline, 0); err != nil {
 			return err
 		}
 	}
@@ -109,15 +109,15 @@ func (f *performance) during(ctx context.Context) error {
 }
 
 // after lasts until what was deleted and rotated has to be over.
-func (f *performance) after(ctx context.Context) error {
-	err := f.scene.change(ctx, &f.timeline, 1)
+func (f *phaseRun) after(ctx context.Context) error {
+	err := f.credentials.change(ctx, &f.timeline, 1)
 	sleep(ctx, f.timeline.honoured()+slack)
 	sleep(ctx, time.Until(f.began.Add(f.lasting)))
 	return err
 }
 
 // finish takes down what has come of it.
-func (f *performance) finish() {
+func (f *phaseRun) finish() {
 	f.row.memory[1] = f.memory()
 	requests := f.requests()
 	for _, q := range requests {
@@ -156,7 +156,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // recover waits for the store's own answers to what began after the fault: to a
 // lookup, and where listings can show the same, to the first of either.
-func (f *performance) recover(ctx context.Context) error {
+func (f *phaseRun) recover(ctx context.Context) error {
 	t := &f.timeline
 	for range recovery / (20 * time.Millisecond) {
 		for _, q := range f.requests() {

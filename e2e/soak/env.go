@@ -30,23 +30,23 @@ var consumers = kongtest.ConsumerList{
 	{ID: "00000000-0000-4000-8000-000000000002", Username: "bob"},
 }
 
-// stage is all that runs for a store.
-type stage struct {
+// env is all that runs for a store.
+type env struct {
 	store
 	gateway  *gateway.Gateway
 	upstream *httptest.Server
 	dir      string // Kong's prefix, and the plugin's files
-	casts    map[*vaultObject]*cast
+	sets     map[*vaultObject]*credentialSet
 	stored   atomic.Uint32 // credentials
 	closers  closing.Stack
 }
 
-// set opens a store and starts a gateway, whose error log goes to log.
-func set(ctx context.Context, plugin string, open func(context.Context, func(string)) (store, error), say func(string), log io.Writer) (_ *stage, err error) {
-	s := &stage{casts: map[*vaultObject]*cast{}}
+// setUp opens a store and starts a gateway, whose error log goes to log.
+func setUp(ctx context.Context, plugin string, open func(context.Context, func(string)) (store, error), say func(string), log io.Writer) (_ *env, err error) {
+	s := &env{sets: map[*vaultObject]*credentialSet{}}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.strike())
+			err = errors.Join(err, s.stop())
 		}
 	}()
 	if s.store, err = open(ctx, say); err != nil {
@@ -82,14 +82,14 @@ func set(ctx context.Context, plugin string, open func(context.Context, func(str
 	return s, nil
 }
 
-// strike ends everything, in the opposite order.
-func (s *stage) strike() error { return s.closers.Close() }
+// stop ends everything, in the opposite order.
+func (s *env) stop() error { return s.closers.Close() }
 
-func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
+func (s *env) path(name string) string { return filepath.Join(s.dir, name) }
 
 // vaultsFile declares the vault objects. The snapshot's key is in a folder other
 // than the snapshot.
-func (s *stage) vaultsFile() (string, error) {
+func (s *env) vaultsFile() (string, error) {
 	key := make([]byte, 32)
 	rand.Read(key)
 	if err := os.Mkdir(s.path("snapshots"), 0o700); err != nil {
@@ -109,7 +109,7 @@ func (s *stage) vaultsFile() (string, error) {
 	return s.path("vaults.yml"), os.WriteFile(s.path("vaults.yml"), file, 0o600)
 }
 
-func (s *stage) kongYML() (string, error) {
+func (s *env) kongYML() (string, error) {
 	var routes []object
 	for _, o := range vaultObjects {
 		routes = append(routes, object{
@@ -130,7 +130,7 @@ func (o *vaultObject) pluginConfig() object { return object{"vault": o.name} }
 
 // ask sends a claim's tokens and tells the status, and of a 200 who the upstream
 // was told of. No answer is status 0.
-func (s *stage) ask(ctx context.Context, client *http.Client, c claim) (status int, consumer string) {
+func (s *env) ask(ctx context.Context, client *http.Client, c claim) (status int, consumer string) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.gateway.URL()+c.path, nil)
 	if err != nil {
 		return 0, ""
@@ -151,7 +151,7 @@ func (s *stage) ask(ctx context.Context, client *http.Client, c claim) (status i
 
 // memory is the plugin server's resident memory in MiB, 0 where that can't be
 // told.
-func (s *stage) memory() int {
+func (s *env) memory() int {
 	servers := s.gateway.PluginServers()
 	if len(servers) == 0 {
 		return 0

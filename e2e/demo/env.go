@@ -16,20 +16,20 @@ import (
 	"kong-vault-auth/kongtest/gateway"
 )
 
-// stage is all that runs.
-type stage struct {
+// env is all that runs.
+type env struct {
 	out     io.Writer
 	store   store
 	gateway string // URL
 	closers closing.Stack
 }
 
-// set starts everything, with a kind of store and the project's own kong.yml.
-func set(ctx context.Context, out io.Writer, plugin, kind string) (_ *stage, err error) {
-	s := &stage{out: out}
+// setUp starts everything, with a kind of store and the project's own kong.yml.
+func setUp(ctx context.Context, out io.Writer, plugin, kind string) (_ *env, err error) {
+	s := &env{out: out}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.strike())
+			err = errors.Join(err, s.stop())
 		}
 	}()
 	s.store, err = openStore(ctx, kind, s.say)
@@ -62,10 +62,10 @@ const playbill = `
 Upstream  http://%[5]s    answers with what it receives
 Gateway   %[6]s    runs bin/vault-auth as kong.yml says%[7]s`
 
-// strike ends everything, in the opposite order.
-func (s *stage) strike() error { return s.closers.Close() }
+// stop ends everything, in the opposite order.
+func (s *env) stop() error { return s.closers.Close() }
 
-func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+func (s *env) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
 
 // listen listens on loopback at the preferred port, or at a free one.
 func listen(preferred int) (net.Listener, error) {
@@ -77,7 +77,7 @@ func listen(preferred int) (net.Listener, error) {
 }
 
 // openGateway starts the gateway and awaits it.
-func (s *stage) openGateway(ctx context.Context, config, plugin string) error {
+func (s *env) openGateway(ctx context.Context, config, plugin string) error {
 	l, err := listen(8000)
 	if err != nil {
 		return err
