@@ -90,6 +90,7 @@ func operator() *command.Program {
 		Stderr:   os.Stderr,
 		Terminal: term.IsTerminal(int(os.Stdout.Fd())),
 		Getenv:   os.Getenv,
+		Environ:  os.Environ,
 		Now:      time.Now,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"kong-vault-auth/control"
 	"kong-vault-auth/kongadmin"
 	"kong-vault-auth/secretstore"
+	"kong-vault-auth/vault"
 )
 
 // The exit statuses, for scripts.
@@ -21,9 +22,9 @@ const (
 )
 
 const exitStatuses = `Exit status: 0 done, 1 failed, 2 the command line or a vault object's configuration
-is wrong, 3 there is no such credential, 4 it exists already or was changed meanwhile,
-5 the store refuses the login or the operation, 6 the store, or the plugin
-server of this node, can't be reached or can't answer.`
+is wrong, 3 there is no such credential or secret, 4 it exists already or was changed
+meanwhile, 5 the store, or this node, refuses the login or the operation, 6 the store, or
+the plugin server of this node, can't be reached or can't answer.`
 
 // usageError is a command line, or its environment, that can't be taken.
 type usageError struct{ error }
@@ -42,6 +43,8 @@ func exitStatus(err error) int {
 		return exitNotFound
 	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonUnusable:
 		return exitFailed
+	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonDenied, errors.Is(err, vault.ErrForbidden):
+		return exitDenied
 	case errors.As(err, &absent):
 		return exitNotFound
 	case errors.As(err, &conflict):

@@ -41,7 +41,7 @@ func vaultAuth() {
 	p := &Program{
 		Name: "vault-auth", Version: "1.2.3", Kinds: []secretstore.Kind{hashivault.Kind, azurevault.Kind},
 		Stdin: os.Stdin, Stdout: io.MultiWriter(os.Stdout, written), Stderr: io.MultiWriter(os.Stderr, written),
-		Terminal: os.Getenv("TERMINAL") != "", Getenv: os.Getenv, Now: now,
+		Terminal: os.Getenv("TERMINAL") != "", Getenv: os.Getenv, Environ: os.Environ, Now: now,
 	}
 	os.Exit(p.Run(context.Background(), os.Args[1:]))
 }

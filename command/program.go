@@ -21,6 +21,7 @@ type Program struct {
 	Stderr   io.Writer
 	Terminal bool                // Stdout is a terminal, so that a secret may be shown on it
 	Getenv   func(string) string // the environment
+	Environ  func() []string     // all of it
 	Now      func() time.Time
 
 	output  string // --output

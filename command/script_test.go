@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -55,11 +56,13 @@ func TestScripts(t *testing.T) {
 			"envfile":       envFile,
 			"token-of":      tokenOf,
 			"unwrap":        unwrap,
+			"free-port":     freePort,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir) // for ~/.vault-token
 			env.Setenv("USER", "olga")
 			env.Setenv("VAULTD_BIN", os.Getenv("VAULTD_BIN"))
+			env.Setenv("E2E_KONG", os.Getenv("E2E_KONG"))
 			output := filepath.Join(env.WorkDir, ".output")
 			env.Setenv("OUTPUT", output)
 			env.Defer(func() { checkSecrets(t, filepath.Base(env.WorkDir), output, env.WorkDir) })
@@ -299,6 +302,16 @@ func vaultAPI() {
 	}
 }
 
+// freePort sets a variable to a port of 127.0.0.1 that nobody listens at:
+//
+//	free-port PORT
+func freePort(ts *testscript.TestScript, neg bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	defer l.Close()
+	ts.Setenv(args[0], fmt.Sprint(l.Addr().(*net.TCPAddr).Port))
+}
+
 // kong starts a genuine Kong without a database, with one consumer, and sets
 // KONG_ADMIN_URL to its Admin API.
 func kong(ts *testscript.TestScript, neg bool, args []string) {
@@ -327,17 +340,22 @@ const (
 
 // azure starts a simulated Azure for the rest of the script, with an application that
 // the variables AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET log in as. It
-// may do what the arguments say: get, list, set. VAULT_URI is the key vault's.
+// may do what the arguments say: get, list, set. VAULT_URI is the key vault's, and
+// NAME=VALUE puts a secret there.
 func azure(ts *testscript.TestScript, neg bool, args []string) {
 	app := akvsim.App{ClientID: clientID, ObjectID: "44444444-4444-4444-4444-444444444444", Secret: clientSecret}
+	sim := akvsim.New(akvsim.Options{})
 	for _, may := range args {
+		if name, value, isSecret := strings.Cut(may, "="); isSecret {
+			sim.Put(name, value, nil)
+			continue
+		}
 		permission, known := map[string]akvsim.Permission{"get": akvsim.Get, "list": akvsim.List, "set": akvsim.Set}[may]
 		if !known {
-			ts.Fatalf("usage: azure [get] [list] [set]")
+			ts.Fatalf("usage: azure [get] [list] [set] [NAME=VALUE...]")
 		}
 		app.May |= permission
 	}
-	sim := akvsim.New(akvsim.Options{})
 	sim.AddApp(app)
 	server, err := sim.Start("127.0.0.1:0")
 	ts.Check(err)

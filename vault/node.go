@@ -149,7 +149,7 @@ func (n *nodeObjects) undefined(name string) error {
 	if len(names) > 0 {
 		known = "knows " + strings.Join(names, ", ")
 	}
-	return fmt.Errorf("%w: config.vault: there is no vault object %q; this node %s", secretstore.ErrConfig, name, known)
+	return fmt.Errorf("%w: there is no vault object %q; this node %s", secretstore.ErrConfig, name, known)
 }
 
 // reload reads the vaults file. An invalid version is refused as a whole, and the
