@@ -32,7 +32,7 @@ func TestComposeForAzureFits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"AZURE_CLIENT_SECRET", "KONG_VAULT_AZURE_CLIENT_ID", "KONG_VAULT_AZURE_TENANT_ID", "KONG_VAULT_AZURE_VAULT_URI"}
+	want := []string{"AZURE_CLIENT_SECRET", "KONG_VAULT_AZURE_CLIENT_ID", "KONG_VAULT_AZURE_TENANT_ID", "KONG_VAULT_AZURE_VAULT_URI", "VAULT_AUTH_LOG_LEVEL"}
 	set := environment(project.Services["vault-auth"])
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(set))); diff != "" || set["AZURE_CLIENT_SECRET"] != "s3cret" {
 		t.Errorf("the plugin server's environment: the secret is %q, and\n%s", set["AZURE_CLIENT_SECRET"], diff)

@@ -1,0 +1,59 @@
+package packaging
+
+import (
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+
+	"kong-vault-auth/secretsocket"
+	"sigs.k8s.io/yaml"
+)
+
+// TestSecretsSocketIsWhereKongsVaultsAsk: the folder that Kong and the plugin server
+// share holds the secrets socket too, where the vaults look for it unless told otherwise.
+func TestSecretsSocketIsWhereKongsVaultsAsk(t *testing.T) {
+	set, _ := kongConf(t)
+	plugin := set["pluginserver_vault_auth_socket"]
+	socket, err := secretsocket.Path("", plugin)
+	if err != nil || path.Dir(socket) != path.Dir(plugin) {
+		t.Fatalf("the secrets socket is %s, %v; the shared folder that of %s", socket, err, plugin)
+	}
+	if !strings.Contains(read(t, "lua/kong/vaults/vault_auth_socket.lua"), `"`+socket+`"`) {
+		t.Errorf("the vaults don't ask at %s", socket)
+	}
+}
+
+// TestKongVaultIsOne: the custom resource that docs/secrets.md shows has the form that
+// Kong's Ingress Controller reads, and the fields that the vault has.
+func TestKongVaultIsOne(t *testing.T) {
+	shown := regexp.MustCompile("(?s)```yaml\n(apiVersion.*?)```").FindStringSubmatch(read(t, "docs/secrets.md"))
+	if shown == nil {
+		t.Fatal("docs/secrets.md shows no KongVault")
+	}
+	var v struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Metadata   struct {
+			Name string `json:"name"`
+		} `json:"metadata"`
+		Spec struct {
+			Backend     string         `json:"backend"`
+			Prefix      string         `json:"prefix"`
+			Description string         `json:"description"`
+			Config      map[string]any `json:"config"`
+		} `json:"spec"`
+	}
+	if err := yaml.UnmarshalStrict([]byte(shown[1]), &v); err != nil {
+		t.Fatal(err)
+	}
+	if v.APIVersion != "configuration.konghq.com/v1alpha1" || v.Kind != "KongVault" || v.Metadata.Name == "" || v.Spec.Prefix == "" || len(v.Spec.Config) == 0 {
+		t.Errorf("%+v", v)
+	}
+	schema := read(t, "lua/kong/vaults/"+v.Spec.Backend+"/schema.lua")
+	for field := range v.Spec.Config {
+		if !strings.Contains(schema, "{ "+field+" = ") {
+			t.Errorf("the vault %s has no field %s", v.Spec.Backend, field)
+		}
+	}
+}
