@@ -26,6 +26,8 @@ type vaultsFile struct {
 	// object; see Defined. problem is that of the object being read.
 	unresolved map[string]error
 	problem    error
+	// assumed, if not empty, stands for what such a reference leads to.
+	assumed string
 }
 
 // What a vaults file may hold beside what is used: other fields of Kong's
@@ -168,7 +170,10 @@ func (f *vaultsFile) config(n *yaml.Node, kind secretstore.Kind) (map[string]str
 					return nil, err
 				}
 				f.problem = err
-				continue
+				if f.assumed == "" {
+					continue
+				}
+				value = f.assumed
 			}
 		case field.Encrypted:
 			f.secrets = true

@@ -1,0 +1,383 @@
+package vault
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"go.yaml.in/yaml/v3"
+
+	"kong-vault-auth/kongschema"
+	"kong-vault-auth/secretstore"
+	"kong-vault-auth/securefile"
+)
+
+// ErrNoObject, ErrObjectExists and ErrFile are matched by errors of an ObjectFile.
+var (
+	ErrFile         = errors.New("the vaults file can't be used")
+	ErrNoObject     = errors.New("there is no such vault object in the vaults file")
+	ErrObjectExists = errors.New("there is a vault object of that name or id already")
+)
+
+// ObjectFile is a vaults file that the Admin API edits. The running plugin server
+// notices what it writes, as it notices an edit by hand. Comments stay. It is safe for
+// concurrent use; of several processes only one may write.
+type ObjectFile struct {
+	path       string
+	kinds      kinds
+	getenv     func(string) string
+	noLiterals bool
+	mu         sync.Mutex
+}
+
+// NewObjectFile is the vaults file at path, which need not be there yet. noLiterals
+// refuses to write a secret into it that is not a reference to one.
+func NewObjectFile(path string, all []secretstore.Kind, getenv func(string) string, noLiterals bool) *ObjectFile {
+	return &ObjectFile{path: path, kinds: all, getenv: getenv, noLiterals: noLiterals}
+}
+
+// Stored is a vault object as the file has it, without its secrets.
+type Stored struct {
+	ID          string
+	Name        string // the prefix
+	Kind        string // hcv or azure
+	Description string
+	CreatedAt   time.Time      // zero: not known
+	UpdatedAt   time.Time      // zero: not known
+	Config      map[string]any // the fields that are set
+}
+
+// Edit is what an object of the file is to be.
+type Edit struct {
+	ID          string // of a new object; empty: a random one
+	Name        string
+	Kind        string
+	Description *string           // nil: as it is
+	Fields      map[string]string // of its config, as text; empty: the field is taken out
+	Replace     bool              // fields that aren't among these are taken out
+}
+
+// Objects are the objects of the file, in its order.
+func (f *ObjectFile) Objects() ([]Stored, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Stored, len(d.vaults.Content))
+	for i, n := range d.vaults.Content {
+		all[i] = f.stored(n)
+	}
+	return all, nil
+}
+
+// Object is the object of that name or id.
+func (f *ObjectFile) Object(nameOrID string) (Stored, error) {
+	all, err := f.Objects()
+	if err != nil {
+		return Stored{}, err
+	}
+	i := slices.IndexFunc(all, func(s Stored) bool { return s.Name == nameOrID || s.ID == nameOrID })
+	if i < 0 {
+		return Stored{}, fmt.Errorf("%w: %.100q", ErrNoObject, nameOrID)
+	}
+	return all[i], nil
+}
+
+// Create adds an object.
+func (f *ObjectFile) Create(e Edit, now time.Time) (Stored, error) {
+	return f.change(e.Name, func(d *objectDocument) error {
+		e.ID = cmp.Or(e.ID, uuid.NewString())
+		if d.find(e.Name) >= 0 || d.find(e.ID) >= 0 {
+			return fmt.Errorf("%w: %.100q", ErrObjectExists, e.Name)
+		}
+		n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+		setText(n, "id", e.ID)
+		setText(n, "name", e.Kind)
+		setText(n, "prefix", e.Name)
+		setNumber(n, "created_at", now)
+		d.vaults.Content = append(d.vaults.Content, n)
+		return f.apply(n, e, now)
+	})
+}
+
+// Update changes the object called e.Name.
+func (f *ObjectFile) Update(e Edit, now time.Time) (Stored, error) {
+	return f.change(e.Name, func(d *objectDocument) error {
+		i := d.find(e.Name)
+		if i < 0 {
+			return fmt.Errorf("%w: %.100q", ErrNoObject, e.Name)
+		}
+		n := d.vaults.Content[i]
+		if n.Kind != yaml.MappingNode {
+			return fmt.Errorf("%w: %s is an alias of another object in the vaults file: edit it there", secretstore.ErrConfig, e.Name)
+		}
+		if member(n, "id") == nil {
+			setText(n, "id", idOf(e.Name))
+		}
+		return f.apply(n, e, now)
+	})
+}
+
+// Delete takes the named object out of the file.
+func (f *ObjectFile) Delete(name string) error {
+	_, err := f.change("", func(d *objectDocument) error {
+		i := d.find(name)
+		if i < 0 {
+			return fmt.Errorf("%w: %.100q", ErrNoObject, name)
+		}
+		d.vaults.Content = slices.Delete(d.vaults.Content, i, i+1)
+		return nil
+	})
+	return err
+}
+
+// apply sets what an edit says in an object's entry.
+func (f *ObjectFile) apply(n *yaml.Node, e Edit, now time.Time) error {
+	kind, known := f.kinds.named(e.Kind)
+	if !known || e.Kind != text(member(n, "name")) {
+		return fmt.Errorf("%w: the kind of a vault object must be %s, and stays as it is", secretstore.ErrConfig, f.kinds.list("", " or "))
+	}
+	setNumber(n, "updated_at", now)
+	if e.Description != nil {
+		setText(n, "description", *e.Description)
+	}
+	config := member(n, "config")
+	if config == nil || config.Kind != yaml.MappingNode || e.Replace {
+		config = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+		set(n, "config", config)
+	}
+	for _, field := range fieldsOf(kind.New()) {
+		value, given := e.Fields[field.Name]
+		switch {
+		case !given:
+		case value == "" && !mayBeEmpty(field):
+			unset(config, field.Name)
+		case secretstore.IsReference(value) && !ofEnvironment(value):
+			return configError(e.Name, field.Name, errors.New("a reference in the vaults file must be {vault://env/NAME} or {vault://env/NAME/KEY}"))
+		case f.noLiterals && field.Encrypted && !secretstore.IsReference(value):
+			return configError(e.Name, field.Name, errors.New("a secret itself is not allowed in the vaults file (--no-literals): write a reference such as {vault://env/NAME}"))
+		default:
+			v := &yaml.Node{Kind: yaml.ScalarNode, Value: value}
+			if field.Kind == kongschema.String {
+				v.SetString(value)
+			}
+			set(config, field.Name, v)
+		}
+	}
+	return nil
+}
+
+// ofEnvironment reports whether a reference is one that a plugin server resolves,
+// whatever its environment.
+func ofEnvironment(reference string) bool {
+	r, err := ParseReference(reference)
+	return err == nil && r.Vault == "env"
+}
+
+// change has the file changed, checks what it would be then, and writes it. The result
+// is the named object.
+func (f *ObjectFile) change(name string, change func(*objectDocument) error) (s Stored, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d, err := f.load()
+	if err != nil {
+		return s, err
+	}
+	if err := change(d); err != nil {
+		return s, err
+	}
+	var b bytes.Buffer
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := errors.Join(enc.Encode(&d.root), enc.Close()); err != nil {
+		return s, fmt.Errorf("%w: it can't be written as YAML", secretstore.ErrConfig)
+	}
+	if err := f.check(b.Bytes(), name); err != nil {
+		return s, err
+	}
+	if i := d.find(name); i >= 0 {
+		s = f.stored(d.vaults.Content[i])
+	}
+	path := f.path
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		path = resolved
+	}
+	if err := securefile.Replace(path, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err }); err != nil {
+		return s, fmt.Errorf("%w: %w (this program's user must own its folder)", ErrFile, err)
+	}
+	return s, nil
+}
+
+// check refuses a file that a plugin server would refuse for the named object, or for
+// all of them together.
+func (f *ObjectFile) check(b []byte, name string) error {
+	parsed := &vaultsFile{
+		kinds: f.kinds, getenv: withoutLogin(f.getenv), defined: map[string]Definition{}, unresolved: map[string]error{}, assumed: "unresolved",
+	}
+	if err := parsed.parse(b); err != nil {
+		return configError("", "VAULT_AUTH_VAULTS_FILE", err)
+	}
+	if d, found := parsed.defined[name]; found {
+		if _, err := secretstore.Check(name, d.Config, secretstore.Origin{Node: true}); err != nil {
+			return err
+		}
+	}
+	if len(b) > maxVaultsFile {
+		return fmt.Errorf("%w: the vaults file would be too large", secretstore.ErrConfig)
+	}
+	return checkSnapshots(parsed.defined)
+}
+
+// withoutLogin is the environment without what belongs to the operator's login, which
+// the plugin server doesn't have.
+func withoutLogin(getenv func(string) string) func(string) string {
+	return func(name string) string {
+		if name == "VAULT_TOKEN" {
+			return ""
+		}
+		return getenv(name)
+	}
+}
+
+// objectDocument is a vaults file as YAML.
+type objectDocument struct {
+	root   yaml.Node
+	vaults *yaml.Node // the list
+}
+
+// find is the index of the object of that name or id, or negative.
+func (d *objectDocument) find(nameOrID string) int {
+	return slices.IndexFunc(d.vaults.Content, func(n *yaml.Node) bool {
+		if n.Kind == yaml.AliasNode {
+			n = n.Alias
+		}
+		name := text(member(n, "prefix"))
+		return nameOrID != "" && (name == nameOrID || cmp.Or(text(member(n, "id")), idOf(name)) == nameOrID)
+	})
+}
+
+const emptyVaultsFile = "_format_version: \"3.0\"\nvaults: []\n"
+
+func (f *ObjectFile) load() (*objectDocument, error) {
+	b, err := securefile.Read(f.path, securefile.Anybody, maxVaultsFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		b, err = []byte(emptyVaultsFile), nil
+	}
+	if err == nil {
+		// What is there already must be a vaults file, or it would be lost.
+		var entries []*yaml.Node
+		if entries, err = entriesOf(b); err == nil {
+			err = f.checkEntries(entries)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrFile, f.path, err)
+	}
+	d := &objectDocument{}
+	if err := yaml.Unmarshal(b, &d.root); err != nil {
+		return nil, err
+	}
+	d.vaults = member(d.root.Content[0], "vaults")
+	d.vaults.Style = 0
+	return d, nil
+}
+
+func (f *ObjectFile) checkEntries(entries []*yaml.Node) error {
+	for _, n := range entries {
+		if _, err := mapping(n, "a vault", vaultFields); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stored is what may be shown of an entry.
+func (f *ObjectFile) stored(n *yaml.Node) Stored {
+	entry, _ := mapping(n, "a vault", vaultFields) // load has checked it
+	s := Stored{Name: text(entry["prefix"]), Kind: text(entry["name"]), Description: text(entry["description"]), Config: map[string]any{}}
+	s.ID = cmp.Or(text(entry["id"]), idOf(s.Name))
+	s.CreatedAt, s.UpdatedAt = unixTime(entry["created_at"]), unixTime(entry["updated_at"])
+	kind, known := f.kinds.named(s.Kind)
+	if !known {
+		return s
+	}
+	for _, field := range fieldsOf(kind.New()) {
+		value := text(member(entry["config"], field.Name))
+		if value == "" || field.Encrypted && !secretstore.IsReference(value) {
+			continue
+		}
+		if v, err := valueOf(field, value); err == nil {
+			s.Config[field.Name] = v
+		}
+	}
+	return s
+}
+
+// objectNames is the namespace of the ids of objects that have none in the file.
+var objectNames = uuid.MustParse("6a3d5bb0-52ae-4b8f-9d6c-4b1f0f3f2f57")
+
+func idOf(name string) string { return uuid.NewSHA1(objectNames, []byte(name)).String() }
+
+func unixTime(n *yaml.Node) time.Time {
+	seconds, err := strconv.ParseInt(text(n), 10, 64)
+	if err != nil || seconds <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0)
+}
+
+// member is the value of a mapping's key, or nil.
+func member(n *yaml.Node, key string) *yaml.Node {
+	if n != nil && n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
+func set(n *yaml.Node, key string, value *yaml.Node) {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			n.Content[i+1] = value
+			return
+		}
+	}
+	n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key}, value)
+}
+
+func unset(n *yaml.Node, key string) {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			n.Content = slices.Delete(n.Content, i, i+2)
+			return
+		}
+	}
+}
+
+func setText(n *yaml.Node, key, value string) {
+	v := &yaml.Node{}
+	v.SetString(value)
+	set(n, key, v)
+}
+
+func setNumber(n *yaml.Node, key string, t time.Time) {
+	set(n, key, &yaml.Node{Kind: yaml.ScalarNode, Value: strconv.FormatInt(t.Unix(), 10)})
+}
