@@ -81,7 +81,7 @@ func (o *create) run(ctx context.Context, args []string) error {
 				return err
 			}
 			r := o.secret.issued(v, i, h)
-			r.ConsumerChecked, r.consumerNote = &who.checked, who.note()
+			r.ConsumerChecked, r.consumerNote = &who.Checked, consumerNote(who)
 			r.Reach = o.changed(ctx, v, i.AccessToken)
 			return o.print(r)
 		})

@@ -40,7 +40,7 @@ func (o *list) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		names = who.names
+		names = who.Names
 	}
 	return o.with(func(v *manage.Vault) error {
 		write, flush := o.writer(v)

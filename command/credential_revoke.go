@@ -68,7 +68,7 @@ func (o *revoke) ofConsumer(ctx context.Context, v *manage.Vault) (accessTokens 
 		return nil, err
 	}
 	err = v.List(ctx, func(e manage.Entry) error {
-		if e.Of(who.names...) {
+		if e.Of(who.Names...) {
 			accessTokens = append(accessTokens, e.AccessToken)
 		}
 		return nil

@@ -166,3 +166,18 @@ func text(s *string) string {
 	}
 	return *s
 }
+
+// PluginsOfVault are the ids of the plugin configurations that name a vault object, at
+// most ten of them.
+func (c *Client) PluginsOfVault(ctx context.Context, object string) (ids []string, err error) {
+	all, err := c.kong.Plugins.ListAll(ctx)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	for _, p := range all {
+		if p.Config["vault"] == object && len(ids) < 10 {
+			ids = append(ids, text(p.ID))
+		}
+	}
+	return ids, nil
+}

@@ -127,3 +127,29 @@ func TestSettingsThatCannotBeUsed(t *testing.T) {
 		t.Errorf("without %s there is a client, %v", urlVariable, err)
 	}
 }
+
+func TestPluginsOfAVaultObject(t *testing.T) {
+	const plugins = `{"data":[` +
+		`{"id":"0dc6f45b-8f8d-40d2-a504-473544ee190b","name":"vault-auth","config":{"vault":"kong-auth"}},` +
+		`{"id":"11111111-1111-4111-8111-111111111111","name":"vault-auth","config":{"hcv":{"host":"kong-auth"}}},` +
+		`{"id":"22222222-2222-4222-8222-222222222222","name":"cors","config":null}],"next":null}`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/plugins" {
+			w.WriteHeader(404)
+			return
+		}
+		_, _ = w.Write([]byte(plugins))
+	}))
+	c, err := New(environ("KONG_ADMIN_URL", server.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.PluginsOfVault(t.Context(), "kong-auth")
+	if diff := cmp.Diff([]string{"0dc6f45b-8f8d-40d2-a504-473544ee190b"}, got); diff != "" || err != nil {
+		t.Errorf("%s, %v", diff, err)
+	}
+	server.Close()
+	if _, err := c.PluginsOfVault(t.Context(), "kong-auth"); err == nil {
+		t.Error("no Kong, and no error")
+	}
+}

@@ -26,6 +26,7 @@ type memory struct {
 	base64    bool
 	err       error // of every write, if set
 	log       []string
+	empty     bool // it lists nothing
 }
 
 func (m *memory) Get(_ context.Context, accessToken string) (*secretstore.Document, error) {
@@ -79,6 +80,9 @@ func (m *memory) Purge(_ context.Context, accessToken string) error {
 }
 
 func (m *memory) Names(_ context.Context, yield func([]secretstore.Name) error) error {
+	if m.empty {
+		return nil
+	}
 	var page []secretstore.Name
 	for name := range m.documents {
 		page = append(page, secretstore.Name{AccessToken: name})

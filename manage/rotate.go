@@ -16,7 +16,9 @@ type Rotation struct {
 	Stored string        // StoredHash or StoredPlain; empty: as the record has it
 }
 
-var errDisabled = errors.New("it is disabled in the store, and can't be read: enable it there first")
+// ErrDisabled is matched by errors about a secret that can't be read, since the store has
+// it disabled.
+var ErrDisabled = errors.New("it is disabled in the store, and can't be read: enable it there first")
 
 // Check reports what is wrong with the rotation itself.
 func (r Rotation) Check() error {
@@ -37,7 +39,7 @@ func (v *Vault) Rotate(ctx context.Context, accessToken string, how Rotation, d 
 	case err != nil:
 		return nil, v.about(accessToken, err)
 	case document.Disabled:
-		return nil, v.about(accessToken, errDisabled)
+		return nil, v.about(accessToken, ErrDisabled)
 	}
 	_, secretToken, err := credential.Generate(prefixOf(accessToken))
 	if err != nil {
