@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	stdlog "log"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"time"
@@ -93,7 +92,9 @@ func serve(ctx context.Context, path string, h http.Handler, log *slog.Logger) e
 			s.Close()
 		}
 	})()
-	err = s.Serve(netutil.LimitListener(&ownersListener{l, log}, maxConns))
+	err = s.Serve(netutil.LimitListener(&pluginserver.OwnersListener{Listener: l, Refused: func(err error) {
+		log.Error("connection to the control socket refused", "reason", "peer", "err", err)
+	}}, maxConns))
 	if ctx.Err() != nil {
 		<-stopped
 		return nil
@@ -110,32 +111,6 @@ func watchFile(ctx context.Context, path string, gone func()) {
 			gone()
 			return
 		}
-	}
-}
-
-// ownersListener lets in the plugin server's own user and root.
-type ownersListener struct {
-	net.Listener
-	log *slog.Logger
-}
-
-func (l *ownersListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		u, ok := c.(*net.UnixConn)
-		if !ok {
-			c.Close()
-			continue
-		}
-		if err := pluginserver.OwnerOnly(u); err != nil {
-			l.log.Error("connection to the control socket refused", "reason", "peer", "err", err)
-			c.Close()
-			continue
-		}
-		return c, nil
 	}
 }
 

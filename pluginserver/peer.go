@@ -27,6 +27,55 @@ func PeerCheck(uid, gid int) func(*net.UnixConn) error {
 	}
 }
 
+// Peer is the remote address of a connection that OwnersListener has let in.
+type Peer struct{ UID int }
+
+// Network implements net.Addr.
+func (Peer) Network() string { return "unix" }
+
+// String names the user: uid:0.
+func (p Peer) String() string { return fmt.Sprintf("uid:%d", p.UID) }
+
+// OwnersListener is a listener on a unix socket that lets in this process's user and
+// root. Refused is called with the error for everybody else. Remote addresses are those
+// of Peer.
+type OwnersListener struct {
+	net.Listener
+	Refused func(error)
+}
+
+// Accept waits for the next connection of theirs.
+func (l *OwnersListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		u, ok := c.(*net.UnixConn)
+		if !ok {
+			c.Close()
+			continue
+		}
+		p, err := peerOf(u)
+		if err == nil {
+			err = p.mayConnect(os.Getuid(), -1)
+		}
+		if err != nil {
+			l.Refused(err)
+			c.Close()
+			continue
+		}
+		return peerConn{c, Peer{int(p.uid)}}, nil
+	}
+}
+
+type peerConn struct {
+	net.Conn
+	peer Peer
+}
+
+func (c peerConn) RemoteAddr() net.Addr { return c.peer }
+
 // peer is the process at the other end of a connection, as it was when it
 // connected.
 type peer struct {
