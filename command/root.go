@@ -28,7 +28,7 @@ Without one of these commands the program is Kong's plugin server: see ` + p.Nam
 	c.SetErr(p.Stderr)
 	c.PersistentFlags().StringVarP(&p.output, "output", "o", outputTable, "how to write results: table or json")
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputTable, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
-	c.AddCommand(p.credential(), p.vault(), p.secret(), p.exec(), p.version())
+	c.AddCommand(p.credential(), p.vault(), p.secret(), p.exec(), p.admin(), p.version())
 	return c
 }
 

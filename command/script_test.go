@@ -16,9 +16,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"kong-vault-auth/admin"
 	"kong-vault-auth/azurevault"
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/blocklist"
@@ -48,6 +50,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"plugin-server": pluginServer,
+			"admin-api":     adminAPI,
 			"vault-server":  vaultServer,
 			"azure":         azure,
 			"kong":          kong,
@@ -274,6 +277,33 @@ func pluginServer(ts *testscript.TestScript, neg bool, args []string) {
 		runtime.Gosched()
 	}
 	ts.Setenv("VAULT_AUTH_CONTROL", path)
+}
+
+// adminAPI is "vault-auth admin" for the rest of the script, with the script's
+// environment, and sets SOCKET.
+func adminAPI(ts *testscript.TestScript, neg bool, args []string) {
+	dir, err := os.MkdirTemp("", "admin") // the path of a socket must be short
+	ts.Check(err)
+	path := filepath.Join(dir, "s")
+	written, err := os.CreateTemp(ts.Getenv("OUTPUT"), "*")
+	ts.Check(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	listening, ended := make(chan struct{}), make(chan error, 1)
+	s := &admin.Server{
+		Kinds: []secretstore.Kind{hashivault.Kind, azurevault.Kind}, Getenv: ts.Getenv, Now: time.Now,
+		Audit: written, Log: slog.New(slog.NewTextHandler(written, nil)),
+	}
+	go func() {
+		ended <- admin.Serve(ctx, s, admin.Listener{Address: "unix:" + path}, func(net.Addr) { close(listening) })
+	}()
+	ts.Defer(func() {
+		cancel()
+		ts.Check(<-ended)
+		written.Close()
+		os.RemoveAll(dir)
+	})
+	<-listening
+	ts.Setenv("SOCKET", path)
 }
 
 // vaultAPI is a program for scripts that sends a request to Vault, as the user whom

@@ -59,7 +59,7 @@ func (s *secretFlags) open(ctx context.Context, v *manage.Vault) (*handover, err
 	h := &handover{close: func() error { return nil }}
 	switch {
 	case s.file != "":
-		f, err := openSecretFile(s.file)
+		f, err := openPrivate("--secret-file", s.file)
 		if err != nil {
 			return nil, err
 		}
@@ -81,19 +81,20 @@ func (s *secretFlags) open(ctx context.Context, v *manage.Vault) (*handover, err
 	return h, nil
 }
 
-// openSecretFile opens a file to append to. One that others may read is refused.
-func openSecretFile(name string) (*os.File, error) {
+// openPrivate opens the file that a flag names, to append to it. One that others may
+// read is refused.
+func openPrivate(flag, name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil || !errors.Is(err, os.ErrExist) {
 		return f, err
 	}
 	readable, err := securefile.Open(name, securefile.Group)
 	if err != nil {
-		return nil, fmt.Errorf("--secret-file: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	defer readable.Close()
 	if info, err := readable.Stat(); err != nil || info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("--secret-file: %s must be readable for its owner only: chmod 0600 %s", name, name)
+		return nil, fmt.Errorf("%s: %s must be readable for its owner only: chmod 0600 %s", flag, name, name)
 	}
 	if f, err = os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0); err != nil {
 		return nil, err
@@ -103,7 +104,7 @@ func openSecretFile(name string) (*os.File, error) {
 	is, err2 := f.Stat()
 	if err1 != nil || err2 != nil || !os.SameFile(was, is) {
 		f.Close()
-		return nil, fmt.Errorf("--secret-file: %s was replaced meanwhile", name)
+		return nil, fmt.Errorf("%s: %s was replaced meanwhile", flag, name)
 	}
 	return f, nil
 }

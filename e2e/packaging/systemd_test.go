@@ -77,6 +77,16 @@ func TestUnitsFitKong(t *testing.T) {
 		"Unit.After":          "vault-auth.socket vault-auth.service",
 		"Service.Environment": secrets,
 	})
+	setTo(t, "vault-auth-admin.service", map[string]string{
+		"Service.ExecStart":        program + " admin --listen unix:/run/vault-auth-admin/vault-auth-admin.socket --audit-log /var/log/vault-auth-admin/audit.jsonl",
+		"Service.User":             "vault-auth",
+		"Service.Environment":      "VAULT_AUTH_VAULTS_FILE=/var/lib/vault-auth/vaults.yml\n" + control.Variable + "=" + control.Find(noEnvironment),
+		"Service.RuntimeDirectory": "vault-auth-admin",
+		"Service.StateDirectory":   "vault-auth",
+		"Service.LogsDirectory":    "vault-auth-admin",
+		"Service.NoNewPrivileges":  "yes",
+		"Service.ProtectSystem":    "strict",
+	})
 	// A namespace of users would hide the groups of Kong's workers.
 	if private := unitFile(t, "vault-auth.service")["Service.PrivateUsers"]; private != nil {
 		t.Errorf("PrivateUsers=%s", private)
@@ -95,7 +105,7 @@ func TestUnitsAreSystemds(t *testing.T) {
 	}
 	dir := t.TempDir()
 	var files []string
-	for _, name := range []string{"vault-auth.service", "vault-auth.socket"} {
+	for _, name := range []string{"vault-auth.service", "vault-auth-admin.service", "vault-auth.socket"} {
 		// The program isn't installed here.
 		text := strings.ReplaceAll(read(t, "deploy/"+name), program, compiled())
 		files = append(files, filepath.Join(dir, name))
@@ -108,9 +118,11 @@ func TestUnitsAreSystemds(t *testing.T) {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
 	// Of 100; 20 is systemd's "OK" at its best.
-	out, err = exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=true", "--threshold=20", files[0]).CombinedOutput()
-	if err != nil {
-		t.Errorf("systemd-analyze security: %v\n%s", err, out)
+	for _, service := range files[:2] {
+		out, err = exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=true", "--threshold=20", service).CombinedOutput()
+		if err != nil {
+			t.Errorf("systemd-analyze security %s: %v\n%s", service, err, out)
+		}
 	}
 }
 

@@ -1,0 +1,145 @@
+package admin
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	stdlog "log"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/securefile"
+)
+
+const (
+	maxConns = 64
+	// farewell is for requests that are under way when the server stops.
+	farewell = 10 * time.Second
+)
+
+// Serve answers requests until ctx ends. ready is told the address once it listens.
+func Serve(ctx context.Context, s *Server, l Listener, ready func(net.Addr)) error {
+	if err := l.Check(); err != nil {
+		return err
+	}
+	h, err := s.Handler()
+	if err != nil {
+		return err
+	}
+	listener, guard, err := s.listen(&l)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	server := &http.Server{
+		Handler:           guard(h),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      requestTimeout + 15*time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          stdlog.New(io.Discard, "", 0), // it is what clients do
+		ConnContext:       peerContext,
+	}
+	stopped := make(chan struct{})
+	defer context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+		defer cancel()
+		if server.Shutdown(ctx) != nil {
+			server.Close()
+		}
+	})()
+	ready(listener.Addr())
+	err = server.Serve(netutil.LimitListener(listener, maxConns))
+	if ctx.Err() != nil {
+		<-stopped
+		return nil
+	}
+	return err
+}
+
+// listen listens. guard lets in who may send requests.
+func (s *Server) listen(l *Listener) (listener net.Listener, guard func(http.Handler) http.Handler, err error) {
+	if path, is := l.socket(); is {
+		socket, err := pluginserver.ListenSocket(path, 0o600, -1)
+		if err != nil {
+			return nil, nil, err
+		}
+		refused := func(err error) { s.Log.Error("a connection was not let in", "reason", "peer", "err", err) }
+		return &pluginserver.OwnersListener{Listener: socket, Refused: refused}, func(h http.Handler) http.Handler { return h }, nil
+	}
+	b := &bearers{path: l.BearerFile}
+	if _, err := b.read(); err != nil { // before anything listens
+		return nil, nil, fmt.Errorf("the bearer tokens: %w", err)
+	}
+	if listener, err = net.Listen("tcp", l.Address); err != nil {
+		return nil, nil, err
+	}
+	if l.CertFile != "" {
+		certificate := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return l.certificate() }
+		if _, err := certificate(nil); err != nil {
+			listener.Close()
+			return nil, nil, err
+		}
+		listener = tls.NewListener(listener, &tls.Config{GetCertificate: certificate, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	}
+	return listener, func(h http.Handler) http.Handler { return s.guarded(l, b, h) }, nil
+}
+
+const maxCertificate = 1 << 20
+
+// certificate reads the certificate and its key, for each connection, so that a renewed
+// one counts at once.
+func (l *Listener) certificate() (*tls.Certificate, error) {
+	cert, err := securefile.Read(l.CertFile, securefile.Anybody, maxCertificate)
+	if err != nil {
+		return nil, fmt.Errorf("the certificate: %w", err)
+	}
+	key, err := securefile.Read(l.KeyFile, securefile.Group, maxCertificate)
+	if err != nil {
+		return nil, fmt.Errorf("the certificate's key: %w", err)
+	}
+	c, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("%s and %s: %w", l.CertFile, l.KeyFile, err)
+	}
+	return &c, nil
+}
+
+// guarded lets in requests that are for this listener and carry a token.
+func (s *Server) guarded(l *Listener, b *bearers, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !l.serves(r.Host) {
+			reply(w, http.StatusMisdirectedRequest, message{"this is no name of this server: see --host"})
+			return
+		}
+		name, err := b.admit(r, s.Now())
+		if err != nil {
+			status := statusOf(err)
+			switch status {
+			case http.StatusUnauthorized:
+				w.Header().Set("WWW-Authenticate", "Bearer")
+			case http.StatusTooManyRequests:
+				w.Header().Set("Retry-After", "10")
+			}
+			s.Log.Warn("a request was not let in", "reason", "bearer", "status", status, "from", r.RemoteAddr)
+			reply(w, status, message{err.Error()})
+			return
+		}
+		h.ServeHTTP(w, r.WithContext(withWho(r.Context(), "token:"+name)))
+	})
+}
+
+// peerContext says who is at the other end of a unix socket.
+func peerContext(ctx context.Context, c net.Conn) context.Context {
+	if p, ok := c.RemoteAddr().(pluginserver.Peer); ok {
+		return withWho(ctx, p.String())
+	}
+	return ctx
+}

@@ -1,0 +1,229 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"kong-vault-auth/control"
+	"kong-vault-auth/kongadmin"
+	"kong-vault-auth/manage"
+	"kong-vault-auth/secretstore"
+	"kong-vault-auth/vault"
+)
+
+const (
+	// maxBody bounds a request's body, in bytes. The largest field is a certificate.
+	maxBody = 64 << 10
+	// requestTimeout bounds the work for one request.
+	requestTimeout = 30 * time.Second
+)
+
+// Server answers the Admin API's requests.
+type Server struct {
+	Kinds      []secretstore.Kind // of secret store that there are
+	Version    string
+	Getenv     func(string) string // the environment
+	TokenFile  string              // with the Vault token to write with; may be empty
+	NoLiterals bool                // no secret itself may be written into the vaults file
+	Now        func() time.Time
+	Audit      io.Writer // takes a line for each change
+	Log        *slog.Logger
+
+	file      *vault.ObjectFile // nil: the environment names no vaults file
+	audit     *slog.Logger
+	auditFile *auditFile
+	openAPI   []byte
+}
+
+// reachHeader carries where a change is in force.
+const reachHeader = "X-Vault-Auth-Reach"
+
+// Handler is the API over HTTP. It leaves to Serve who may send a request.
+func (s *Server) Handler() (http.Handler, error) {
+	var err error
+	if s.openAPI, err = openAPIDocument(); err != nil {
+		return nil, err
+	}
+	if path := s.Getenv("VAULT_AUTH_VAULTS_FILE"); path != "" {
+		s.file = vault.NewObjectFile(path, s.Kinds, s.Getenv, s.NoLiterals)
+	}
+	s.auditFile = &auditFile{Writer: s.Audit}
+	s.audit = newAudit(s.auditFile)
+	m := http.NewServeMux()
+	for path, methods := range s.routes() {
+		for _, prefix := range []string{"/vault-auth", "/vaults"} { // the second is the tutorial's of 2019
+			m.Handle(prefix+path, s.route(methods))
+		}
+	}
+	m.Handle("/openapi.json", s.route(map[string]handler{http.MethodGet: s.document}))
+	m.Handle("/", s.route(nil))
+	return m, nil
+}
+
+func (s *Server) routes() map[string]map[string]handler {
+	return map[string]map[string]handler{
+		"":                                   {http.MethodGet: s.listObjects, http.MethodPost: s.createObject},
+		"/{vault}":                           {http.MethodGet: s.showObject, http.MethodPatch: s.patchObject, http.MethodPut: s.putObject, http.MethodDelete: s.deleteObject},
+		"/{vault}/credentials":               {http.MethodGet: s.list, http.MethodPost: s.create},
+		"/{vault}/credentials/{consumer}":    {http.MethodPost: s.create},
+		"/{vault}/credentials/token/{token}": {http.MethodGet: s.show, http.MethodPatch: s.update, http.MethodDelete: s.revoke},
+		"/{vault}/credentials/token/{token}/rotate": {http.MethodPost: s.rotate},
+	}
+}
+
+// request is a request, and what is found out about it on the way.
+type request struct {
+	*http.Request
+	change change // zero if it doesn't change anything
+	reach  string // where the change is in force
+}
+
+// handler answers a request. A nil body is none.
+type handler func(r *request) (status int, body any, err error)
+
+// route answers the requests of one path.
+func (s *Server) route(methods map[string]handler) http.Handler {
+	allowed := make([]string, 0, len(methods))
+	for m := range methods {
+		allowed = append(allowed, m)
+	}
+	slices.Sort(allowed)
+	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
+		h, known := methods[hr.Method]
+		switch {
+		case methods == nil:
+			reply(w, http.StatusNotFound, message{"Not found"})
+			return
+		case !known:
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			reply(w, http.StatusMethodNotAllowed, message{"Method not allowed"})
+			return
+		}
+		ctx, cancel := context.WithTimeout(hr.Context(), requestTimeout)
+		defer cancel()
+		r := &request{Request: hr.WithContext(ctx)}
+		r.Body = http.MaxBytesReader(w, hr.Body, maxBody)
+		status, body, err := s.answer(s.audited(h), r)
+		if err != nil {
+			status, body = statusOf(err), message{err.Error()}
+		}
+		s.record(r, status)
+		if r.reach != "" {
+			w.Header().Set(reachHeader, r.reach)
+		}
+		reply(w, status, body)
+	})
+}
+
+// errInternal is what a client is told about a mistake in this program.
+var errInternal = errors.New("an unexpected error occurred; the program's log has it")
+
+// answer keeps a mistake in a handler from ending without an answer and an audit line.
+func (s *Server) answer(h handler, r *request) (status int, body any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.Log.Error("answering a request failed", "reason", "panic", "method", r.Method, "err", fmt.Sprintf("%T", p))
+			err = errInternal
+		}
+	}()
+	return h(r)
+}
+
+// message is the body of an answer that is no success, as Kong's.
+type message struct {
+	Message string `json:"message"`
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if body == nil {
+		w.WriteHeader(status)
+		return
+	}
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	if raw, ok := body.([]byte); ok {
+		_, _ = w.Write(raw)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(body) // the client has gone otherwise
+}
+
+// document is the OpenAPI document.
+func (s *Server) document(*request) (int, any, error) { return http.StatusOK, s.openAPI, nil }
+
+// kong is Kong's Admin API, or nil if the environment doesn't name it.
+func (s *Server) kong() (*kongadmin.Client, error) {
+	k, err := kongadmin.New(s.Getenv)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return k, nil
+}
+
+// with has f use the credentials of the vault object that the path names, by its name
+// or id.
+func (s *Server) with(r *request, f func(*manage.Vault) error) error {
+	name := r.PathValue("vault")
+	defined, err := vault.NewDefined(s.Kinds, vault.Options{Getenv: s.Getenv, UserAgent: "kong-vault-auth/" + s.Version})
+	if err != nil {
+		return unavailable(err)
+	}
+	if s.file != nil && !slices.Contains(defined.Names(), name) {
+		o, err := s.file.Object(name)
+		if err != nil {
+			return err
+		}
+		name = o.Name
+	}
+	if !slices.Contains(defined.Names(), name) {
+		return fmt.Errorf("%w: %.100q", vault.ErrNoObject, name)
+	}
+	r.change.vault = name
+	o, err := defined.Object(name)
+	if err != nil {
+		return unavailable(err)
+	}
+	w, err := defined.OpenWriter(o, s.TokenFile)
+	if err != nil {
+		return unavailable(err)
+	}
+	defer func() {
+		if err := w.Close(); err != nil {
+			s.Log.Warn("giving a login back failed", "vault", name, "reason", "close", "err", err)
+		}
+	}()
+	return f(&manage.Vault{Name: name, Writer: w, Fingerprint: o.Fingerprint, Now: s.Now})
+}
+
+// changed has the plugin server of this node forget a credential that was changed. That
+// it can't is no failure of the change.
+func (s *Server) changed(r *request, v *manage.Vault, accessToken string) {
+	reach, err := control.NewClient(control.Find(s.Getenv)).Changed(r.Context(), v.Name, accessToken)
+	if err != nil {
+		s.Log.Warn("the plugin server of this node could not be told of a change", "vault", v.Name, "reason", "control", "err", err)
+		r.reach = "it is done in the store, but this node may go on with what it knows: " + oneLine(err.Error())
+		return
+	}
+	r.reach = reach.String()
+}
+
+// oneLine is text that can be in a header.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+}
