@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,6 +54,9 @@ func NewDefined(all []secretstore.Kind, o Options) (*Defined, error) {
 		d.chooseFrom(slices.Collect(maps.Keys(d.objects)))
 	}
 	for name, o := range d.objects {
+		if o.stored != nil {
+			continue // Open reads its login
+		}
 		warnings, err := secretstore.Check(name, o.Config, secretstore.Origin{Node: true})
 		d.warnings[name] = warnings
 		if err != nil && d.problems[name] == nil {
@@ -135,8 +139,23 @@ func (d *Defined) Open(o Definition) (secretstore.Store, error) {
 	if err := d.problems[o.Name]; err != nil {
 		return nil, err
 	}
+	if o.stored != nil {
+		var err error
+		if o, err = d.complete(o); err != nil {
+			return nil, err
+		}
+	}
 	kind, _ := d.kinds.named(o.Config.Kind())
 	return kind.Open(o.Config, d.openOptions(o))
+}
+
+// complete reads an object's login from the vaults that it refers to.
+func (d *Defined) complete(o Definition) (Definition, error) {
+	r := NewRegistry(d.kinds, d.options)
+	defer r.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), secretDeadline)
+	defer cancel()
+	return r.logins.complete(ctx, o)
 }
 
 // OpenWriter opens the object's store to write to it: the same place, with a login of

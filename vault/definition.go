@@ -25,6 +25,9 @@ type Definition struct {
 	Inline bool
 	// Allowed says which configurations may name an object that the node defines.
 	Allowed Allowed
+	// stored are the fields of the login that are references to secrets in other vaults
+	// of the node, by field. Config lacks them until Secrets.complete has read them.
+	stored map[string]string
 	// given are the fields that an object of the node's sets itself.
 	given []string
 	// Refs are the references that fields of an inline object were configured

@@ -163,8 +163,6 @@ func (f *ObjectFile) apply(n *yaml.Node, e Edit, now time.Time) error {
 		case !given:
 		case value == "" && !mayBeEmpty(field):
 			unset(config, field.Name)
-		case secretstore.IsReference(value) && !ofEnvironment(value):
-			return configError(e.Name, field.Name, errors.New("a reference in the vaults file must be {vault://env/NAME} or {vault://env/NAME/KEY}"))
 		case f.noLiterals && field.Encrypted && !secretstore.IsReference(value):
 			return configError(e.Name, field.Name, errors.New("a secret itself is not allowed in the vaults file (--no-literals): write a reference such as {vault://env/NAME}"))
 		default:
@@ -176,13 +174,6 @@ func (f *ObjectFile) apply(n *yaml.Node, e Edit, now time.Time) error {
 		}
 	}
 	return nil
-}
-
-// ofEnvironment reports whether a reference is one that a plugin server resolves,
-// whatever its environment.
-func ofEnvironment(reference string) bool {
-	r, err := ParseReference(reference)
-	return err == nil && r.Vault == "env"
 }
 
 // change has the file changed, checks what it would be then, and writes it. The result

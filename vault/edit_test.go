@@ -148,7 +148,9 @@ func TestWhatAPluginServerWouldRefuseIsNotWritten(t *testing.T) {
 		"number":              {Edit{Name: "two", Kind: "hcv", Fields: map[string]string{"token": "t", "port": "many"}}, "whole number"},
 		"rule":                {Edit{Name: "two", Kind: "hcv", Fields: map[string]string{"token": "t", "kv": "v3"}}, "kv"},
 		"no login":            {Edit{Name: "two", Kind: "hcv"}, "token"},
-		"another vault's":     {Edit{Name: "two", Kind: "hcv", Fields: token("{vault://aws/x}")}, "{vault://env/NAME}"},
+		"another vault's":     {Edit{Name: "two", Kind: "hcv", Fields: token("{vault://aws/x}")}, `the vault "aws", which neither this file`},
+		"a place in a vault":  {Edit{Name: "two", Kind: "hcv", Fields: map[string]string{"token": "{vault://env/T}", "host": "{vault://kong-auth/x/y}"}}, "only {vault://env/NAME} can"},
+		"its own":             {Edit{Name: "two", Kind: "hcv", Fields: token("{vault://two/x/y}")}, "can't be read without it"},
 		"decK's reference":    {Edit{Name: "two", Kind: "hcv", Fields: token("${{ env \"X\" }}")}, "decK"},
 		"a literal":           {Edit{Name: "two", Kind: "hcv", Fields: token("t")}, "--no-literals"},
 		"unknown environment": {Edit{Name: "two", Kind: "hcv", Fields: map[string]string{"token": "{vault://env/T}", "host": "{vault://env/not-there}"}}, "NOT_THERE"},
@@ -164,9 +166,11 @@ func TestWhatAPluginServerWouldRefuseIsNotWritten(t *testing.T) {
 			}
 		})
 	}
-	f, _ := objectFile(t, commented, true)
-	if _, err := f.Create(Edit{Name: "two", Kind: "hcv", Fields: token("{vault://env/only-the-plugin-has-it}")}, editedAt); err != nil {
-		t.Errorf("a reference: %v", err)
+	for _, reference := range []string{"{vault://env/only-the-plugin-has-it}", "{vault://kong-auth/deeper/token/value}", "{vault://azure/token/value}"} {
+		f, _ := objectFile(t, commented, true)
+		if _, err := f.Create(Edit{Name: "two", Kind: "hcv", Fields: token(reference)}, editedAt); err != nil {
+			t.Errorf("%s: %v", reference, err)
+		}
 	}
 }
 

@@ -28,6 +28,10 @@ type vaultsFile struct {
 	problem    error
 	// assumed, if not empty, stands for what such a reference leads to.
 	assumed string
+
+	// stored takes the references to other vaults of the object being read, by field;
+	// nil: there may be none.
+	stored map[string]string
 }
 
 // What a vaults file may hold beside what is used: other fields of Kong's
@@ -68,7 +72,7 @@ func (f *vaultsFile) parse(data []byte) error {
 			return err
 		}
 	}
-	return nil
+	return f.checkStored()
 }
 
 // entriesOf is the list named vaults in a file of that form.
@@ -116,6 +120,7 @@ func (f *vaultsFile) add(n *yaml.Node) error {
 	case f.defined[prefix].Name != "":
 		return at(n, "prefix %s is taken by another vault", prefix)
 	}
+	f.stored = map[string]string{}
 	texts, err := f.config(entry["config"], kind)
 	if err != nil {
 		return err
@@ -127,6 +132,9 @@ func (f *vaultsFile) add(n *yaml.Node) error {
 	if d.Allowed, err = readAllowed(entry); err != nil {
 		return err
 	}
+	if len(f.stored) > 0 {
+		d.stored = f.stored
+	}
 	f.defined[prefix] = d
 	if f.problem != nil {
 		f.unresolved[prefix], f.problem = f.problem, nil
@@ -134,7 +142,7 @@ func (f *vaultsFile) add(n *yaml.Node) error {
 	return nil
 }
 
-// config reads a vault's fields as text, references resolved.
+// config reads a vault's fields as text, references to the environment resolved.
 func (f *vaultsFile) config(n *yaml.Node, kind secretstore.Kind) (map[string]string, error) {
 	texts := map[string]string{}
 	if n == nil || n.Tag == "!!null" {
@@ -163,6 +171,8 @@ func (f *vaultsFile) config(n *yaml.Node, kind secretstore.Kind) (map[string]str
 			continue
 		case strings.Contains(value, "${{"):
 			return nil, at(n, "%s is a reference of decK's, which is not resolved here; write {vault://env/NAME}", field.Name)
+		case f.mayBeStored(kind, field, value):
+			f.stored[field.Name], value = value, f.assumed
 		case secretstore.IsReference(value):
 			if value, err = resolve(value, f.getenv); err != nil {
 				err = at(n, "%s: %v", field.Name, err)
@@ -238,6 +248,9 @@ func readVaultsFile(path string, kinds kinds, getenv func(string) string) (*vaul
 	}
 	warnings := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(f.defined)) {
+		if f.defined[name].stored != nil {
+			continue // Secrets.complete checks it
+		}
 		w, err := secretstore.Check(name, f.defined[name].Config, secretstore.Origin{Node: true})
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", path, err)

@@ -26,6 +26,7 @@ type live struct {
 	cache    *cache.Cache[*credential.Credential]
 	reported reported
 	guesses  guesses
+	failed   func(identity string, err error) // is told of the store's failures; may be nil
 	reads    readTimes
 
 	revocation *revocation
@@ -136,6 +137,9 @@ func (l *live) read(ctx context.Context, key, accessToken string) (cache.Found[*
 	}
 	if err != nil {
 		l.reportUnusable(accessToken, err)
+		if l.failed != nil {
+			l.failed(l.identity, err)
+		}
 		return found, err
 	}
 	l.reportProblems(accessToken, r.Problems(time.Now()))

@@ -26,6 +26,7 @@ type nodeObjects struct {
 	problems    map[string]error // with objects of the environment, by name
 	fileProblem error            // with the newest version of the file
 	inUse       map[string]*nodeObject
+	logins      nodeLogins
 
 	cancel context.CancelFunc // ends the watching; nil without a file
 	done   sync.WaitGroup
@@ -45,6 +46,7 @@ func (n *nodeObjects) init(r *Registry) {
 	n.registry = r
 	n.path = r.options.Getenv("VAULT_AUTH_VAULTS_FILE")
 	n.inUse = map[string]*nodeObject{}
+	n.logins.init()
 	n.environment, n.problems = fromEnvironment(r.kinds, r.options.Getenv)
 	for _, name := range slices.Sorted(maps.Keys(n.environment)) {
 		warnings, err := secretstore.Check(name, n.environment[name].Config, secretstore.Origin{Node: true})
@@ -66,6 +68,7 @@ func (n *nodeObjects) init(r *Registry) {
 	if n.path != "" {
 		w := securefile.NewWatch(n.path) // before the first read, so that no version is missed
 		n.reload()
+		n.readLogins(context.Background())
 		n.watch(w)
 	}
 }
@@ -103,6 +106,14 @@ func (n *nodeObjects) bind(o *nodeObject) (releaseOld func()) {
 	if !defined {
 		d, defined = n.environment[o.name]
 	}
+	if d.stored != nil {
+		complete, err := n.logins.of(d)
+		if err != nil {
+			o.hold(d, err)
+			return nil
+		}
+		d = complete
+	}
 	if defined && o.release != nil && reflect.DeepEqual(d, o.definition) {
 		return nil
 	}
@@ -122,6 +133,17 @@ func (n *nodeObjects) bind(o *nodeObject) (releaseOld func()) {
 	o.bound.Store(n.registry.bind(l, d))
 	releaseOld, o.release, o.definition = o.release, release, d
 	return releaseOld
+}
+
+// bindAll binds all objects in use. Its results must be called, without r.mu, which is
+// held.
+func (n *nodeObjects) bindAll() (released []func()) {
+	for _, name := range slices.Sorted(maps.Keys(n.inUse)) {
+		if release := n.bind(n.inUse[name]); release != nil {
+			released = append(released, release)
+		}
+	}
+	return released
 }
 
 // all are the objects that can be used, by name. r.mu is held.
@@ -172,18 +194,15 @@ func (n *nodeObjects) reload() {
 	if err == nil {
 		changed = before != nil || !reflect.DeepEqual(n.file, f.defined)
 		n.file = f.defined
+		n.logins.keepOnly(n.file)
 	}
-	var released []func()
-	for _, name := range slices.Sorted(maps.Keys(n.inUse)) {
-		if release := n.bind(n.inUse[name]); release != nil {
-			released = append(released, release)
-		}
-	}
+	released := n.bindAll()
 	n.registry.mu.Unlock()
 
 	for _, release := range released {
 		release()
 	}
+	n.logins.wakeUp()
 	switch {
 	case !changed: // another file of the folder has changed
 	case err != nil:
@@ -201,6 +220,7 @@ func (n *nodeObjects) watch(w *securefile.Watch) {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	n.done.Go(func() { w.Run(ctx, func(string) { n.reload() }) })
+	n.done.Go(func() { n.keepLogins(ctx) })
 }
 
 // stop ends the watching.

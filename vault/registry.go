@@ -42,6 +42,7 @@ type Registry struct {
 	started time.Time
 	key     []byte // for digests of login secrets
 	inline  inlinePolicy
+	logins  *Secrets // for the logins of the node's own objects
 	keepers sync.Map // see snapshots
 
 	mu     sync.Mutex
@@ -82,6 +83,7 @@ func NewRegistry(kinds []secretstore.Kind, o Options) *Registry {
 		lives:   map[liveKey]*live{},
 	}
 	rand.Read(r.key)
+	r.logins = r.NewSecrets(SecretPolicy{})
 	r.node.init(r)
 	return r
 }
@@ -168,6 +170,7 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 		} else {
 			l = newLive(key.identity, s, r.options.Logger.With("vault", d.Name), r.options.MaxCredentials)
 			l.key, l.name, l.config, l.blocked = key, d.Name, d.Config, r.options.Blocked
+			l.failed = r.node.refusal
 			l.snapshots = newSnapshots(l, r.started, &r.keepers)
 			l.snapshots.restore(d.snapshot(), policyOf(d.limits(), r.options.LookupTimeout))
 			r.lives[key] = l
@@ -304,5 +307,6 @@ func (r *Registry) Close() {
 	}
 	r.mu.Unlock()
 	r.node.stop()
+	r.logins.Close()
 	r.closing.Wait()
 }

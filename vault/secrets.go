@@ -85,17 +85,37 @@ func (s *Secrets) Get(ctx context.Context, reference string) (string, error) {
 }
 
 func (s *Secrets) get(ctx context.Context, reference string) (string, error) {
-	ref, err := ParseReference(reference)
-	switch {
-	case err != nil:
-		return "", err
-	case ref.Vault == "env":
+	if ref, err := ParseReference(reference); err == nil && ref.Vault == "env" {
 		return resolve(reference, s.registry.options.Getenv)
 	}
-	d, err := s.registry.node.definition(ref.Vault)
+	ref, d, err := s.referred(ctx, reference)
 	if err != nil {
 		return "", err
 	}
+	version, err := versionOf(ref.Version, ref.Options.Get("version"))
+	if err != nil {
+		return "", err
+	}
+	found, err := s.read(ctx, d, ref.Resource, version, policyFor(d))
+	if err != nil {
+		return "", err
+	}
+	return ref.Of(found.Value)
+}
+
+// referred is a reference, and the object of the node's that it names, with its login.
+func (s *Secrets) referred(ctx context.Context, reference string) (ref Reference, d Definition, err error) {
+	if ref, err = ParseReference(reference); err != nil {
+		return ref, d, err
+	}
+	if d, err = s.registry.node.definition(ref.Vault); err == nil && d.stored != nil {
+		d, err = s.registry.logins.complete(ctx, d)
+	}
+	return ref, d, err
+}
+
+// policyFor is how long secrets of an object of the node's are kept for Get.
+func policyFor(d Definition) cache.Policy {
 	limits := d.limits()
 	p := cache.Policy{TTL: kongRotation, ResurrectTTL: secretstore.Seconds(kongResurrectTTL).Duration()}
 	if slices.Contains(d.given, "ttl") && limits.TTL > 0 {
@@ -107,15 +127,7 @@ func (s *Secrets) get(ctx context.Context, reference string) (string, error) {
 	if slices.Contains(d.given, "resurrect_ttl") {
 		p.ResurrectTTL = limits.ResurrectTTL.Duration()
 	}
-	version, err := versionOf(ref.Version, ref.Options.Get("version"))
-	if err != nil {
-		return "", err
-	}
-	found, err := s.read(ctx, d, ref.Resource, version, p)
-	if err != nil {
-		return "", err
-	}
-	return ref.Of(found.Value)
+	return p
 }
 
 // definition is what the node defines under a name.

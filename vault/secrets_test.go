@@ -58,6 +58,9 @@ type shelves struct {
 	mu     sync.Mutex
 	opened []*secretShelf
 	held   map[string]string // secrets, of every one
+	err    error             // of every read, if set
+
+	wasOpened chan struct{} // one for each, if not nil
 }
 
 func (f *shelves) open(c secretstore.Config, o secretstore.OpenOptions) (secretstore.Store, error) {
@@ -67,18 +70,18 @@ func (f *shelves) open(c secretstore.Config, o secretstore.OpenOptions) (secrets
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	s.err = f.err
 	f.opened = append(f.opened, s)
+	if f.wasOpened != nil {
+		f.wasOpened <- struct{}{}
+	}
 	return s, nil
 }
 
 // newSecrets is a resolver on shelves.
 func newSecrets(t *testing.T, f *shelves, p SecretPolicy, env ...string) *Secrets {
 	t.Helper()
-	k := (&fakeStores{}).kinds()
-	for i := range k {
-		k[i].Open = f.open
-	}
-	r := NewRegistry(k, Options{Getenv: environ(env...)})
+	r := NewRegistry(f.kinds(), Options{Getenv: environ(env...)})
 	s := r.NewSecrets(p)
 	t.Cleanup(func() { s.Close(); r.Close() })
 	return s

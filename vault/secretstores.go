@@ -24,6 +24,7 @@ type secretStore struct {
 	secrets secretstore.Secrets
 	cache   *cache.Cache[secretstore.Secret]
 	used    time.Time // guarded by Secrets.mu
+	failed  func(err error)
 }
 
 // use returns d's store, which is opened if it isn't, with what a snapshot has of it
@@ -61,6 +62,7 @@ func (s *Secrets) open(d Definition, key liveKey) (*secretStore, error) {
 		return nil, fmt.Errorf("%w: the vault %s has no secrets beside credentials", secretstore.ErrConfig, d.Name)
 	}
 	store := &secretStore{openStore: &openStore{Store: opened}, secrets: secrets}
+	store.failed = func(err error) { s.registry.node.refusal(key.identity, err) }
 	store.cache = cache.New(store.lookup, cache.Options[secretstore.Secret]{
 		MaxEntries: maxSecrets,
 		Observer:   observeSecrets(s.registry.options.Logger.With("vault", d.Config.Place())),
@@ -75,6 +77,9 @@ func (s *secretStore) lookup(ctx context.Context, _, name string) (found cache.F
 		return found, err
 	}
 	secret, err := s.secrets.Secret(ctx, k.Name, k.Version)
+	if err != nil {
+		s.failed(err)
+	}
 	return cache.Found[secretstore.Secret]{Value: secret, Expires: secret.Expires}, err
 }
 
