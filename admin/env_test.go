@@ -91,7 +91,7 @@ var now = time.Unix(1_790_000_000, 0)
 
 // env is an Admin API on a store in memory, and a Kong with one consumer and one plugin.
 type env struct {
-	*testing.T
+	testing.TB
 	store  *store
 	file   string
 	getenv map[string]string
@@ -103,8 +103,8 @@ type env struct {
 
 const consumerID = "ce67c25e-2168-4a09-81e5-e06187a2384f"
 
-func newEnv(t *testing.T) *env {
-	e := &env{T: t, store: &store{documents: map[string]string{}}, file: filepath.Join(t.TempDir(), "vaults.yml")}
+func newEnv(t testing.TB) *env {
+	e := &env{TB: t, store: &store{documents: map[string]string{}}, file: filepath.Join(t.TempDir(), "vaults.yml")}
 	kong := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		switch r.URL.Path {

@@ -127,6 +127,7 @@ func (s *Server) created(r *request, file *vault.ObjectFile, e *vault.Edit) (int
 	if err != nil {
 		return 0, nil, err
 	}
+	s.changedVaults(r)
 	return http.StatusCreated, s.objectBody(o), nil
 }
 
@@ -151,6 +152,7 @@ func (s *Server) updated(r *request, file *vault.ObjectFile, o vault.Stored, rep
 	if o, err = file.Update(*e, s.Now()); err != nil {
 		return 0, nil, err
 	}
+	s.changedVaults(r)
 	return http.StatusOK, s.objectBody(o), nil
 }
 
@@ -243,6 +245,7 @@ func (s *Server) deleteObject(r *request) (int, any, error) {
 	if err := file.Delete(o.Name); err != nil {
 		return 0, nil, err
 	}
+	s.changedVaults(r)
 	return http.StatusNoContent, nil, nil
 }
 
@@ -260,7 +263,7 @@ func (s *Server) unused(r *request, name string) error {
 		case err != nil:
 			return ofKong(fmt.Errorf("%w; %s", err, remedy))
 		case len(users) > 0:
-			return &statusError{http.StatusConflict, fmt.Errorf("%d plugin configurations use %s: %s; %s", len(users), name, strings.Join(users, ", "), remedy)}
+			return &statusError{http.StatusConflict, fmt.Errorf("%s is used by these plugin configurations: %s; %s", name, strings.Join(users, ", "), remedy)}
 		}
 	}
 	return s.with(r, func(v *manage.Vault) error {

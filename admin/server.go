@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -216,6 +217,24 @@ func (s *Server) changed(r *request, v *manage.Vault, accessToken string) {
 		return
 	}
 	r.reach = reach.String()
+}
+
+// changedVaults has the plugin server of this node read the vaults file before the change
+// is answered, and says whether it could.
+func (s *Server) changedVaults(r *request) {
+	file, err := filepath.Abs(s.Getenv("VAULT_AUTH_VAULTS_FILE"))
+	if err == nil {
+		err = control.NewClient(control.Find(s.Getenv)).ChangedVaults(r.Context(), file)
+	}
+	switch {
+	case err == nil:
+		r.reach = "in force on this node now"
+	case errors.Is(err, control.ErrNotRunning):
+		r.reach = "no plugin server runs on this node"
+	default:
+		s.Log.Warn("the plugin server of this node does not use the vaults file as it is now", "vault", r.change.vault, "reason", "control", "err", err)
+		r.reach = "it is in the vaults file, but not in force: " + oneLine(err.Error())
+	}
 }
 
 // oneLine is text that can be in a header.

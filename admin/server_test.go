@@ -309,15 +309,26 @@ func FuzzRequests(f *testing.F) {
 	} {
 		f.Add(seed[0], seed[1], seed[2], seed[3])
 	}
+	e := newEnv(f)
+	delete(e.getenv, "KONG_ADMIN_URL")
+	e.must(201, "POST", "/vault-auth", kongAuth)
+	e.must(201, "POST", "/vault-auth/kong-auth/credentials/alex", `{"access_token":"one"}`)
+	vaults, err := os.ReadFile(e.file)
+	if err != nil {
+		f.Fatal(err)
+	}
+	one := e.store.documents["one"]
 	f.Fuzz(func(t *testing.T, method, path, contentType, body string) {
+		e.TB = t
 		r, err := httpRequest(method, path, body)
 		if err != nil {
 			t.Skip()
 		}
-		e := newEnv(t)
-		delete(e.getenv, "KONG_ADMIN_URL")
-		e.must(201, "POST", "/vault-auth", kongAuth)
-		e.must(201, "POST", "/vault-auth/kong-auth/credentials/alex", `{"access_token":"one"}`)
+		if err := os.WriteFile(e.file, vaults, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e.store.documents = map[string]string{"one": one}
+		e.audit.Reset()
 		r.Header.Set("Content-Type", contentType)
 		w := httptest.NewRecorder()
 		e.h.ServeHTTP(w, r)

@@ -18,6 +18,7 @@ import (
 const (
 	pathStatus = "/v1/status" // GET: []vault.Status
 	pathDrop   = "/v1/drop"   // POST dropRequest: Reach
+	pathVaults = "/v1/vaults" // POST vaultsRequest: nothing
 )
 
 // maxRequest bounds a request's body, in bytes.
@@ -32,6 +33,11 @@ type dropRequest struct {
 	All         bool   `json:"all,omitempty"` // all of the object's
 }
 
+// vaultsRequest is the vaults file that is to be read again.
+type vaultsRequest struct {
+	File string `json:"file"`
+}
+
 // Server answers at the socket.
 type Server struct {
 	Objects *vault.Registry
@@ -44,6 +50,9 @@ func (s *Server) Handler() http.Handler {
 	m := http.NewServeMux()
 	m.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Objects.Status(), nil) })
 	m.HandleFunc("POST "+pathDrop, operation(s.drop))
+	m.HandleFunc("POST "+pathVaults, operation(func(_ context.Context, q vaultsRequest) (struct{}, error) {
+		return struct{}{}, s.Objects.ReadVaultsFile(q.File)
+	}))
 	m.HandleFunc("POST "+pathBlock, operation(s.block))
 	m.HandleFunc("GET "+pathBlocks, func(w http.ResponseWriter, _ *http.Request) {
 		all, err := s.blocks()

@@ -72,6 +72,13 @@ func (c *Client) ChangedObject(ctx context.Context, object string) (Reach, error
 	return c.drop(ctx, dropRequest{Object: object, All: true})
 }
 
+// ChangedVaults is for whoever has changed the vaults file. When it returns, the plugin
+// server of this node uses it; its error says why it doesn't, and matches ErrNotRunning
+// if there is no plugin server.
+func (c *Client) ChangedVaults(ctx context.Context, file string) error {
+	return c.call(ctx, http.MethodPost, pathVaults, vaultsRequest{file}, &struct{}{})
+}
+
 func (c *Client) drop(ctx context.Context, q dropRequest) (r Reach, err error) {
 	err = c.call(ctx, http.MethodPost, pathDrop, q, &r)
 	if errors.Is(err, ErrNotRunning) {

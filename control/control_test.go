@@ -117,6 +117,33 @@ func TestChangedSaysWhereItIsInForce(t *testing.T) {
 	}
 }
 
+// TestChangedVaultsFileIsRead before the call returns, or its error says why not.
+func TestChangedVaultsFileIsRead(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "vaults.yml")
+	write := func(contents string) {
+		if err := os.WriteFile(file, []byte(contents), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("vaults: []")
+	env := map[string]string{"VAULT_AUTH_VAULTS_FILE": file}
+	r := vault.NewRegistry([]secretstore.Kind{hashivault.Kind}, vault.Options{Getenv: func(name string) string { return env[name] }})
+	t.Cleanup(r.Close)
+	path := filepath.Join(socketDir(t), "s")
+	start(t, path, (&Server{Objects: r}).Handler(), &journal{})
+	c := NewClient(path)
+	if err := c.ChangedVaults(t.Context(), file); err != nil {
+		t.Error(err)
+	}
+	write("vaults: [{name: hcv, prefix: kong-auth, config: {token: \"{vault://env/not-there}\"}}]")
+	if err := c.ChangedVaults(t.Context(), file); err == nil || !strings.Contains(err.Error(), "NOT_THERE is not set") {
+		t.Error(err)
+	}
+	if err := NewClient(path+"-").ChangedVaults(t.Context(), file); !errors.Is(err, ErrNotRunning) {
+		t.Error(err)
+	}
+}
+
 func TestChangedWithoutAPluginServerIsNoError(t *testing.T) {
 	for name, path := range map[string]string{
 		"no socket":           filepath.Join(socketDir(t), "s"),

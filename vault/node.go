@@ -2,8 +2,10 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,7 +20,8 @@ import (
 // and in its vaults file.
 type nodeObjects struct {
 	registry *Registry
-	path     string // of the vaults file; may be empty
+	path     string     // of the vaults file; may be empty
+	reading  sync.Mutex // so that an older version of the file doesn't replace a newer one
 
 	// Guarded by Registry.mu.
 	environment map[string]Definition
@@ -174,9 +177,30 @@ func (n *nodeObjects) undefined(name string) error {
 	return fmt.Errorf("%w: there is no vault object %q; this node %s", secretstore.ErrConfig, name, known)
 }
 
+// ReadVaultsFile has the vaults file at path read again, which else happens soon after
+// it has changed. When it returns, the objects are as the file has them; its error says
+// why they stay as they were.
+func (r *Registry) ReadVaultsFile(path string) error {
+	own, err := filepath.Abs(r.node.path)
+	switch {
+	case r.node.path == "":
+		return configError("", "VAULT_AUTH_VAULTS_FILE", errors.New("it is not set in the plugin server's environment, which so reads no vaults file"))
+	case err != nil:
+		return err
+	case own != path:
+		return configError("", "VAULT_AUTH_VAULTS_FILE", fmt.Errorf("the plugin server reads %s, and not %.200q", own, path))
+	}
+	r.node.reload()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.node.fileProblem
+}
+
 // reload reads the vaults file. An invalid version is refused as a whole, and the
 // previous one stays in use.
 func (n *nodeObjects) reload() {
+	n.reading.Lock()
+	defer n.reading.Unlock()
 	f, warnings, err := readVaultsFile(n.path, n.registry.kinds, n.registry.options.Getenv)
 	if err == nil {
 		err = checkSnapshots(n.environment, f.defined)

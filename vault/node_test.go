@@ -290,3 +290,27 @@ func TestFileThatIsALinkIsWatched(t *testing.T) {
 		t.Errorf("ttl %v, want 2", got)
 	}
 }
+
+// TestVaultsFileIsReadOnDemand: objects are as it says when the call has returned.
+func TestVaultsFileIsReadOnDemand(t *testing.T) {
+	stores := &fakeStores{records: someRecords()}
+	r, path := fileRegistry(t, stores, &logbook{}, "vaults: []")
+	r.node.stop() // nothing else reads it
+	writeFile(t, path, vaultsYML("host: 127.0.0.2"))
+	if err := r.ReadVaultsFile(path); err != nil {
+		t.Fatal(err)
+	}
+	o, _ := mustOpen(t, r, "plugin", Config{Vault: "kong-auth"})
+	wantAccepted(t, o, "ac-alice", "right")
+	writeFile(t, path, vaultsYML("hots: 127.0.0.2"))
+	for name, err := range map[string]error{
+		"invalid":      r.ReadVaultsFile(path),
+		"another file": r.ReadVaultsFile(path + ".yml"),
+		"no file":      newRegistry(t, stores, &logbook{}).ReadVaultsFile(path),
+	} {
+		if !errors.Is(err, secretstore.ErrConfig) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	wantAccepted(t, o, "ac-alice", "right")
+}
