@@ -18,7 +18,8 @@ var Kind = secretstore.Kind{
 	Open: func(c secretstore.Config, o secretstore.OpenOptions) (secretstore.Store, error) {
 		return Open(*c.(*Config), o)
 	},
-	ReadsPerSecond: 400, // 4,000 in 10 s, for a vault in a region
+	ReadsPerSecond:   400, // 4,000 in 10 s, for a vault in a region
+	CreatesPerSecond: 30,  // 300 in 10 s
 	Login: []string{
 		"auth_method", "tenant_id", "client_id", "credentials_prefix",
 		"client_secret", "client_certificate", "federated_token_file",

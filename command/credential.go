@@ -46,7 +46,7 @@ Consumers are looked up by id, username or custom_id if KONG_ADMIN_URL is set.
 	f.StringVar(&cr.tokenFile, "token-file", "", "`file` with the Vault token to use")
 	f.DurationVar(&cr.timeout, "timeout", 30*time.Second, "how long one credential may take")
 	_ = c.RegisterFlagCompletionFunc("vault", p.completeObjects)
-	c.AddCommand(cr.create(), cr.show(), cr.list(), cr.rotate(), cr.revoke(), cr.block(), cr.unblock(), cr.blocksCommand(), cr.leaked())
+	c.AddCommand(cr.create(), cr.show(), cr.list(), cr.rotate(), cr.revoke(), cr.importCommand(), cr.export(), cr.block(), cr.unblock(), cr.blocksCommand(), cr.leaked())
 	return c
 }
 
@@ -64,13 +64,19 @@ func (p *Program) defined() (*vault.Defined, error) {
 	return vault.NewDefined(p.Kinds, vault.Options{Getenv: p.Getenv, UserAgent: "kong-vault-auth/" + p.Version})
 }
 
-// with opens the vault object for writing and has f use it.
-func (c *credentials) with(f func(v *manage.Vault) error) error {
+// chosen is the vault object that is meant.
+func (c *credentials) chosen() (*vault.Defined, vault.Definition, error) {
 	d, err := c.defined()
 	if err != nil {
-		return err
+		return nil, vault.Definition{}, err
 	}
 	o, err := d.Object(c.object)
+	return d, o, err
+}
+
+// with opens the vault object for writing and has f use it.
+func (c *credentials) with(f func(v *manage.Vault) error) error {
+	d, o, err := c.chosen()
 	if err != nil {
 		return err
 	}
@@ -96,7 +102,15 @@ func (c *credentials) within(ctx context.Context, f func(context.Context) error)
 // changed has the plugin server of this node forget a credential that was changed, and
 // says where the change is in force. That it can't is no failure of the change.
 func (c *credentials) changed(ctx context.Context, v *manage.Vault, accessToken string) *control.Reach {
-	reach, err := c.control().Changed(ctx, v.Name, accessToken)
+	return c.reached(c.control().Changed(ctx, v.Name, accessToken))
+}
+
+// changedAll is changed for all credentials of the object.
+func (c *credentials) changedAll(ctx context.Context, v *manage.Vault) *control.Reach {
+	return c.reached(c.control().ChangedObject(ctx, v.Name))
+}
+
+func (c *credentials) reached(reach control.Reach, err error) *control.Reach {
 	if err != nil {
 		fmt.Fprintf(c.Stderr, "%s: it is done in the store, but this node may go on with what it knows: %v\n", c.Name, err)
 		return nil

@@ -95,7 +95,7 @@ func checkSecrets(t *testing.T, script, output, work string) {
 		}
 	}
 	secrets := []string{clientSecret, "plugins-own-secret"}
-	kept, _ := filepath.Glob(work + "/*.jsonl")
+	kept, _ := filepath.Glob(work + "/*.json*")
 	for _, name := range append(kept, work+"/.root-token", work+"/.vault-token") {
 		b, _ := os.ReadFile(name)
 		for _, m := range keptSecret.FindAllStringSubmatch(string(b), -1) {

@@ -48,12 +48,7 @@ func (v *Vault) List(ctx context.Context, yield func(Entry) error) error {
 
 // read reads the records of some names at the same time.
 func (v *Vault) read(ctx context.Context, names []secretstore.Name) ([]*Entry, error) {
-	entries, errs := make([]*Entry, len(names)), make([]error, len(names))
-	var reads sync.WaitGroup
-	for i, name := range names {
-		reads.Go(func() { entries[i], errs[i] = v.Show(ctx, name.AccessToken) })
-	}
-	reads.Wait()
+	entries, errs := atOnce(ctx, names, v.Show)
 	for i, err := range errs {
 		var absent *secretstore.Absent
 		if err != nil && !errors.As(err, &absent) {
@@ -64,4 +59,15 @@ func (v *Vault) read(ctx context.Context, names []secretstore.Name) ([]*Entry, e
 		}
 	}
 	return entries, nil
+}
+
+// atOnce reads what each of some names has, all at the same time.
+func atOnce[T any](ctx context.Context, names []secretstore.Name, read func(context.Context, string) (*T, error)) ([]*T, []error) {
+	found, errs := make([]*T, len(names)), make([]error, len(names))
+	var reads sync.WaitGroup
+	for i, name := range names {
+		reads.Go(func() { found[i], errs[i] = read(ctx, name.AccessToken) })
+	}
+	reads.Wait()
+	return found, errs
 }

@@ -21,6 +21,8 @@ type Kind struct {
 
 	// ReadsPerSecond is how many reads the store allows; 0: it has no limit of its own.
 	ReadsPerSecond float64
+	// CreatesPerSecond is how many new secrets it allows; 0: it has no limit of its own.
+	CreatesPerSecond float64
 
 	// Login names the fields that say who logs in. An operator's command logs in as
 	// the operator instead, see Operator.

@@ -129,6 +129,13 @@ func (d *Defined) ReadLimit(o Definition) float64 {
 	return kind.ReadsPerSecond
 }
 
+// CreateLimit is how many credentials a second the object's store lets be created; 0: it
+// has no limit of its own.
+func (d *Defined) CreateLimit(o Definition) float64 {
+	kind, _ := d.kinds.named(o.Config.Kind())
+	return kind.CreatesPerSecond
+}
+
 // Fingerprint is that of an access token, as in the plugin server's log.
 func (d *Definition) Fingerprint(accessToken string) string {
 	return credential.Fingerprint(credential.ID(d.identity(), accessToken))

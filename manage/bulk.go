@@ -1,0 +1,225 @@
+package manage
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"kong-vault-auth/credential"
+	"kong-vault-auth/credentialfile"
+	"kong-vault-auth/secretstore"
+)
+
+// Bulk imports a file of credentials, several at the same time. The file may be of any
+// length: of what was read only what is being written is kept.
+type Bulk struct {
+	Vault *Vault
+	How   Importing
+	File  credentialfile.Reader
+	// Consumer finds the consumer that a record names. A *StopError of it ends the
+	// import.
+	Consumer func(context.Context, credential.Consumer) (credential.Consumer, error)
+	Timeout  time.Duration // of one attempt
+	Report   func(Outcome) // is called by one at a time
+
+	reports sync.Mutex
+	pause   pause
+	refused refusals
+}
+
+// Outcome is what came of a credential of a file.
+type Outcome struct {
+	Position    string
+	AccessToken string // empty if the file has none that is one
+	Imported    Imported
+	Err         error
+}
+
+// StopError ends an import, which can be started again.
+type StopError struct{ Err error }
+
+// Error says what to do.
+func (e *StopError) Error() string {
+	return fmt.Sprintf("%v; the import has stopped: start it again, and it goes on where it was", e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *StopError) Unwrap() error { return e.Err }
+
+const (
+	writesAtOnce = 16
+	maxRetries   = 8 // about two minutes
+	maxPause     = 30 * time.Second
+	maxRefusals  = 20
+)
+
+// ErrTwice says that a file has an access token twice.
+var ErrTwice = errors.New("the file has this access token before, so only the first is stored, or with --replace only the last")
+
+// Run imports the file. Credentials that fail are reported, and the others imported; an
+// error says why the rest of the file was not.
+func (b *Bulk) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	queues := make([]chan credentialfile.Row, writesAtOnce)
+	var workers sync.WaitGroup
+	for i := range queues {
+		queues[i] = make(chan credentialfile.Row)
+		workers.Go(func() {
+			for row := range queues[i] {
+				if err := b.one(ctx, row); err != nil {
+					stop(err)
+				}
+			}
+		})
+	}
+	err := b.feed(ctx, queues)
+	for _, queue := range queues {
+		close(queue)
+	}
+	workers.Wait()
+	return cmp.Or(context.Cause(ctx), err)
+}
+
+// feed reads the file. Credentials with the same access token, as Azure compares it, go
+// through the same queue, so that they are stored in their order.
+func (b *Bulk) feed(ctx context.Context, queues []chan credentialfile.Row) error {
+	seed := maphash.MakeSeed()
+	seen := map[uint64]struct{}{} // in a dry run, which stores nothing that could be met
+	for ctx.Err() == nil {
+		row, err := b.File.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("the file: %w", err)
+		}
+		if row.Err != nil {
+			b.report(Outcome{Position: row.Position, Err: row.Err})
+			continue
+		}
+		if b.How.DryRun {
+			id := maphash.String(seed, row.Record.AccessToken)
+			if _, twice := seen[id]; twice {
+				b.report(Outcome{Position: row.Position, AccessToken: row.Record.AccessToken, Err: ErrTwice})
+				continue
+			}
+			seen[id] = struct{}{}
+		}
+		queue := queues[maphash.String(seed, strings.ToLower(row.Record.AccessToken))%uint64(len(queues))]
+		select {
+		case queue <- row:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// one imports a credential and reports it. Its error ends the import.
+func (b *Bulk) one(ctx context.Context, row credentialfile.Row) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	imported, err := b.retry(ctx, row.Record)
+	var stop *StopError
+	if errors.As(err, &stop) || ctx.Err() != nil && err != nil {
+		return err
+	}
+	b.report(Outcome{row.Position, row.Record.AccessToken, imported, err})
+	return b.refused.count(err)
+}
+
+func (b *Bulk) report(o Outcome) {
+	b.reports.Lock()
+	defer b.reports.Unlock()
+	b.Report(o)
+}
+
+// retry imports a credential, and waits while the store can't. What a write that was not
+// answered has left is found by the next attempt.
+func (b *Bulk) retry(ctx context.Context, r *credential.Record) (Imported, error) {
+	for attempt := range maxRetries {
+		if err := b.pause.wait(ctx); err != nil {
+			return "", err
+		}
+		imported, err := b.attempt(ctx, r)
+		var failure *secretstore.Failure
+		switch {
+		case !errors.As(err, &failure), failure.Denied(), failure.OneName:
+			return imported, err
+		case attempt == maxRetries-1:
+			return "", &StopError{err}
+		}
+		b.pause.extend(max(failure.Wait, min(time.Second<<attempt, maxPause)))
+	}
+	panic("unreachable")
+}
+
+func (b *Bulk) attempt(ctx context.Context, r *credential.Record) (Imported, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.Timeout)
+	defer cancel()
+	found := *r
+	if b.Consumer != nil {
+		var err error
+		if found.Consumer, err = b.Consumer(ctx, r.Consumer); err != nil {
+			return "", err
+		}
+	}
+	return b.Vault.Import(ctx, &found, b.How)
+}
+
+// pause is a time in which nothing is sent to the store, which has asked for it.
+type pause struct {
+	mu  sync.Mutex
+	end time.Time
+}
+
+func (p *pause) extend(by time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if end := time.Now().Add(by); end.After(p.end) {
+		p.end = end
+	}
+}
+
+func (p *pause) wait(ctx context.Context) error {
+	for {
+		p.mu.Lock()
+		left := time.Until(p.end)
+		p.mu.Unlock()
+		if left <= 0 {
+			return ctx.Err()
+		}
+		select {
+		case <-time.After(left):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// refusals counts credentials in a row that the store has refused. A policy may leave out
+// some names, but not each.
+type refusals struct {
+	mu sync.Mutex
+	n  int
+}
+
+func (r *refusals) count(err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !isFailure(err) {
+		r.n = 0
+		return nil
+	}
+	if r.n++; r.n < maxRefusals {
+		return nil
+	}
+	return &StopError{err}
+}

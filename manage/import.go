@@ -1,0 +1,158 @@
+package manage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"kong-vault-auth/credential"
+	"kong-vault-auth/secretstore"
+)
+
+// Importing says how credentials that were made elsewhere are stored. A secret token is
+// stored as a hash if it looks generated, and refused if it doesn't, unless Hash or Plain
+// says otherwise.
+type Importing struct {
+	Hash    bool // as a hash, whatever it looks like
+	Plain   bool // as it is
+	Replace bool // what exists and differs
+	DryRun  bool // write nothing
+	Deleted Deleted
+	// Turn waits until one more may be written. If it is set, what exists is found by a
+	// read, which takes no turn.
+	Turn func(context.Context) error
+}
+
+// Imported is what came of a credential.
+type Imported string
+
+// What can come of it. In a dry run it is what would.
+const (
+	Created   Imported = "created"
+	Replaced  Imported = "replaced"
+	Unchanged Imported = "unchanged" // the store has it already
+)
+
+// ErrGuessable is matched by the error about a secret token whose hash would be no
+// protection.
+var ErrGuessable = errors.New("it doesn't look generated, so it could be guessed from its hash (--plain keeps it as it is, --hash takes the hash all the same)")
+
+// DiffersError says that the store has another credential of the same access token.
+type DiffersError struct{ Fields []string }
+
+// Error is one line.
+func (e *DiffersError) Error() string {
+	return "the store has one already, which differs in " + strings.Join(e.Fields, ", ")
+}
+
+// Import writes a credential as it is. It can be repeated: one that the store has
+// already, but for dates and the salt of a hash, counts as done.
+func (v *Vault) Import(ctx context.Context, r *credential.Record, how Importing) (Imported, error) {
+	kept, err := v.kept(r, how)
+	if err != nil {
+		return "", err
+	}
+	record, err := v.encode(kept)
+	if err != nil {
+		return "", err
+	}
+	if how.Turn == nil && !how.DryRun {
+		err := v.write(ctx, r.AccessToken, record, how.Deleted)
+		var conflict *secretstore.Conflict
+		if !errors.As(err, &conflict) || conflict.Reason != secretstore.ConflictExists {
+			return Created, err
+		}
+	}
+	document, err := v.Writer.Get(ctx, r.AccessToken)
+	switch {
+	case isAbsent(err, secretstore.ReasonNotFound), isAbsent(err, secretstore.ReasonDeleted):
+		if how.DryRun && isAbsent(err, secretstore.ReasonDeleted) && how.Deleted == KeepDeleted {
+			return "", &secretstore.Conflict{Op: "create", Reason: secretstore.ConflictDeleted, Remedy: "recover it, or purge it"}
+		}
+		return Created, how.write(ctx, func() error { return v.write(ctx, r.AccessToken, record, how.Deleted) })
+	case err != nil:
+		return "", v.about(r.AccessToken, err)
+	}
+	differ := v.differences(document, r, kept)
+	switch {
+	case len(differ) == 0:
+		return Unchanged, nil
+	case !how.Replace:
+		return "", &DiffersError{differ}
+	}
+	return Replaced, how.write(ctx, func() error { return v.Writer.Replace(ctx, r.AccessToken, record, document.Version) })
+}
+
+// write waits for its turn, and writes.
+func (how Importing) write(ctx context.Context, write func() error) error {
+	if how.DryRun {
+		return nil
+	}
+	if how.Turn != nil {
+		if err := how.Turn(ctx); err != nil {
+			return err
+		}
+	}
+	return write()
+}
+
+// kept is the record as it is to be stored.
+func (v *Vault) kept(r *credential.Record, how Importing) (*credential.Record, error) {
+	now := v.Now()
+	if p := r.Problems(now); len(p) > 0 {
+		return nil, &credential.UnusableError{Reason: p[0].Field, Detail: p[0].Detail, Remedy: p[0].Remedy}
+	}
+	kept := *r
+	if !r.PreviousExpiresAt.After(now) {
+		kept.Previous, kept.PreviousExpiresAt = credential.Secret{}, time.Time{}
+	}
+	for name, secret := range map[string]*credential.Secret{"secret_token": &kept.Secret, "previous_secret_token": &kept.Previous} {
+		if err := how.protect(secret); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if kept.CreatedAt.IsZero() {
+		kept.CreatedAt = now
+	}
+	if kept.UpdatedAt.IsZero() {
+		kept.UpdatedAt = kept.CreatedAt
+	}
+	return &kept, nil
+}
+
+// protect replaces a secret token by its hash.
+func (how Importing) protect(s *credential.Secret) error {
+	switch {
+	case how.Plain || s.Token == "":
+		return nil
+	case !how.Hash && !credential.LooksGenerated(s.Token):
+		return ErrGuessable
+	case s.Hash.IsZero():
+		*s = credential.HashedSecret(s.Token)
+	}
+	s.Token = ""
+	return nil
+}
+
+// differences are those between what the store has and a record of a file.
+func (v *Vault) differences(d *secretstore.Document, r, kept *credential.Record) []string {
+	if d.Disabled {
+		return []string{"that it is disabled in the store"}
+	}
+	stored, err := v.parse(d.Record)
+	if err != nil {
+		return []string{"that it can't be used: " + err.Error()}
+	}
+	wanted := *r
+	wanted.Previous, wanted.PreviousExpiresAt = kept.Previous, kept.PreviousExpiresAt
+	if !kept.Previous.IsZero() {
+		wanted.Previous = r.Previous // in clear, so that any hash of it is recognised
+	}
+	differ := credential.Differences(stored, &wanted)
+	if (stored.Secret.Token == "") != (kept.Secret.Token == "") {
+		differ = append(differ, "the form of its secret_token")
+	}
+	return differ
+}
