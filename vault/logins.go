@@ -216,6 +216,10 @@ func (s *Secrets) complete(ctx context.Context, d Definition) (Definition, error
 	if err := fill(c, values); err != nil {
 		return d, err
 	}
+	// For what settings have of the node beside fields; all of these count as set.
+	if err := c.FromEnvironment(func(string) bool { return true }, s.registry.options.Getenv); err != nil {
+		return d, err
+	}
 	d.Config = c
 	_, err := secretstore.Check(d.Name, c, secretstore.Origin{Node: true})
 	return d, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -114,6 +115,25 @@ func TestALoginMayBeInAnotherVault(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// What a store's settings have of the node's environment isn't in their fields.
+func TestALoginInAnotherVaultKeepsTheNodesEnvironment(t *testing.T) {
+	const object = "{name: hcv, prefix: kong-auth, config: {host: vault, auth_method: aws_iam, aws_auth_role: r, aws_auth_region: eu-west-1, " +
+		"aws_access_key_id: '{vault://keys/vault-token/id}', aws_secret_access_key: '{vault://keys/vault-token/secret}'}}"
+	l := newLogins(t, &shelves{held: map[string]string{"vault-token": `{"id": "AKIA", "secret": "s"}`}}, vaultsOf(keysVault, object),
+		"AZURE_CLIENT_ID", "client", "AZURE_TENANT_ID", "tenant", "AZURE_FEDERATED_TOKEN_FILE", "/f", "AWS_REGION", "eu-west-1")
+	l.registry.mu.Lock()
+	defer l.registry.mu.Unlock()
+	complete, ok := l.registry.node.logins.complete["kong-auth"]
+	if !ok {
+		t.Fatal(l.log)
+	}
+	want := *l.registry.node.file["kong-auth"].Config.(*HCV)
+	want.AWSAccessKeyID, want.AWSSecretKey = "AKIA", "s"
+	if !reflect.DeepEqual(&want, complete.Config) || reflect.ValueOf(want.Node).IsZero() {
+		t.Errorf("%+v, want %+v", complete.Config, want)
 	}
 }
 
