@@ -13,12 +13,10 @@ import (
 
 // secret is the parent of the commands about secrets that are no credentials.
 func (p *Program) secret() *cobra.Command {
-	c := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "secret",
 		Short: "Read secrets that references name",
-	}
-	c.AddCommand(p.secretGet())
-	return c
+	}, p.secretGet())
 }
 
 // secretTimeout is how long all the secrets of a command may take.

@@ -4,10 +4,8 @@ import "github.com/spf13/cobra"
 
 // vault is the parent of the commands about vault objects.
 func (p *Program) vault() *cobra.Command {
-	c := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "vault",
 		Short: "Look after vault objects: the connections to secret stores",
-	}
-	c.AddCommand(p.vaultCheck(), p.vaultList(), p.vaultRefresh(), p.vaultStatus())
-	return c
+	}, p.vaultCheck(), p.vaultList(), p.vaultRefresh(), p.vaultStatus())
 }
