@@ -55,12 +55,9 @@ func TestRevokedOnOneNodeIsRefusedOnTheOthers(t *testing.T) {
 	var nodes []*control.Client
 	var flows []*flow
 	for range 3 {
-		g := w.startUnderWatch(w.guarded("/", object{"vault": "hcv"}), []string{
-			"KONG_VAULT_HCV_HOST=127.0.0.1", "KONG_VAULT_HCV_PORT=" + portOf(w.vault.Addr).String(),
-			"KONG_VAULT_HCV_MOUNT=" + w.kv.Mount, "KONG_VAULT_HCV_PATH=" + w.kv.Path, "KONG_VAULT_HCV_KV=v2", "KONG_VAULT_HCV_TOKEN=" + w.token,
-			"KONG_VAULT_HCV_TTL=3600", "VAULT_AUTH_BLOCKS_FILE=" + filepath.Join(t.TempDir(), "blocks"),
-			"VAULT_AUTH_EVENTS_KEY_FILE=" + key, "VAULT_AUTH_EVENTS=" + url,
-		}, &[]string{w.token, doomed.access, doomed.secret})
+		g := w.startUnderWatch(w.guarded("/", object{"vault": "hcv"}), append(w.node(),
+			"VAULT_AUTH_BLOCKS_FILE="+filepath.Join(t.TempDir(), "blocks"), "VAULT_AUTH_EVENTS_KEY_FILE="+key, "VAULT_AUTH_EVENTS="+url,
+		), &[]string{w.token, doomed.access, doomed.secret})
 		w.warm(g, append(known, doomed, later, blocked))
 		gateways, nodes = append(gateways, g), append(nodes, control.NewClient(control.Beside(g.Socket())))
 		flows = append(flows, startFlow(w, g, 2, inTurn(known...)))

@@ -28,3 +28,13 @@ func (w *testEnv) startUnderWatch(r route, env []string, hidden *[]string) gatew
 	g = start(w.T, w.declare(consumers(), r), env...)
 	return g
 }
+
+// node is the environment in which a plugin server has this environment's Vault as the
+// vault object hcv, whose credentials are kept for an hour.
+func (w *testEnv) node() []string {
+	return []string{
+		"KONG_VAULT_HCV_HOST=127.0.0.1", "KONG_VAULT_HCV_PORT=" + string(portOf(w.vault.Addr)),
+		"KONG_VAULT_HCV_MOUNT=" + w.kv.Mount, "KONG_VAULT_HCV_PATH=" + w.kv.Path, "KONG_VAULT_HCV_KV=v2",
+		"KONG_VAULT_HCV_TOKEN=" + w.token, "KONG_VAULT_HCV_TTL=3600",
+	}
+}
