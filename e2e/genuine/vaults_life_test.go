@@ -236,6 +236,19 @@ func TestVaultEntitiesAreThoseOfKongsPages(t *testing.T) {
 	if status != http.StatusOK {
 		t.Errorf("hcv: %d %v", status, entity)
 	}
+	for _, login := range []map[string]any{
+		{"auth_method": "jwt", "oauth2_role_name": "r", "oauth2_token_endpoint": "https://idp/token", "oauth2_client_id": "c", "oauth2_client_secret": "s", "oauth2_audiences": "a"},
+		{"auth_method": "azure", "azure_auth_role": "r", "azure_login_path": "/v1/auth/azure/login", "azure_resource": "https://management.azure.com/"},
+		{"auth_method": "gcp_iam", "gcp_auth_role": "r", "gcp_login_path": "/v1/auth/gcp/login", "gcp_service_account": "a@b", "gcp_jwt_exp": 900},
+		{"auth_method": "gcp_gce", "gcp_auth_role": "r"},
+		{"auth_method": "aws_iam", "aws_auth_role": "r", "aws_auth_region": "eu-west-1", "aws_login_path": "/v1/auth/aws/login", "aws_iam_server_id": "v",
+			"aws_access_key_id": "k", "aws_secret_access_key": "s", "aws_sts_endpoint_url": "https://sts", "aws_assume_role_arn": "arn", "aws_role_session_name": "n"},
+		{"auth_method": "aws_ec2", "aws_auth_role": "r", "aws_auth_nonce": "n"},
+	} {
+		if status, entity := put("some-login", map[string]any{"name": "hcv", "config": login}); status != http.StatusOK {
+			t.Errorf("%v: %d %v", login, status, entity)
+		}
+	}
 	for about, tt := range map[string]struct {
 		name   string
 		config map[string]any
@@ -248,8 +261,15 @@ func TestVaultEntitiesAreThoseOfKongsPages(t *testing.T) {
 		"kv":              {"hcv", map[string]any{"kv": "v3"}, "expected one of: v1, v2"},
 		"port":            {"hcv", map[string]any{"port": 0}, "value should be between 1 and 65535"},
 		"ttl":             {"hcv", map[string]any{"ttl": -1}, "value should be between 0 and 100000000"},
-		"auth_method":     {"hcv", map[string]any{"auth_method": "userpass"}, "expected one of: token, kubernetes, approle, cert, jwt"},
+		"auth_method":     {"hcv", map[string]any{"auth_method": "userpass"}, "expected one of: token, kubernetes, approle, cert, jwt, azure, gcp_iam, gcp_gce, aws_iam, aws_ec2"},
 		"approle":         {"hcv", map[string]any{"auth_method": "approle"}, "required field missing"},
+		"jwt":             {"hcv", map[string]any{"auth_method": "jwt"}, "at least one of these fields must be non-empty: 'jwt_role', 'oauth2_role_name'"},
+		"oauth2":          {"hcv", map[string]any{"auth_method": "jwt", "oauth2_role_name": "r", "oauth2_client_id": "c"}, "all or none of these fields must be set"},
+		"azure":           {"hcv", map[string]any{"auth_method": "azure"}, "required field missing"},
+		"gcp_iam":         {"hcv", map[string]any{"auth_method": "gcp_iam", "gcp_auth_role": "r"}, "required field missing"},
+		"gcp_gce":         {"hcv", map[string]any{"auth_method": "gcp_gce"}, "required field missing"},
+		"aws_iam":         {"hcv", map[string]any{"auth_method": "aws_iam", "aws_auth_role": "r"}, "required field missing"},
+		"aws_ec2":         {"hcv", map[string]any{"auth_method": "aws_ec2", "aws_auth_role": "r"}, "required field missing"},
 		"kubernetes":      {"hcv", map[string]any{"auth_method": "kubernetes"}, "required field missing"},
 	} {
 		if status, answer := put("some-vault", map[string]any{"name": tt.name, "config": tt.config}); status != http.StatusBadRequest || !strings.Contains(answer["message"].(string), tt.want) {
