@@ -1,0 +1,145 @@
+package genuine
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Kong's own rate-limiting reaches a Redis whose password is in a vault.
+func TestRateLimitingHasItsRedisPasswordFromAVault(t *testing.T) {
+	const password = "r3dis/with+signs"
+	n := startVaults(t, vaultsOptions{before: func(n *vaultsNode) {
+		n.azure.Put("redis", `{"password": "`+password+`", "wrong": "x"}`, nil)
+	}})
+	host, port := n.redis(password)
+	declare := func(key string) {
+		n.Helper()
+		b, err := json.Marshal(map[string]any{
+			"_format_version": "3.0", "vaults": []any{azureVault(nil)},
+			"routes": []any{map[string]any{"name": "limited", "paths": []any{"/limited"}, "plugins": []any{
+				map[string]any{"name": "request-termination", "config": map[string]any{"status_code": 200}},
+				map[string]any{"name": "rate-limiting", "config": map[string]any{
+					"hour": 2, "policy": "redis", "fault_tolerant": false,
+					"redis": map[string]any{"host": host, "port": port, "password": "{vault://azure-key-vault/redis/" + key + "}"},
+				}},
+			}}},
+		})
+		if err != nil {
+			n.Fatal(err)
+		}
+		if err := n.kong.SetConfig(string(b)); err != nil {
+			n.Fatal(err)
+		}
+	}
+	status := func() int {
+		resp, err := http.Get("http://" + n.kong.Addr() + "/limited")
+		if err != nil {
+			n.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	declare("wrong")
+	if got := status(); got != http.StatusInternalServerError {
+		t.Errorf("with a wrong password: %d", got)
+	}
+	declare("password")
+	for i, want := range []int{200, 200, 429} {
+		if got := status(); got != want {
+			t.Errorf("request %d: %d, want %d", i+1, got, want)
+		}
+	}
+}
+
+// redis starts one of the machine's that demands a password.
+func (n *vaultsNode) redis(password string) (host string, port int) {
+	n.Helper()
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		n.Skip("there is no redis-server")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		n.Fatal(err)
+	}
+	addr := l.Addr().(*net.TCPAddr)
+	l.Close()
+	cmd := exec.Command(program, "--bind", "127.0.0.1", "--port", strconv.Itoa(addr.Port), "--save", "", "--dir", n.TempDir(), "--requirepass", password)
+	if err := cmd.Start(); err != nil {
+		n.Fatal(err)
+	}
+	n.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	n.eventually("Redis listens", func() bool {
+		c, err := net.Dial("tcp", addr.String())
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	return addr.IP.String(), addr.Port
+}
+
+// A secret that base64_decode can't decode leaves its reference without a value, and
+// neither Kong nor its commands stop because of it.
+func TestASecretThatIsNotBase64StopsNothing(t *testing.T) {
+	n := startVaults(t, vaultsOptions{
+		kong: azureEnv("KONG_VAULT_AZURE_BASE64_DECODE=true"),
+		before: func(n *vaultsNode) {
+			n.azure.Put("plain", "no base64!", nil)
+			n.azure.Put("encoded", "YmFy", nil)
+		},
+	})
+	n.declare("{vault://azure/encoded}")
+	if got := n.ask("{vault://azure/encoded}"); got.Secret != "bar" || got.Value != "bar" {
+		t.Errorf("%+v", got)
+	}
+	n.declare("{vault://azure/plain}")
+	if got := n.ask("{vault://azure/plain}"); got.Secret != "" || got.Value != "" {
+		t.Errorf("%+v", got)
+	}
+	if err := n.kong.Command("health"); err != nil {
+		t.Error(err)
+	}
+	if out, err := n.kong.Output("vault", "get", "{vault://azure/plain}"); err == nil || !strings.Contains(err.Error(), "base64") {
+		t.Errorf("kong vault get: %q, %v", out, err)
+	}
+	if err := n.kong.Reload(); err != nil {
+		t.Errorf("kong reload: %v", err)
+	}
+}
+
+// While an entity changes, a request may find its secrets blank: that is Kong's, which
+// forgets them first. It never finds another's, and they are back at once.
+func TestASecretIsBackAfterAChangeOfItsEntity(t *testing.T) {
+	n := startVaults(t, vaultsOptions{before: func(n *vaultsNode) {
+		n.azure.Put("stays", "s", nil)
+		n.azure.Put("other", "o", nil)
+	}})
+	for change := range 5 {
+		reference, want := "{vault://azure-key-vault/stays}", "s"
+		if change%2 == 1 {
+			reference, want = "{vault://azure-key-vault/other}", "o"
+		}
+		n.declare(reference, azureVault(map[string]any{"ttl": 60 + change}))
+		n.eventually("both workers have the secret", func() bool {
+			for range 10 {
+				got := n.ask(reference)
+				if got.Secret == "" {
+					return false
+				}
+				if got.Secret != want || got.Value != want {
+					n.Fatalf("%+v, want %s", got, want)
+				}
+			}
+			return true
+		})
+	}
+}
