@@ -134,8 +134,9 @@ func (w *worker) log(x *exchange) {
 	}
 }
 
-// choose finds the most specific configuration of a plugin: route before
-// consumer before service, the more the better.
+// choose finds the most specific configuration of a plugin: consumer before
+// route before service, the more the better (lookup_cfg in Kong's
+// runloop/plugins_iterator.lua).
 func choose(configs map[string]*prepared, name string, x *exchange) *prepared {
 	consumer := ""
 	if c := x.Outcome().Consumer; c != nil {
@@ -151,7 +152,7 @@ func choose(configs map[string]*prepared, name string, x *exchange) *prepared {
 			continue
 		}
 		scopes := []int{truth(c.route != ""), truth(c.consumer != ""), truth(c.service != "")}
-		score := 8*(scopes[0]+scopes[1]+scopes[2]) + 4*scopes[0] + 2*scopes[1] + scopes[2]
+		score := 8*(scopes[0]+scopes[1]+scopes[2]) + 2*scopes[0] + 4*scopes[1] + scopes[2]
 		if score > bestScore {
 			best, bestScore = c, score
 		}
