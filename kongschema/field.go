@@ -41,6 +41,7 @@ const (
 	Integer Kind = "integer" // int
 	Number  Kind = "number"  // float64
 	Array   Kind = "array"   // []string
+	Map     Kind = "map"     // map[string]string
 	Record  Kind = "record"  // pointer to struct
 )
 
@@ -179,11 +180,13 @@ func (f *Field) setKind(t reflect.Type, within []reflect.Type) (err error) {
 		f.Kind = Number
 	case t == reflect.TypeFor[[]string]():
 		f.Kind = Array
+	case t == reflect.TypeFor[map[string]string]():
+		f.Kind = Map
 	case t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct:
 		f.Kind, f.record = Record, t.Elem()
 		f.Nested, err = structFields(f.record, within)
 	default:
-		err = fmt.Errorf("%v has no type in Kong's schema; use string, bool, int, float64, []string or a pointer to a struct", t)
+		err = fmt.Errorf("%v has no type in Kong's schema; use string, bool, int, float64, []string, map[string]string or a pointer to a struct", t)
 	}
 	return err
 }

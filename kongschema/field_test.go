@@ -126,8 +126,8 @@ func TestFieldsRefusesWhatKongCannotHold(t *testing.T) {
 			A []int `json:"a" doc:"Ten characters."`
 		}{}, "[]int"},
 		{struct {
-			A map[string]string `json:"a" doc:"Ten characters."`
-		}{}, "map[string]string"},
+			A map[string]int `json:"a" doc:"Ten characters."`
+		}{}, "map[string]int"},
 		{struct {
 			A *string `json:"a" doc:"Ten characters."`
 		}{}, "*string"},

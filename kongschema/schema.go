@@ -56,6 +56,9 @@ func (f *Field) schema() (map[string]any, error) {
 		value = map[string]any{"type": String}
 		s["elements"] = value
 	}
+	if f.Kind == Map {
+		s["keys"], s["values"] = map[string]any{"type": String}, map[string]any{"type": String}
+	}
 	if f.OneOf != nil {
 		value["one_of"] = f.OneOf
 	}

@@ -73,3 +73,22 @@ func decode(t *testing.T, b []byte) (v any) {
 	}
 	return v
 }
+
+func TestMaps(t *testing.T) {
+	type config struct {
+		Headers map[string]string `json:"headers" doc:"Values of headers, by name."`
+	}
+	schema, err := Schema(reflect.TypeFor[config]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"type": "record", "fields": [{"headers": {"type": "map", "description": "Values of headers, by name.",
+		"keys": {"type": "string"}, "values": {"type": "string"}}}]}`
+	if diff := cmp.Diff(decode(t, []byte(want)), decode(t, encode(t, schema))); diff != "" {
+		t.Error(diff)
+	}
+	var c config
+	if err := Unmarshal([]byte(`{"headers": {"A": "b"}}`), &c); err != nil || c.Headers["A"] != "b" {
+		t.Errorf("%v, %v", c, err)
+	}
+}
