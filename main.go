@@ -175,7 +175,7 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	}), slog.New(log))()
 	operations := &control.Server{Objects: objects, Blocks: blocked, Fleet: others}
 	defer control.Start(ctx, controlPath, operations.Handler(), slog.New(log))()
-	return c.ListenAndServe(ctx, plugin.Plugin, log)
+	return c.ListenAndServe(ctx, plugin.Plugin, nil, log)
 }
 
 // openBlocks is the list of blocked credentials, which is watched until ctx ends; nil if

@@ -97,9 +97,9 @@ func (c *Command) Inherit() error {
 	return nil
 }
 
-// ListenAndServe serves a plugin on the command's socket until ctx ends or
-// another server has taken the path over. It returns nil after either.
-func (c *Command) ListenAndServe(ctx context.Context, p Plugin, log *Log) error {
+// ListenAndServe serves a plugin, and others by their names, on the command's socket
+// until ctx ends or another server has taken the path over. It returns nil after either.
+func (c *Command) ListenAndServe(ctx context.Context, p Plugin, others map[string]Plugin, log *Log) error {
 	socket := c.inherited
 	if socket == nil {
 		var err error
@@ -107,7 +107,7 @@ func (c *Command) ListenAndServe(ctx context.Context, p Plugin, log *Log) error 
 			return err
 		}
 	}
-	s := NewServer(p, Options{Name: c.Name, Log: log, Allow: PeerCheck(os.Getuid(), c.SocketGroup)})
+	s := NewServer(p, Options{Name: c.Name, Others: others, Log: log, Allow: PeerCheck(os.Getuid(), c.SocketGroup)})
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	parent := os.Getppid()

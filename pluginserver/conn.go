@@ -94,7 +94,7 @@ func (c *conn) call(frame []byte) error {
 	case *kong_plugin_protocol.RpcCall_CmdHandleEvent:
 		return c.handleEvent(eventCall{m.Sequence, call.CmdHandleEvent.GetInstanceId(), []byte(call.CmdHandleEvent.GetEventName())})
 	case *kong_plugin_protocol.RpcCall_CmdStartInstance:
-		in := c.server.start(call.CmdStartInstance.Config)
+		in := c.server.start(call.CmdStartInstance.Name, call.CmdStartInstance.Config)
 		return c.answer(m.Sequence, c.status(in))
 	case *kong_plugin_protocol.RpcCall_CmdCloseInstance:
 		in, _ := c.server.instances.close(call.CmdCloseInstance.InstanceId)
@@ -172,7 +172,7 @@ func (c *conn) decide(in *instance, phase []byte) (v Verdict) {
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			c.server.plugin.faulted(FaultPanic)
+			in.plugin.faulted(FaultPanic)
 			c.server.logger.Error("request refused: the plugin panicked", "reason", panicReason(r))
 			c.server.logger.Debug("panic", "stack", string(debug.Stack()))
 			v = Fault()

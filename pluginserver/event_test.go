@@ -402,3 +402,41 @@ func TestACallSentWhileTheServerStopsFindsTheConnectionEnded(t *testing.T) {
 	}
 	<-stopped
 }
+
+// Kong names the plugin as it starts an instance, and one socket serves several.
+func TestInstancesAreOfThePluginThatKongNames(t *testing.T) {
+	faults := map[string]int{}
+	plugin := func(name string) pluginserver.Plugin {
+		return pluginserver.Plugin{
+			Start: func(config []byte) (pluginserver.Handler, error) {
+				if string(config) == "bad" {
+					return nil, errors.New(name + " can't be started")
+				}
+				return access(func(*pluginserver.Event) pluginserver.Verdict {
+					if string(config) == "panic" {
+						panic("")
+					}
+					return pluginserver.Exit(418, name, nil)
+				}), nil
+			},
+			Faulted: func(r pluginserver.FaultReason) { faults[name+" "+string(r)]++ },
+		}
+	}
+	s := servertest.Serve(t, func(*slog.Logger) pluginserver.Plugin { return plugin("first") },
+		pluginserver.Options{Others: map[string]pluginserver.Plugin{"second": plugin("second")}})
+	for name, want := range map[string]string{"plugin": "first", "second": "second", "renamed": "first"} {
+		for config, status := range map[string]int{"{}": 418, "bad": 500, "panic": 500} {
+			id, err := s.StartInstance(name, []byte(config))
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := (&servertest.Instance{Server: s, ID: id}).Access(t, &kongtest.Request{})
+			if out.Exit == nil || out.Exit.Status != status || status == 418 && !strings.Contains(string(out.Exit.Body), want) {
+				t.Errorf("%s, %s: %+v", name, config, out.Exit)
+			}
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"first config": 2, "first panic": 2, "second config": 1, "second panic": 1}, faults); diff != "" {
+		t.Error(diff)
+	}
+}

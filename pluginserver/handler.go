@@ -52,12 +52,13 @@ type Handler interface {
 // misconfigured answers for an instance whose configuration can't be used.
 type misconfigured struct {
 	err    error
-	server *Server
+	plugin *Plugin
+	logger *slog.Logger
 }
 
 func (m misconfigured) Access(*Event) Verdict {
-	m.server.plugin.faulted(FaultConfig)
-	m.server.logger.LogAttrs(context.Background(), slog.LevelError, "plugin configuration is invalid, requests are answered 500", slog.String("reason", m.err.Error()))
+	m.plugin.faulted(FaultConfig)
+	m.logger.LogAttrs(context.Background(), slog.LevelError, "plugin configuration is invalid, requests are answered 500", slog.String("reason", m.err.Error()))
 	return Fault()
 }
 

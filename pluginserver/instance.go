@@ -19,6 +19,7 @@ const (
 // instance is a handler under the id that Kong knows it by.
 type instance struct {
 	id       int32
+	plugin   *Plugin
 	handler  Handler
 	started  time.Time
 	lastUsed atomic.Int64 // Unix nanoseconds
@@ -35,8 +36,8 @@ type instances struct {
 // add starts an instance under a random id of 31 bits. A counter would not do:
 // Kong keeps ids across a restart of this process, and a counted id would then
 // name another configuration.
-func (t *instances) add(h Handler) *instance {
-	in := &instance{handler: h, started: time.Now()}
+func (t *instances) add(p *Plugin, h Handler) *instance {
+	in := &instance{plugin: p, handler: h, started: time.Now()}
 	in.lastUsed.Store(in.started.UnixNano())
 	for {
 		in.id = 1 + rand.Int32N(1<<31-1)

@@ -15,9 +15,9 @@ func TestInstancesAreDroppedWhenUnusedForAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var table instances
 		var used, unused, running closeCounter
-		u := table.add(&used)
-		table.add(&unused)
-		r := table.add(&running)
+		u := table.add(&Plugin{}, &used)
+		table.add(&Plugin{}, &unused)
+		r := table.add(&Plugin{}, &running)
 		if _, ok := table.use(r.id); !ok {
 			t.Fatal("a new instance is unknown")
 		}
@@ -40,7 +40,7 @@ func TestAClosedInstanceIsKeptForRequestsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var table instances
 		var h closeCounter
-		in := table.add(&h)
+		in := table.add(&Plugin{}, &h)
 		table.close(in.id)
 		table.close(in.id)
 		time.Sleep(keepClosed - time.Second) // virtual

@@ -18,7 +18,10 @@ const defaultEventTimeout = 5 * time.Second
 // Options are what a Server may be told. The zero value of each field means
 // its default.
 type Options struct {
-	Name         string        // the plugin's name, as Kong knows it
+	Name string // the plugin's name, as Kong knows it
+	// Others are further plugins to serve, by their names. What has none of these is an
+	// instance of the first plugin.
+	Others       map[string]Plugin
 	EventTimeout time.Duration // an event's time outside Kong's own calls; 5 s
 	Grace        time.Duration // for Kong to go elsewhere when the server stops; DefaultGrace
 	Log          *Log          // where lines for Kong's error log wait; none
@@ -26,9 +29,10 @@ type Options struct {
 	Allow func(*net.UnixConn) error
 }
 
-// Server serves one plugin on a listener. It is safe for concurrent use.
+// Server serves plugins on a listener. It is safe for concurrent use.
 type Server struct {
 	plugin    Plugin
+	others    map[string]Plugin
 	name      string
 	timeout   time.Duration
 	grace     time.Duration
@@ -50,7 +54,7 @@ type Server struct {
 // NewServer returns a server that Serve starts.
 func NewServer(p Plugin, o Options) *Server {
 	s := &Server{
-		plugin: p, name: o.Name, timeout: o.EventTimeout, grace: o.Grace, allow: o.Allow, log: o.Log,
+		plugin: p, others: o.Others, name: o.Name, timeout: o.EventTimeout, grace: o.Grace, allow: o.Allow, log: o.Log,
 		logger: slog.New(slog.DiscardHandler), conns: map[*conn]struct{}{},
 	}
 	if s.timeout == 0 {
@@ -245,25 +249,29 @@ func (s *Server) each(f func(*conn)) {
 	}
 }
 
-// start makes an instance. It always does: what is wrong with a configuration
+// start makes an instance of the plugin of that name. It always does: what is wrong with a configuration
 // is for the log and for every request's answer, since Kong's log would say
 // only "closed".
-func (s *Server) start(config []byte) *instance {
-	h, err := s.startHandler(config)
+func (s *Server) start(name string, config []byte) *instance {
+	p, ok := s.others[name]
+	if !ok {
+		p = s.plugin
+	}
+	h, err := startHandler(&p, config)
 	if err != nil {
 		s.logger.Error("plugin configuration is invalid, requests are answered 500", "reason", err.Error())
-		h = misconfigured{err, s}
+		h = misconfigured{err, &p, s.logger}
 	}
-	return s.instances.add(h)
+	return s.instances.add(&p, h)
 }
 
-func (s *Server) startHandler(config []byte) (h Handler, err error) {
+func startHandler(p *Plugin, config []byte) (h Handler, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			h, err = nil, errors.New("panic: "+panicReason(r))
 		}
 	}()
-	return s.plugin.Start(config)
+	return p.Start(config)
 }
 
 // watch keeps every event's deadline, to a twentieth of it. A timer of its own
