@@ -50,7 +50,7 @@ func TestOnlyAllowedConfigurationsNameAnObject(t *testing.T) {
 					}
 				}
 				if want == 500 {
-					a.says([]string{"config.vault: this configuration may not name"}, g.Log())
+					a.says([]string{"this configuration may not name"}, g.Log())
 				}
 			}
 		})

@@ -54,7 +54,7 @@ func (a *Allowed) check(object string, s Scope) error {
 }
 
 func notAllowed(object, why string) error {
-	return fmt.Errorf("%w: config.vault: this configuration may not name %q: %s. Add the id to the vaults file "+
+	return fmt.Errorf("%w: this configuration may not name %q: %s. Add the id to the vaults file "+
 		"(Kong gives plugins only ids, and not the service of a route), or name another object", secretstore.ErrConfig, object, why)
 }
 

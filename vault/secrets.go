@@ -88,6 +88,40 @@ func (s *Secrets) get(ctx context.Context, reference string) (string, error) {
 	if ref, err := ParseReference(reference); err == nil && ref.Vault == "env" {
 		return resolve(reference, s.registry.options.Getenv)
 	}
+	return s.getReferred(ctx, reference)
+}
+
+// GetFor is Get for the configuration of a plugin, whose author need not be who runs the
+// node: it reads no variables of the environment, where the node's own logins are, and
+// an object of the vaults file only if the configuration may name it.
+func (s *Secrets) GetFor(ctx context.Context, scope Scope, reference string) (string, error) {
+	value, err := s.getFor(ctx, scope, reference)
+	if err != nil {
+		return "", fmt.Errorf("%.200s: %w", reference, err)
+	}
+	return value, nil
+}
+
+func (s *Secrets) getFor(ctx context.Context, scope Scope, reference string) (string, error) {
+	ref, err := ParseReference(reference)
+	switch {
+	case err != nil:
+		return "", err
+	case ref.Vault == "env":
+		return "", forbidden(ref.Vault, ref.Resource, "a plugin's configuration can't name variables of the plugin server's environment")
+	}
+	d, err := s.registry.node.definition(ref.Vault)
+	if err == nil {
+		err = d.Allowed.check(ref.Vault, scope)
+	}
+	if err != nil {
+		return "", err
+	}
+	return s.getReferred(ctx, reference)
+}
+
+// getReferred reads what a reference names of an object of the node's.
+func (s *Secrets) getReferred(ctx context.Context, reference string) (string, error) {
 	ref, d, err := s.referred(ctx, reference)
 	if err != nil {
 		return "", err

@@ -492,3 +492,37 @@ func TestSecretsOutliveTheProcess(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatAPluginsConfigurationMayReference(t *testing.T) {
+	const route = "0dc6f45b-8f8d-40d2-a504-473544ee190b"
+	file := filepath.Join(t.TempDir(), "vaults.yml")
+	err := os.WriteFile(file, []byte(`vaults: [{name: azure, prefix: team, allowed_routes: [`+route+`], config: {vault_uri: "https://contoso.vault.azure.net"}}]`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &shelves{held: map[string]string{"x": "value", "kong-auth-a": "value"}}
+	s := newSecrets(t, f, SecretPolicy{}, "VAULT_AUTH_VAULTS_FILE", file, "MY_TOKEN", "t0ken", "KONG_VAULT_HCV_TOKEN", "hvs.x")
+	for _, tt := range []struct {
+		scope     Scope
+		reference string
+		want      string
+		is        error
+	}{
+		{Scope{Route: route}, "{vault://team/x}", "value", nil},
+		{Scope{}, "{vault://hcv/x}", "value", nil},
+		{Scope{}, "{vault://team/x}", "may not name", secretstore.ErrConfig},
+		{Scope{Route: "1dc6f45b-8f8d-40d2-a504-473544ee190b"}, "{vault://team/x}", "may not name", secretstore.ErrConfig},
+		{Scope{Route: route}, "{vault://team/kong-auth-a}", "credentials of the vault object team are kept there", ErrForbidden},
+		{Scope{Route: route}, "{vault://env/my-token}", "can't name variables", ErrForbidden},
+		{Scope{}, "{vault://nobody/x}", "there is no vault object", secretstore.ErrConfig},
+		{Scope{}, "{vault://hcv}", "can't be read", nil},
+	} {
+		got, err := s.GetFor(t.Context(), tt.scope, tt.reference)
+		if err != nil && got == "" {
+			got = err.Error()
+		}
+		if !strings.Contains(got, tt.want) || strings.Contains(got, "t0ken") || tt.is != nil && !errors.Is(err, tt.is) {
+			t.Errorf("%s for %v: %q, %v", tt.reference, tt.scope, got, err)
+		}
+	}
+}
