@@ -1,5 +1,6 @@
 // Command vault-auth is an auth plugin for Kong Gateway whose credentials live
-// in HashiCorp Vault or Azure Key Vault. It runs beside Kong as a plugin server, on
+// in HashiCorp Vault or Azure Key Vault, and the plugin vault-secrets, which puts secrets
+// from there into requests. It runs beside Kong as a plugin server, on
 // the socket that -socket names or systemd passes on, and Kong runs it with -dump to
 // learn about the plugin. With a subcommand as its first argument it is the operator's
 // command instead, see package command. See the README.
@@ -34,6 +35,7 @@ import (
 	"kong-vault-auth/securefile"
 	"kong-vault-auth/vault"
 	"kong-vault-auth/vaultauth"
+	"kong-vault-auth/vaultsecrets"
 )
 
 // version is set by the build (-ldflags -X main.version).
@@ -63,7 +65,7 @@ func run(ctx context.Context, args []string) int {
 		fmt.Println(version)
 		return 0
 	case c.Dump:
-		err = pluginserver.Dump(os.Stdout, vaultauth.New(version, nil, slog.New(slog.DiscardHandler)).Plugin, c.Name, c.SocketPath)
+		err = pluginserver.Dump(os.Stdout, described(c.Name), c.Name, c.SocketPath)
 	case c.CheckHealth:
 		err = c.Check(ctx)
 	default:
@@ -74,6 +76,16 @@ func run(ctx context.Context, args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// described is the plugin of that name, for Kong's query command. One that is renamed is
+// vault-auth.
+func described(name string) pluginserver.Plugin {
+	log := slog.New(slog.DiscardHandler)
+	if name == vaultsecrets.Name {
+		return vaultsecrets.New(version, nil, log)
+	}
+	return vaultauth.New(version, nil, log).Plugin
 }
 
 // stores are the kinds of secret store that there are.
@@ -154,7 +166,12 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 		vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, MaxCredentials: credentials, Blocked: blocked, Getenv: getenv},
 	)
 	defer objects.Close()
-	stopSecrets, err := serveSecrets(ctx, c, objects, getenv, slog.New(log))
+	secrets, err := openSecrets(objects, getenv)
+	if err != nil {
+		return err
+	}
+	defer secrets.Close()
+	stopSecrets, err := serveSecrets(ctx, c, secrets, getenv, slog.New(log))
 	if err != nil {
 		return err
 	}
@@ -175,7 +192,9 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	}), slog.New(log))()
 	operations := &control.Server{Objects: objects, Blocks: blocked, Fleet: others}
 	defer control.Start(ctx, controlPath, operations.Handler(), slog.New(log))()
-	return c.ListenAndServe(ctx, plugin.Plugin, nil, log)
+	return c.ListenAndServe(ctx, plugin.Plugin, map[string]pluginserver.Plugin{
+		vaultsecrets.Name: vaultsecrets.New(version, secrets, slog.New(log)),
+	}, log)
 }
 
 // openBlocks is the list of blocked credentials, which is watched until ctx ends; nil if

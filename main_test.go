@@ -118,19 +118,32 @@ func program(t *testing.T, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// TestPluginIsNamedAfterTheLink to a program, not after what the link points to.
+// TestPluginIsNamedAfterTheLink to a program, not after what the link points to. By its
+// name, it is one plugin or the other.
 func TestPluginIsNamedAfterTheLink(t *testing.T) {
-	for name, args := range map[string][]string{
-		"vault-auth":       {"-dump"},
-		"vault-auth-1.2.3": {"-name", "vault-auth", "-dump"},
+	type plugin struct {
+		Name     string
+		Priority int
+	}
+	auth, secrets := plugin{"vault-auth", 1350}, plugin{"vault-secrets", 790}
+	for name, tt := range map[string]struct {
+		args []string
+		want plugin
+	}{
+		"vault-auth":       {[]string{"-dump"}, auth},
+		"vault-auth-1.2.3": {[]string{"-name", "vault-auth", "-dump"}, auth},
+		"my-auth":          {[]string{"-dump"}, plugin{"my-auth", 1350}},
+		"vault-secrets":    {[]string{"-dump"}, secrets},
+		"vault-auth-2":     {[]string{"-name", "vault-secrets", "-dump"}, secrets},
 	} {
+		args := tt.args
 		t.Run(name, func(t *testing.T) {
 			out, err := program(t, name, args...).Output()
 			if err != nil {
 				t.Fatal(err)
 			}
-			var dump struct{ Plugins []struct{ Name string } }
-			if err := json.Unmarshal(out, &dump); err != nil || dump.Plugins[0].Name != "vault-auth" {
+			var dump struct{ Plugins []plugin }
+			if err := json.Unmarshal(out, &dump); err != nil || len(dump.Plugins) != 1 || dump.Plugins[0] != tt.want {
 				t.Errorf("%v, %v", dump, err)
 			}
 		})

@@ -20,6 +20,7 @@ import (
 	"kong-vault-auth/kongschema"
 	"kong-vault-auth/metrics"
 	"kong-vault-auth/vaultauth"
+	"kong-vault-auth/vaultsecrets"
 )
 
 var update = flag.Bool("update", false, "write the reference tables instead of comparing them")
@@ -35,6 +36,8 @@ func TestTheReferenceIsWhatTheCodeSays(t *testing.T) {
 		{"docs/configuration.md", "config", fields(t, vaultauth.Config{})},
 		{"docs/configuration.md", "hcv", fields(t, hashivault.Config{})},
 		{"docs/configuration.md", "azure", fields(t, azurevault.Config{})},
+		{"docs/configuration.md", "secrets", fields(t, vaultsecrets.Config{})},
+		{"docs/configuration.md", "authorization", fields(t, vaultsecrets.Authorization{})},
 		{"docs/metrics.md", "metrics", metrics.Table()},
 	} {
 		text, err := os.ReadFile(table.file)

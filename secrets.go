@@ -12,28 +12,35 @@ import (
 	"kong-vault-auth/vault"
 )
 
+// openSecrets is the resolver of references, for Kong's vault strategies and for the plugin
+// vault-secrets. It is to be closed.
+func openSecrets(objects *vault.Registry, getenv func(string) string) (*vault.Secrets, error) {
+	policy, err := vault.ReadSecretPolicy(getenv("VAULT_AUTH_SECRETS_POLICY"))
+	if err != nil {
+		return nil, fmt.Errorf("VAULT_AUTH_SECRETS_POLICY: %w", err)
+	}
+	file, key := getenv("VAULT_AUTH_SECRETS_SNAPSHOT_FILE"), getenv("VAULT_AUTH_SECRETS_SNAPSHOT_KEY_FILE")
+	if (file != "") != (key != "") || file != "" && filepath.Dir(file) == filepath.Dir(key) {
+		return nil, errors.New("VAULT_AUTH_SECRETS_SNAPSHOT_FILE and VAULT_AUTH_SECRETS_SNAPSHOT_KEY_FILE: set both, to files in different folders (openssl rand -base64 32 makes a key)")
+	}
+	secrets := objects.NewSecrets(policy)
+	if file != "" {
+		secrets.KeepSnapshot(file, key)
+	}
+	return secrets, nil
+}
+
 // serveSecrets answers Kong's vault strategies until ctx ends, at the secrets
 // socket; stop waits for the end. That the socket's default path can't be had is
 // only logged: those who don't use the strategies don't miss it.
-func serveSecrets(ctx context.Context, c *pluginserver.Command, objects *vault.Registry, getenv func(string) string, log *slog.Logger) (stop func(), err error) {
+func serveSecrets(ctx context.Context, c *pluginserver.Command, secrets *vault.Secrets, getenv func(string) string, log *slog.Logger) (stop func(), err error) {
 	setting := getenv("VAULT_AUTH_SECRETS_LISTEN")
 	path, err := secretsocket.Path(setting, c.SocketPath)
 	if err != nil {
 		return nil, fmt.Errorf("VAULT_AUTH_SECRETS_LISTEN: %w", err)
 	}
-	policy, err := vault.ReadSecretPolicy(getenv("VAULT_AUTH_SECRETS_POLICY"))
-	if err != nil {
-		return nil, fmt.Errorf("VAULT_AUTH_SECRETS_POLICY: %w", err)
-	}
 	if path == "" {
 		return func() {}, nil
-	}
-	secrets := objects.NewSecrets(policy)
-	switch file, key := getenv("VAULT_AUTH_SECRETS_SNAPSHOT_FILE"), getenv("VAULT_AUTH_SECRETS_SNAPSHOT_KEY_FILE"); {
-	case file != "" && key != "" && filepath.Dir(file) != filepath.Dir(key):
-		secrets.KeepSnapshot(file, key)
-	case file != "" || key != "":
-		return nil, errors.New("VAULT_AUTH_SECRETS_SNAPSHOT_FILE and VAULT_AUTH_SECRETS_SNAPSHOT_KEY_FILE: set both, to files in different folders (openssl rand -base64 32 makes a key)")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -47,6 +54,5 @@ func serveSecrets(ctx context.Context, c *pluginserver.Command, objects *vault.R
 	return func() {
 		cancel()
 		<-done
-		secrets.Close()
 	}, nil
 }

@@ -217,6 +217,10 @@ func deploy(t *testing.T, by supervisor, prefix string, env []string) deployment
 			d.server = startServer(t, by, socket, env, program, "-socket", socket)
 		}
 	}
+	// The second plugin of vault-auth's process.
+	d.servers = append(d.servers, simulation.PluginServer{
+		Name: "vault-secrets", Socket: d.Socket(), QueryCommand: filepath.Join(plugins, "vault-auth") + " -name vault-secrets -dump",
+	})
 	return d
 }
 

@@ -36,7 +36,7 @@ func main() {
 	if c.Dump {
 		err = pluginserver.Dump(os.Stdout, plugin, c.Name, c.SocketPath)
 	} else {
-		err = c.ListenAndServe(ctx, plugin, pluginserver.NewLog(os.Stderr, slog.LevelWarn))
+		err = c.ListenAndServe(ctx, plugin, nil, pluginserver.NewLog(os.Stderr, slog.LevelWarn))
 	}
 	if err != nil {
 		log.Fatal(err)

@@ -1,0 +1,43 @@
+package vaultsecrets
+
+import (
+	"context"
+	"log/slog"
+
+	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/vault"
+)
+
+// Name is the plugin's name in Kong.
+const Name = "vault-secrets"
+
+// Priority is the plugin's place among Kong's plugins: after all that authenticate, so
+// that a configuration can be for a consumer, and after request-transformer (801), whose
+// templates then see no secret; before those that send the request on themselves
+// (ai-proxy 770, aws-lambda 750).
+const Priority = 790
+
+// resolver is the value of references: *vault.Secrets.
+type resolver interface {
+	GetFor(ctx context.Context, scope vault.Scope, reference string) (string, error)
+}
+
+// New returns the plugin, for a plugin server.
+func New(version string, secrets *vault.Secrets, log *slog.Logger) pluginserver.Plugin {
+	return newPlugin(version, secrets, log)
+}
+
+func newPlugin(version string, secrets resolver, log *slog.Logger) pluginserver.Plugin {
+	return pluginserver.Plugin{
+		Version: version, Priority: Priority, Config: (*Config)(nil),
+		Start: func(config []byte) (pluginserver.Handler, error) {
+			c, scope, err := parseConfig(config)
+			if err != nil {
+				return nil, err
+			}
+			return newHandler(c, func(ctx context.Context, reference string) (string, error) {
+				return secrets.GetFor(ctx, scope, reference)
+			}, log)
+		},
+	}
+}
