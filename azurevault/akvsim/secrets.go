@@ -86,6 +86,17 @@ func (s *Sim) Put(name, value string, a *azsecrets.SecretAttributes) string {
 	return s.put(name, azsecrets.SetSecretParameters{Value: &value, SecretAttributes: a}).id
 }
 
+// Versions is how many versions a secret has; 0: there is none of that name.
+func (s *Sim) Versions(name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sec, found := s.secrets[strings.ToLower(name)]
+	if !found {
+		return 0
+	}
+	return len(sec.versions)
+}
+
 // Values are the current values of the secrets whose names begin with prefix, by name.
 func (s *Sim) Values(prefix string) map[string]string {
 	s.mu.Lock()

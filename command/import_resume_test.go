@@ -1,0 +1,210 @@
+package command
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/credential"
+)
+
+// TestKilledImportGoesOn where it was killed: in the end each pair of the file is in the
+// store, and was written once.
+func TestKilledImportGoesOn(t *testing.T) {
+	const pairs = 1200
+	for name, open := range map[string]func(*testing.T) importStore{"vault": vaultToImportInto, "azure": azureToImportInto} {
+		t.Run(name, func(t *testing.T) {
+			store := open(t)
+			secrets := map[string]string{}
+			padding := strings.Repeat(" ", 800) // so that pipe and buffer hold only few of the pairs
+			var lines []string
+			for i := range pairs {
+				accessToken := fmt.Sprintf("mobile-%04d", i)
+				_, secrets[accessToken], _ = credential.Generate(credential.Prefix)
+				lines = append(lines, fmt.Sprintf(`{"access_token":%q,"secret_token":%q,"consumer":{"username":"mobile-app"}}%s`+"\n", accessToken, secrets[accessToken], padding))
+			}
+			for _, killedAfter := range []int{pairs / 2, pairs * 3 / 4, pairs} {
+				cmd, in, _ := startImport(t, store.env)
+				// What has been written here has been read, but for what a pipe holds.
+				if _, err := io.WriteString(in, strings.Join(lines[:killedAfter], "")); err != nil {
+					t.Fatal(err)
+				}
+				if err := cmd.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+				_ = cmd.Wait()
+			}
+			cmd, in, out := startImport(t, store.env)
+			_, err := io.WriteString(in, strings.Join(lines, ""))
+			in.Close()
+			if errWait := cmd.Wait(); err != nil || errWait != nil {
+				t.Fatal(err, errWait, out)
+			}
+			var got summary
+			if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+				t.Fatal(err, out)
+			}
+			if got.Created+got.Unchanged != pairs || got.Unchanged < pairs/4 || got.Failed+got.Replaced != 0 {
+				t.Errorf("the last run: %+v", got)
+			}
+			stored := store.read(t)
+			if len(stored) != pairs {
+				t.Errorf("the store has %d credentials, want %d", len(stored), pairs)
+			}
+			for _, s := range stored {
+				r, err := credential.Parse(s.record)
+				switch {
+				case err != nil:
+					t.Fatal(err)
+				case s.versions != 1:
+					t.Errorf("%s was written %d times", r.AccessToken, s.versions)
+				case !r.Secret.Hash.Matches(secrets[r.AccessToken]):
+					t.Errorf("%s has another secret token", r.AccessToken)
+				}
+			}
+		})
+	}
+}
+
+// importStore is a store to import into.
+type importStore struct {
+	env  []string
+	read func(*testing.T) []storedImport
+}
+
+type storedImport struct {
+	record   []byte
+	versions int
+}
+
+// startImport starts an import that reads what is written to in.
+func startImport(t *testing.T, env []string) (cmd *exec.Cmd, in io.WriteCloser, out *bytes.Buffer) {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	link := filepath.Join(dir, "vault-auth") // which testscript.Main knows it by
+	if err := os.Symlink(program, link); err != nil {
+		t.Fatal(err)
+	}
+	out = &bytes.Buffer{}
+	cmd = exec.CommandContext(t.Context(), link, "credential", "import", "-", "--format", "json", "--rate", "1000000", "-o", "json")
+	cmd.Env = append(env, "OUTPUT="+dir, "HOME="+dir)
+	cmd.Stdout, cmd.Stderr = out, t.Output()
+	if in, err = cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, in, out
+}
+
+func vaultsFile(t *testing.T, contents string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "vaults.yml")
+	if err := os.WriteFile(name, []byte(contents), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "VAULT_AUTH_VAULTS_FILE=" + name
+}
+
+func azureToImportInto(t *testing.T) importStore {
+	sim := akvsim.New(akvsim.Options{})
+	sim.AddApp(akvsim.App{ClientID: clientID, ObjectID: "44444444-4444-4444-4444-444444444444", Secret: clientSecret, May: akvsim.Get | akvsim.List | akvsim.Set})
+	server, err := sim.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, server.CA(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return importStore{
+		env: append(server.Environ(ca), vaultsFile(t, "vaults: [{name: azure, prefix: kong-auth, config: {vault_uri: https://contoso.vault.azure.net}}]"),
+			"AZURE_TENANT_ID="+akvsim.Tenant, "AZURE_CLIENT_ID="+clientID, "AZURE_CLIENT_SECRET="+clientSecret),
+		read: func(*testing.T) (all []storedImport) {
+			for name, value := range sim.Values("kong-auth-") {
+				all = append(all, storedImport{[]byte(value), sim.Versions(name)})
+			}
+			return all
+		},
+	}
+}
+
+func vaultToImportInto(t *testing.T) importStore {
+	if os.Getenv("VAULTD_BIN") == "" {
+		t.Skip("needs a real Vault: make test")
+	}
+	cmd := exec.Command(os.Getenv("VAULTD_BIN"), "-addr", "127.0.0.1:0")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+	})
+	var ready struct {
+		Addr      string `json:"addr"`
+		RootToken string `json:"root_token"`
+	}
+	if err := json.NewDecoder(out).Decode(&ready); err != nil {
+		t.Fatal(err)
+	}
+	get := func(t *testing.T, method, path string, answer any) {
+		req, err := http.NewRequest(method, ready.Addr+"/v1/"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Vault-Token", ready.RootToken)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, port, _ := strings.Cut(strings.TrimPrefix(ready.Addr, "http://"), ":")
+	return importStore{
+		env: []string{"VAULT_TOKEN=" + ready.RootToken, vaultsFile(t, "vaults: [{name: hcv, prefix: kong-auth, config: {host: 127.0.0.1, port: "+port+", path: kong-auth, kv: v2}}]")},
+		read: func(t *testing.T) (all []storedImport) {
+			var names struct {
+				Data struct {
+					Keys []string `json:"keys"`
+				} `json:"data"`
+			}
+			get(t, "LIST", "secret/metadata/kong-auth", &names)
+			for _, name := range names.Data.Keys {
+				var secret struct {
+					Data struct {
+						Data     json.RawMessage `json:"data"`
+						Metadata struct {
+							Version int `json:"version"`
+						} `json:"metadata"`
+					} `json:"data"`
+				}
+				get(t, "GET", "secret/data/kong-auth/"+name, &secret)
+				all = append(all, storedImport{secret.Data.Data, secret.Data.Metadata.Version})
+			}
+			return all
+		},
+	}
+}
