@@ -24,20 +24,34 @@ import (
 // vaults file that isn't there yet.
 type managed struct {
 	*testEnv
-	g      gateway
-	file   string
-	client *http.Client
-	output servertest.Buffer
+	g       gateway
+	file    string
+	client  *http.Client
+	output  servertest.Buffer // of the Admin API, with its audit log
+	answers strings.Builder   // of the Admin API
 }
 
 func newManaged(t *testing.T, kv vaultserver.KV) *managed {
-	m := &managed{testEnv: newEnvOn(t, sharedVault, kv), file: filepath.Join(t.TempDir(), "vaults.yml")}
-	m.g = start(t, m.declare(consumers()), "VAULT_AUTH_VAULTS_FILE="+m.file)
+	m := managedGateway(t, kv)
+	m.serve(control.Beside(m.g.Socket()))
+	return m
+}
 
+// managedGateway has no Admin API yet. Its plugin server gets env.
+func managedGateway(t *testing.T, kv vaultserver.KV, env ...string) *managed {
+	m := &managed{testEnv: newEnvOn(t, sharedVault, kv), file: filepath.Join(t.TempDir(), "vaults.yml")}
+	m.g = start(t, m.declare(consumers()), append(env, "VAULT_AUTH_VAULTS_FILE="+m.file)...)
+	return m
+}
+
+// serve starts the Admin API, which finds the plugin server at the control socket.
+func (m *managed) serve(controlSocket string) {
+	t := m.T
+	t.Helper()
 	socket := filepath.Join(filepath.Dir(m.g.Socket()), "admin")
 	cmd := exec.Command(filepath.Join(plugins, "vault-auth"), "admin", "--listen", "unix:"+socket)
 	cmd.Env = append(os.Environ(), "VAULT_AUTH_VAULTS_FILE="+m.file, "VAULT_TOKEN="+m.vault.Token,
-		control.Variable+"="+control.Beside(m.g.Socket()), quickExit)
+		control.Variable+"="+controlSocket, quickExit)
 	if k, genuine := m.g.(*genuineGateway); genuine {
 		cmd.Env = append(cmd.Env, "KONG_ADMIN_URL="+k.AdminURL())
 	}
@@ -54,7 +68,6 @@ func newManaged(t *testing.T, kv vaultserver.KV) *managed {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
 	t.Cleanup(m.client.CloseIdleConnections)
-	return m
 }
 
 // call sends a request to the Admin API, which must answer with the status. An answer
@@ -71,6 +84,7 @@ func (m *managed) call(status int, method, path, contentType, body string, into 
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	m.must(err)
+	m.answers.Write(b)
 	if resp.StatusCode != status {
 		m.Fatalf("%s %s: %d %s", method, path, resp.StatusCode, b)
 	}
