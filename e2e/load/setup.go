@@ -46,6 +46,7 @@ func routes(vault, azure map[string]any) []route {
 		{name: "vault-auth", plugin: "vault-auth", config: map[string]any{"hcv": vault, "tokens_in_query": false}},
 		{name: "vault-auth, in query", plugin: "vault-auth", config: map[string]any{"hcv": vault}, inQuery: true},
 		{name: "vault-auth, Azure", plugin: "vault-auth", config: map[string]any{"azure": azure, "tokens_in_query": false}},
+		{name: "vault-secrets", plugin: "vault-secrets", config: map[string]any{"headers": map[string]any{"Authorization": "Bearer {vault://azure/upstream-key/value}"}}},
 		{name: "go-pdk, ten calls", plugin: "ten", config: map[string]any{}},
 	}
 }
@@ -95,6 +96,9 @@ func setUp(ctx context.Context, program string) (_ *setup, err error) {
 		}
 		servers = append(servers, server)
 	}
+	secrets := servers[0] // the other plugin of vault-auth's process
+	secrets.Name, secrets.QueryCommand = "vault-secrets", secrets.QueryCommand+" -name vault-secrets"
+	servers, s.plugins["vault-secrets"] = append(servers, secrets), s.plugins["vault-auth"]
 	upstream, err := s.startUpstream()
 	if err != nil {
 		return nil, err
@@ -143,6 +147,7 @@ func (s *setup) startAzure(dir string) (config map[string]any, environ []string,
 		return nil, nil, err
 	}
 	sim.Put("kong-auth-"+accessToken, string(value), nil)
+	sim.Put("upstream-key", `{"value": "s3cret"}`, nil)
 	server, err := sim.Start("127.0.0.1:0")
 	if err != nil {
 		return nil, nil, err
@@ -153,7 +158,8 @@ func (s *setup) startAzure(dir string) (config map[string]any, environ []string,
 		return nil, nil, err
 	}
 	return map[string]any{"vault_uri": akvsim.VaultURI, "auth_method": "client_secret", "tenant_id": akvsim.Tenant, "client_id": clientID, "client_secret": secret},
-		server.Environ(ca), nil
+		append(server.Environ(ca), "KONG_VAULT_AZURE_VAULT_URI="+akvsim.VaultURI, "KONG_VAULT_AZURE_AUTH_METHOD=client_secret",
+			"KONG_VAULT_AZURE_TENANT_ID="+akvsim.Tenant, "KONG_VAULT_AZURE_CLIENT_ID="+clientID, "AZURE_CLIENT_SECRET="+secret), nil
 }
 
 // startPlugin builds and starts a plugin server outside of the gateway.
