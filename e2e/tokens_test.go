@@ -256,8 +256,8 @@ func TestBothVersionsOfKVAreRead(t *testing.T) {
 // TestTheTutorialOfKongsOwnPlugin follows what Kong tells users of its vault-auth,
 // with a KV v1 engine of its own, to the letter.
 func TestTheTutorialOfKongsOwnPlugin(t *testing.T) {
-	kv := vaultserver.KV{Mount: "kong-auth", Version: 1}
-	if err := sharedVault.MountKV(t.Context(), kv); err != nil {
+	kv, err := tutorialMount()
+	if err != nil {
 		t.Fatal(err)
 	}
 	w := newEnvOn(t, sharedVault, kv)
