@@ -7,7 +7,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -16,7 +15,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -28,11 +26,9 @@ import (
 	"kong-vault-auth/control"
 	"kong-vault-auth/fleet"
 	"kong-vault-auth/hashivault"
-	"kong-vault-auth/kongstatus"
 	"kong-vault-auth/metrics"
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/secretstore"
-	"kong-vault-auth/securefile"
 	"kong-vault-auth/vault"
 	"kong-vault-auth/vaultauth"
 	"kong-vault-auth/vaultsecrets"
@@ -114,56 +110,29 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 			return fmt.Errorf("-env-file: %w", err)
 		}
 	}
-	credentials, err := maxCredentials(os.Getenv("VAULT_AUTH_MAX_CREDENTIALS"))
-	if err != nil {
-		return fmt.Errorf("VAULT_AUTH_MAX_CREDENTIALS: %w", err)
-	}
-	metricsAddress, err := metrics.ParseAddress(os.Getenv("VAULT_AUTH_METRICS_LISTEN"))
-	if err != nil {
-		return fmt.Errorf("VAULT_AUTH_METRICS_LISTEN: %w", err)
-	}
-	kong, err := kongstatus.New(os.Getenv("VAULT_AUTH_KONG_STATUS"))
-	if err != nil {
-		return fmt.Errorf("VAULT_AUTH_KONG_STATUS: %w", err)
-	}
-	schedule, err := scheduling(os.Getenv("VAULT_AUTH_SCHEDULING"))
-	if err != nil {
-		return fmt.Errorf("VAULT_AUTH_SCHEDULING: %w", err)
-	}
-	if err := blocklist.CheckSettings(os.Getenv); err != nil {
-		return err
-	}
-	events, err := fleet.ParseSettings(os.Getenv)
-	if err != nil {
-		return err
-	}
-	eventsKey := os.Getenv(blocklist.KeyVariable)
 	if err := c.Inherit(); err != nil {
 		return err
 	}
-	controlPath, err := control.Path(os.Getenv(control.Variable), c.SocketPath)
+	set, err := readSettings(c.SocketPath)
 	if err != nil {
-		return fmt.Errorf("%s: %w", control.Variable, err)
-	}
-	if err := distinct(c.SocketPath, controlPath, metricsAddress); err != nil {
 		return err
 	}
 	// SIGPIPE: after a crash of the worker that started it, nobody reads what this
 	// process prints, and a line more would be its last. SIGHUP: a closed terminal
 	// is no reason to stop, and what could be reloaded is watched anyway.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
-	log := pluginserver.NewLog(os.Stderr, logLevel(os.Getenv("VAULT_AUTH_LOG_LEVEL")))
+	log := pluginserver.NewLog(os.Stderr, set.level)
 	if errSecret != nil {
 		slog.New(log).Warn("others of this user can read the process's secrets, and core dumps hold them", "reason", "dumpable", "err", errSecret)
 	}
-	if err := schedule(); err != nil {
+	if err := set.schedule(); err != nil {
 		slog.New(log).Info("scheduled like any other process, which costs Kong some processor time", "reason", "scheduling", "err", err)
 	}
 	blocked := openBlocks(ctx, slog.New(log))
 	getenv := takeEnv()
 	objects := vault.NewRegistry(
 		stores,
-		vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, MaxCredentials: credentials, Blocked: blocked, Getenv: getenv},
+		vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, MaxCredentials: set.credentials, Blocked: blocked, Getenv: getenv},
 	)
 	defer objects.Close()
 	secrets, err := openSecrets(objects, getenv)
@@ -177,13 +146,13 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	}
 	defer stopSecrets()
 	plugin := vaultauth.New(version, objects, slog.New(log))
-	plugin.UseStatus(ctx, kong)
+	plugin.UseStatus(ctx, set.kong)
 	plugin.UseBlocks(blocked)
 	others, leave := fleet.Start(ctx, fleet.Options{
-		Settings: events, KeyFile: eventsKey, Target: objects, Blocks: blocked, Logger: slog.New(log),
+		Settings: set.events, KeyFile: set.eventsKey, Target: objects, Blocks: blocked, Logger: slog.New(log),
 	})
 	defer leave()
-	defer metrics.Start(ctx, metricsAddress, metrics.Handler(metrics.Source{
+	defer metrics.Start(ctx, set.metrics, metrics.Handler(metrics.Source{
 		Version: version,
 		Plugin:  plugin.Stats,
 		Objects: objects.Stats,
@@ -191,7 +160,7 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 		Events:  others.StatsFunc(),
 	}), slog.New(log))()
 	operations := &control.Server{Objects: objects, Blocks: blocked, Fleet: others}
-	defer control.Start(ctx, controlPath, operations.Handler(), slog.New(log))()
+	defer control.Start(ctx, set.control, operations.Handler(), slog.New(log))()
 	return c.ListenAndServe(ctx, plugin.Plugin, map[string]pluginserver.Plugin{
 		vaultsecrets.Name: vaultsecrets.New(version, secrets, slog.New(log)),
 	}, log)
@@ -207,66 +176,4 @@ func openBlocks(ctx context.Context, log *slog.Logger) *blocklist.List {
 	l := blocklist.Open(path, os.Getenv(blocklist.KeyVariable), log)
 	go l.Watch(ctx)
 	return l
-}
-
-// distinct checks that no two of the process's sockets have one path.
-func distinct(plugin, control string, metricsAddress metrics.Address) error {
-	own, err := filepath.Abs(plugin)
-	switch {
-	case err != nil:
-		return err
-	case metricsAddress.String() == "unix:"+own:
-		return errors.New("VAULT_AUTH_METRICS_LISTEN: the socket is the one that Kong connects to, choose another path")
-	case control == own:
-		return errors.New("VAULT_AUTH_CONTROL: the socket is the one that Kong connects to, choose another path")
-	case control != "" && metricsAddress.String() == "unix:"+control:
-		return errors.New("VAULT_AUTH_CONTROL: the socket is the one that VAULT_AUTH_METRICS_LISTEN names, choose another path")
-	}
-	return nil
-}
-
-// mostCredentials is far beyond what one node's memory is good for.
-const mostCredentials = 100_000_000
-
-// maxCredentials is how many credentials a store's cache keeps. Nothing stands
-// for vault's own default.
-func maxCredentials(setting string) (int, error) {
-	if setting == "" {
-		return 0, nil
-	}
-	n, err := strconv.Atoi(setting)
-	if err != nil || n < 1 || n > mostCredentials {
-		return 0, fmt.Errorf("it must be a whole number between 1 and %d, not %.40q", mostCredentials, setting)
-	}
-	return n, nil
-}
-
-const maxEnvFile = 1 << 20 // bytes
-
-// addEnv adds a file's variables to the environment. What is set already wins,
-// as with every such file.
-func addEnv(path string) error {
-	b, err := securefile.Read(path, securefile.Group, maxEnvFile)
-	if err != nil {
-		return err
-	}
-	env, err := pluginserver.ParseEnv(bytes.NewReader(b))
-	if err != nil {
-		return err
-	}
-	for name, value := range env {
-		if _, set := os.LookupEnv(name); set {
-			continue
-		}
-		if err := os.Setenv(name, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func logLevel(name string) slog.Level {
-	var level slog.Level // info, also for an unknown name
-	_ = level.UnmarshalText([]byte(name))
-	return level
 }
