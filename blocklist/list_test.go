@@ -15,25 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/credential"
+	"kong-vault-auth/pluginserver/servertest"
 )
 
 // journal is a log that tests read.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(line []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(line)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
+type journal struct{ servertest.Buffer }
 
 var start = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 

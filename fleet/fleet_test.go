@@ -16,26 +16,12 @@ import (
 
 	"kong-vault-auth/blocklist"
 	"kong-vault-auth/credential"
+	"kong-vault-auth/pluginserver/servertest"
 	"kong-vault-auth/vault"
 )
 
 // journal is a log that tests read.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(line []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(line)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
+type journal struct{ servertest.Buffer }
 
 // cached stands for the caches of a node.
 type cached struct {

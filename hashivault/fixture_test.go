@@ -1,7 +1,6 @@
 package hashivault
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 
 	"kong-vault-auth/credential"
 	"kong-vault-auth/kongschema"
+	"kong-vault-auth/pluginserver/servertest"
 	"kong-vault-auth/secretstore"
 )
 
@@ -266,22 +266,7 @@ func replaceFile(t *testing.T, name, contents string) {
 }
 
 // journal collects log lines.
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.String()
-}
+type journal struct{ servertest.Buffer }
 
 func (j *journal) logger() *slog.Logger {
 	if j == nil {
