@@ -48,7 +48,9 @@ func (b *bearers) read() ([]bearer, error) {
 		return nil, err
 	}
 	var all []bearer
+	number := 0
 	for line := range strings.Lines(string(contents)) {
+		number++
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
@@ -58,7 +60,8 @@ func (b *bearers) read() ([]bearer, error) {
 			name, token = "admin", line
 		}
 		if len(token) < minBearer {
-			return nil, fmt.Errorf("%s: the token named %.40q has less than %d characters: make one with openssl rand -hex 32", b.path, name, minBearer)
+			// By its line: what is before a colon may be half of a token.
+			return nil, fmt.Errorf("%s: the token in line %d has less than %d characters: make one with openssl rand -hex 32", b.path, number, minBearer)
 		}
 		all = append(all, bearer{name, sha256.Sum256([]byte(token))})
 	}
