@@ -77,7 +77,7 @@ func TestMetricsOfTheRunningPluginServer(t *testing.T) {
 			t.Fatalf("%d %s", a.Status, a.Body)
 		}
 	}
-	of := fmt.Sprintf(`vault="hcv at %s/metered/kong-auth"`, w.vault.Addr)
+	of := fmt.Sprintf(`store="1",vault="hcv at %s/metered/kong-auth"`, w.vault.Addr)
 	metrics := tells(t, socket,
 		`vault_auth_requests_total{answer="ok",reason=""} 1`,
 		`vault_auth_requests_total{answer="401",reason="wrong_secret"} 1`,

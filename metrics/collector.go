@@ -13,7 +13,7 @@ import (
 type Source struct {
 	Version string                 // of this program
 	Plugin  func() vaultauth.Stats // vaultauth.Plugin.Stats
-	Objects func() []vault.Stats   // vault.Registry.Stats; each name once
+	Objects func() []vault.Stats   // vault.Registry.Stats
 	LeftOut func() (lines uint64)  // pluginserver.Log.LeftOut
 	Events  func() fleet.Stats     // fleet.Node.Stats; nil: there are no events
 }

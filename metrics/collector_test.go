@@ -19,7 +19,7 @@ import (
 // opened. Every number in it is another one.
 func source() Source {
 	busy := vault.Stats{
-		Object: "kong-auth",
+		Object: "kong-auth", Store: 1,
 		Cache: cache.Stats{
 			Entries: 101, Absent: 102, Refused: 103, InFlight: 104, Waiting: 105, InDoubt: 106, Failing: true, LastAnswer: time.UnixMilli(1_800_000_000_500),
 			Hits: 111, Loads: 112, Resurrected: 113, Absences: 114, Refusals: 115, Limited: 116, Unavailable: 117, Errors: 118,
@@ -44,7 +44,7 @@ func source() Source {
 				Consumers: 4, MaxConsumers: 5,
 			}
 		},
-		Objects: func() []vault.Stats { return []vault.Stats{{Object: "idle"}, busy} },
+		Objects: func() []vault.Stats { return []vault.Stats{{Object: "idle", Store: 2}, busy} },
 		LeftOut: func() uint64 { return 6 },
 		Events: func() fleet.Stats {
 			return fleet.Stats{Connected: true, Failures: 7, Sent: 8, Applied: 9, Replayed: 10, Stale: 11, Forged: 12, Verified: 13}

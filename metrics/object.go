@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -8,24 +9,24 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// objectMetric is a metric of each vault object.
+// objectMetric is a metric of each open store.
 type objectMetric struct {
 	metric
-	// read returns values by the label beside "vault", which is empty where
-	// there is none.
+	// read returns values by the label beside those of the store, which is empty
+	// where there is none.
 	read func(*vault.Stats) map[string]float64
 }
 
-// object is a metric with one series for each vault object.
+// object is a metric with one series for each open store.
 func object(k kind, name, help string, read func(*vault.Stats) float64) objectMetric {
-	return objectMetric{newMetric(k, name, help, "vault"), func(s *vault.Stats) map[string]float64 {
+	return objectMetric{newMetric(k, name, help, "vault", "store"), func(s *vault.Stats) map[string]float64 {
 		return map[string]float64{"": read(s)}
 	}}
 }
 
-// counters are several series for each vault object.
+// counters are several series for each open store.
 func counters(name, label, help string, read func(*vault.Stats) map[string]uint64) objectMetric {
-	return objectMetric{newMetric(counter, name, help, "vault", label), func(s *vault.Stats) map[string]float64 {
+	return objectMetric{newMetric(counter, name, help, "vault", "store", label), func(s *vault.Stats) map[string]float64 {
 		values := map[string]float64{}
 		for word, n := range read(s) {
 			values[word] = float64(n)
@@ -36,7 +37,7 @@ func counters(name, label, help string, read func(*vault.Stats) map[string]uint6
 
 // moment is a Unix time, and is left out as long as there is none.
 func moment(name, help string, read func(*vault.Stats) time.Time) objectMetric {
-	return objectMetric{newMetric(gauge, name, help, "vault"), func(s *vault.Stats) map[string]float64 {
+	return objectMetric{newMetric(gauge, name, help, "vault", "store"), func(s *vault.Stats) map[string]float64 {
 		t := read(s)
 		if t.IsZero() {
 			return nil
@@ -45,7 +46,7 @@ func moment(name, help string, read func(*vault.Stats) time.Time) objectMetric {
 	}}
 }
 
-var lookupDuration = newMetric(histogram, "lookup_duration_seconds", "How long the store took to answer a lookup, whatever the outcome.", "vault")
+var lookupDuration = newMetric(histogram, "lookup_duration_seconds", "How long the store took to answer a lookup, whatever the outcome.", "vault", "store")
 
 var objectMetrics = []objectMetric{
 	object(gauge, "store_failing", "1 from a failed lookup until one that doesn't fail, otherwise 0.", func(s *vault.Stats) float64 {
@@ -99,17 +100,18 @@ var objectMetrics = []objectMetric{
 }
 
 func collectObject(ch chan<- prometheus.Metric, s *vault.Stats) {
+	store := strconv.Itoa(s.Store)
 	for i := range objectMetrics {
 		m := &objectMetrics[i]
 		for word, value := range m.read(s) {
-			labels := []string{s.Object, word}
+			labels := []string{s.Object, store, word}
 			ch <- m.at(value, labels[:len(m.labels)]...)
 		}
 	}
-	ch <- readTimes(s)
+	ch <- readTimes(s, store)
 }
 
-func readTimes(s *vault.Stats) prometheus.Metric {
+func readTimes(s *vault.Stats, store string) prometheus.Metric {
 	count, buckets := uint64(0), map[float64]uint64{}
 	for i, n := range s.Reads.Buckets {
 		count += n
@@ -117,5 +119,5 @@ func readTimes(s *vault.Stats) prometheus.Metric {
 			buckets[vault.ReadBounds[i].Seconds()] = count
 		}
 	}
-	return lookupDuration.valid(prometheus.NewConstHistogram(lookupDuration.desc, count, s.Reads.Sum.Seconds(), buckets, clean([]string{s.Object})...))
+	return lookupDuration.valid(prometheus.NewConstHistogram(lookupDuration.desc, count, s.Reads.Sum.Seconds(), buckets, clean([]string{s.Object, store})...))
 }

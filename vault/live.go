@@ -35,6 +35,7 @@ type live struct {
 	// The users: see Registry.use. Guarded by Registry.mu.
 	key    liveKey
 	name   string // of the object it was opened for
+	number int    // see Stats.Store
 	config secretstore.Config
 	owners map[string]int // how often each owner has it open
 	last   string         // the last owner, when it has none

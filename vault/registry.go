@@ -50,8 +50,6 @@ type Registry struct {
 	node   nodeObjects
 	closed bool
 
-	counted map[string]*Stats // what closed stores counted, by name; see keepCounts. Guarded by mu
-
 	closing sync.WaitGroup // of stores that were replaced or that nobody uses
 }
 
@@ -169,7 +167,7 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 			r.replace(l, key, s)
 		} else {
 			l = newLive(key.identity, s, r.options.Logger.With("vault", d.Name), r.options.MaxCredentials)
-			l.key, l.name, l.config, l.blocked = key, d.Name, d.Config, r.options.Blocked
+			l.key, l.name, l.number, l.config, l.blocked = key, d.Name, r.number(d.Name), d.Config, r.options.Blocked
 			l.failed = r.node.refusal
 			l.snapshots = newSnapshots(l, r.started, &r.keepers)
 			l.snapshots.restore(d.snapshot(), policyOf(d.limits(), r.options.LookupTimeout))
@@ -277,7 +275,6 @@ func (r *Registry) closeIdle(l *live) {
 		return
 	}
 	delete(r.lives, l.key)
-	r.keepCounts(l)
 	r.closing.Add(1)
 	r.mu.Unlock()
 	defer r.closing.Done()

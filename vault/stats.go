@@ -10,53 +10,46 @@ import (
 	"kong-vault-auth/cache"
 )
 
-// Stats describes the open stores of one name, for metrics.
+// Stats describes one open store, for metrics.
 //
 // A store that several objects share is reported under the name that it was opened
 // with. Several stores may have the same name: inline objects at the same place with
 // different tokens and, for a while, the store that such an object had before its token
-// was changed. Their counts are added up, and the worst of their states is reported.
+// was changed. Store tells them apart.
 type Stats struct {
-	Object string      // the vault object's name, as log lines have it
-	Cache  cache.Stats // Failing: any of the stores in use; LastAnswer: the oldest of theirs
+	Object string // the vault object's name, as log lines have it
+	Store  int    // 1, or more if other stores of this name were open already
+	Cache  cache.Stats
 
 	MaxCredentials int       // the limit of Cache.Entries
-	HeldUntil      time.Time // until when credentials that were fresh at the beginning of the outage are honoured; the earliest, zero: no outage
-	Snapshot       time.Time // when the last one was written; the oldest, zero: none
+	HeldUntil      time.Time // until when credentials that were fresh at the beginning of the outage are honoured; zero: no outage
+	Snapshot       time.Time // when the last one was written; zero: none
 	Reads          ReadTimes
 	Revocation     RevocationStats
 }
 
-// Stats returns the stats of every name with an open store, sorted by name. The counters
-// of a name never decrease while it has an open store.
+// Stats returns the stats of every open store, sorted by Object and Store. Counters
+// begin at 0 when a store is opened.
 func (r *Registry) Stats() []Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	byName := map[string]*Stats{}
+	all := make([]Stats, 0, len(r.lives))
 	for _, l := range r.lives {
-		if s := byName[l.name]; s != nil {
-			s.add(r.statsOf(l))
-		} else {
-			byName[l.name] = r.statsOf(l)
-		}
+		all = append(all, l.stats(cmp.Or(r.options.MaxCredentials, cache.DefaultMaxEntries)))
 	}
-	all := make([]Stats, 0, len(byName))
-	for name, s := range byName {
-		if closed := r.counted[name]; closed != nil {
-			s.add(closed)
-		}
-		all = append(all, *s)
-	}
-	slices.SortFunc(all, func(a, b Stats) int { return strings.Compare(a.Object, b.Object) })
+	slices.SortFunc(all, func(a, b Stats) int {
+		return cmp.Or(strings.Compare(a.Object, b.Object), cmp.Compare(a.Store, b.Store))
+	})
 	return all
 }
 
-// statsOf returns the stats of one store. r.mu is held.
-func (r *Registry) statsOf(l *live) *Stats {
-	s := &Stats{
+// stats returns the stats of one store. Registry.mu is held.
+func (l *live) stats(maxCredentials int) Stats {
+	s := Stats{
 		Object:         l.name,
+		Store:          l.number,
 		Cache:          l.cache.Stats(),
-		MaxCredentials: cmp.Or(r.options.MaxCredentials, cache.DefaultMaxEntries),
+		MaxCredentials: maxCredentials,
 		Reads:          l.reads.stats(),
 		HeldUntil:      l.cache.HeldUntil(),
 		Revocation:     l.revocation.stats(),
@@ -70,87 +63,19 @@ func (r *Registry) statsOf(l *live) *Stats {
 	return s
 }
 
-// keepCounts keeps the counters of a store that was removed from r.lives in the sum, as
-// long as there is another store of its name. r.mu is held.
-func (r *Registry) keepCounts(l *live) {
-	for _, other := range r.lives {
-		if other.name != l.name {
-			continue
+// number returns the smallest number that no open store of the name has. r.mu is held.
+func (r *Registry) number(name string) int {
+	taken := map[int]bool{}
+	for _, l := range r.lives {
+		if l.name == name {
+			taken[l.number] = true
 		}
-		s := r.statsOf(l).counters()
-		if before := r.counted[l.name]; before != nil {
-			s.add(before)
-		}
-		if r.counted == nil {
-			r.counted = map[string]*Stats{}
-		}
-		r.counted[l.name] = s
-		return
 	}
-	delete(r.counted, l.name)
-}
-
-// counters is s without the values that apply only to an open store.
-func (s *Stats) counters() *Stats {
-	c := *s
-	n, v := &c.Cache, &c.Revocation
-	n.Entries, n.Absent, n.Refused, n.InFlight, n.Waiting, n.InDoubt, n.Failing, n.LastAnswer = 0, 0, 0, 0, 0, 0, false, time.Time{}
-	v.Interval, v.Effective, v.Pages, v.Last = 0, 0, 0, time.Time{}
-	c.MaxCredentials, c.HeldUntil, c.Snapshot = 0, time.Time{}, time.Time{}
-	return &c
-}
-
-// add adds the stats of another store to s.
-func (s *Stats) add(o *Stats) {
-	addCache(&s.Cache, &o.Cache)
-	s.MaxCredentials += o.MaxCredentials
-	s.HeldUntil = older(s.HeldUntil, o.HeldUntil)
-	s.Snapshot = older(s.Snapshot, o.Snapshot)
-	for i, n := range o.Reads.Buckets {
-		s.Reads.Buckets[i] += n
+	n := 1
+	for taken[n] {
+		n++
 	}
-	s.Reads.Sum += o.Reads.Sum
-	s.Revocation.add(&o.Revocation)
-}
-
-func addCache(s, o *cache.Stats) {
-	s.Entries += o.Entries
-	s.Absent += o.Absent
-	s.Refused += o.Refused
-	s.InFlight += o.InFlight
-	s.Waiting += o.Waiting
-	s.InDoubt += o.InDoubt
-	s.Failing = s.Failing || o.Failing
-	s.LastAnswer = older(s.LastAnswer, o.LastAnswer)
-	s.Hits += o.Hits
-	s.Loads += o.Loads
-	s.Resurrected += o.Resurrected
-	s.Absences += o.Absences
-	s.Refusals += o.Refusals
-	s.Limited += o.Limited
-	s.Unavailable += o.Unavailable
-	s.Errors += o.Errors
-	s.Refresh += o.Refresh
-	s.Expired += o.Expired
-	s.Reread += o.Reread
-	s.NeverSeen += o.NeverSeen
-	s.Found += o.Found
-	s.NotFound += o.NotFound
-	s.Failed += o.Failed
-	s.Panicked += o.Panicked
-	s.Superseded += o.Superseded
-	s.Dropped += o.Dropped
-	s.Changed += o.Changed
-	s.Evicted += o.Evicted
-	s.Held += o.Held
-}
-
-// older is the older of two times. Zero means that there is none.
-func older(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
+	return n
 }
 
 // ReadBounds are the upper bounds of the buckets of ReadTimes. Reads end at the
@@ -190,8 +115,7 @@ func (t *readTimes) stats() ReadTimes {
 	return s
 }
 
-// RevocationStats describes the listings of a store. For several stores, intervals and
-// pages are those of the one that is listed least often, and Last is the oldest.
+// RevocationStats describes the listings of a store.
 type RevocationStats struct {
 	Interval  time.Duration // revocation_interval, the smallest of the store's objects; 0: off
 	Effective time.Duration // the actual interval; Interval until the first listing
@@ -235,14 +159,4 @@ func (r *revocation) stats() RevocationStats {
 		s.Interval, s.Effective = r.schedule.interval, r.schedule.interval
 	}
 	return s
-}
-
-func (s *RevocationStats) add(o *RevocationStats) {
-	if o.Effective > s.Effective {
-		s.Interval, s.Effective, s.Pages = o.Interval, o.Effective, o.Pages
-	}
-	s.Last = older(s.Last, o.Last)
-	s.Listed += o.Listed
-	s.Failed += o.Failed
-	s.Dropped += o.Dropped
 }

@@ -2,7 +2,6 @@ package vault
 
 import (
 	"errors"
-	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/cache"
-	"kong-vault-auth/credential"
 	"kong-vault-auth/secretstore"
 )
 
@@ -28,7 +26,7 @@ func TestStatsTellWhatAStoreHasComeTo(t *testing.T) {
 		o, _ := mustOpen(t, r, "plugin", inlineHCV(t, func(c *HCV) { c.TTL, c.NegTTL, c.RevocationInterval, c.MaxLookupsPerSecond = 600, 600, 2, 10 }))
 		store := stores.all()[0]
 		synctest.Wait() // for the first listing
-		want := Stats{Object: place, MaxCredentials: 100_000, Revocation: RevocationStats{
+		want := Stats{Object: place, Store: 1, MaxCredentials: 100_000, Revocation: RevocationStats{
 			Interval: 2 * time.Second, Effective: 2 * time.Second, Pages: 1, Last: start, Listed: 1,
 		}}
 		if diff := cmp.Diff([]Stats{want}, r.Stats()); diff != "" {
@@ -113,115 +111,53 @@ func TestReadTimes(t *testing.T) {
 	})
 }
 
-// TestStoresOfOneNameAreToldTogether: two stores with different tokens at one
-// place, of which the first is closed in the end.
-func TestStoresOfOneNameAreToldTogether(t *testing.T) {
+// TestStoresOfOneNameHaveNumbers: two stores with different tokens at one place, of
+// which the first is closed in the end, and its number used again.
+func TestStoresOfOneNameHaveNumbers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stores := &fakeStores{records: someRecords()}
 		r := newRegistry(t, stores, &logbook{})
 		a, leave := mustOpen(t, r, "a", inlineHCV(t, withToken("hvs.one")))
-		wantAccepted(t, a, "ac-alice", "right")
 		stores.all()[0].fail(errors.New("down"))
 		if _, err := a.Lookup(t.Context(), "ac-bob", "right", nil); err == nil {
 			t.Error("the store is not down")
 		}
-		first := time.Now()
+		failed := time.Now()
 		time.Sleep(time.Second)
 		b, _ := mustOpen(t, r, "b", inlineHCV(t, withToken("hvs.two")))
 		wantAccepted(t, b, "ac-alice", "right")
-		second := time.Now()
 		synctest.Wait()
-		want := Stats{
-			Object: place, MaxCredentials: 200_000, HeldUntil: first.Add(time.Hour),
-			Cache: cache.Stats{Entries: 2, Failing: true, LastAnswer: first, Loads: 2, Unavailable: 1, NeverSeen: 3, Found: 2, Failed: 1},
+		one := Stats{
+			Object: place, Store: 1, MaxCredentials: 100_000, HeldUntil: failed.Add(time.Hour),
+			Cache: cache.Stats{Failing: true, Unavailable: 1, NeverSeen: 1, Failed: 1},
 		}
-		want.Reads.Buckets[0] = 3
-		if diff := cmp.Diff([]Stats{want}, r.Stats()); diff != "" {
-			t.Errorf("two stores:\n%s", diff)
+		two := Stats{
+			Object: place, Store: 2, MaxCredentials: 100_000,
+			Cache: cache.Stats{Entries: 1, LastAnswer: time.Now(), Loads: 1, NeverSeen: 1, Found: 1},
 		}
+		one.Reads.Buckets[0], two.Reads.Buckets[0] = 1, 1
+		want := func(when string, want ...Stats) {
+			t.Helper()
+			if diff := cmp.Diff(want, r.Stats()); diff != "" {
+				t.Errorf("%s:\n%s", when, diff)
+			}
+		}
+		want("both in use", one, two)
 
 		leave()
-		want.Cache.Failing, want.Cache.LastAnswer, want.HeldUntil = false, second, time.Time{}
-		if diff := cmp.Diff([]Stats{want}, r.Stats()); diff != "" {
-			t.Errorf("one of them is no longer used:\n%s", diff)
-		}
+		one.Cache.Failing, one.HeldUntil = false, time.Time{}
+		want("one of them no longer in use", one, two)
 
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		if !stores.all()[0].isClosed() {
 			t.Fatal("it is not closed")
 		}
-		got := r.Stats()[0]
-		want.MaxCredentials, want.Cache.Entries = 100_000, got.Cache.Entries // records expire
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("it is closed, and its counts are still in the sum:\n%s", diff)
-		}
+		two.Cache.Entries = r.Stats()[0].Cache.Entries // records expire
+		want("one of them closed", two)
+		mustOpen(t, r, "c", inlineHCV(t, withToken("hvs.three")))
+		want("another one", Stats{Object: place, Store: 1, MaxCredentials: 100_000}, two)
 	})
-}
-
-func TestOfSeveralStatesTheWorstIsTold(t *testing.T) {
-	early, late := time.Unix(1000, 0), time.Unix(2000, 0)
-	bad := Stats{
-		Cache:      cache.Stats{Failing: true, LastAnswer: early},
-		HeldUntil:  early,
-		Revocation: RevocationStats{Interval: 5 * time.Second, Effective: 20 * time.Second, Pages: 7, Last: early},
-	}
-	better := Stats{
-		Cache:      cache.Stats{LastAnswer: late},
-		HeldUntil:  late,
-		Revocation: RevocationStats{Interval: 10 * time.Second, Effective: 10 * time.Second, Pages: 9, Last: late},
-	}
-	for _, both := range [][2]Stats{{bad, better}, {better, bad}, {bad, {}}, {{}, bad}} {
-		both[0].add(&both[1])
-		if diff := cmp.Diff(bad, both[0]); diff != "" {
-			t.Error(diff)
-		}
-	}
-}
-
-func TestNothingIsToldOfAClosedStoreWithoutAnother(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRegistry(t, &fakeStores{records: []credential.Record{alice()}}, &logbook{})
-		for _, token := range []string{"hvs.one", "hvs.two"} {
-			o, leave := mustOpen(t, r, token, inlineHCV(t, withToken(token)))
-			wantAccepted(t, o, "ac-alice", "right")
-			leave()
-			time.Sleep(time.Second)
-		}
-		time.Sleep(2 * time.Hour)
-		synctest.Wait()
-		if got := r.Stats(); len(got) != 0 || len(r.counted) != 0 {
-			t.Errorf("stats %v, kept %v", got, r.counted)
-		}
-	})
-}
-
-// TestNoStatOfTheCacheIsForgotten: whatever is added to cache.Stats must be
-// added up. Its counters, which are uint64, stay when a store is closed; the rest
-// is only true of an open one.
-func TestNoStatOfTheCacheIsForgotten(t *testing.T) {
-	one := cache.Stats{Failing: true, LastAnswer: time.Now()}
-	fields := reflect.ValueOf(&one).Elem()
-	for i := range fields.NumField() {
-		switch f := fields.Field(i); {
-		case f.CanInt():
-			f.SetInt(1)
-		case f.CanUint():
-			f.SetUint(1)
-		}
-	}
-	s := Stats{Cache: one}
-	s.add(&Stats{Cache: one})
-	sum, left := reflect.ValueOf(s.Cache), reflect.ValueOf(s.counters().Cache)
-	for i := range sum.NumField() {
-		name, f := sum.Type().Field(i).Name, sum.Field(i)
-		if f.CanInt() && f.Int() != 2 || f.CanUint() && f.Uint() != 2 {
-			t.Errorf("%s is not added up", name)
-		}
-		if left.Field(i).IsZero() == f.CanUint() {
-			t.Errorf("of a closed store, %s is %v", name, left.Field(i))
-		}
-	}
 }
 
 // An outage may turn into another kind of one, as when Vault comes back and its
