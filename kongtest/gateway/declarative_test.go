@@ -142,7 +142,7 @@ plugins:
 		"plain": "{vault://env/my-token}",
 		"hcv":   map[string]any{"kv": "v2", "method": "token", "token": "s3cret", "$refs": map[string]any{"token": "{vault://env/my-token}"}},
 		"list":  []any{"inner", "literal", "prefixed"},
-		"$refs": map[string]any{"list": map[string]any{"1": "{vault://env/object/key}", "3": "{vault://pre/x}"}},
+		"$refs": map[string]any{"list": []any{"{vault://env/object/key}", nil, "{vault://pre/x}"}},
 	}
 	if diff := cmp.Diff(want, c.plugins[0].config); diff != "" {
 		t.Error(diff)

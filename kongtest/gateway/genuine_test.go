@@ -63,6 +63,7 @@ func startRecordable(t *testing.T) (recordable, *recording.Probe, *recording.Ups
 		Workers:       1,
 		ReloadDelay:   -1,
 		MaxRetries:    3,
+		Env:           append(os.Environ(), recording.ReferenceEnv),
 	})
 	return recordable{g}, probe, upstream
 }
@@ -100,6 +101,25 @@ func TestInstancesLiveAsInAGenuineKong(t *testing.T) {
 	}
 	if diff := cmp.Diff(recorded.Steps, got); diff != "" {
 		t.Errorf("- genuine Kong %s, + kongtest\n%s", recorded.Kong, diff)
+	}
+}
+
+func TestReferencesAreHandedOverAsByAGenuineKong(t *testing.T) {
+	var recorded recording.Handovers
+	if err := recording.Read(genuine, recording.ReferencesFile, &recorded); err != nil {
+		t.Fatal(err)
+	}
+	got, err := recording.References(startRecordable(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != len(recorded.Cases) {
+		t.Fatal("there are other cases than were recorded: go run ./kongtest/record -kong /path/to/kong")
+	}
+	for i, want := range recorded.Cases {
+		if diff := cmp.Diff(decoded(t, want.Handed), decoded(t, got[i].Handed)); want.Case != got[i].Case || diff != "" {
+			t.Errorf("%s: - genuine Kong %s, + kongtest\n%s", want.Case, recorded.Kong, diff)
+		}
 	}
 }
 

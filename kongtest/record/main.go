@@ -73,6 +73,7 @@ func record(program, out string) error {
 			// One worker, so that what belongs to a worker comes in one order.
 			"KONG_NGINX_WORKER_PROCESSES=1",
 			"KONG_TRUSTED_IPS=" + recording.TrustedClient,
+			recording.ReferenceEnv,
 		},
 	})
 	if err != nil {
@@ -103,6 +104,13 @@ func record(program, out string) error {
 		return err
 	}
 	if err := recording.Write(out, recording.LifeCycleFile, recording.Steps{Kong: version, Steps: steps}); err != nil {
+		return err
+	}
+	handed, err := recording.References(k, probe, upstream)
+	if err != nil {
+		return err
+	}
+	if err := recording.Write(out, recording.ReferencesFile, recording.Handovers{Kong: version, Cases: handed}); err != nil {
 		return err
 	}
 	var verdicts recording.Verdicts

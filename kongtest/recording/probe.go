@@ -66,7 +66,7 @@ type Probe struct {
 func NewProbe(dir string) (*Probe, error) {
 	p := &Probe{dir: dir, conns: map[net.Conn]bool{}, instances: map[int32]string{}}
 	dump := fmt.Sprintf(`{"Protocol":"ProtoBuf:1","SocketPath":%q,"Plugins":[{"Name":%q,"Phases":["access"],"Version":"1","Priority":900,
-		"Schema":{"name":%q,"fields":[{"config":{"type":"record","fields":[{"name":{"type":"string"}}]}}]}}]}`, p.Socket(), Plugin, Plugin)
+		"Schema":{"name":%q,"fields":[{"config":{"type":"record","fields":[{"name":{"type":"string"}}%s]}}]}}]}`, p.Socket(), Plugin, Plugin, referenceFields)
 	if err := os.WriteFile(p.dump(), []byte(dump), 0o644); err != nil {
 		return nil, err
 	}

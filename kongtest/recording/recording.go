@@ -31,9 +31,10 @@ const TrustedClient = "127.0.0.2"
 
 // The files of a recording.
 const (
-	SchemaFile    = "schema.json"
-	RequestsFile  = "requests.json"
-	LifeCycleFile = "lifecycle.json"
+	SchemaFile     = "schema.json"
+	RequestsFile   = "requests.json"
+	LifeCycleFile  = "lifecycle.json"
+	ReferencesFile = "references.json"
 )
 
 // Requests is the recording of all cases.
@@ -46,6 +47,12 @@ type Requests struct {
 type Steps struct {
 	Kong  string `json:"kong"` // version
 	Steps []Step `json:"steps"`
+}
+
+// Handovers is the recording of what instances get of references.
+type Handovers struct {
+	Kong  string   `json:"kong"` // version
+	Cases []Handed `json:"cases"`
 }
 
 // Verdicts is the recording of how Kong judges plugin configurations.

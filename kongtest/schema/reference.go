@@ -39,6 +39,8 @@ func (s *Schema) Resolve(t map[string]any, get func(string) (string, error), not
 		case map[string]any:
 			if f.record != nil {
 				v = f.record.Resolve(value, get, notice)
+			} else {
+				v = f.resolveMap(value, resolve, refs)
 			}
 		case []any:
 			v = f.resolveList(value, resolve, refs)
@@ -51,17 +53,36 @@ func (s *Schema) Resolve(t map[string]any, get func(string) (string, error), not
 	return out
 }
 
+// resolveList resolves the references of a list. Its entry of refs has null for what is
+// no reference, and ends with the last one, as Lua's JSON writes such a table.
 func (f *field) resolveList(list []any, resolve func(string) string, refs map[string]any) []any {
 	if f.elements == nil || !(f.Referenceable || f.elements.Referenceable) {
 		return list
 	}
 	out := make([]any, len(list))
-	found := map[string]any{}
+	var found []any
 	for i, e := range list {
 		out[i] = e
 		if ref, ok := e.(string); ok && isReference(ref) {
-			found[fmt.Sprint(i+1)] = ref
+			found = append(append(found, make([]any, i-len(found))...), ref)
 			out[i] = resolve(ref)
+		}
+	}
+	if found != nil {
+		refs[f.name] = found
+	}
+	return out
+}
+
+func (f *field) resolveMap(m map[string]any, resolve func(string) string, refs map[string]any) map[string]any {
+	if f.values == nil || !f.values.Referenceable {
+		return m
+	}
+	out, found := map[string]any{}, map[string]any{}
+	for key, v := range m {
+		out[key] = v
+		if ref, ok := v.(string); ok && isReference(ref) {
+			found[key], out[key] = ref, resolve(ref)
 		}
 	}
 	if len(found) > 0 {
