@@ -56,22 +56,29 @@ func TestKilledImportGoesOn(t *testing.T) {
 			if got.Created+got.Unchanged != pairs || got.Unchanged < pairs/4 || got.Failed+got.Replaced != 0 {
 				t.Errorf("the last run: %+v", got)
 			}
-			stored := store.read(t)
-			if len(stored) != pairs {
-				t.Errorf("the store has %d credentials, want %d", len(stored), pairs)
-			}
-			for _, s := range stored {
-				r, err := credential.Parse(s.record)
-				switch {
-				case err != nil:
-					t.Fatal(err)
-				case s.versions != 1:
-					t.Errorf("%s was written %d times", r.AccessToken, s.versions)
-				case !r.Secret.Hash.Matches(secrets[r.AccessToken]):
-					t.Errorf("%s has another secret token", r.AccessToken)
-				}
-			}
+			store.mustHaveOnce(t, secrets)
 		})
+	}
+}
+
+// mustHaveOnce checks that the store has these pairs and no others, and that each was
+// written once.
+func (store importStore) mustHaveOnce(t *testing.T, secrets map[string]string) {
+	t.Helper()
+	stored := store.read(t)
+	if len(stored) != len(secrets) {
+		t.Errorf("the store has %d credentials, want %d", len(stored), len(secrets))
+	}
+	for _, s := range stored {
+		r, err := credential.Parse(s.record)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case s.versions != 1:
+			t.Errorf("%s was written %d times", r.AccessToken, s.versions)
+		case !r.Secret.Hash.Matches(secrets[r.AccessToken]):
+			t.Errorf("%s has another secret token", r.AccessToken)
+		}
 	}
 }
 
@@ -89,6 +96,21 @@ type storedImport struct {
 // startImport starts an import that reads what is written to in.
 func startImport(t *testing.T, env []string) (cmd *exec.Cmd, in io.WriteCloser, out *bytes.Buffer) {
 	t.Helper()
+	cmd, out = importCommand(t, env, "-", "--format", "json", "--rate", "1000000")
+	cmd.Stderr = t.Output()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, in, out
+}
+
+// importCommand is an import whose summary goes to out.
+func importCommand(t *testing.T, env []string, args ...string) (cmd *exec.Cmd, out *bytes.Buffer) {
+	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -99,16 +121,10 @@ func startImport(t *testing.T, env []string) (cmd *exec.Cmd, in io.WriteCloser, 
 		t.Fatal(err)
 	}
 	out = &bytes.Buffer{}
-	cmd = exec.CommandContext(t.Context(), link, "credential", "import", "-", "--format", "json", "--rate", "1000000", "-o", "json")
+	cmd = exec.CommandContext(t.Context(), link, append([]string{"credential", "import", "-o", "json"}, args...)...)
 	cmd.Env = append(env, "OUTPUT="+dir, "HOME="+dir)
-	cmd.Stdout, cmd.Stderr = out, t.Output()
-	if in, err = cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return cmd, in, out
+	cmd.Stdout = out
+	return cmd, out
 }
 
 func vaultsFile(t *testing.T, contents string) string {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kong-vault-auth/credential"
@@ -31,6 +32,7 @@ type Bulk struct {
 	reports sync.Mutex
 	pause   pause
 	refused refusals
+	met     atomic.Bool // the store had the last credential already
 }
 
 // Outcome is what came of a credential of a file.
@@ -54,6 +56,7 @@ func (e *StopError) Unwrap() error { return e.Err }
 
 const (
 	writesAtOnce = 16
+	readAhead    = 8 // rows for each of these, so that none waits for another's write
 	maxRetries   = 8 // about two minutes
 	maxPause     = 30 * time.Second
 	maxRefusals  = 20
@@ -70,7 +73,7 @@ func (b *Bulk) Run(ctx context.Context) error {
 	queues := make([]chan credentialfile.Row, writesAtOnce)
 	var workers sync.WaitGroup
 	for i := range queues {
-		queues[i] = make(chan credentialfile.Row)
+		queues[i] = make(chan credentialfile.Row, readAhead)
 		workers.Go(func() {
 			for row := range queues[i] {
 				if err := b.one(ctx, row); err != nil {
@@ -171,7 +174,18 @@ func (b *Bulk) attempt(ctx context.Context, r *credential.Record) (Imported, err
 			return "", err
 		}
 	}
-	return b.Vault.Import(ctx, &found, b.How)
+	how := b.How
+	how.ReadFirst = b.met.Load()
+	imported, err := b.Vault.Import(ctx, &found, how)
+	b.met.Store(exists(imported, err))
+	return imported, err
+}
+
+// exists reports whether the store had the credential already. Where it did, it most
+// likely has the next one as well, for an import that is started again meets what the
+// last one has stored. A read finds that out, where a write would be refused first.
+func exists(imported Imported, err error) bool {
+	return imported == Unchanged || imported == Replaced || errors.As(err, new(*DiffersError))
 }
 
 // pause is a time in which nothing is sent to the store, which has asked for it.

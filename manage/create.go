@@ -2,7 +2,6 @@ package manage
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"time"
 
@@ -65,8 +64,7 @@ func (v *Vault) Create(ctx context.Context, n New, d Delivery) (*Issued, error) 
 
 func (v *Vault) write(ctx context.Context, accessToken string, record []byte, deleted Deleted) error {
 	err := v.Writer.Create(ctx, accessToken, record)
-	var conflict *secretstore.Conflict
-	if !errors.As(err, &conflict) || conflict.Reason != secretstore.ConflictDeleted {
+	if !isConflict(err, secretstore.ConflictDeleted) {
 		return err
 	}
 	switch deleted {

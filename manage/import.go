@@ -20,6 +20,8 @@ type Importing struct {
 	Replace bool // what exists and differs
 	DryRun  bool // write nothing
 	Deleted Deleted
+	// ReadFirst finds what exists by a read, and not by a write that is refused.
+	ReadFirst bool
 	// Turn waits until one more may be written. If it is set, what exists is found by a
 	// read, which takes no turn.
 	Turn func(context.Context) error
@@ -58,21 +60,26 @@ func (v *Vault) Import(ctx context.Context, r *credential.Record, how Importing)
 	if err != nil {
 		return "", err
 	}
-	if how.Turn == nil && !how.DryRun {
-		err := v.write(ctx, r.AccessToken, record, how.Deleted)
-		var conflict *secretstore.Conflict
-		if !errors.As(err, &conflict) || conflict.Reason != secretstore.ConflictExists {
+	create := func() error { return v.write(ctx, r.AccessToken, record, how.Deleted) }
+	if !how.ReadFirst && how.Turn == nil && !how.DryRun {
+		if err := create(); !isConflict(err, secretstore.ConflictExists) {
 			return Created, err
 		}
 	}
 	document, err := v.Writer.Get(ctx, r.AccessToken)
-	switch {
-	case isAbsent(err, secretstore.ReasonNotFound), isAbsent(err, secretstore.ReasonDeleted):
+	if isAbsent(err, secretstore.ReasonNotFound) || isAbsent(err, secretstore.ReasonDeleted) {
 		if how.DryRun && isAbsent(err, secretstore.ReasonDeleted) && how.Deleted == KeepDeleted {
 			return "", &secretstore.Conflict{Op: "create", Reason: secretstore.ConflictDeleted, Remedy: "recover it, or purge it"}
 		}
-		return Created, how.write(ctx, func() error { return v.write(ctx, r.AccessToken, record, how.Deleted) })
-	case err != nil:
+		err = how.write(ctx, create)
+		if !isConflict(err, secretstore.ConflictExists) {
+			return Created, err
+		}
+		// It was stored since it was looked for: by the last write of an import that was
+		// killed, say.
+		document, err = v.Writer.Get(ctx, r.AccessToken)
+	}
+	if err != nil {
 		return "", v.about(r.AccessToken, err)
 	}
 	differ := v.differences(document, r, kept)
@@ -83,6 +90,11 @@ func (v *Vault) Import(ctx context.Context, r *credential.Record, how Importing)
 		return "", &DiffersError{differ}
 	}
 	return Replaced, how.write(ctx, func() error { return v.Writer.Replace(ctx, r.AccessToken, record, document.Version) })
+}
+
+func isConflict(err error, reason secretstore.ConflictReason) bool {
+	var conflict *secretstore.Conflict
+	return errors.As(err, &conflict) && conflict.Reason == reason
 }
 
 // write waits for its turn, and writes.

@@ -195,6 +195,7 @@ type flaky struct {
 	fail   func(accessToken string, attempt int) error
 	asked  map[string][]time.Duration // since the beginning
 	began  time.Time
+	reads  int
 }
 
 func (f *flaky) Create(ctx context.Context, accessToken string, record []byte) error {
@@ -210,6 +211,7 @@ func (f *flaky) Create(ctx context.Context, accessToken string, record []byte) e
 func (f *flaky) Get(ctx context.Context, accessToken string) (*secretstore.Document, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.reads++
 	return f.memory.Get(ctx, accessToken)
 }
 
@@ -416,7 +418,7 @@ func (e *endless) Next() (credentialfile.Row, error) {
 	if e.n++; e.n > 5000 {
 		return credentialfile.Row{}, io.EOF
 	}
-	if ahead := e.n - e.written(); ahead > 2*writesAtOnce {
+	if ahead := e.n - e.written(); ahead > (readAhead+2)*writesAtOnce {
 		e.t.Fatalf("%d are read ahead", ahead)
 	}
 	return credentialfile.Row{Position: "x", Record: record(func(r *credential.Record) { r.AccessToken = fmt.Sprint("a", e.n) })}, nil
@@ -435,4 +437,94 @@ func TestBulkReadsNotFarAhead(t *testing.T) {
 	if err := b.Run(t.Context()); err != nil || done != 5000 {
 		t.Error(err, done)
 	}
+}
+
+// TestImportOfWhatIsThereReadsEachOnce: an import that is started again doesn't try to
+// write all of it first.
+func TestImportOfWhatIsThereReadsEachOnce(t *testing.T) {
+	const pairs = 1000
+	text := ""
+	for i := range pairs {
+		text += line(fmt.Sprint("a", i), "x")
+	}
+	b, store, got := bulk(never, text, Importing{})
+	if err := b.Run(t.Context()); err != nil || store.reads != 0 {
+		t.Fatalf("%v; %d reads where nothing was stored", err, store.reads)
+	}
+	var err error
+	if b.File, err = credentialfile.NewReader(strings.NewReader(text), ""); err != nil {
+		t.Fatal(err)
+	}
+	*got = nil
+	clear(store.asked)
+	if err := b.Run(t.Context()); err != nil || len(*got) != pairs {
+		t.Fatal(err, len(*got))
+	}
+	if store.reads != pairs || len(store.asked) > writesAtOnce {
+		t.Errorf("%d reads and %d writes for %d credentials that were there", store.reads, len(store.asked), pairs)
+	}
+}
+
+// latecomer is a store in which the credential appears after it was looked for.
+type latecomer struct {
+	*memory
+	reads int
+	late  string
+}
+
+func (l *latecomer) Get(ctx context.Context, accessToken string) (*secretstore.Document, error) {
+	d, err := l.memory.Get(ctx, accessToken)
+	if l.reads++; l.reads == 1 {
+		l.documents[accessToken] = l.late
+	}
+	return d, err
+}
+
+// TestImportMeetsTheLastWriteOfAKilledOne which Vault was still at when it was looked for.
+func TestImportMeetsTheLastWriteOfAKilledOne(t *testing.T) {
+	for late, want := range map[string]string{
+		stored(t, record(secret(credential.HashedSecret(random)))):                    "unchanged",
+		stored(t, record(func(r *credential.Record) { r.Consumer.Username = "eve" })): "the store has one already, which differs in consumer, the form of its secret_token",
+	} {
+		v, m := newVault(nil)
+		v.Writer = &latecomer{memory: m, late: late}
+		got, err := v.Import(t.Context(), record(), Importing{ReadFirst: true})
+		if says := string(got) + errorOf(err); says != want {
+			t.Errorf("%s, want %s", says, want)
+		}
+	}
+}
+
+// repeated is a file of the same credential, which notes how often it was read.
+type repeated struct{ n, read int }
+
+func (r *repeated) Next() (credentialfile.Row, error) {
+	if r.read == r.n {
+		return credentialfile.Row{}, io.EOF
+	}
+	r.read++
+	return credentialfile.Row{Position: "x", Record: record()}, nil
+}
+
+// TestBulkReadsOnWhileOneIsWritten, so that the others are written at the same time.
+func TestBulkReadsOnWhileOneIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _, _ := bulk(never, "", Importing{})
+		file, release := &repeated{n: 1 + readAhead}, make(chan struct{})
+		b.File = file
+		b.Consumer = func(_ context.Context, c credential.Consumer) (credential.Consumer, error) {
+			<-release
+			return c, nil
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- b.Run(t.Context()) }()
+		synctest.Wait()
+		if file.read != file.n {
+			t.Errorf("%d of %d are read while the first is being written", file.read, file.n)
+		}
+		close(release)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
