@@ -364,7 +364,7 @@ func (s *Server) rotate(r *request) (int, any, error) {
 	return http.StatusOK, body, err
 }
 
-// duration is a field that is a number of seconds, or a length of time such as 1h.
+// duration is a field that is a number of seconds, or a length of time such as 7d or 1h.
 func (f fields) duration(name string) (time.Duration, error) {
 	text, _, err := f.text(name)
 	if err != nil || text == "" {
@@ -373,9 +373,9 @@ func (f fields) duration(name string) (time.Duration, error) {
 	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
 		return time.Duration(seconds) * time.Second, nil
 	}
-	d, err := time.ParseDuration(text)
+	d, err := manage.ParseSpan(text)
 	if err != nil {
-		return 0, badRequest("%s must be a number of seconds, or a length of time such as 1h", name)
+		return 0, badRequest("%s must be a number of seconds, or a length of time such as 7d or 1h", name)
 	}
 	return d, nil
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"mime/multipart"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -279,6 +281,26 @@ func TestAnswersSayWhatFailedAndTheRemedy(t *testing.T) {
 	e.must(403, "GET", pathOf("one"), "")
 	e.store.err = errors.New("a mistake")
 	e.must(500, "GET", pathOf("one"), "")
+}
+
+// TestGraceIsReadAsTheCommandReadsIt, in days as well, and is a number of seconds otherwise.
+func TestGraceIsReadAsTheCommandReadsIt(t *testing.T) {
+	e := newEnv(t)
+	e.must(201, "POST", "/vault-auth", kongAuth)
+	e.must(201, "POST", "/vault-auth/kong-auth/credentials/alex", `{"access_token":"one"}`)
+	for grace, want := range map[string]time.Duration{
+		`"7d"`: 7 * 24 * time.Hour, `"1d"`: 24 * time.Hour, `"90m"`: 90 * time.Minute, `"3600"`: time.Hour, `3600`: time.Hour,
+		`"8d"`: -1, `"1.5d"`: -1, `"-1h"`: -1, `"soon"`: -1, `true`: -1,
+	} {
+		if want < 0 {
+			e.must(400, "POST", pathOf("one")+"/rotate", `{"grace":`+grace+`}`)
+			continue
+		}
+		answer := decode(t, e.must(200, "POST", pathOf("one")+"/rotate", `{"grace":`+grace+`}`))["data"].(map[string]any)
+		if got := string(jsonOf(answer["previous_expires_at"])); got != fmt.Sprint(now.Add(want).Unix()) {
+			t.Errorf("%s: %s", grace, got)
+		}
+	}
 }
 
 // TestPanicIsAnswered, and the log doesn't have what it said.
