@@ -33,7 +33,7 @@ type Entry struct {
 	At     time.Time `json:"at"`               // when it was made: the latest about a target counts
 	Until  time.Time `json:"until,omitzero"`   // blocked until then; zero: until it is lifted
 	Lifted bool      `json:"lifted,omitempty"` // no longer blocked
-	Label  string    `json:"label,omitempty"`  // what operators are shown: fingerprints of a token, say
+	Label  string    `json:"label,omitempty"`  // what operators are shown beside it: a consumer's name
 }
 
 const (

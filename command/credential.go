@@ -46,7 +46,7 @@ Consumers are looked up by id, username or custom_id if KONG_ADMIN_URL is set.
 	f.StringVar(&cr.tokenFile, "token-file", "", "`file` with the Vault token to use")
 	f.DurationVar(&cr.timeout, "timeout", 30*time.Second, "how long one credential may take")
 	_ = c.RegisterFlagCompletionFunc("vault", p.completeObjects)
-	return group(c, cr.create(), cr.show(), cr.list(), cr.rotate(), cr.revoke(), cr.importCommand(), cr.export(), cr.block(), cr.unblock(), cr.blocksCommand(), cr.leaked())
+	return group(c, cr.create(), cr.show(), cr.list(), cr.rotate(), cr.revoke(), cr.importCommand(), cr.export(), cr.block(), cr.unblock(), cr.leaked())
 }
 
 // completeObjects completes names of vault objects.

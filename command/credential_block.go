@@ -1,10 +1,12 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -12,6 +14,8 @@ import (
 	"kong-vault-auth/blocklist"
 	"kong-vault-auth/control"
 	"kong-vault-auth/credential"
+	"kong-vault-auth/kongadmin"
+	"kong-vault-auth/manage"
 )
 
 // block is what "credential block" and its opposite are told.
@@ -34,8 +38,13 @@ store is asked, so it works while one is down. An access token is blocked in all
 objects. An argument of 12 hex digits is taken for a fingerprint, as logs show it, unless
 --token is given.
 
+A consumer is looked up in Kong by id, username or custom_id if KONG_ADMIN_URL is set, and
+blocked by its id. Otherwise, and if Kong doesn't answer, the name is taken for an id or a
+username as it is, and the output says so.
+
 The plugin server of this node keeps the list, in the signed file that
-` + blocklist.FileVariable + ` names. If none runs, the command writes the file itself.`,
+` + blocklist.FileVariable + ` names. If none runs, the command writes the file itself.
+"` + cr.Name + ` credential list --blocked" shows the list.`,
 		Example: "  " + name + " mobile-7f3a\n" +
 			"  " + name + " 4f1c0a9be2d7 --for 1h\n" +
 			"  " + name + " --consumer mobile-app",
@@ -47,9 +56,10 @@ The plugin server of this node keeps the list, in the signed file that
 func (cr *credentials) unblock() *cobra.Command {
 	name := cr.Name + " credential unblock"
 	return (&block{credentials: cr, lift: true}).command(&cobra.Command{
-		Use:     "unblock ACCESS_TOKEN|FINGERPRINT | --consumer CONSUMER",
-		Short:   "Lift a block",
-		Long:    `Lift a block that was made with the same argument.`,
+		Use:   "unblock ACCESS_TOKEN|FINGERPRINT | --consumer CONSUMER",
+		Short: "Lift a block",
+		Long: `Lift a block that was made with the same argument. Blocks of a consumer are lifted by each
+of its names that Kong knows, if KONG_ADMIN_URL is set.`,
 		Example: "  " + name + " mobile-7f3a\n  " + name + " --consumer mobile-app",
 	})
 }
@@ -58,7 +68,7 @@ func (cr *credentials) unblock() *cobra.Command {
 func (o *block) command(c *cobra.Command) *cobra.Command {
 	c.Args = cobra.MaximumNArgs(1)
 	c.RunE = o.run(o.do)
-	c.Flags().StringVar(&o.consumer, "consumer", "", "all those of this `consumer`: the id or username that Kong knows")
+	c.Flags().StringVar(&o.consumer, "consumer", "", "all those of this `consumer`: its id or username, or its custom_id if KONG_ADMIN_URL is set")
 	c.Flags().BoolVar(&o.isToken, "token", false, "the argument is an access token, whatever it looks like")
 	return c
 }
@@ -67,26 +77,97 @@ func (o *block) do(ctx context.Context, args []string) error {
 	if (o.consumer == "") == (len(args) == 0) {
 		return usage("name an access token or a fingerprint, or a consumer with --consumer")
 	}
-	q := control.BlockRequest{Consumer: o.consumer, Lift: o.lift, For: control.Seconds(o.lasts.Seconds())}
-	switch {
-	case len(args) == 0:
-	case !o.isToken && credential.IsFingerprint(args[0]):
+	if o.consumer != "" {
+		return o.ofConsumer(ctx)
+	}
+	q := o.request()
+	if !o.isToken && credential.IsFingerprint(args[0]) {
 		q.Fingerprint = args[0]
-	default:
+	} else {
 		q.AccessToken = args[0]
 	}
 	reach, err := o.blocked(ctx, q)
 	if err != nil {
 		return err
 	}
+	return o.printBlock(blockResult{Reach: reach})
+}
+
+// request is what the flags say, for anybody.
+func (o *block) request() control.BlockRequest {
+	return control.BlockRequest{Lift: o.lift, For: control.Seconds(o.lasts.Seconds())}
+}
+
+// ofConsumer blocks a consumer. Where Kong can be asked it is the id that is blocked, which
+// stays when a consumer gets another name.
+func (o *block) ofConsumer(ctx context.Context) error {
+	who, err := o.Program.consumer(ctx, o.consumer)
+	note := ""
+	switch {
+	case errors.As(err, new(*kongadmin.Failure)): // which must not keep a block from being made
+		note = "not checked: " + err.Error()
+		who, err = manage.FindConsumer(ctx, nil, o.consumer)
+	case errors.Is(err, kongadmin.ErrNoConsumer) && o.lift: // it was deleted
+		who, err = manage.FindConsumer(ctx, nil, o.consumer)
+	}
+	if err != nil {
+		return err
+	}
+	if note == "" {
+		note = consumerNote(who)
+	}
+	if !who.Checked {
+		note += "; the name was taken for an id or a username"
+	}
+	r := blockResult{Consumer: &manage.Consumer{ID: who.ID, Username: who.Username}, ConsumerChecked: &who.Checked, note: note}
+	for _, q := range o.requests(who) {
+		if r.Reach, err = o.blocked(ctx, q); err != nil {
+			return err
+		}
+	}
+	return o.printBlock(r)
+}
+
+// requests are those for a consumer. A block can have been made by any name it has, so all
+// of these are lifted.
+func (o *block) requests(who *manage.Found) (all []control.BlockRequest) {
+	q := o.request()
+	if !o.lift {
+		if q.Consumer = cmp.Or(who.ID, who.Username); q.Consumer != o.consumer {
+			q.Label = o.consumer
+		}
+		return []control.BlockRequest{q}
+	}
+	names := append([]string{o.consumer}, who.Names...)
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		if q.Consumer = name; name != "" {
+			all = append(all, q)
+		}
+	}
+	return all
+}
+
+// blockResult is what has come of a block, or of the end of one.
+type blockResult struct {
+	control.Reach
+	Consumer        *manage.Consumer `json:"consumer,omitempty"`
+	ConsumerChecked *bool            `json:"consumer_checked,omitempty"`
+	note            string
+}
+
+func (o *block) printBlock(r blockResult) error {
 	if o.output == outputJSON {
-		return o.printJSON(reach)
+		return o.printJSON(r)
 	}
 	did := "blocked"
 	if o.lift {
 		did = "no longer blocked"
 	}
-	_, err = fmt.Fprintf(o.Stdout, "%s: %s\n", did, reach)
+	if r.Consumer != nil {
+		did += fmt.Sprintf(" consumer %s (%s)", clean(shownConsumer(r.Consumer.ID, r.Consumer.Username)), r.note)
+	}
+	_, err := fmt.Fprintf(o.Stdout, "%s: %s\n", did, r.Reach)
 	return err
 }
 
@@ -122,27 +203,19 @@ func (p *Program) blocks() (*blocklist.List, error) {
 	return l, l.Problem()
 }
 
-func (cr *credentials) blocksCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "blocks",
-		Short:   "List what is blocked",
-		Long:    `List what is blocked on this node. An access token is shown as a digest.`,
-		Example: "  " + cr.Name + " credential blocks\n  " + cr.Name + " credential blocks -o json",
-		Args:    cobra.NoArgs,
-		RunE: cr.run(func(ctx context.Context, _ []string) error {
-			all, err := cr.control().Blocks(ctx)
-			if errors.Is(err, control.ErrNotRunning) {
-				var l *blocklist.List
-				if l, err = cr.blocks(); err == nil {
-					all = control.Active(l, cr.Now())
-				}
-			}
-			if err != nil {
-				return err
-			}
-			return cr.printBlocks(all)
-		}),
+// listBlocked lists what is blocked on this node. No store is asked.
+func (p *Program) listBlocked(ctx context.Context) error {
+	all, err := p.control().Blocks(ctx)
+	if errors.Is(err, control.ErrNotRunning) {
+		var l *blocklist.List
+		if l, err = p.blocks(); err == nil {
+			all = control.Active(l, p.Now())
+		}
 	}
+	if err != nil {
+		return err
+	}
+	return p.printBlocks(all)
 }
 
 func (p *Program) printBlocks(all []blocklist.Entry) error {
@@ -156,8 +229,11 @@ func (p *Program) printBlocks(all []blocklist.Entry) error {
 	fmt.Fprintln(w, "BLOCKED\tBY\tSINCE\tUNTIL")
 	for _, e := range all {
 		value := e.Value
-		if e.Kind == blocklist.ByToken {
+		switch {
+		case e.Kind == blocklist.ByToken:
 			value = "digest " + value[:12]
+		case e.Label != "":
+			value = fmt.Sprintf("%s (%s)", clean(e.Label), value)
 		}
 		until := "it is lifted"
 		if !e.Until.IsZero() {

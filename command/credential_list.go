@@ -13,6 +13,7 @@ type list struct {
 	*credentials
 	consumer      string
 	expiresWithin span
+	blocked       bool
 }
 
 func (cr *credentials) list() *cobra.Command {
@@ -21,15 +22,30 @@ func (cr *credentials) list() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List credentials, without their secret tokens",
-		Long:  "List credentials, without their secret tokens. Each is read from the store.",
+		Long: `List credentials, without their secret tokens. Each is read from the store.
+
+--blocked lists what is blocked on this node instead, see "` + cr.Name + ` credential block". No
+store is asked for it. An access token is shown as a digest.`,
 		Example: "  " + name + "\n" +
 			"  " + name + " --consumer mobile-app\n" +
-			"  " + name + " --expires-within 30d -o json",
+			"  " + name + " --expires-within 30d -o json\n" +
+			"  " + name + " --blocked",
 		Args: cobra.NoArgs,
-		RunE: cr.run(func(ctx context.Context, _ []string) error { return o.run(ctx) }),
+		RunE: cr.run(func(ctx context.Context, _ []string) error {
+			switch {
+			case o.blocked && o.object != "":
+				return usage("blocks are the same for all vault objects: leave --vault or --blocked out")
+			case o.blocked:
+				return o.listBlocked(ctx)
+			}
+			return o.run(ctx)
+		}),
 	}
+	c.Flags().BoolVar(&o.blocked, "blocked", false, "what is blocked on this node, whatever the store has")
 	c.Flags().StringVar(&o.consumer, "consumer", "", "only those of this `consumer`: its id, username or custom_id")
 	c.Flags().Var(&o.expiresWithin, "expires-within", "only those that expire within this time, or have expired")
+	c.MarkFlagsMutuallyExclusive("blocked", "consumer")
+	c.MarkFlagsMutuallyExclusive("blocked", "expires-within")
 	return c
 }
 

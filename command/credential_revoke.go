@@ -73,7 +73,11 @@ func (o *revoke) ofConsumer(ctx context.Context, v *manage.Vault) (accessTokens 
 		}
 		return nil
 	})
-	if err == nil && len(accessTokens) > 0 && !o.yes {
+	switch {
+	case err != nil:
+	case len(accessTokens) == 0:
+		fmt.Fprintf(o.Stderr, "%s: no credential names the consumer %s (%s)\n", o.Name, clean(o.consumer), consumerNote(who))
+	case !o.yes:
 		err = usage("%d credentials of %s would be revoked (credential list --consumer shows them): add --yes", len(accessTokens), o.consumer)
 	}
 	return accessTokens, err

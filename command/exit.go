@@ -36,11 +36,16 @@ func exitStatus(err error) int {
 	var absent *secretstore.Absent
 	var conflict *secretstore.Conflict
 	var failure *secretstore.Failure
+	var kong *kongadmin.Failure
 	switch {
 	case errors.Is(err, secretstore.ErrConfig), errors.As(err, new(usageError)):
 		return exitUsage
 	case errors.Is(err, kongadmin.ErrNoConsumer):
 		return exitNotFound
+	case errors.As(err, &kong) && kong.Refused:
+		return exitDenied
+	case errors.As(err, &kong):
+		return exitUnreachable
 	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonUnusable:
 		return exitFailed
 	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonDenied, errors.Is(err, vault.ErrForbidden):

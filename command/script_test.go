@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"vault-server":  vaultServer,
 			"azure":         azure,
 			"kong":          kong,
+			"kong-admin":    kongAdmin,
 			"exits":         exits,
 			"secret-of":     secretOf,
 			"envfile":       envFile,
@@ -360,6 +363,31 @@ consumers:
 - {username: another, custom_id: customer/47}
 `))
 	ts.Setenv("KONG_ADMIN_URL", k.AdminURL())
+}
+
+// kongAdmin is the part of Kong's Admin API that knows a consumer, and sets KONG_ADMIN_URL.
+// Where the argument is a status, it answers nothing else.
+func kongAdmin(ts *testscript.TestScript, neg bool, args []string) {
+	const mobileApp = `{"id":"3fd1eea1-885a-4011-b986-289943ff8177","username":"mobile-app","custom_id":"customer/4711"}`
+	status, _ := strconv.Atoi(strings.Join(args, ""))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case status != 0:
+			w.WriteHeader(status)
+		case r.URL.Path == "/consumers/mobile-app", r.URL.Path == "/consumers/3fd1eea1-885a-4011-b986-289943ff8177":
+			_, _ = io.WriteString(w, mobileApp)
+		case r.URL.Path == "/consumers" && r.URL.Query().Get("custom_id") == "customer/4711":
+			_, _ = io.WriteString(w, `{"data":[`+mobileApp+`],"next":null}`)
+		case r.URL.Path == "/consumers":
+			_, _ = io.WriteString(w, `{"data":[],"next":null}`)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"message":"Not found"}`)
+		}
+	}))
+	ts.Defer(server.Close)
+	ts.Setenv("KONG_ADMIN_URL", server.URL)
 }
 
 // The application of the simulated Azure.

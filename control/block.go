@@ -22,6 +22,7 @@ type BlockRequest struct {
 	AccessToken string  `json:"access_token,omitempty"` // in every store
 	Fingerprint string  `json:"fingerprint,omitempty"`
 	Consumer    string  `json:"consumer,omitempty"`    // by id or username
+	Label       string  `json:"label,omitempty"`       // what the list shows beside it
 	For         Seconds `json:"for_seconds,omitempty"` // 0: until it is lifted
 	Lift        bool    `json:"lift,omitempty"`
 }
@@ -31,7 +32,7 @@ var ErrNoBlocks = errors.New("blocks are not set up (set VAULT_AUTH_BLOCKS_FILE 
 
 // Entry is the request as an entry of the list.
 func (q BlockRequest) Entry(l *blocklist.List, now time.Time) (e blocklist.Entry, err error) {
-	e.At, e.Lifted = now, q.Lift
+	e.At, e.Lifted, e.Label = now, q.Lift, q.Label
 	given := 0
 	for _, name := range []string{q.AccessToken, q.Fingerprint, q.Consumer} {
 		if name != "" {

@@ -44,6 +44,15 @@ type Client struct {
 // ErrNoConsumer is matched by the error of Consumer where Kong has no such consumer.
 var ErrNoConsumer = errors.New("there is no such consumer in Kong")
 
+// Failure is an Admin API that could not say what it was asked.
+type Failure struct {
+	Refused bool // it answers, and doesn't let this program in
+	text    string
+}
+
+// Error names the remedy.
+func (f *Failure) Error() string { return f.text }
+
 // New is the client of the Admin API that the environment names, or nil if it names
 // none.
 func New(getenv func(string) string) (*Client, error) {
@@ -136,7 +145,7 @@ func (c *Client) Consumer(ctx context.Context, name string) (*Consumer, error) {
 	}
 	got := &Consumer{ID: text(found.ID), Username: text(found.Username), CustomID: text(found.CustomID)}
 	if uuid.Validate(got.ID) != nil {
-		return nil, fmt.Errorf("%s: the answer is not one of Kong's Admin API (check %s)", c.host, urlVariable)
+		return nil, &Failure{text: fmt.Sprintf("%s: the answer is not one of Kong's Admin API (check %s)", c.host, urlVariable)}
 	}
 	return got, nil
 }
@@ -145,8 +154,10 @@ func (c *Client) Consumer(ctx context.Context, name string) (*Consumer, error) {
 func (c *Client) explain(err error) error {
 	var answer *kong.APIError
 	var remedy string
+	f := &Failure{}
 	switch {
 	case errors.As(err, &answer) && (answer.Code() == http.StatusUnauthorized || answer.Code() == http.StatusForbidden):
+		f.Refused = true
 		remedy = fmt.Sprintf("check %s, and %s if the header isn't %s", tokenVariable, tokenHeaderVariable, defaultHeader)
 	case errors.As(err, &answer):
 		remedy = "check " + urlVariable + ", and Kong's log"
@@ -157,7 +168,8 @@ func (c *Client) explain(err error) error {
 	if c.secret != "" {
 		said = strings.ReplaceAll(said, c.secret, "…")
 	}
-	return fmt.Errorf("the Admin API of Kong at %s: %.300s (%s)", c.host, said, remedy)
+	f.text = fmt.Sprintf("the Admin API of Kong at %s: %.300s (%s)", c.host, said, remedy)
+	return f
 }
 
 func text(s *string) string {

@@ -101,6 +101,13 @@ func TestConsumer(t *testing.T) {
 			if tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), adminToken)) {
 				t.Errorf("it says %v", err)
 			}
+			var failure *Failure
+			if errors.As(err, &failure) == (err == nil || errors.Is(err, ErrNoConsumer)) {
+				t.Errorf("%T", err)
+			}
+			if refused := strings.HasPrefix(tt.says, "check KONG_ADMIN_TOKEN"); failure != nil && failure.Refused != refused {
+				t.Errorf("refused: %t", failure.Refused)
+			}
 			if absent := strings.HasPrefix(tt.says, "there is no such"); errors.Is(err, ErrNoConsumer) != absent {
 				t.Errorf("%v", err)
 			}
