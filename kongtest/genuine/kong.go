@@ -54,7 +54,18 @@ type Options struct {
 // Start starts Kong with listeners of its own on loopback, and waits until it
 // has started. Its workers are of the caller's user. An error holds what Kong
 // printed.
-func Start(o Options) (*Kong, error) {
+func Start(o Options) (k *Kong, err error) {
+	// Kong can't be told to take any free port, so one that was free a moment ago
+	// may be somebody else's by now.
+	for range 5 {
+		if k, err = start(o); err == nil || !strings.Contains(err.Error(), "Address already in use") {
+			break
+		}
+	}
+	return k, err
+}
+
+func start(o Options) (*Kong, error) {
 	k := &Kong{program: o.Program, prefix: o.Prefix}
 	for _, addr := range []*string{&k.proxy, &k.h2, &k.admin, &k.state, &k.tls} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
