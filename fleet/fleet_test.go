@@ -202,6 +202,53 @@ func TestNodeThatStartsHearsOfWhatWasBefore(t *testing.T) {
 	}
 }
 
+// TestMessageThatRedisLosesIsSentAgain, as by a replica that takes over without it.
+func TestMessageThatRedisLosesIsSentAgain(t *testing.T) {
+	s := newServer(t)
+	a := join(t, "redis://"+s.addr)
+	for _, token := range []string{"ac-kept", "ac-lost"} {
+		if got := a.Changed(t.Context(), change(token)); !got.Connected {
+			t.Fatalf("%+v", got)
+		}
+	}
+	all, err := s.raw.XRange(t.Context(), streamKey, "-", "+").Result()
+	if err != nil || len(all) != 2 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	s.do("XDEL", streamKey, all[1].ID)
+	s.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	eventually(t, "it is there again, and only it", func() bool {
+		again, err := s.raw.XRange(t.Context(), streamKey, "-", "+").Result()
+		return err == nil && len(again) == 2 && cmp.Equal(all[0], again[0]) && again[1].Values[fieldText] == all[1].Values[fieldText]
+	})
+	if b := join(t, "redis://"+s.addr); b.cache.drops(store.ShortID("ac-lost")) != 1 {
+		t.Errorf("another node has not heard of it: %s", b.log)
+	}
+}
+
+// TestMessageThatCouldNotBeSentIsSentWithoutANewConnection.
+func TestMessageThatCouldNotBeSentIsSentWithoutANewConnection(t *testing.T) {
+	s := newServer(t, "user default on nopass ~* &* +@all", "user vault-auth on >x "+rights(t))
+	a, b := join(t, "redis://vault-auth:x@"+s.addr), join(t, "redis://"+s.addr)
+	s.registered(2)
+	s.do("ACL", "SETUSER", "vault-auth", "-xadd")
+	if got := a.Changed(t.Context(), change("ac-alice")); got.Connected || a.Stats().Waiting != 1 {
+		t.Errorf("%+v", got)
+	}
+	s.do("ACL", "SETUSER", "vault-auth", "+xadd")
+	eventually(t, "b has heard of it", func() bool { return b.cache.drops(store.ShortID("ac-alice")) == 1 })
+}
+
+// TestAnswerDoesNotSayThatNobodyIsThereWhenItCannotKnow.
+func TestAnswerDoesNotSayThatNobodyIsThereWhenItCannotKnow(t *testing.T) {
+	s := newServer(t, "user default on nopass ~* &* +@all", "user vault-auth on >x "+rights(t))
+	a := join(t, "redis://vault-auth:x@"+s.addr)
+	s.do("ACL", "SETUSER", "vault-auth", "-hgetall")
+	if got := a.Changed(t.Context(), change("ac-alice")); got.Connected {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestLostMessagesHaveEverythingVerified, once a minute at most.
 func TestLostMessagesHaveEverythingVerified(t *testing.T) {
 	s := newServer(t)
@@ -211,8 +258,13 @@ func TestLostMessagesHaveEverythingVerified(t *testing.T) {
 	for range 3 {
 		s.do("DEL", streamKey)
 		failures := b.Stats().Failures
-		s.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-		eventually(t, "b is back", func() bool { return b.Stats().Failures > failures && b.Stats().Connected })
+		eventually(t, "b is back", func() bool {
+			if b.Stats().Failures > failures {
+				return b.Stats().Connected
+			}
+			s.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+			return false
+		})
 	}
 	eventually(t, "b has had everything verified", func() bool { return b.cache.verifications() > 0 })
 	if n := b.cache.verifications(); n != 1 || b.Stats().Verified != 1 {
@@ -311,16 +363,25 @@ func TestUserWithFewRightsIsEnough(t *testing.T) {
 
 // rights are those of the rule in docs/fleet.md.
 func rights(t *testing.T) string {
+	return strings.ReplaceAll(documented(t, "ACL SETUSER vault-auth on '>PASSWORD' ", "\n"), "'", "")
+}
+
+// clusterRights are those that it takes on a cluster beside these.
+func clusterRights(t *testing.T) string { return documented(t, "(and `", "`") }
+
+// documented is what stands between two texts in docs/fleet.md.
+func documented(t *testing.T, before, after string) string {
+	t.Helper()
 	b, err := os.ReadFile("../docs/fleet.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rule, ok := strings.Cut(string(b), "ACL SETUSER vault-auth on '>PASSWORD' ")
-	if !ok {
-		t.Fatal("docs/fleet.md has no rule")
+	_, rest, found := strings.Cut(string(b), before)
+	text, _, ended := strings.Cut(rest, after)
+	if !found || !ended {
+		t.Fatalf("docs/fleet.md has nothing after %q", before)
 	}
-	line, _, _ := strings.Cut(rule, "\n")
-	return strings.ReplaceAll(line, "'", "")
+	return text
 }
 
 func TestAnotherKeyHearsNothing(t *testing.T) {
@@ -369,6 +430,8 @@ func TestSettings(t *testing.T) {
 		{map[string]string{URLVariable: "nonsense"}, URLVariable},
 		{map[string]string{URLVariable: "redis://u:p@r", blocklist.KeyVariable: "/k", PasswordVariable: "/p"}, PasswordVariable},
 		{map[string]string{URLVariable: "redis://r", blocklist.KeyVariable: "/k", CAVariable: "/ca"}, CAVariable},
+		{map[string]string{URLVariable: "redis://r,s", blocklist.KeyVariable: "/k", SentinelPasswordVariable: "/p"}, SentinelPasswordVariable},
+		{map[string]string{URLVariable: "redis://r?master=m", blocklist.KeyVariable: "/k", SentinelPasswordVariable: "/p"}, ""},
 	} {
 		_, err := ParseSettings(func(name string) string { return tt.env[name] })
 		if (err == nil) != (tt.says == "") || err != nil && !strings.HasPrefix(err.Error(), tt.says) {

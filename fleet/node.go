@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -40,7 +41,7 @@ const (
 	verifyPause = time.Minute
 
 	firstPause = 250 * time.Millisecond // between attempts to connect; doubled
-	maxPause   = 5 * time.Second
+	maxPause   = 2 * time.Second
 )
 
 // Target is what changes are applied to: a vault.Registry.
@@ -69,11 +70,14 @@ type Node struct {
 	stop   context.CancelFunc
 	done   chan struct{}
 
+	dialled atomic.Int64 // connections that were made
+
 	mu        sync.Mutex // guards the rest
 	connected bool
 	seen      map[string]struct{}
 	order     []string  // of seen, the oldest first
 	outbox    []message // made while Redis was down
+	recent    []sent    // by this node, the oldest first
 	stats     Stats
 
 	// The rest belongs to the goroutine.
@@ -105,6 +109,7 @@ func Start(ctx context.Context, o Options) (n *Node, stop func()) {
 	go n.run(ctx)
 	return n, func() {
 		cancel()
+		n.leave()
 		<-n.done
 	}
 }
@@ -130,7 +135,7 @@ func (n *Node) run(ctx context.Context) {
 		wait(ctx, pause)
 		pause = min(2*pause, maxPause)
 	}
-	n.leave()
+	n.leave() // where ctx has ended
 }
 
 func wait(ctx context.Context, d time.Duration) {
@@ -147,21 +152,17 @@ func (n *Node) link(ctx context.Context, began time.Time) (linked bool, err erro
 	if err := n.connect(); err != nil {
 		return false, err
 	}
-	if err := n.client.Ping(ctx).Err(); err != nil {
+	// Not PING, which a cluster's client sends to every server: it is this one that counts.
+	if err := n.client.XRangeN(ctx, streamKey, "-", "+", 1).Err(); err != nil {
 		return false, err
 	}
 	if n.last == "" {
 		n.last = startOf(began.Add(-horizon))
 		n.verifyDue = time.Since(began) > maxPause // the stream may have been cut since
 	}
-	if n.placed {
-		missed, err := n.missed(ctx, n.last)
-		if err != nil {
-			return false, err
-		}
-		if missed { // read what the stream still holds
-			n.last, n.placed = beginning, false
-		}
+	checked := n.dialled.Load()
+	if err := n.checkStream(ctx); err != nil {
+		return false, err
 	}
 	if err := n.sync(ctx); err != nil {
 		return false, err
@@ -173,10 +174,16 @@ func (n *Node) link(ctx context.Context, began time.Time) (linked bool, err erro
 		}
 	}
 	n.linked()
-	if err := n.flush(ctx); err != nil {
-		return true, err
-	}
 	for ctx.Err() == nil {
+		if dialled := n.dialled.Load(); dialled != checked { // maybe with another server, or one that has lost its data
+			checked = dialled
+			if err := n.checkStream(ctx); err != nil {
+				return true, err
+			}
+		}
+		if err := n.flush(ctx); err != nil {
+			return true, err
+		}
 		if err := n.heartbeat(ctx); err != nil {
 			return true, err
 		}
@@ -192,6 +199,20 @@ func (n *Node) link(ctx context.Context, began time.Time) (linked bool, err erro
 	return true, ctx.Err()
 }
 
+// checkStream looks whether the stream is still the one that was read and written.
+func (n *Node) checkStream(ctx context.Context) error {
+	if n.placed {
+		missed, err := n.missed(ctx, n.last)
+		if err != nil {
+			return err
+		}
+		if missed { // read what the stream still holds
+			n.last, n.placed = beginning, false
+		}
+	}
+	return n.keepLost(ctx)
+}
+
 // connect makes the client and reads the key, if that has not been done.
 func (n *Node) connect() error {
 	if n.client != nil {
@@ -201,7 +222,7 @@ func (n *Node) connect() error {
 	if err != nil {
 		return err
 	}
-	client, err := n.o.Settings.client("vault-auth")
+	client, err := n.o.Settings.client("vault-auth", func() { n.dialled.Add(1) })
 	if err != nil {
 		return err
 	}
@@ -224,6 +245,9 @@ func (n *Node) linked() {
 }
 
 func (n *Node) lost(err error) {
+	if c, ok := n.client.(*redis.ClusterClient); ok {
+		c.ReloadState(context.Background()) // who is master may have changed; else it looks once a minute
+	}
 	n.mu.Lock()
 	n.connected = false
 	n.stats.Failures++
@@ -231,15 +255,18 @@ func (n *Node) lost(err error) {
 	n.log.Warn("Redis can't be reached: changes made on other nodes are noticed when credentials are read again (check "+URLVariable+")", "reason", "events_down", "err", err)
 }
 
-// leave has the others not count on this node any more.
+// leave has the others not count on this node any more. It ends what waits for Redis.
 func (n *Node) leave() {
-	if n.client == nil {
+	n.mu.Lock()
+	client := n.client
+	n.mu.Unlock()
+	if client == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), ioTimeout)
 	defer cancel()
-	_ = n.client.HDel(ctx, nodesKey, n.name).Err() // else its heartbeat ends soon
-	_ = n.client.Close()
+	_ = client.HDel(ctx, nodesKey, n.name).Err() // else its heartbeat ends soon
+	_ = client.Close()
 }
 
 // Stats is what a Node counts.

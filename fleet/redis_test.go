@@ -20,10 +20,11 @@ import (
 // server is a Redis or Valkey of the machine.
 type server struct {
 	*testing.T
-	addr string
-	args []string
-	cmd  *exec.Cmd
-	raw  *redis.Client // of somebody who may do everything
+	addr  string
+	args  []string
+	ready string // what it says when it is
+	cmd   *exec.Cmd
+	raw   *redis.Client // of somebody who may do everything
 }
 
 var install = sync.OnceFunc(func() {
@@ -51,29 +52,54 @@ func program(t *testing.T) string {
 // newServer starts one, with more settings of its configuration.
 func newServer(t *testing.T, settings ...string) *server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	dir := t.TempDir()
-	config := filepath.Join(dir, "redis.conf")
-	lines := append([]string{"bind 127.0.0.1", "port " + port, `save ""`, "appendonly no", "dir " + dir}, settings...)
-	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s := &server{T: t, addr: addr, args: []string{program(t), config}, raw: redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})}
-	t.Cleanup(func() {
-		s.raw.Close()
-		s.kill()
-	})
+	s := prepareServer(t, append([]string{`save ""`, "appendonly no"}, settings...)...)
 	s.run()
 	return s
 }
 
+// newSentinel starts a Sentinel.
+func newSentinel(t *testing.T, settings ...string) *server {
+	t.Helper()
+	s := prepareServer(t, settings...)
+	s.args, s.ready = append(s.args, "--sentinel"), "Sentinel ID is"
+	s.run()
+	return s
+}
+
+// prepareServer writes the configuration of one that run starts.
+func prepareServer(t *testing.T, settings ...string) *server {
+	t.Helper()
+	port, dir := freePort(t), t.TempDir()
+	addr := "127.0.0.1:" + port
+	config := filepath.Join(dir, "redis.conf")
+	lines := append([]string{"bind 127.0.0.1", "port " + port, "dir " + dir}, settings...)
+	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &server{
+		T: t, addr: addr, args: []string{program(t), config}, ready: "Ready to accept connections",
+		raw: redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1}),
+	}
+	t.Cleanup(func() {
+		s.raw.Close()
+		s.kill()
+	})
+	return s
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
 // run starts it, and returns when it is ready.
+
 func (s *server) run() {
 	s.Helper()
 	s.cmd = exec.Command(s.args[0], s.args[1:]...)
@@ -87,7 +113,7 @@ func (s *server) run() {
 	var said strings.Builder
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		fmt.Fprintln(&said, lines.Text())
-		if strings.Contains(lines.Text(), "Ready to accept connections") {
+		if strings.Contains(lines.Text(), s.ready) {
 			go io.Copy(io.Discard, out)
 			return
 		}

@@ -21,9 +21,10 @@ import (
 
 // The variables of the environment that set events up, beside blocklist.KeyVariable.
 const (
-	URLVariable      = "VAULT_AUTH_EVENTS"
-	PasswordVariable = "VAULT_AUTH_EVENTS_PASSWORD_FILE"
-	CAVariable       = "VAULT_AUTH_EVENTS_CA_FILE"
+	URLVariable              = "VAULT_AUTH_EVENTS"
+	PasswordVariable         = "VAULT_AUTH_EVENTS_PASSWORD_FILE"
+	SentinelPasswordVariable = "VAULT_AUTH_EVENTS_SENTINEL_PASSWORD_FILE"
+	CAVariable               = "VAULT_AUTH_EVENTS_CA_FILE"
 )
 
 // Settings say where Redis is.
@@ -34,6 +35,7 @@ type Settings struct {
 	caFile       string
 	db           int
 	master       string // of Sentinel
+	sentinelFile string // with Sentinel's own password
 	cluster      bool
 	tls          bool
 }
@@ -55,9 +57,12 @@ func ParseSettings(getenv func(string) string) (*Settings, error) {
 	if getenv(blocklist.KeyVariable) == "" {
 		return nil, fmt.Errorf("%s: it is needed with %s: name a file with a key that all nodes share (openssl rand -base64 32)", blocklist.KeyVariable, URLVariable)
 	}
-	s.passwordFile, s.caFile = getenv(PasswordVariable), getenv(CAVariable)
+	s.passwordFile, s.sentinelFile, s.caFile = getenv(PasswordVariable), getenv(SentinelPasswordVariable), getenv(CAVariable)
 	if s.passwordFile != "" && s.secret != "" {
 		return nil, fmt.Errorf("%s: there is a password in %s too: leave one of them out", PasswordVariable, URLVariable)
+	}
+	if s.sentinelFile != "" && s.master == "" {
+		return nil, fmt.Errorf("%s: it is of use with ?master=NAME in %s only", SentinelPasswordVariable, URLVariable)
 	}
 	if s.caFile != "" && !s.tls {
 		return nil, fmt.Errorf("%s: it is of use with rediss:// only", CAVariable)
@@ -121,9 +126,9 @@ const (
 	ioTimeout   = time.Second // of a command, without what it waits for by intent
 )
 
-// client connects when it is needed. The files are read each time, so that what they hold
-// may be replaced.
-func (s *Settings) client(name string) (redis.UniversalClient, error) {
+// client connects when it is needed. Redis' password is read for each connection, so that
+// it may be replaced. dialled is called for each connection.
+func (s *Settings) client(name string, dialled func()) (redis.UniversalClient, error) {
 	o := &redis.UniversalOptions{
 		Addrs: s.addrs, DB: s.db, MasterName: s.master, IsClusterMode: s.cluster, ClientName: name,
 		DialTimeout: 2 * ioTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, PoolTimeout: ioTimeout,
@@ -133,6 +138,13 @@ func (s *Settings) client(name string) (redis.UniversalClient, error) {
 			secret, err := s.password()
 			return s.user, secret, err
 		},
+		OnConnect: func(context.Context, *redis.Conn) error { dialled(); return nil },
+	}
+	if s.sentinelFile != "" {
+		var err error
+		if o.SentinelPassword, err = readPassword(s.sentinelFile); err != nil {
+			return nil, err
+		}
 	}
 	if s.tls {
 		config, err := s.tlsConfig()
@@ -148,7 +160,11 @@ func (s *Settings) password() (string, error) {
 	if s.passwordFile == "" {
 		return s.secret, nil
 	}
-	b, err := securefile.Read(s.passwordFile, securefile.Group, maxPassword)
+	return readPassword(s.passwordFile)
+}
+
+func readPassword(file string) (string, error) {
+	b, err := securefile.Read(file, securefile.Group, maxPassword)
 	return strings.TrimRight(string(b), "\r\n"), err
 }
 

@@ -21,7 +21,17 @@ const (
 	aliveFor  = 15 * time.Second
 	beatEvery = 2 * time.Second
 	maxOutbox = 1000
+	// recentFor is how long a message that Redis has taken may be lost all the same: by a
+	// replica that takes over and doesn't have it.
+	recentFor = 10 * time.Minute
 )
+
+// sent is a message that Redis has taken.
+type sent struct {
+	message
+	entry string // its id in the stream
+	when  time.Time
+}
 
 // Reach says which other nodes have applied a change.
 type Reach struct {
@@ -116,9 +126,52 @@ func (n *Node) send(ctx context.Context, m message) (id string, err error) {
 		Stream: streamKey, MaxLen: maxStream, Approx: true, Values: []string{fieldText, text, fieldSignature, signature},
 	}).Result()
 	if err == nil {
-		n.count(func(s *Stats) { s.Sent++ })
+		n.taken(sent{m, id, time.Now()})
 	}
 	return id, err
+}
+
+// taken remembers a message that Redis has taken.
+func (n *Node) taken(s sent) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.stats.Sent++
+	n.recent = append(n.recent, s)
+	old := len(n.recent) - maxOutbox
+	n.recent = slices.DeleteFunc(n.recent, func(s sent) bool {
+		old--
+		return old >= 0 || time.Since(s.when) > recentFor
+	})
+}
+
+// keepLost has this node's messages sent again that Redis had taken and has lost. The
+// others know those again that they have read.
+func (n *Node) keepLost(ctx context.Context) error {
+	n.mu.Lock()
+	recent := slices.Clone(n.recent)
+	n.mu.Unlock()
+	for _, s := range recent {
+		there, err := n.client.XRange(ctx, streamKey, s.entry, s.entry).Result()
+		if err != nil {
+			return err
+		}
+		if len(there) > 0 && n.is(there[0], s.message) {
+			continue
+		}
+		n.mu.Lock()
+		n.recent = slices.DeleteFunc(n.recent, func(r sent) bool { return r.entry == s.entry })
+		n.mu.Unlock()
+		n.keep(s.message)
+	}
+	return nil
+}
+
+// is reports whether an entry of the stream is the message.
+func (n *Node) is(e redis.XMessage, m message) bool {
+	text, _ := e.Values[fieldText].(string)
+	signature, _ := e.Values[fieldSignature].(string)
+	got, err := n.signer.decode(text, signature)
+	return err == nil && got.ID == m.ID
 }
 
 // heartbeat tells the others that this node is there, and how far it has come.
@@ -136,7 +189,11 @@ func (n *Node) await(ctx context.Context, id string) Reach {
 	deadline, pause := time.Now().Add(patience), 2*time.Millisecond
 	for {
 		r, err := n.ask(ctx, id)
-		if err != nil || len(r.Silent) == 0 || time.Now().After(deadline) || ctx.Err() != nil {
+		over := time.Now().After(deadline) || ctx.Err() != nil
+		switch {
+		case err != nil && over:
+			return Reach{} // Redis has the message, and nobody knows who has read it
+		case over || err == nil && len(r.Silent) == 0:
 			return r
 		}
 		wait(ctx, pause)

@@ -20,12 +20,7 @@ import (
 // nothing is sent.
 func TestTLS(t *testing.T) {
 	certificate, key := newCertificate(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
+	port := freePort(t)
 	s := newServer(t, "tls-port "+port, "tls-cert-file "+certificate, "tls-key-file "+key, "tls-ca-cert-file "+certificate, "tls-auth-clients no")
 	url := "rediss://127.0.0.1:" + port
 	a := join(t, url, CAVariable, certificate)
