@@ -2,10 +2,14 @@ package akvsim_test
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
@@ -440,6 +444,61 @@ func TestOtherHostsAreRefused(t *testing.T) {
 	defer r.Body.Close()
 	if r.StatusCode != http.StatusBadGateway {
 		t.Errorf("http://example.com/: %s", r.Status)
+	}
+}
+
+func TestHostsOfOtherCloudsAreServedBesideAzures(t *testing.T) {
+	_, server, _ := start(t, akvsim.Options{Others: map[string]http.HandlerFunc{
+		"other.example": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTeapot) },
+	}})
+	for _, url := range []string{"https://other.example/", "http://other.example/"} {
+		r, err := server.Transport().RoundTrip(request(t, url))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		if r.StatusCode != http.StatusTeapot {
+			t.Errorf("%s: %s", url, r.Status)
+		}
+	}
+}
+
+// Vault, which is shown access tokens, verifies them by their signature.
+func TestAccessTokensAreSigned(t *testing.T) {
+	sim, _, o := start(t, akvsim.Options{})
+	token, err := secretCredential(t, officer, "s3cret", o).GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{"https://management.azure.com//.default"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode([]byte(sim.PublicKey()))
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dot := strings.LastIndexByte(token.Token, '.')
+	signature, err := base64.RawURLEncoding.DecodeString(token.Token[dot+1:])
+	if err != nil || len(signature) != 64 {
+		t.Fatalf("%d bytes, %v", len(signature), err)
+	}
+	digest := sha256.Sum256([]byte(token.Token[:dot]))
+	r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
+	if !ecdsa.Verify(key.(*ecdsa.PublicKey), digest[:], r, s) {
+		t.Error("the signature is wrong")
+	}
+}
+
+func TestMachinesSayWhichTheyAre(t *testing.T) {
+	_, server, _ := start(t, akvsim.Options{})
+	r := request(t, "http://169.254.169.254/metadata/instance/compute?api-version=2021-02-01")
+	r.Header.Set("Metadata", "true")
+	resp, err := server.Transport().RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var machine struct{ Name, ResourceGroupName string }
+	if err := json.NewDecoder(resp.Body).Decode(&machine); err != nil || machine.Name != "vm-1" || machine.ResourceGroupName != "gateways" {
+		t.Errorf("%+v, %v", machine, err)
 	}
 }
 

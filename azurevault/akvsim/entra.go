@@ -2,12 +2,14 @@ package akvsim
 
 import (
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"slices"
@@ -137,20 +139,37 @@ func (s *Sim) grant(w http.ResponseWriter, clientID, scope string) {
 	})
 }
 
-// issue makes an access token in the form of a JWT. Its signature is random:
-// the vault knows the tokens that were issued.
+// issue makes an access token, a JWT of PublicKey's. (The vault knows the tokens that
+// were issued, and Microsoft signs with RS256.)
 func (s *Sim) issue(clientID, audience string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	expires := time.Now().Add(s.options.TokenLifetime)
+	now := time.Now()
+	expires := now.Add(s.options.TokenLifetime)
 	claims := mustJSON(map[string]any{
 		"aud": audience, "iss": "https://sts.windows.net/" + Tenant + "/", "tid": Tenant,
-		"appid": clientID, "oid": s.apps[clientID].ObjectID, "exp": expires.Unix(),
+		"appid": clientID, "oid": s.apps[clientID].ObjectID, "iat": now.Unix(), "nbf": now.Unix(), "exp": expires.Unix(),
 	})
 	b64 := base64.RawURLEncoding.EncodeToString
-	text := b64([]byte(`{"typ":"JWT","alg":"RS256"}`)) + "." + b64([]byte(claims)) + "." + rand.Text() + rand.Text()
+	text := b64([]byte(`{"typ":"JWT","alg":"ES256"}`)) + "." + b64([]byte(claims))
+	digest := sha256.Sum256([]byte(text))
+	x, y, err := ecdsa.Sign(rand.Reader, s.signing, digest[:])
+	if err != nil {
+		panic(err) // crypto/rand does not fail
+	}
+	text += "." + b64(append(x.FillBytes(make([]byte, 32)), y.FillBytes(make([]byte, 32))...))
 	s.tokens[text] = token{clientID, audience, expires}
 	return text
+}
+
+// PublicKey is the key by which others than the vault know that Entra ID has issued an
+// access token, as PEM.
+func (s *Sim) PublicKey() string {
+	der, err := x509.MarshalPKIXPublicKey(s.signing.Public())
+	if err != nil {
+		panic(err) // of a key just made
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }
 
 func entraError(code string, number int, message string) any {

@@ -8,25 +8,32 @@ import (
 
 const (
 	imdsPath       = "/metadata/identity/oauth2/token"
+	machinePath    = "/metadata/instance/compute"
 	appServicePath = "/msi/token"
 )
 
 // serveIdentity plays the managed identity endpoints: IMDS of virtual machines
-// at http://169.254.169.254, and the one that App Service, Functions and
+// at http://169.254.169.254, which also says which machine it is, and the one that App Service, Functions and
 // Container Apps name in IDENTITY_ENDPOINT.
 func (s *Sim) serveIdentity(w http.ResponseWriter, r *http.Request, logged *Request) {
 	if s.fault(ManagedIdentity, true, w, r) {
 		return
 	}
 	switch {
-	case r.URL.Path != imdsPath && r.URL.Path != appServicePath:
+	case r.URL.Path != imdsPath && r.URL.Path != machinePath && r.URL.Path != appServicePath:
 		http.NotFound(w, r)
 		return
-	case r.URL.Path == imdsPath && r.Header.Get("Metadata") != "true":
+	case r.URL.Path != appServicePath && r.Header.Get("Metadata") != "true":
 		writeJSON(w, http.StatusBadRequest, map[string]any{"error": "invalid_request", "error_description": "Required metadata header not specified"})
 		return
 	case r.URL.Path == appServicePath && r.Header.Get("X-IDENTITY-HEADER") != IdentityHeader:
 		writeJSON(w, http.StatusUnauthorized, map[string]any{"statusCode": http.StatusUnauthorized, "message": "Unauthorized"})
+		return
+	}
+	if r.URL.Path == machinePath {
+		writeJSON(w, http.StatusOK, map[string]any{
+			"subscriptionId": "22222222-2222-2222-2222-222222222222", "resourceGroupName": "gateways", "name": "vm-1", "vmScaleSetName": "",
+		})
 		return
 	}
 	id := s.assigned(r.URL.Query().Get("client_id"))

@@ -91,7 +91,7 @@ func (p proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	host, _, err := net.SplitHostPort(r.Host)
-	if service, _ := serviceOf(host); err != nil || service == "" {
+	if err != nil || !p.sim.plays(host) {
 		http.Error(w, "akvsim: nothing of that name is simulated", http.StatusBadGateway)
 		return
 	}

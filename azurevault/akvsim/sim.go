@@ -24,6 +24,7 @@ package akvsim
 
 import (
 	"cmp"
+	"crypto/ecdsa"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -51,6 +52,10 @@ type Options struct {
 	// Blocked are names of secrets that a firewall before the vault answers with
 	// a page of its own; nil: none.
 	Blocked func(name string) bool
+
+	// Others are hosts beside Azure's that the proxy plays too, so that one proxy serves
+	// a test with several clouds; nil: none.
+	Others map[string]http.HandlerFunc
 }
 
 // Sim is a simulated Azure. Its methods are safe for concurrent use, also while
@@ -59,6 +64,7 @@ type Options struct {
 type Sim struct {
 	options Options
 	ca      *authority
+	signing *ecdsa.PrivateKey // of access tokens
 
 	mu      sync.Mutex
 	apps    map[string]App     // by client id
@@ -77,6 +83,7 @@ func New(o Options) *Sim {
 	return &Sim{
 		options: o,
 		ca:      newAuthority(),
+		signing: newKey(),
 		apps:    map[string]App{},
 		tokens:  map[string]token{},
 		secrets: map[string]*secret{},
@@ -103,6 +110,12 @@ var clouds = []simulatedCloud{
 	{"vault.usgovcloudapi.net", "login.microsoftonline.us"},
 }
 
+// plays reports whether the proxy leads to a host.
+func (s *Sim) plays(host string) bool {
+	service, _ := serviceOf(host)
+	return service != "" || s.options.Others[host] != nil
+}
+
 // serviceOf returns the service that answers for host and the cloud it belongs
 // to. There is none for hosts that do not exist.
 func serviceOf(host string) (Service, simulatedCloud) {
@@ -123,6 +136,10 @@ func serviceOf(host string) (Service, simulatedCloud) {
 // ServeHTTP answers for the service that the request's host names.
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Host = strings.TrimSuffix(r.Host, ":443") // as Key Vault's own links have it
+	if other := s.options.Others[r.Host]; other != nil {
+		other(w, r)
+		return
+	}
 	service, cloud := serviceOf(r.Host)
 	if service == "" && r.URL.Path == appServicePath {
 		service = ManagedIdentity
