@@ -1,39 +1,26 @@
 package hashivault
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"kong-vault-auth/hashivault/clouds"
 	"kong-vault-auth/secretstore"
 )
 
 func TestGCEInstancesLogIn(t *testing.T) {
 	asked := 0
-	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	metadata := clouds.GoogleInstance(t, func(audience string) string {
 		asked++
-		const path = "/computeMetadata/v1/instance/service-accounts/default/identity"
-		if r.URL.Path != path || r.Header.Get("Metadata-Flavor") != "Google" || r.URL.Query().Get("format") != "full" {
-			t.Errorf("%s", r.URL)
+		if audience != "http://vault/kong & co" {
+			return ""
 		}
-		if r.URL.Query().Get("audience") != "http://vault/kong & co" {
-			w.WriteHeader(http.StatusNotFound) // as for an instance without a service account
-			return
-		}
-		fmt.Fprintf(w, "header.%d.signature\n", asked)
-	}))
-	defer metadata.Close()
+		return fmt.Sprintf("header.%d.signature", asked)
+	})
 	t.Setenv("GCE_METADATA_HOST", strings.TrimPrefix(metadata.URL, "http://"))
 	cfg := config(func(c *Config) {
 		c.Token, c.AuthMethod, c.GCPAuthRole, c.GCPLoginPath = "", "gcp_gce", "kong & co", "/v1/auth/clouds/gcp/login"
@@ -51,48 +38,13 @@ func TestGCEInstancesLogIn(t *testing.T) {
 	wantRefused(t, openOn(t, cfg, nil, v), secretstore.Failure{Op: "get an identity token of this instance", Reason: "login", LoginRefused: true})
 }
 
-// googleCloud is Google's token endpoint and IAM credentials API for one service
-// account, and the key of that as the console hands it out.
+// googleCloud is Google for one service account.
 func googleCloud(t *testing.T, signed chan fields) (hosts cloud, key string) {
 	t.Helper()
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := json.Marshal(map[string]string{
-		"type": "service_account", "client_email": "node@p.iam.gserviceaccount.com", "private_key_id": "1",
-		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), "token_uri": "https://oauth2.googleapis.com/token",
+	return clouds.Google(t, func(claims map[string]any) string {
+		signed <- claims
+		return "header.claims.signature"
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cloud{
-		"oauth2.googleapis.com": func(w http.ResponseWriter, r *http.Request) {
-			r.ParseForm()
-			if strings.Count(r.Form.Get("assertion"), ".") != 2 {
-				canned(400, `{"error":"invalid_grant"}`)(w, r)
-				return
-			}
-			canned(200, `{"access_token":"google-s3cret","token_type":"Bearer","expires_in":3600}`)(w, r)
-		},
-		"iamcredentials.googleapis.com": func(w http.ResponseWriter, r *http.Request) {
-			body, _ := io.ReadAll(r.Body)
-			var call struct{ Payload string }
-			var claims fields
-			json.Unmarshal(body, &call)
-			json.Unmarshal([]byte(call.Payload), &claims)
-			if r.Header.Get("Authorization") != "Bearer google-s3cret" || r.URL.Path != "/v1/projects/-/serviceAccounts/kong@p.iam.gserviceaccount.com:signJwt" {
-				canned(403, `{"error":{"code":403,"status":"PERMISSION_DENIED","message":"not with google-s3cret"}}`)(w, r)
-				return
-			}
-			signed <- claims
-			canned(200, `{"keyId":"2","signedJwt":"header.claims.signature"}`)(w, r)
-		},
-	}, string(file)
 }
 
 func TestGCPServiceAccountsLogIn(t *testing.T) {
