@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"kong-vault-auth/e2e/issuers"
 )
 
 // TestTokensOutliveTheirTTLUnderLoad: a token of 3 seconds is renewed until it
@@ -92,13 +94,13 @@ func TestTokenFileIsFollowed(t *testing.T) {
 func TestClientCertificateIsFollowed(t *testing.T) {
 	a := newAuthEnv(t)
 	p := a.credential(nil)
-	before, after := newAuthority(t), newAuthority(t)
+	before, after := issuers.NewAuthority(t), issuers.NewAuthority(t)
 	mount, login := a.cert(before)
 	g := a.node(neverCached(login))
 	a.underLoad(g, p, "the first login", func() bool { return a.logins(mount) == 1 })
 
 	a.trust(mount, before, after)
-	certificate, key := after.issue("kong")
+	certificate, key := after.Issue("kong")
 	a.file("client.pem", certificate)
 	a.file("client.key", key)
 	a.underLoad(g, p, "a login after the files have changed", func() bool { return a.logins(mount) >= 2 })

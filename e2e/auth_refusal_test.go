@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"kong-vault-auth/e2e/issuers"
 	"kong-vault-auth/e2e/vaultserver"
 )
 
@@ -107,7 +108,7 @@ func TestServerOfAnotherCAGetsNoToken(t *testing.T) {
 	p := a.credential(nil)
 	mount, login := a.withSecretID(nil)
 	settings := a.overTLS(login)
-	a.file("ca.pem", newAuthority(t).pem)
+	a.file("ca.pem", issuers.NewAuthority(t).PEM)
 	g := a.node(settings)
 	if diff := cmp.Diff(unavailable, refused(a.ask(g, p))); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)

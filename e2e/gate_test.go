@@ -19,6 +19,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/e2e/issuers"
 	"kong-vault-auth/e2e/vaultserver"
 )
 
@@ -272,8 +273,8 @@ func (a *azure) behind(h http.Handler) {
 // Entra, and returns their addresses.
 func (a *azure) serve(handlers ...http.Handler) (addrs []string) {
 	a.Helper()
-	ca := newAuthority(a.T)
-	certificate, key, _ := ca.sign(&x509.Certificate{DNSNames: []string{"contoso.vault.azure.net", "login.microsoftonline.com"}})
+	ca := issuers.NewAuthority(a.T)
+	certificate, key, _ := ca.Sign(&x509.Certificate{DNSNames: []string{"contoso.vault.azure.net", "login.microsoftonline.com"}})
 	for _, h := range handlers {
 		hosts := httptest.NewUnstartedServer(h)
 		hosts.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{certificate.Raw}, PrivateKey: key}}}
@@ -282,7 +283,7 @@ func (a *azure) serve(handlers ...http.Handler) (addrs []string) {
 		a.Cleanup(hosts.Close)
 		addrs = append(addrs, hosts.Listener.Addr().String())
 	}
-	a.env = []string{"SSL_CERT_FILE=" + a.file("gate.pem", ca.pem)}
+	a.env = []string{"SSL_CERT_FILE=" + a.file("gate.pem", ca.PEM)}
 	return addrs
 }
 
