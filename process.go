@@ -66,7 +66,7 @@ func letKongRun() error {
 }
 
 // keptVariables are those that are read while the process runs: by Go's runtime
-// and library, by Azure's, and by az and its like, which azidentity may start.
+// and library, by Azure's and Google's, and by az and its like, which azidentity may start.
 var keptVariables = []string{
 	"GODEBUG", "GOTRACEBACK", "GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GORACE", "GOCOVERDIR",
 	"PATH", "HOME", "USER", "LOGNAME", "PWD", "TMPDIR", "TZ", "LANG", "LC_ALL", "LC_CTYPE",
@@ -81,6 +81,14 @@ var keptVariables = []string{
 	// Two are secrets: azidentity reads IDENTITY_HEADER and MSI_SECRET at each login.
 	"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT", "IMDS_ENDPOINT",
 	"MSI_ENDPOINT", "MSI_SECRET", "DEFAULT_IDENTITY_CLIENT_ID",
+
+	"GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "GCE_METADATA_HOST",
+}
+
+// kept reports whether a variable stays in the environment. Of AWS', the SDK reads dozens
+// at each login, and only for objects that log in as the node.
+func kept(name string) bool {
+	return slices.Contains(keptVariables, name) || strings.HasPrefix(name, "AWS_")
 }
 
 // takeEnv returns a look-up in the environment as it is now, and takes everything
@@ -92,7 +100,7 @@ func takeEnv() func(string) string {
 	for _, line := range os.Environ() {
 		name, value, _ := strings.Cut(line, "=")
 		env[name] = value
-		if !slices.Contains(keptVariables, name) {
+		if !kept(name) {
 			os.Unsetenv(name)
 		}
 	}
