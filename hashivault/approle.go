@@ -26,7 +26,7 @@ func (c *checker) appRole() method {
 	case none && c.cfg.AppRoleWrapped:
 		c.p.Add("approle_secret_id", "it is empty, and approle_response_wrapping needs it, or approle_secret_id_file")
 	}
-	if c.cfg.AppRoleWrapped && c.cfg.TokenSinkFile == "" {
+	if c.cfg.AppRoleWrapped && c.cfg.TokenSinkFile == "" && !c.p.Origin.Kong {
 		c.p.Add("approle_response_wrapping", "a wrapped secret id can be unwrapped once, and Kong starts a new plugin server at every reload. "+
 			"Set token_sink_file, which keeps the Vault token between them, on a vault object that the node defines")
 	}

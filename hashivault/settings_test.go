@@ -126,6 +126,18 @@ func TestInlineObjectsGetNothingOfTheNode(t *testing.T) {
 	}
 }
 
+// Kong's vaults have no token_sink_file, and Kong documents wrapped secret ids for them.
+func TestKongsVaultsUnwrapWithoutASink(t *testing.T) {
+	wrapped := config(func(c *Config) { appRoleConfig(c); c.AppRoleWrapped = true })
+	for kongs, want := range map[bool]bool{false: false, true: true} {
+		o := options(nil)
+		o.Kong = kongs
+		if _, err := checkedSettings(wrapped, o); (err == nil) != want {
+			t.Errorf("of Kong's: %t: %v", kongs, err)
+		}
+	}
+}
+
 // Whatever mount, path and access token are accepted, the URL that is asked for
 // is one that no server resolves to another.
 func FuzzPathsStayWhereTheyAre(f *testing.F) {

@@ -38,7 +38,7 @@ func Open(cfg Config, o secretstore.OpenOptions) (secretstore.Store, error) {
 }
 
 func checkedSettings(cfg Config, o secretstore.OpenOptions) (settings, error) {
-	origin := secretstore.Origin{Node: o.TrustNode, Reach: o.Reach}
+	origin := secretstore.Origin{Node: o.TrustNode, Kong: o.Kong, Reach: o.Reach}
 	_, err := secretstore.Check(o.Name, &cfg, origin)
 	return newSettings(&cfg, &secretstore.Problems{Origin: origin}), err
 }

@@ -21,6 +21,9 @@ type Origin struct {
 	Reach Reach
 	// KeepIdentities says that it may not log in as an identity of the node.
 	KeepIdentities bool
+	// Kong says that Kong itself describes the object, as one of its vaults. It has the
+	// fields that Kong documents, so what they can do must not need others.
+	Kong bool
 	// Refs are the references in the configuration, by field. Kong passes the
 	// resolved value to the plugin, or an empty string if it couldn't resolve it.
 	Refs map[string]string

@@ -99,6 +99,7 @@ type OpenOptions struct {
 	Identity  string       // the store's identity, for fingerprints
 	UserAgent string       // sent with each request, kong-vault-auth/VERSION
 	TrustNode bool         // the node defined the object: its files may be read
+	Kong      bool         // Kong describes the object, as one of its vaults
 	Logger    *slog.Logger // for what happens in the background
 	Reach     Reach        // where the store may connect
 }

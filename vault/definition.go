@@ -23,6 +23,8 @@ type Definition struct {
 	// Inline says that the object is part of a plugin's configuration. The node's
 	// limits on where such objects may connect apply to it, even if they are trusted.
 	Inline bool
+	// Kong says that the object is one of Kong's vaults, which Kong describes when it asks.
+	Kong bool
 	// Allowed says which configurations may name an object that the node defines.
 	Allowed Allowed
 	// stored are the fields of the login that are references to secrets in other vaults

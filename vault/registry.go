@@ -204,7 +204,7 @@ func (r *Registry) openStore(d Definition, identity string, reach secretstore.Re
 		Name:      d.Name,
 		Identity:  identity,
 		UserAgent: r.options.UserAgent,
-		TrustNode: d.Node,
+		TrustNode: d.Node, Kong: d.Kong,
 		Logger:    r.options.Logger,
 		Reach:     reach,
 	}

@@ -271,8 +271,8 @@ func (s *Secrets) asked(a Ask) (d Definition, o secretOptions, err error) {
 	if err := c.FromEnvironment(set, s.environ(a)); err != nil {
 		return d, o, err
 	}
-	d = Definition{Name: a.Vault, Config: c, Node: true}
-	_, err = secretstore.Check(d.Name, c, secretstore.Origin{Node: true})
+	d = Definition{Name: a.Vault, Config: c, Node: true, Kong: true}
+	_, err = secretstore.Check(d.Name, c, secretstore.Origin{Node: true, Kong: true})
 	return d, o, err
 }
 

@@ -176,6 +176,9 @@ func TestLoginsComeFromKongsEnvironmentThenFromThisOne(t *testing.T) {
 	var got []string
 	for _, shelf := range f.opened {
 		c := shelf.config.(*Azure)
+		if !shelf.options.Kong || !shelf.options.TrustNode {
+			t.Errorf("it is not opened as one of Kong's vaults: %+v", shelf.options)
+		}
 		got = append(got, strings.Join([]string{c.TenantID, c.ClientID, c.ClientSecret}, " "))
 	}
 	if diff := cmp.Diff([]string{"tenant client ours", "tenant client kongs", "tenant orders secret"}, got); diff != "" {
