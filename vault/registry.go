@@ -204,7 +204,8 @@ func (r *Registry) openStore(d Definition, identity string, reach secretstore.Re
 		Name:      d.Name,
 		Identity:  identity,
 		UserAgent: r.options.UserAgent,
-		TrustNode: d.Node, Kong: d.Kong,
+		TrustNode: d.Node,
+		Kong:      d.Kong,
 		Logger:    r.options.Logger,
 		Reach:     reach,
 	}

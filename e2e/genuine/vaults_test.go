@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -45,10 +44,11 @@ type vaultsNode struct {
 
 type vaultsOptions struct {
 	database bool
-	password string   // of the database; empty: none
-	tls      bool     // Kong listens for TLS too
-	kong     []string // more of Kong's environment
-	plugin   []string // more of the plugin server's
+	password string      // of the database; empty: none
+	tls      bool        // Kong listens for TLS too
+	kong     []string    // more of Kong's environment
+	plugin   []string    // more of the plugin server's
+	azure    *akvsim.Sim // nil: one of this node's own
 	before   func(*vaultsNode)
 }
 
@@ -63,7 +63,10 @@ func startVaults(t *testing.T, o vaultsOptions) *vaultsNode {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	n := &vaultsNode{node: &node{T: t}, azure: akvsim.New(akvsim.Options{}), socket: filepath.Join(dir, "vault-auth.socket")}
+	n := &vaultsNode{node: &node{T: t}, azure: o.azure, socket: filepath.Join(dir, "vault-auth.socket")}
+	if n.azure == nil {
+		n.azure = akvsim.New(akvsim.Options{})
+	}
 	n.azure.AddApp(akvsim.App{ClientID: azureClientID, ObjectID: "44444444-4444-4444-8444-444444444444", Secret: azureSecret, May: akvsim.Get | akvsim.List})
 	if n.server, err = n.azure.Start("127.0.0.1:0"); err != nil {
 		t.Fatal(err)
@@ -242,15 +245,23 @@ var kv = map[string]vaultserver.KV{
 // hcvConfig is a vault hcv on an engine.
 func (n *vaultsNode) hcvConfig(version string) map[string]any {
 	n.Helper()
-	host, port, err := net.SplitHostPort(strings.TrimPrefix(store.Addr, "http://"))
-	if err != nil {
-		n.Fatal(err)
-	}
 	token, err := store.ReadToken(n.Context(), kv[version], time.Hour)
 	if err != nil {
 		n.Fatal(err)
 	}
-	return map[string]any{"protocol": "http", "host": host, "port": json.Number(port), "mount": kv[version].Mount, "kv": version, "token": token}
+	config := hcvAddress(n.T, store.Addr)
+	config["mount"], config["kv"], config["token"] = kv[version].Mount, version, token
+	return config
+}
+
+// hcvAddress is how a vault hcv names a server.
+func hcvAddress(t *testing.T, address string) map[string]any {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]any{"protocol": u.Scheme, "host": u.Hostname(), "port": json.Number(u.Port())}
 }
 
 func TestHashiCorpVaultByEnvironmentAndEntity(t *testing.T) {

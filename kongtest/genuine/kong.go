@@ -140,6 +140,14 @@ func (k *Kong) Output(args ...string) (string, error) {
 	return out.String(), nil
 }
 
+// With is the same Kong for commands with further settings, such as
+// KONG_VAULT_AZURE_VAULT_URI=https://contoso.vault.azure.net.
+func (k *Kong) With(env ...string) *Kong {
+	with := *k
+	with.env = append(slices.Clip(k.env), env...)
+	return &with
+}
+
 // Stop stops Kong.
 func (k *Kong) Stop() error { return k.Command("stop") }
 
