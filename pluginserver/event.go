@@ -35,14 +35,13 @@ type Event struct {
 
 	mu      sync.Mutex // guards everything below: the deadline is another goroutine's
 	state   eventState
-	ctx     context.Context // made when asked for
-	cancel  context.CancelCauseFunc
-	out     []byte // frames not yet written
-	calls   []span // this event's calls, in order: where in replies their replies are
-	sent    int    // how many of calls are on the wire
-	heard   int    // how many of calls have had their replies read
-	replies []byte // replies of this event, one after the other
-	fault   error  // a reply that couldn't be taken; it overrides the verdict
+	ctx     *eventContext // made when asked for
+	out     []byte        // frames not yet written
+	calls   []span        // this event's calls, in order: where in replies their replies are
+	sent    int           // how many of calls are on the wire
+	heard   int           // how many of calls have had their replies read
+	replies []byte        // replies of this event, one after the other
+	fault   error         // a reply that couldn't be taken; it overrides the verdict
 	left    time.Duration
 	resumed time.Time // when left began to run
 }
@@ -96,9 +95,9 @@ func (e *Event) Context() context.Context {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.ctx == nil {
-		e.ctx, e.cancel = context.WithCancelCause(e.c.server.ctx)
+		e.ctx = &eventContext{server: e.c.server.ctx}
 		if e.state == stateOver {
-			e.cancel(errEventOver)
+			e.ctx.end(errEventOver)
 		}
 	}
 	return e.ctx
@@ -142,7 +141,7 @@ func (e *Event) expire(now time.Time) bool {
 func (e *Event) begin() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.ctx, e.cancel = nil, nil
+	e.ctx = nil
 	e.calls, e.sent, e.heard, e.fault = e.calls[:0], 0, 0, nil
 	e.out, e.replies, e.arg = reuse(e.out), reuse(e.replies), reuse(e.arg)
 	e.fields = e.fields[:0]
@@ -175,8 +174,8 @@ func (e *Event) finish() bool {
 // end makes every further call of the handler fail. The caller holds mu.
 func (e *Event) end(cause error) {
 	e.state = stateOver
-	if e.cancel != nil {
-		e.cancel(cause)
+	if e.ctx != nil {
+		e.ctx.end(cause)
 	}
 }
 
