@@ -130,17 +130,14 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	}
 	blocked := openBlocks(ctx, slog.New(log))
 	getenv := takeEnv()
-	objects := vault.NewRegistry(
-		stores,
-		vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, MaxCredentials: set.credentials, Blocked: blocked, Getenv: getenv},
-	)
-	defer objects.Close()
-	secrets, err := openSecrets(objects, getenv)
-	if err != nil {
+	options := vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, MaxCredentials: set.credentials, Blocked: blocked, Getenv: getenv}
+	if err := secretOptions(&options, getenv); err != nil {
 		return err
 	}
-	defer secrets.Close()
-	stopSecrets, err := serveSecrets(ctx, c, secrets, getenv, slog.New(log))
+	go options.SecretPolicy.Watch(ctx, options.Logger)
+	objects := vault.NewRegistry(stores, options)
+	defer objects.Close()
+	stopSecrets, err := serveSecrets(ctx, c, objects.Secrets(), getenv, slog.New(log))
 	if err != nil {
 		return err
 	}
@@ -162,7 +159,7 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	operations := &control.Server{Objects: objects, Blocks: blocked, Fleet: others}
 	defer control.Start(ctx, set.control, operations.Handler(), slog.New(log))()
 	return c.ListenAndServe(ctx, plugin.Plugin, map[string]pluginserver.Plugin{
-		vaultsecrets.Name: vaultsecrets.New(version, secrets, slog.New(log)),
+		vaultsecrets.Name: vaultsecrets.New(version, objects.Secrets(), slog.New(log)),
 	}, log)
 }
 

@@ -12,22 +12,18 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// openSecrets is the resolver of references, for Kong's vault strategies and for the plugin
-// vault-secrets. It is to be closed.
-func openSecrets(objects *vault.Registry, getenv func(string) string) (*vault.Secrets, error) {
-	policy, err := vault.ReadSecretPolicy(getenv("VAULT_AUTH_SECRETS_POLICY"))
-	if err != nil {
-		return nil, fmt.Errorf("VAULT_AUTH_SECRETS_POLICY: %w", err)
+// secretOptions are the settings of what resolves references, for Kong's vault
+// strategies and for the plugin vault-secrets.
+func secretOptions(o *vault.Options, getenv func(string) string) (err error) {
+	if o.SecretPolicy, err = vault.ReadSecretPolicy(getenv("VAULT_AUTH_SECRETS_POLICY")); err != nil {
+		return fmt.Errorf("VAULT_AUTH_SECRETS_POLICY: %w", err)
 	}
 	file, key := getenv("VAULT_AUTH_SECRETS_SNAPSHOT_FILE"), getenv("VAULT_AUTH_SECRETS_SNAPSHOT_KEY_FILE")
 	if (file != "") != (key != "") || file != "" && filepath.Dir(file) == filepath.Dir(key) {
-		return nil, errors.New("VAULT_AUTH_SECRETS_SNAPSHOT_FILE and VAULT_AUTH_SECRETS_SNAPSHOT_KEY_FILE: set both, to files in different folders (openssl rand -base64 32 makes a key)")
+		return errors.New("VAULT_AUTH_SECRETS_SNAPSHOT_FILE and VAULT_AUTH_SECRETS_SNAPSHOT_KEY_FILE: set both, to files in different folders (openssl rand -base64 32 makes a key)")
 	}
-	secrets := objects.NewSecrets(policy)
-	if file != "" {
-		secrets.KeepSnapshot(file, key)
-	}
-	return secrets, nil
+	o.SecretsSnapshot, o.SecretsSnapshotKey = file, key
+	return nil
 }
 
 // serveSecrets answers Kong's vault strategies until ctx ends, at the secrets

@@ -74,10 +74,6 @@ func (p *Program) resolver() (secrets *vault.Secrets, stop func(), err error) {
 	if err != nil {
 		return nil, nil, usage("VAULT_AUTH_SECRETS_POLICY: %w", err)
 	}
-	r := vault.NewRegistry(p.Kinds, vault.Options{Getenv: p.Getenv, UserAgent: "kong-vault-auth/" + p.Version})
-	secrets = r.NewSecrets(policy)
-	return secrets, func() {
-		secrets.Close()
-		r.Close()
-	}, nil
+	r := vault.NewRegistry(p.Kinds, vault.Options{Getenv: p.Getenv, UserAgent: "kong-vault-auth/" + p.Version, SecretPolicy: policy})
+	return r.Secrets(), r.Close, nil
 }

@@ -162,7 +162,7 @@ func (d *Defined) complete(o Definition) (Definition, error) {
 	defer r.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), secretDeadline)
 	defer cancel()
-	return r.logins.complete(ctx, o)
+	return r.secrets.complete(ctx, o)
 }
 
 // OpenWriter opens the object's store to write to it: the same place, with a login of

@@ -153,7 +153,7 @@ func (n *nodeObjects) readLogins(ctx context.Context) (next time.Duration) {
 	defer cancel()
 	for _, d := range file { // all first: a login may be in a vault that has refused its own
 		if d.stored != nil && refused[d.identity()] {
-			n.registry.logins.refresh(reading, d)
+			n.registry.secrets.refresh(reading, d)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(file)) {
@@ -161,7 +161,7 @@ func (n *nodeObjects) readLogins(ctx context.Context) (next time.Duration) {
 		if d.stored == nil {
 			continue
 		}
-		complete, err := n.registry.logins.complete(reading, d)
+		complete, err := n.registry.secrets.complete(reading, d)
 		if ctx.Err() != nil {
 			return next // the end, which says nothing of the login
 		}
@@ -169,7 +169,7 @@ func (n *nodeObjects) readLogins(ctx context.Context) (next time.Duration) {
 		if err != nil {
 			next = min(next, loginRetry)
 		}
-		next = min(next, max(minLoginTTL, n.registry.logins.ttlOfLogin(d)))
+		next = min(next, max(minLoginTTL, n.registry.secrets.ttlOfLogin(d)))
 	}
 	return next
 }
@@ -203,9 +203,10 @@ func (n *nodeObjects) use(d, complete Definition, err error) {
 func (s *Secrets) complete(ctx context.Context, d Definition) (Definition, error) {
 	login := map[string]any{}
 	for _, field := range slices.Sorted(maps.Keys(d.stored)) {
-		value, err := s.Get(ctx, d.stored[field])
+		// The operator has written both; a policy is about what is handed out.
+		value, err := s.getReferred(ctx, d.stored[field], nil)
 		if err != nil {
-			return d, fmt.Errorf("%s: %w", field, err)
+			return d, fmt.Errorf("%s: %.200s: %w", field, d.stored[field], err)
 		}
 		login[field] = value
 	}

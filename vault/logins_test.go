@@ -118,6 +118,57 @@ func TestALoginMayBeInAnotherVault(t *testing.T) {
 	}
 }
 
+// The resolver of references and the logins of the vaults file share a login and a
+// cache; a policy is about the former only.
+func TestLoginsInAnotherVaultAreReadWithTheSameLoginAsReferences(t *testing.T) {
+	policy, path := filepath.Join(t.TempDir(), "policy.yml"), filepath.Join(t.TempDir(), "vaults.yml")
+	writeFile(t, policy, "secrets: [{vault: azure, names: [public]}]")
+	writeFile(t, path, vaultsOf(keysVault, tokenInIt))
+	p, err := ReadSecretPolicy(policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &shelves{held: map[string]string{"vault-token": `{"value": "hvs.one"}`, "public": "x"}}
+	r := NewRegistry(f.kinds(), Options{Getenv: environ("VAULT_AUTH_VAULTS_FILE", path), SecretPolicy: p})
+	defer r.Close()
+	o, release := mustOpen(t, r, "plugin", Config{Vault: "kong-auth"})
+	defer release()
+	if err := o.Usable(); err != nil {
+		t.Errorf("the login that the policy doesn't name: %v", err)
+	}
+	if _, err := r.Secrets().Get(t.Context(), "{vault://keys/public}"); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.Secrets().Get(t.Context(), "{vault://keys/vault-token/value}"); !errors.Is(err, ErrForbidden) {
+		t.Errorf("a reference to what the policy doesn't name: %v", err)
+	}
+	if n := len(f.opened); n != 2 {
+		t.Errorf("%d stores were opened, want one of keys and one of kong-auth", n)
+	}
+}
+
+func TestALoginInAnotherVaultIsKnownAfterAStartInAnOutage(t *testing.T) {
+	dir := t.TempDir()
+	key, path := filepath.Join(t.TempDir(), "key"), filepath.Join(dir, "vaults.yml")
+	writeFile(t, key, strings.Repeat("0123456789abcdef", 4))
+	writeFile(t, path, vaultsOf(keysVault, tokenInIt))
+	for _, f := range []*shelves{
+		{held: map[string]string{"vault-token": `{"value": "hvs.one"}`}},
+		{err: &secretstore.Failure{Op: "read", Reason: "sealed"}},
+	} {
+		r := NewRegistry(f.kinds(), Options{Getenv: environ("VAULT_AUTH_VAULTS_FILE", path), SecretsSnapshot: filepath.Join(dir, "snapshot"), SecretsSnapshotKey: key})
+		o, release := mustOpen(t, r, "plugin", Config{Vault: "kong-auth"})
+		if err := o.Usable(); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]string{"hvs.one"}, f.tokens("vault")); diff != "" {
+			t.Error(diff)
+		}
+		release()
+		r.Close()
+	}
+}
+
 // What a store's settings have of the node's environment isn't in their fields.
 func TestALoginInAnotherVaultKeepsTheNodesEnvironment(t *testing.T) {
 	const object = "{name: hcv, prefix: kong-auth, config: {host: vault, auth_method: aws_iam, aws_auth_role: r, aws_auth_region: eu-west-1, " +
@@ -259,7 +310,7 @@ func TestALoginInAVaultThatRefuses(t *testing.T) {
 	l.store(t, "keys").hold("vault-token", `{"value": "hvs.rotated"}`)
 	middle := l.store(t, "middle")
 	middle.fail(errLogin)
-	l.registry.logins.refresh(t.Context(), l.registry.node.file["kong-auth"])
+	l.registry.secrets.refresh(t.Context(), l.registry.node.file["kong-auth"])
 	l.registry.node.readLogins(t.Context()) // learns of the refusal
 	l.registry.node.readLogins(t.Context())
 	if diff := cmp.Diff([]string{"hvs.middle", "hvs.rotated"}, l.tokens("middle")); diff != "" {

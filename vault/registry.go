@@ -31,6 +31,11 @@ type Options struct {
 	LookupTimeout  time.Duration           // the lookup deadline; 0: 2 s
 	MaxCredentials int                     // cached per store; 0: 100,000
 	Blocked        *blocklist.List         // credentials that are refused whatever the store says; nil: none
+
+	SecretPolicy *SecretPolicy // which secrets are handed out to references; nil: all but credentials
+	// SecretsSnapshot is the file that keeps what references stood for, for a start while
+	// a store can't answer, and SecretsSnapshotKey the file with its key. Empty: none.
+	SecretsSnapshot, SecretsSnapshotKey string
 }
 
 // Registry holds the vault objects. Kong may start and drop plugin instances at any
@@ -42,7 +47,7 @@ type Registry struct {
 	started time.Time
 	key     []byte // for digests of login secrets
 	inline  inlinePolicy
-	logins  *Secrets // for the logins of the node's own objects
+	secrets *Secrets // what references stand for
 	keepers sync.Map // see snapshots
 
 	mu     sync.Mutex
@@ -81,7 +86,10 @@ func NewRegistry(kinds []secretstore.Kind, o Options) *Registry {
 		lives:   map[liveKey]*live{},
 	}
 	rand.Read(r.key)
-	r.logins = r.NewSecrets(SecretPolicy{})
+	r.secrets = newSecrets(r, o.SecretPolicy)
+	if o.SecretsSnapshot != "" {
+		r.secrets.keepSnapshot(o.SecretsSnapshot, o.SecretsSnapshotKey)
+	}
 	r.node.init(r)
 	return r
 }
@@ -305,6 +313,6 @@ func (r *Registry) Close() {
 	}
 	r.mu.Unlock()
 	r.node.stop()
-	r.logins.Close()
+	r.secrets.close()
 	r.closing.Wait()
 }

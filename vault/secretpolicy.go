@@ -1,8 +1,13 @@
 package vault
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
+	"reflect"
 	"strings"
+	"sync/atomic"
 
 	"go.yaml.in/yaml/v3"
 
@@ -10,11 +15,12 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// SecretPolicy says which secrets the node hands out to references. The zero value
-// permits all that a reference's vault can read, except credentials.
+// SecretPolicy says which secrets the node hands out to references. A nil policy
+// permits all that a reference's vault can read, except credentials. It is safe for
+// concurrent use.
 type SecretPolicy struct {
-	limited bool
-	rules   []secretRule
+	path  string
+	rules atomic.Pointer[[]secretRule]
 }
 
 // secretRule permits secrets of one kind of vault.
@@ -26,41 +32,70 @@ type secretRule struct {
 
 const maxSecretPolicy = 1 << 20
 
-// ReadSecretPolicy reads a policy file. An empty path is the zero policy.
+// ReadSecretPolicy reads a policy file. Without a path there is no policy.
 //
 //	secrets:
 //	- vault: azure                        # or hcv
 //	  place: https://contoso.vault.azure.net   # left out: any
 //	  names: [pg, tls-*]                  # left out: all
-func ReadSecretPolicy(path string) (SecretPolicy, error) {
+func ReadSecretPolicy(path string) (*SecretPolicy, error) {
 	if path == "" {
-		return SecretPolicy{}, nil
+		return nil, nil
 	}
-	b, err := securefile.Read(path, securefile.Anybody, maxSecretPolicy)
+	p := &SecretPolicy{path: path}
+	return p, p.read()
+}
+
+// read takes in what the file holds now.
+func (p *SecretPolicy) read() error {
+	b, err := securefile.Read(p.path, securefile.Anybody, maxSecretPolicy)
 	if err != nil {
-		return SecretPolicy{}, err
+		return err
 	}
 	var file struct {
 		Secrets []secretRule `yaml:"secrets"`
 	}
-	d := yaml.NewDecoder(strings.NewReader(string(b)))
+	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
 	if err := d.Decode(&file); err != nil {
-		return SecretPolicy{}, fmt.Errorf("%s: it should hold secrets: [{vault: azure, place: …, names: […]}]: %w", path, err)
+		return fmt.Errorf("%s: it should hold secrets: [{vault: azure, place: …, names: […]}]: %w", p.path, err)
 	}
 	for _, r := range file.Secrets {
 		if r.Vault == "" {
-			return SecretPolicy{}, fmt.Errorf("%s: a rule needs vault, azure or hcv", path)
+			return fmt.Errorf("%s: a rule needs vault, azure or hcv", p.path)
 		}
 	}
-	return SecretPolicy{limited: true, rules: file.Secrets}, nil
+	p.rules.Store(&file.Secrets)
+	return nil
 }
 
-func (p SecretPolicy) check(c secretstore.Config, name string) error {
-	if !p.limited {
+// Watch reads the file again when it has changed, until ctx ends. What can't be used
+// is logged, and the policy stays what it was.
+func (p *SecretPolicy) Watch(ctx context.Context, log *slog.Logger) {
+	if p == nil {
+		return
+	}
+	w := securefile.NewWatch(p.path)
+	p.reload(log) // what has changed since it was read
+	w.Run(ctx, func(string) { p.reload(log) })
+}
+
+func (p *SecretPolicy) reload(log *slog.Logger) {
+	before := p.rules.Load()
+	if err := p.read(); err != nil {
+		log.Error("the policy for secrets can't be used, and stays what it was until the file is corrected", "reason", "config", "err", err)
+		return
+	}
+	if now := p.rules.Load(); !reflect.DeepEqual(*before, *now) {
+		log.Info("the policy for secrets was read", "reason", "secrets_policy", "count", len(*now))
+	}
+}
+
+func (p *SecretPolicy) check(c secretstore.Config, name string) error {
+	if p == nil {
 		return nil
 	}
-	for _, r := range p.rules {
+	for _, r := range *p.rules.Load() {
 		if r.Vault == c.Kind() && r.placed(c) && r.named(name) {
 			return nil
 		}

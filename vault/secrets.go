@@ -18,14 +18,14 @@ import (
 )
 
 // Secrets resolves references to secrets, through one login and one cache for each
-// store. It is safe for concurrent use.
+// store, whoever asks. It is safe for concurrent use.
 //
 // Stores are those that the node defines for credentials too (Get), and those that
 // Kong's own vault strategies ask about, with the settings of an entity or of
 // kong.conf (Ask). Credentials are never handed out, see mayRead.
 type Secrets struct {
 	registry *Registry
-	policy   SecretPolicy
+	policy   *SecretPolicy
 
 	snapshot secretSnapshot
 
@@ -34,9 +34,10 @@ type Secrets struct {
 	closed bool
 }
 
-// NewSecrets makes a resolver that opens the kinds of stores that r knows. Close it
-// before r.
-func (r *Registry) NewSecrets(p SecretPolicy) *Secrets {
+// Secrets is the resolver, which works until Close.
+func (r *Registry) Secrets() *Secrets { return r.secrets }
+
+func newSecrets(r *Registry, p *SecretPolicy) *Secrets {
 	return &Secrets{registry: r, policy: p, stores: map[liveKey]*secretStore{}}
 }
 
@@ -88,7 +89,7 @@ func (s *Secrets) get(ctx context.Context, reference string) (string, error) {
 	if ref, err := ParseReference(reference); err == nil && ref.Vault == "env" {
 		return resolve(reference, s.registry.options.Getenv)
 	}
-	return s.getReferred(ctx, reference)
+	return s.getReferred(ctx, reference, s.policy)
 }
 
 // GetFor is Get for the configuration of a plugin, whose author need not be who runs the
@@ -117,17 +118,21 @@ func (s *Secrets) getFor(ctx context.Context, scope Scope, reference string) (st
 	if err != nil {
 		return "", err
 	}
-	return s.getReferred(ctx, reference)
+	return s.getReferred(ctx, reference, s.policy)
 }
 
-// getReferred reads what a reference names of an object of the node's.
-func (s *Secrets) getReferred(ctx context.Context, reference string) (string, error) {
+// getReferred reads what a reference names of an object of the node's, if policy
+// permits it.
+func (s *Secrets) getReferred(ctx context.Context, reference string, policy *SecretPolicy) (string, error) {
 	ref, d, err := s.referred(ctx, reference)
 	if err != nil {
 		return "", err
 	}
 	version, err := versionOf(ref.Version, ref.Options.Get("version"))
 	if err != nil {
+		return "", err
+	}
+	if err := s.mayRead(d, ref.Resource, policy); err != nil {
 		return "", err
 	}
 	found, err := s.read(ctx, d, ref.Resource, version, policyFor(d))
@@ -143,7 +148,7 @@ func (s *Secrets) referred(ctx context.Context, reference string) (ref Reference
 		return ref, d, err
 	}
 	if d, err = s.registry.node.definition(ref.Vault); err == nil && d.stored != nil {
-		d, err = s.registry.logins.complete(ctx, d)
+		d, err = s.complete(ctx, d)
 	}
 	return ref, d, err
 }
@@ -219,6 +224,9 @@ func (s *Secrets) Ask(ctx context.Context, a Ask) (Answer, error) {
 	if o.ResurrectTTL != nil {
 		p.ResurrectTTL = o.ResurrectTTL.Duration()
 	}
+	if err := s.mayRead(d, a.Resource, s.policy); err != nil {
+		return Answer{}, err
+	}
 	found, err := s.read(ctx, d, a.Resource, version, p)
 	if err != nil {
 		return Answer{}, err
@@ -288,12 +296,9 @@ func (s *Secrets) environ(a Ask) func(string) string {
 	}
 }
 
-// read reads a secret through the cache of its store.
+// read reads a secret that mayRead permits through the cache of its store.
 func (s *Secrets) read(ctx context.Context, d Definition, name string, v secretstore.Version, p cache.Policy) (secretstore.Secret, error) {
 	var none secretstore.Secret
-	if err := s.mayRead(d, name); err != nil {
-		return none, err
-	}
 	p.LookupTimeout, p.StalePatience, p.ResurrectDeniedTTL = secretDeadline, secretPatience, p.ResurrectTTL
 	store, done, err := s.use(d, p)
 	if err != nil {
@@ -383,12 +388,12 @@ func forbidden(vault, name, why string) error {
 }
 
 // mayRead says, by its error, that a secret must not be handed out: a credential
-// could be there, or the node's policy doesn't name it.
-func (s *Secrets) mayRead(d Definition, name string) error {
+// could be there, or the policy doesn't name it.
+func (s *Secrets) mayRead(d Definition, name string, policy *SecretPolicy) error {
 	if object := s.registry.credentialsAt(d.Config, name); object != "" {
 		return forbidden(d.Name, name, "credentials of the vault object "+object+" are kept there")
 	}
-	if err := s.policy.check(d.Config, name); err != nil {
+	if err := policy.check(d.Config, name); err != nil {
 		return forbidden(d.Name, name, err.Error())
 	}
 	return nil

@@ -78,13 +78,12 @@ func (f *shelves) open(c secretstore.Config, o secretstore.OpenOptions) (secrets
 	return s, nil
 }
 
-// newSecrets is a resolver on shelves.
-func newSecrets(t *testing.T, f *shelves, p SecretPolicy, env ...string) *Secrets {
+// openSecrets is a resolver on shelves.
+func openSecrets(t *testing.T, f *shelves, p *SecretPolicy, env ...string) *Secrets {
 	t.Helper()
-	r := NewRegistry(f.kinds(), Options{Getenv: environ(env...)})
-	s := r.NewSecrets(p)
-	t.Cleanup(func() { s.Close(); r.Close() })
-	return s
+	r := NewRegistry(f.kinds(), Options{Getenv: environ(env...), SecretPolicy: p})
+	t.Cleanup(r.Close)
+	return r.Secrets()
 }
 
 func azureAsk(resource string, config map[string]any) Ask {
@@ -105,7 +104,7 @@ func TestWhatStrategiesAsk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSecrets(t, f, SecretPolicy{}, "VAULT_AUTH_VAULTS_FILE", file, "T", "hvs.x")
+	s := openSecrets(t, f, nil, "VAULT_AUTH_VAULTS_FILE", file, "T", "hvs.x")
 	version := func(a Ask, n int) Ask { a.Version = n; return a }
 	hcv := func(resource string) Ask {
 		return Ask{Vault: "hcv", Config: json.RawMessage(`{"host":"vault","token":"hvs.y"}`), Resource: resource}
@@ -147,7 +146,7 @@ func TestWhatStrategiesAsk(t *testing.T) {
 
 func TestCredentialsOfAPluginsOwnObjectAreForbiddenToo(t *testing.T) {
 	f := &shelves{held: map[string]string{"kong-auth-x": "x"}}
-	s := newSecrets(t, f, SecretPolicy{})
+	s := openSecrets(t, f, nil)
 	if _, err := s.Ask(t.Context(), azureAsk("kong-auth-x", nil)); err != nil {
 		t.Fatalf("as long as no plugin has its credentials there: %v", err)
 	}
@@ -160,7 +159,7 @@ func TestCredentialsOfAPluginsOwnObjectAreForbiddenToo(t *testing.T) {
 
 func TestLoginsComeFromKongsEnvironmentThenFromThisOne(t *testing.T) {
 	f := &shelves{held: map[string]string{"x": "x"}}
-	s := newSecrets(t, f, SecretPolicy{}, "AZURE_CLIENT_SECRET", "ours", "ORDERS_TENANT_ID", "tenant", "VAULT_TOKEN", "hvs.ours", "VAULT_ADDR", "http://ours:1")
+	s := openSecrets(t, f, nil, "AZURE_CLIENT_SECRET", "ours", "ORDERS_TENANT_ID", "tenant", "VAULT_TOKEN", "hvs.ours", "VAULT_ADDR", "http://ours:1")
 	ask := azureAsk("x", map[string]any{"tenant_id": "tenant", "client_id": "client"})
 	for _, env := range []map[string]string{nil, {"AZURE_CLIENT_SECRET": "kongs"}} {
 		ask.Environ = env
@@ -193,7 +192,7 @@ func TestLoginsComeFromKongsEnvironmentThenFromThisOne(t *testing.T) {
 func TestAsksAreSharedAndOutlastOutages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &shelves{held: map[string]string{"pg": `{"user": "a", "password": "b"}`}}
-		s := newSecrets(t, f, SecretPolicy{})
+		s := openSecrets(t, f, nil)
 		ask := azureAsk("pg", map[string]any{"resurrect_ttl": 3600})
 		get := func(want string) {
 			t.Helper()
@@ -255,7 +254,7 @@ func TestHowLongKongMayKeepASecret(t *testing.T) {
 
 func TestReferencesAreResolved(t *testing.T) {
 	f := &shelves{held: map[string]string{"secret-name": `{"foo": "bar", "n": 1, "none": ""}`, "secret-name#2": `{"foo": "old"}`, "path/to/x": `{"y": "z"}`, "text": "plain", "text?12ab": "then"}}
-	s := newSecrets(t, f, SecretPolicy{}, "KONG_VAULT_AZURE_VAULT_URI", "https://contoso.vault.azure.net",
+	s := openSecrets(t, f, nil, "KONG_VAULT_AZURE_VAULT_URI", "https://contoso.vault.azure.net",
 		"KONG_VAULT_HCV_TOKEN", "hvs.x", "MY_VALUE", "from the environment")
 	for reference, want := range map[string]string{
 		"{vault://azure/secret-name/foo}":   "bar",
@@ -301,7 +300,7 @@ func TestAReferenceOfThisNodesIsReadAgainAtItsTTL(t *testing.T) {
 	}{{nil, 60 * time.Second}, {[]string{"KONG_VAULT_AZURE_TTL", "10"}, 10 * time.Second}, {[]string{"KONG_VAULT_AZURE_TTL", "0"}, 60 * time.Second}} {
 		synctest.Test(t, func(t *testing.T) {
 			f := &shelves{held: map[string]string{"x": "one"}}
-			s := newSecrets(t, f, SecretPolicy{}, append(tt.env, "KONG_VAULT_AZURE_VAULT_URI", "https://contoso.vault.azure.net")...)
+			s := openSecrets(t, f, nil, append(tt.env, "KONG_VAULT_AZURE_VAULT_URI", "https://contoso.vault.azure.net")...)
 			get := func() string { v, _ := s.Get(t.Context(), "{vault://azure/x}"); return v }
 			get()
 			f.opened[0].change(func() { f.opened[0].secrets["x"] = secretstore.Secret{Value: "two"} })
@@ -320,7 +319,7 @@ func TestAReferenceOfThisNodesIsReadAgainAtItsTTL(t *testing.T) {
 func TestStoresOfReferencesAreBoundedAndClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &shelves{held: map[string]string{"x": "x"}}
-		s := newSecrets(t, f, SecretPolicy{})
+		s := openSecrets(t, f, nil)
 		ask := func(i int) {
 			t.Helper()
 			if _, err := s.Ask(t.Context(), azureAsk("x", map[string]any{"client_id": fmt.Sprint(i)})); err != nil {
@@ -348,7 +347,7 @@ func TestStoresOfReferencesAreBoundedAndClosed(t *testing.T) {
 		if got := open(); got != 1 {
 			t.Errorf("%d are open after two hours", got)
 		}
-		s.Close()
+		s.close()
 		if got := open(); got != 0 {
 			t.Errorf("%d are open after Close", got)
 		}
@@ -359,7 +358,7 @@ func TestStoresOfReferencesAreBoundedAndClosed(t *testing.T) {
 }
 
 func TestSecretPolicyFile(t *testing.T) {
-	read := func(text string) (SecretPolicy, error) {
+	read := func(text string) (*SecretPolicy, error) {
 		path := filepath.Join(t.TempDir(), "policy.yml")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -373,7 +372,7 @@ func TestSecretPolicyFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSecrets(t, &shelves{held: map[string]string{"pg": "x", "tls-a": "x", "other": "x"}}, p)
+	s := openSecrets(t, &shelves{held: map[string]string{"pg": "x", "tls-a": "x", "other": "x"}}, p)
 	at := func(host, name string) Ask {
 		return azureAsk(name, map[string]any{"vault_uri": "https://" + host + ".vault.azure.net"})
 	}
@@ -399,6 +398,60 @@ func TestSecretPolicyFile(t *testing.T) {
 	}
 	if none, err := read("secrets: []"); err != nil || none.check(&Azure{}, "pg") == nil {
 		t.Errorf("an empty list permits something: %v", err)
+	}
+}
+
+func TestAChangedSecretPolicyCounts(t *testing.T) {
+	log, path := &logbook{}, filepath.Join(t.TempDir(), "policy.yml")
+	writeFile(t, path, "secrets: [{vault: azure, names: [pg]}]")
+	p, err := ReadSecretPolicy(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openSecrets(t, &shelves{held: map[string]string{"pg": "x", "tls": "x"}}, p)
+	for _, tt := range []struct {
+		file      string
+		permitted string
+		forbidden string
+		errors    int
+	}{
+		{"secrets: [{vault: azure, names: [tls]}]", "tls", "pg", 0},
+		{"secrets: [{vault: azure, names: 1}]", "tls", "pg", 1},
+		{"", "tls", "pg", 2},
+		{"secrets: [{vault: azure, names: [pg]}]", "pg", "tls", 2},
+	} {
+		writeFile(t, path, tt.file)
+		p.reload(log.logger())
+		if _, err := s.Ask(t.Context(), azureAsk(tt.permitted, nil)); err != nil {
+			t.Errorf("%q: %v", tt.file, err)
+		}
+		if _, err := s.Ask(t.Context(), azureAsk(tt.forbidden, nil)); !errors.Is(err, ErrForbidden) {
+			t.Errorf("%q: %v", tt.file, err)
+		}
+		if n := log.count("level=ERROR", path); n != tt.errors {
+			t.Errorf("%q: %d errors are logged: %s", tt.file, n, log)
+		}
+	}
+	p.reload(log.logger()) // as it was
+	if n := log.count("was read"); n != 2 {
+		t.Errorf("%d changes are logged: %s", n, log)
+	}
+}
+
+func TestAWatchedSecretPolicyIsReadAgain(t *testing.T) {
+	log, path := &logbook{lines: make(chan struct{}, 10)}, filepath.Join(t.TempDir(), "policy.yml")
+	writeFile(t, path, "secrets: [{vault: azure, names: [pg]}]")
+	p, err := ReadSecretPolicy(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go p.Watch(ctx, log.logger())
+	writeFile(t, path, "secrets: [{vault: azure, names: [tls]}]")
+	<-log.lines
+	if err := p.check(&Azure{}, "tls"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -434,8 +487,8 @@ func TestSecretsOutliveTheProcess(t *testing.T) {
 	process := func(held map[string]string, use func(get func(name string) string)) {
 		t.Helper()
 		f := &shelves{held: held}
-		s := newSecrets(t, f, SecretPolicy{})
-		s.KeepSnapshot(file, key)
+		s := openSecrets(t, f, nil)
+		s.keepSnapshot(file, key)
 		use(func(name string) string {
 			if held == nil { // the store fails from its first read on
 				d, _, err := s.asked(azureAsk(name, nil))
@@ -455,7 +508,7 @@ func TestSecretsOutliveTheProcess(t *testing.T) {
 			}
 			return a.Value
 		})
-		s.Close()
+		s.close()
 	}
 	process(map[string]string{"pg": "s3cret-pg", "other": "s3cret-other"}, func(get func(string) string) {
 		if got := get("pg") + get("other"); got != "s3cret-pgs3cret-other" {
@@ -504,7 +557,7 @@ func TestWhatAPluginsConfigurationMayReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := &shelves{held: map[string]string{"x": "value", "kong-auth-a": "value"}}
-	s := newSecrets(t, f, SecretPolicy{}, "VAULT_AUTH_VAULTS_FILE", file, "MY_TOKEN", "t0ken", "KONG_VAULT_HCV_TOKEN", "hvs.x")
+	s := openSecrets(t, f, nil, "VAULT_AUTH_VAULTS_FILE", file, "MY_TOKEN", "t0ken", "KONG_VAULT_HCV_TOKEN", "hvs.x")
 	for _, tt := range []struct {
 		scope     Scope
 		reference string

@@ -28,10 +28,10 @@ type secretSnapshot struct {
 	done    sync.WaitGroup
 }
 
-// KeepSnapshot keeps what is cached in a file too, sealed by the key in another, and
+// keepSnapshot keeps what is cached in a file too, sealed by the key in another, and
 // takes what an earlier process has left there: it is answered with while its store
 // can't answer. It is called before anything is resolved.
-func (s *Secrets) KeepSnapshot(path, keyFile string) {
+func (s *Secrets) keepSnapshot(path, keyFile string) {
 	k := &s.snapshot
 	k.file = snapshot.File{Path: path, KeyFile: keyFile, Store: secretsOf}
 	k.before = map[string][]snapshot.Record{}

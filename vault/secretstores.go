@@ -122,8 +122,8 @@ func (s *Secrets) closeStore(key liveKey) {
 	})
 }
 
-// Close closes all stores. Nothing is resolved any more.
-func (s *Secrets) Close() {
+// close closes all stores. Nothing is resolved any more.
+func (s *Secrets) close() {
 	s.closeSnapshot()
 	s.mu.Lock()
 	defer s.mu.Unlock()
