@@ -11,9 +11,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/e2e/closing"
@@ -43,6 +46,10 @@ func routes(vault, azure map[string]any) []route {
 		{name: "no plugin"},
 		{name: "key-auth", config: map[string]any{"name": "key-auth", "config": map[string]any{"hide_credentials": true}}},
 		{name: "external, does nothing", plugin: floorPlugin, config: map[string]any{}},
+		{name: "its calls alone: none", plugin: callsPlugin, config: calls(0)},
+		{name: "its calls alone: get_headers", plugin: callsPlugin, config: calls(1)},
+		{name: "its calls alone: and authenticate", plugin: callsPlugin, config: calls(2)},
+		{name: "its calls alone: and set_headers", plugin: callsPlugin, config: calls(3)},
 		{name: "vault-auth", plugin: "vault-auth", config: map[string]any{"hcv": vault, "tokens_in_query": false}},
 		{name: "vault-auth, in query", plugin: "vault-auth", config: map[string]any{"hcv": vault}, inQuery: true},
 		{name: "vault-auth, Azure", plugin: "vault-auth", config: map[string]any{"azure": azure, "tokens_in_query": false}},
@@ -50,6 +57,12 @@ func routes(vault, azure map[string]any) []route {
 		{name: "go-pdk, ten calls", plugin: "ten", config: map[string]any{}},
 	}
 }
+
+// callsPlugin is the plugin that does nothing, in a process of its own that is
+// scheduled as vault-auth's is, making some of vault-auth's calls.
+const callsPlugin = "calls"
+
+func calls(n int) map[string]any { return map[string]any{"calls": n, "consumer": aliceID} }
 
 // setup is a gateway with a route for each plugin.
 type setup struct {
@@ -86,11 +99,13 @@ func setUp(ctx context.Context, program string) (_ *setup, err error) {
 		s.routes = slices.DeleteFunc(s.routes, func(r route) bool { return r.name == "key-auth" })
 	}
 	var servers []gateway.PluginServer
-	for _, p := range []struct {
-		name, source string
-		env          []string
-	}{{"vault-auth", "..", environ}, {floorPlugin, "./load/nothing", nil}, {"ten", "./bench/peer", nil}} {
-		server, err := s.startPlugin(ctx, dir, p.name, p.source, p.env)
+	for _, p := range []plugin{
+		{name: "vault-auth", source: "..", env: environ},
+		{name: floorPlugin, source: "./load/nothing"},
+		{name: callsPlugin, source: "./load/nothing", batch: true},
+		{name: "ten", source: "./bench/peer"},
+	} {
+		server, err := s.startPlugin(ctx, dir, p)
 		if err != nil {
 			return nil, fmt.Errorf("plugin %s: %w", p.name, err)
 		}
@@ -162,24 +177,35 @@ func (s *setup) startAzure(dir string) (config map[string]any, environ []string,
 			"KONG_VAULT_AZURE_TENANT_ID="+akvsim.Tenant, "KONG_VAULT_AZURE_CLIENT_ID="+clientID, "AZURE_CLIENT_SECRET="+secret), nil
 }
 
+// plugin is a plugin server's program.
+type plugin struct {
+	name, source string
+	env          []string
+	batch        bool // whether it is scheduled as a batch task
+}
+
 // startPlugin builds and starts a plugin server outside of the gateway.
-func (s *setup) startPlugin(ctx context.Context, dir, name, source string, env []string) (server gateway.PluginServer, err error) {
-	binary := filepath.Join(dir, name)
+func (s *setup) startPlugin(ctx context.Context, dir string, p plugin) (server gateway.PluginServer, err error) {
+	binary := filepath.Join(dir, p.name)
 	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
-	build.Dir = source // the plugin is a module of its own
+	build.Dir = p.source // the plugin is a module of its own
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return server, fmt.Errorf("%w: %s", err, out)
 	}
 	cmd := exec.Command(binary, "-kong-prefix", dir)
-	cmd.Env = append([]string{}, env...)
-	if name == "vault-auth" {
+	cmd.Env = append([]string{}, p.env...)
+	if p.name == "vault-auth" {
 		cmd.Stderr = os.Stderr
 	}
-	if err := cmd.Start(); err != nil {
+	start := cmd.Start
+	if p.batch {
+		start = func() error { return startBatch(cmd) }
+	}
+	if err := start(); err != nil {
 		return server, err
 	}
-	s.plugins[name] = cmd.Process.Pid
+	s.plugins[p.name] = cmd.Process.Pid
 	s.closers.Add(func() error {
 		if err := cmd.Process.Signal(os.Interrupt); err != nil {
 			return err
@@ -187,8 +213,27 @@ func (s *setup) startPlugin(ctx context.Context, dir, name, source string, env [
 		_ = cmd.Wait() // go-pdk's ends by the signal
 		return nil
 	})
-	server = gateway.PluginServer{Name: name, Socket: filepath.Join(dir, name+".socket"), QueryCommand: binary + " -kong-prefix " + dir + " -dump"}
+	server = gateway.PluginServer{Name: p.name, Socket: filepath.Join(dir, p.name+".socket"), QueryCommand: binary + " -kong-prefix " + dir + " -dump"}
 	return server, kongtest.NewClient(server.Socket).AwaitReady(ctx)
+}
+
+// startBatch starts a program as a batch task, as which this thread does it.
+func startBatch(cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := schedule(unix.SCHED_BATCH); err != nil {
+		return err
+	}
+	return errors.Join(cmd.Start(), schedule(unix.SCHED_NORMAL))
+}
+
+func schedule(policy uint32) error {
+	attr, err := unix.SchedGetAttr(0, 0)
+	if err != nil {
+		return err
+	}
+	attr.Policy = policy
+	return unix.SchedSetAttr(0, attr, 0)
 }
 
 func (s *setup) startUpstream() (url string, err error) {
