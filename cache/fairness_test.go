@@ -10,17 +10,17 @@ import (
 // A restart empties the cache while tokens are being guessed: nobody who has a
 // right to be there may pay for it.
 func TestNoClientIsLimitedWhenTheCacheIsEmptyInAFlood(t *testing.T) {
-	const guesses = 10_000 // a second
+	const guesses = 10_000 / scale // a second
 	for name, test := range map[string]struct {
 		clients, arriving int // in all, and a second
 		addresses         int // of clients
 		attackers         int // addresses of guesses
 		ahead             time.Duration
 	}{
-		"many addresses": {clients: 20_000, arriving: 5_000, addresses: 20_000, attackers: 300},
+		"many addresses": {clients: 20_000 / scale, arriving: 5_000, addresses: 20_000 / scale, attackers: 300 / scale},
 		// So many can be told from clients as soon as they have guessed a few times.
-		"very many guess":    {clients: 20_000, arriving: 5_000, addresses: 20_000, attackers: 5_000, ahead: 2 * time.Second},
-		"behind one address": {clients: 1_000, arriving: 500, addresses: 1, attackers: 200},
+		"very many guess":    {clients: 20_000 / scale, arriving: 5_000, addresses: 20_000 / scale, attackers: 5_000 / scale, ahead: 2 * time.Second},
+		"behind one address": {clients: 1_000, arriving: 500, addresses: 1, attackers: 200 / scale},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(r *rig) {
@@ -62,7 +62,7 @@ func TestACrowdBehindOneAddressKeepsNobodyOut(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.take(50 * time.Millisecond) // 64 at a time: 1,280 a second
 		var wg sync.WaitGroup
-		for i := range 10_000 { // 2,000 a second
+		for i := range 16_000 / scale { // 2,000 a second, for longer than the queue takes to fill
 			ask := func(key, address string) (got answer) {
 				r.put(key, "s")
 				return r.claim(r.p, key, from(address, "s"))
@@ -89,7 +89,7 @@ func TestAStrayClientDoesNotMakeGuessersOfItsNeighbours(t *testing.T) {
 			r.claim(r.p, "stray", from("office", "s"))
 			time.Sleep(time.Second)
 		}
-		flood := r.flood(10_000, 4*time.Second, func(i int) string { return fmt.Sprint("attacker", i%1000) })
+		flood := r.flood(10_000/scale, 4*time.Second, func(i int) string { return fmt.Sprint("attacker", i%(1000/scale)) })
 		time.Sleep(2 * time.Second)
 		var wg sync.WaitGroup
 		for i := range 200 {

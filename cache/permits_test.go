@@ -211,7 +211,7 @@ func TestManyClientsOfOneSourceAreAllServed(t *testing.T) {
 func TestFloodFromOneSourceHarmsNoOther(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.take(time.Millisecond)
-		flood := r.flood(10_000, 5*time.Second, func(int) string { return "attacker" })
+		flood := r.flood(10_000/scale, 5*time.Second, func(int) string { return "attacker" })
 		for i := range 1000 { // new clients, of a few addresses
 			k := fmt.Sprint(i)
 			r.put(k, "s")
