@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"kong-vault-auth/cache"
 	"kong-vault-auth/kongschema"
 	"kong-vault-auth/secretstore"
 )
@@ -60,13 +59,10 @@ func (l *nodeLogins) of(d Definition) (Definition, error) {
 		return complete, nil
 	}
 	err := l.problems[d.Name]
-	switch {
-	case err == nil:
+	if err == nil {
 		err = errors.New("its login, which is in another vault, has not been read yet")
-	case errors.Is(err, cache.ErrAbsent) || errors.Is(err, ErrForbidden) || errors.Is(err, secretstore.ErrConfig):
-		return d, configError(d.Name, "VAULT_AUTH_VAULTS_FILE", err)
 	}
-	return d, &UnavailableError{Object: d.Name, Reason: reasonOf(err), RetryAfter: loginRetry, Err: err}
+	return d, unreadable(d.Name, "VAULT_AUTH_VAULTS_FILE", err)
 }
 
 // keepOnly forgets the logins of objects that aren't what they were. Registry.mu is
@@ -152,8 +148,8 @@ func (n *nodeObjects) readLogins(ctx context.Context) (next time.Duration) {
 	reading, cancel := context.WithTimeout(ctx, 2*secretDeadline)
 	defer cancel()
 	for _, d := range file { // all first: a login may be in a vault that has refused its own
-		if d.stored != nil && refused[d.identity()] {
-			n.registry.secrets.refresh(reading, d)
+		if d.stored != nil && refused[n.identity(d)] {
+			n.registry.secrets.refresh(reading, d.stored)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(file)) {
@@ -169,9 +165,19 @@ func (n *nodeObjects) readLogins(ctx context.Context) (next time.Duration) {
 		if err != nil {
 			next = min(next, loginRetry)
 		}
-		next = min(next, max(minLoginTTL, n.registry.secrets.ttlOfLogin(d)))
+		next = min(next, max(minLoginTTL, n.registry.secrets.ttlOfLogin(d.stored)))
 	}
-	return next
+	return min(next, n.registry.readReferring(reading, refused))
+}
+
+// identity is that of the store that d is bound to, of which its login may be a part.
+func (n *nodeObjects) identity(d Definition) string {
+	n.registry.mu.Lock()
+	defer n.registry.mu.Unlock()
+	if complete, ok := n.logins.complete[d.Name]; ok {
+		d = complete
+	}
+	return d.identity()
 }
 
 // use has the object d, if it is still defined like that, log in as complete says,
@@ -201,37 +207,44 @@ func (n *nodeObjects) use(d, complete Definition, err error) {
 
 // complete is d with the login that its references stand for.
 func (s *Secrets) complete(ctx context.Context, d Definition) (Definition, error) {
-	login := map[string]any{}
-	for _, field := range slices.Sorted(maps.Keys(d.stored)) {
-		// The operator has written both; a policy is about what is handed out.
-		value, err := s.getReferred(ctx, d.stored[field], nil)
+	// The operator has written both; a policy is about what is handed out.
+	return s.completed(d, d.stored, secretstore.Origin{Node: true}, func(reference string) (string, error) {
+		return s.getReferred(ctx, reference, nil)
+	})
+}
+
+// completed is d with what get makes of references, which are by field.
+func (s *Secrets) completed(d Definition, refs map[string]string, origin secretstore.Origin, get func(reference string) (string, error)) (Definition, error) {
+	values := valuesOf(d.Config)
+	for _, field := range slices.Sorted(maps.Keys(refs)) {
+		value, err := get(refs[field])
 		if err != nil {
-			return d, fmt.Errorf("%s: %.200s: %w", field, d.stored[field], err)
+			return d, fmt.Errorf("%s: %.200s: %w", field, refs[field], err)
 		}
-		login[field] = value
+		values[field] = value
 	}
 	kind, _ := s.registry.kinds.named(d.Config.Kind())
-	values := valuesOf(d.Config)
-	maps.Copy(values, login)
 	c := kind.New()
 	if err := fill(c, values); err != nil {
 		return d, err
 	}
-	// For what settings have of the node beside fields; all of these count as set.
-	if err := c.FromEnvironment(func(string) bool { return true }, s.registry.options.Getenv); err != nil {
-		return d, err
+	if d.Node {
+		// For what settings have of the node beside fields; all of these count as set.
+		if err := c.FromEnvironment(func(string) bool { return true }, s.registry.options.Getenv); err != nil {
+			return d, err
+		}
 	}
 	d.Config = c
-	_, err := secretstore.Check(d.Name, c, secretstore.Origin{Node: true})
+	_, err := secretstore.Check(d.Name, c, origin)
 	return d, err
 }
 
-// refresh has the references of d's login read again, by whoever asks next.
-func (s *Secrets) refresh(ctx context.Context, d Definition) {
-	for _, reference := range d.stored {
+// refresh has references read again, by whoever asks next.
+func (s *Secrets) refresh(ctx context.Context, refs map[string]string) {
+	for _, reference := range refs {
 		ref, of, err := s.referred(ctx, reference)
 		if err != nil {
-			continue // complete says so
+			continue // completed says so
 		}
 		version, _ := versionOf(ref.Version, ref.Options.Get("version"))
 		if store, done, err := s.use(of, policyFor(of)); err == nil {
@@ -241,11 +254,11 @@ func (s *Secrets) refresh(ctx context.Context, d Definition) {
 	}
 }
 
-// ttlOfLogin is how long the references of d's login hold.
-func (s *Secrets) ttlOfLogin(d Definition) time.Duration {
+// ttlOfLogin is how long references hold.
+func (s *Secrets) ttlOfLogin(refs map[string]string) time.Duration {
 	ttl := kongRotation
-	for _, reference := range d.stored {
-		ref, _ := ParseReference(reference) // checkStored has read it
+	for _, reference := range refs {
+		ref, _ := ParseReference(reference) // it has been read before
 		if of, err := s.registry.node.definition(ref.Vault); err == nil {
 			ttl = min(ttl, policyFor(of).TTL)
 		}

@@ -310,7 +310,7 @@ func TestALoginInAVaultThatRefuses(t *testing.T) {
 	l.store(t, "keys").hold("vault-token", `{"value": "hvs.rotated"}`)
 	middle := l.store(t, "middle")
 	middle.fail(errLogin)
-	l.registry.secrets.refresh(t.Context(), l.registry.node.file["kong-auth"])
+	l.registry.secrets.refresh(t.Context(), l.registry.node.file["kong-auth"].stored)
 	l.registry.node.readLogins(t.Context()) // learns of the refusal
 	l.registry.node.readLogins(t.Context())
 	if diff := cmp.Diff([]string{"hvs.middle", "hvs.rotated"}, l.tokens("middle")); diff != "" {

@@ -31,7 +31,9 @@ type nodeObjects struct {
 	inUse       map[string]*nodeObject
 	logins      nodeLogins
 
-	cancel context.CancelFunc // ends the watching; nil without a file
+	ctx    context.Context // until stop
+	cancel context.CancelFunc
+	keep   func() // has keepLogins run
 	done   sync.WaitGroup
 }
 
@@ -50,6 +52,8 @@ func (n *nodeObjects) init(r *Registry) {
 	n.path = r.options.Getenv("VAULT_AUTH_VAULTS_FILE")
 	n.inUse = map[string]*nodeObject{}
 	n.logins.init()
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.keep = sync.OnceFunc(func() { n.done.Go(func() { n.keepLogins(n.ctx) }) })
 	n.environment, n.problems = fromEnvironment(r.kinds, r.options.Getenv)
 	for _, name := range slices.Sorted(maps.Keys(n.environment)) {
 		warnings, err := secretstore.Check(name, n.environment[name].Config, secretstore.Origin{Node: true})
@@ -241,16 +245,12 @@ func (n *nodeObjects) reload() {
 
 // watch reloads the file whenever w sees a change.
 func (n *nodeObjects) watch(w *securefile.Watch) {
-	ctx, cancel := context.WithCancel(context.Background())
-	n.cancel = cancel
-	n.done.Go(func() { w.Run(ctx, func(string) { n.reload() }) })
-	n.done.Go(func() { n.keepLogins(ctx) })
+	n.done.Go(func() { w.Run(n.ctx, func(string) { n.reload() }) })
+	n.keep()
 }
 
 // stop ends the watching.
 func (n *nodeObjects) stop() {
-	if n.cancel != nil {
-		n.cancel()
-		n.done.Wait()
-	}
+	n.cancel()
+	n.done.Wait()
 }

@@ -50,9 +50,13 @@ type Registry struct {
 	secrets *Secrets // what references stand for
 	keepers sync.Map // see snapshots
 
-	mu     sync.Mutex
-	lives  map[liveKey]*live
-	node   nodeObjects
+	mu    sync.Mutex
+	lives map[liveKey]*live
+	node  nodeObjects
+
+	referring map[referringKey]*referring // see there
+	told      reported                    // what is wrong with their references
+
 	closed bool
 
 	closing sync.WaitGroup // of stores that were replaced or that nobody uses
@@ -84,6 +88,8 @@ func NewRegistry(kinds []secretstore.Kind, o Options) *Registry {
 		key:     make([]byte, sha256.Size),
 		inline:  newInlinePolicy(kinds, o.Getenv),
 		lives:   map[liveKey]*live{},
+
+		referring: map[referringKey]*referring{},
 	}
 	rand.Read(r.key)
 	r.secrets = newSecrets(r, o.SecretPolicy)
@@ -103,7 +109,8 @@ type Config struct {
 	Inline secretstore.Config // an object in the configuration itself
 
 	// Refs are the references in the inline object's fields, by field: $refs of
-	// Kong's record. They are for messages only.
+	// Kong's record. Those to vaults that the node defines too are read again when what
+	// they stand for may have changed.
 	Refs map[string]string
 	// Scope says which requests the plugin's configuration applies to.
 	Scope Scope
@@ -121,21 +128,39 @@ type Config struct {
 // returned object's Lookup reports it until the definition is corrected.
 func (r *Registry) Open(owner string, c Config) (object *Object, release func(), err error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	object, release, replaced, err := r.open(owner, c)
+	r.mu.Unlock()
+	if replaced != nil {
+		replaced()
+	}
+	return object, release, err
+}
+
+// open is Open with mu held. replaced, which may be nil, must be called without it.
+func (r *Registry) open(owner string, c Config) (object *Object, release, replaced func(), err error) {
 	if r.closed {
-		return nil, nil, fmt.Errorf("%w: the registry is closed", secretstore.ErrConfig)
+		return nil, nil, nil, fmt.Errorf("%w: the registry is closed", secretstore.ErrConfig)
 	}
 	if c.Vault != "" {
 		if c.Inline != nil {
-			return nil, nil, errNotOne
+			return nil, nil, nil, errNotOne
 		}
 		object, release = r.node.open(c.Vault, c.Scope)
-		return object, release, nil
+		return object, release, nil, nil
 	}
 	d, err := r.inline.definition(c, r.options.Getenv)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
+	if refs := d.references(); len(refs) > 0 {
+		return r.openReferring(owner, d, refs, c.Scope)
+	}
+	object, release, err = r.openInline(owner, d)
+	return object, release, nil, err
+}
+
+// openInline returns the object d. mu is held.
+func (r *Registry) openInline(owner string, d Definition) (object *Object, release func(), err error) {
 	warnings, err := secretstore.Check(d.Name, d.Config, r.inline.origin(d))
 	if err != nil {
 		return nil, nil, err
@@ -163,6 +188,12 @@ func (r *Registry) warn(object string, warnings []string) {
 // use makes owner a user of d's store, and opens the store if necessary. d is valid.
 // r.mu is held.
 func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
+	return r.useAs(owner, func(other string) bool { return owner != "" && other == owner }, d)
+}
+
+// useAs is use where the cache stays, and only the login changes, if all who use the
+// store are owner's own.
+func (r *Registry) useAs(owner string, own func(owner string) bool, d Definition) (*live, func(), error) {
 	reach := r.reach(d)
 	key := liveKey{identity: d.identity(), node: d.Node, limited: reach != secretstore.Reach{}, settings: d.digest(r.key)}
 	l := r.lives[key]
@@ -171,7 +202,7 @@ func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if l = r.successor(owner, key); l != nil {
+		if l = r.successor(own, key); l != nil {
 			r.replace(l, key, s)
 		} else {
 			l = newLive(key.identity, s, r.options.Logger.With("vault", d.Name), r.options.MaxCredentials)
@@ -224,32 +255,29 @@ func (r *Registry) openStore(d Definition, identity string, reach secretstore.Re
 	return kind.Open(d.Config, o)
 }
 
-// successor returns a store that only owner has used and that differs from key only in
-// its settings, so that key may take over its cache. It may be nil.
-func (r *Registry) successor(owner string, key liveKey) *live {
-	if owner == "" {
-		return nil
-	}
+// successor returns a store that only own owners have used and that differs from key
+// only in its settings, so that key may take over its cache. It may be nil.
+func (r *Registry) successor(own func(owner string) bool, key liveKey) *live {
 	for k, l := range r.lives {
-		if k.identity == key.identity && k.node == key.node && k.limited == key.limited && l.onlyUser() == owner {
+		if k.identity == key.identity && k.node == key.node && k.limited == key.limited && l.usedOnlyBy(own) {
 			return l
 		}
 	}
 	return nil
 }
 
-// onlyUser is the only owner that has l open or, if none has, the last one. It is empty
-// if there are several.
-func (l *live) onlyUser() string {
+// usedOnlyBy reports whether own is true of all owners that have l open or, if none
+// has, of the last one.
+func (l *live) usedOnlyBy(own func(owner string) bool) bool {
 	if len(l.owners) == 0 {
-		return l.last
+		return own(l.last)
 	}
-	if len(l.owners) == 1 {
-		for owner := range l.owners {
-			return owner
+	for owner := range l.owners {
+		if !own(owner) {
+			return false
 		}
 	}
-	return ""
+	return true
 }
 
 // replace gives l another store, known by key, and closes the old one.

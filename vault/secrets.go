@@ -28,6 +28,7 @@ type Secrets struct {
 	policy   *SecretPolicy
 
 	snapshot secretSnapshot
+	had      had
 
 	mu     sync.Mutex
 	stores map[liveKey]*secretStore
@@ -231,6 +232,7 @@ func (s *Secrets) Ask(ctx context.Context, a Ask) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
+	s.had.note(answerTo(d, a.Resource, version))
 	return Answer{Value: found.Value, TTL: ttlOf(o.TTL, found.Expires, time.Now())}, nil
 }
 

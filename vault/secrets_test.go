@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/cache"
+	"kong-vault-auth/credential"
 	"kong-vault-auth/secretstore"
 )
 
@@ -58,15 +59,19 @@ type shelves struct {
 	mu     sync.Mutex
 	opened []*secretShelf
 	held   map[string]string // secrets, of every one
-	err    error             // of every read, if set
+	pairs  []credential.Record
+	err    error // of every read, if set
 
 	wasOpened chan struct{} // one for each, if not nil
 }
 
 func (f *shelves) open(c secretstore.Config, o secretstore.OpenOptions) (secretstore.Store, error) {
-	s := &secretShelf{fakeStore: fakeStore{config: c, options: o}, secrets: map[string]secretstore.Secret{}}
+	s := &secretShelf{fakeStore: fakeStore{config: c, options: o, records: map[string]credential.Record{}}, secrets: map[string]secretstore.Secret{}}
 	for name, value := range f.held {
 		s.secrets[name] = secretstore.Secret{Value: value}
+	}
+	for _, r := range f.pairs {
+		s.put(r)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
