@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string) int {
 func described(name string) pluginserver.Plugin {
 	log := slog.New(slog.DiscardHandler)
 	if name == vaultsecrets.Name {
-		return vaultsecrets.New(version, nil, log)
+		return vaultsecrets.New(version, nil, log).Plugin
 	}
 	return vaultauth.New(version, nil, log).Plugin
 }
@@ -145,6 +145,7 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	plugin := vaultauth.New(version, objects, slog.New(log))
 	plugin.UseStatus(ctx, set.kong)
 	plugin.UseBlocks(blocked)
+	upstream := vaultsecrets.New(version, objects.Secrets(), slog.New(log))
 	others, leave := fleet.Start(ctx, fleet.Options{
 		Settings: set.events, KeyFile: set.eventsKey, Target: objects, Blocks: blocked, Logger: slog.New(log),
 	})
@@ -152,6 +153,7 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	defer metrics.Start(ctx, set.metrics, metrics.Handler(metrics.Source{
 		Version: version,
 		Plugin:  plugin.Stats,
+		Secrets: upstream.Stats,
 		Objects: objects.Stats,
 		LeftOut: log.LeftOut,
 		Events:  others.StatsFunc(),
@@ -159,7 +161,7 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	operations := &control.Server{Objects: objects, Blocks: blocked, Fleet: others}
 	defer control.Start(ctx, set.control, operations.Handler(), slog.New(log))()
 	return c.ListenAndServe(ctx, plugin.Plugin, map[string]pluginserver.Plugin{
-		vaultsecrets.Name: vaultsecrets.New(version, objects.Secrets(), slog.New(log)),
+		vaultsecrets.Name: upstream.Plugin,
 	}, log)
 }
 

@@ -6,22 +6,25 @@ import (
 	"kong-vault-auth/fleet"
 	"kong-vault-auth/vault"
 	"kong-vault-auth/vaultauth"
+	"kong-vault-auth/vaultsecrets"
 )
 
 // Source is what there is to be told. Its functions are called at each scrape,
 // concurrently.
 type Source struct {
-	Version string                 // of this program
-	Plugin  func() vaultauth.Stats // vaultauth.Plugin.Stats
-	Objects func() []vault.Stats   // vault.Registry.Stats
-	LeftOut func() (lines uint64)  // pluginserver.Log.LeftOut
-	Events  func() fleet.Stats     // fleet.Node.Stats; nil: there are no events
+	Version string                         // of this program
+	Plugin  func() vaultauth.Stats         // vaultauth.Plugin.Stats
+	Secrets func() []vaultsecrets.Answered // vaultsecrets.Plugin.Stats
+	Objects func() []vault.Stats           // vault.Registry.Stats
+	LeftOut func() (lines uint64)          // pluginserver.Log.LeftOut
+	Events  func() fleet.Stats             // fleet.Node.Stats; nil: there are no events
 }
 
 // The metrics of the process. Those of vault objects are in object.go.
 var (
 	buildInfo = newMetric(gauge, "build_info", "Build information: always 1, with the version as a label.", "version")
 	requests  = newMetric(counter, "requests_total", "Requests by answer: `ok`, `anonymous`, `preflight`, `other_plugin` (it had authenticated the request already), or the status of the answer; and by the reason of a refusal or failure.", "answer", "reason")
+	upstream  = newMetric(counter, "secrets_requests_total", "Requests of the plugin `vault-secrets` by answer: `ok` (sent on with their secrets), `503` (a secret can't be had) or `500`; and by the reason of the latter two.", "answer", "reason")
 	consumers = newMetric(gauge, "consumers", "Kong consumers in memory.")
 	mostOf    = newMetric(gauge, "consumers_max", "How many consumers may be in memory.")
 	connected = newMetric(gauge, "events_connected", "With VAULT_AUTH_EVENTS: 1 while other nodes are heard of through Redis, otherwise 0.")
@@ -35,7 +38,7 @@ func all() []metric {
 	for _, m := range objectMetrics {
 		ms = append(ms, m.metric)
 	}
-	return append(ms, lookupDuration, consumers, mostOf, connected, events, leftOut)
+	return append(ms, lookupDuration, upstream, consumers, mostOf, connected, events, leftOut)
 }
 
 type collector struct{ source Source }
@@ -56,6 +59,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	plugin := c.source.Plugin()
 	for _, r := range plugin.Requests {
 		ch <- requests.at(float64(r.Count), r.Answer, r.Reason)
+	}
+	for _, r := range c.source.Secrets() {
+		ch <- upstream.at(float64(r.Count), r.Answer, r.Reason)
 	}
 	ch <- consumers.at(float64(plugin.Consumers))
 	ch <- mostOf.at(float64(plugin.MaxConsumers))

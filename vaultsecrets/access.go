@@ -25,7 +25,9 @@ type handler struct {
 	remove  []pluginserver.HeaderChange // the headers' other spellings
 	names   []string                    // of the query arguments
 	logged  []string                    // what log plugins must not see
-	log     *slog.Logger
+
+	log      *slog.Logger
+	requests *requests
 }
 
 // setting is a header, or an argument of the query string.
@@ -34,8 +36,8 @@ type setting struct {
 	value func(context.Context) (string, error)
 }
 
-func newHandler(c *Config, get getFunc, log *slog.Logger) (*handler, error) {
-	h := &handler{log: log}
+func newHandler(c *Config, get getFunc) (*handler, error) {
+	h := &handler{}
 	if c.Authorization != nil {
 		value, err := c.Authorization.value(get)
 		if err != nil {
@@ -146,6 +148,7 @@ func (h *handler) Access(e *pluginserver.Event) pluginserver.Verdict {
 	for _, key := range h.logged {
 		e.ClearSerializeValue(key)
 	}
+	h.requests.ok.Add(1)
 	return pluginserver.Pass()
 }
 
@@ -173,9 +176,20 @@ func (h *handler) unavailable(err error) pluginserver.Verdict {
 	if errors.As(err, &of) {
 		name = of.reference // as "vault", so that each has a line of its own
 	}
-	h.log.Error("a secret for the upstream can't be had, requests are answered 503", "vault", name, "reason", reasonOf(err), "err", err)
+	reason := reasonOf(err)
+	h.requests.count(answer503, reason)
+	h.log.Error("a secret for the upstream can't be had, requests are answered 503", "vault", name, "reason", reason, "err", err)
 	return pluginserver.Exit(http.StatusServiceUnavailable, "Service unavailable", pluginserver.RetryAfter(retryAfter))
 }
+
+// The reasons beside the store's own.
+const (
+	reasonLimit     = "limit"     // too many lookups
+	reasonForbidden = "forbidden" // this node doesn't hand the secret out
+	reasonConfig    = "config"    // there is no such vault, or its settings can't be used
+	reasonTimeout   = "timeout"   // the store takes too long
+	reasonUnusable  = "unusable"  // what is in the store can't be sent
+)
 
 // reasonOf is a short word for why there is no secret.
 func reasonOf(err error) string {
@@ -188,15 +202,15 @@ func reasonOf(err error) string {
 	case errors.As(err, &failure):
 		return failure.Reason
 	case errors.As(err, &limit):
-		return "limit"
+		return reasonLimit
 	case errors.Is(err, vault.ErrForbidden):
-		return "forbidden"
+		return reasonForbidden
 	case errors.Is(err, secretstore.ErrConfig):
-		return "config"
+		return reasonConfig
 	case errors.Is(err, context.DeadlineExceeded):
-		return "timeout"
+		return reasonTimeout
 	}
-	return "unusable"
+	return reasonUnusable
 }
 
 // maxSeparators bounds the spellings of a header's name, 2 to that power.

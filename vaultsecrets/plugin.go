@@ -22,22 +22,37 @@ type resolver interface {
 	GetFor(ctx context.Context, scope vault.Scope, reference string) (string, error)
 }
 
+// Plugin is the plugin, and what belongs to the process.
+type Plugin struct {
+	pluginserver.Plugin // what is served
+
+	secrets  resolver
+	log      *slog.Logger
+	requests *requests
+}
+
 // New returns the plugin, for a plugin server.
-func New(version string, secrets *vault.Secrets, log *slog.Logger) pluginserver.Plugin {
+func New(version string, secrets *vault.Secrets, log *slog.Logger) *Plugin {
 	return newPlugin(version, secrets, log)
 }
 
-func newPlugin(version string, secrets resolver, log *slog.Logger) pluginserver.Plugin {
-	return pluginserver.Plugin{
-		Version: version, Priority: Priority, Config: (*Config)(nil),
-		Start: func(config []byte) (pluginserver.Handler, error) {
-			c, scope, err := parseConfig(config)
-			if err != nil {
-				return nil, err
-			}
-			return newHandler(c, func(ctx context.Context, reference string) (string, error) {
-				return secrets.GetFor(ctx, scope, reference)
-			}, log)
-		},
+func newPlugin(version string, secrets resolver, log *slog.Logger) *Plugin {
+	p := &Plugin{secrets: secrets, log: log, requests: newRequests()}
+	p.Plugin = pluginserver.Plugin{Version: version, Priority: Priority, Config: (*Config)(nil), Start: p.start, Faulted: p.requests.fault}
+	return p
+}
+
+func (p *Plugin) start(config []byte) (pluginserver.Handler, error) {
+	c, scope, err := parseConfig(config)
+	if err != nil {
+		return nil, err
 	}
+	h, err := newHandler(c, func(ctx context.Context, reference string) (string, error) {
+		return p.secrets.GetFor(ctx, scope, reference)
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.log, h.requests = p.log, p.requests
+	return h, nil
 }

@@ -60,7 +60,37 @@ func newShelf() *shelf {
 
 func serve(t *testing.T, s *shelf) *servertest.Server {
 	t.Helper()
-	return servertest.Serve(t, func(log *slog.Logger) pluginserver.Plugin { return newPlugin("1.0.0", s, log) }, pluginserver.Options{})
+	return servertest.Serve(t, func(log *slog.Logger) pluginserver.Plugin { return newPlugin("1.0.0", s, log).Plugin }, pluginserver.Options{})
+}
+
+// counted are the requests so far, without those that there were none of.
+func counted(p *Plugin) map[string]uint64 {
+	n := map[string]uint64{}
+	for _, a := range p.Stats() {
+		if a.Count > 0 {
+			n[strings.TrimSpace(a.Answer+" "+a.Reason)] = a.Count
+		}
+	}
+	return n
+}
+
+func TestRequestsAreCountedByWhatBecomesOfThem(t *testing.T) {
+	var p *Plugin
+	s := servertest.Serve(t, func(log *slog.Logger) pluginserver.Plugin {
+		p = newPlugin("1.0.0", newShelf(), log)
+		return p.Plugin
+	}, pluginserver.Options{})
+	if diff := cmp.Diff(map[string]uint64{}, counted(p)); diff != "" || len(p.Stats()) != len(foreseen)+1 {
+		t.Errorf("at the start, of %d outcomes: %s", len(p.Stats()), diff)
+	}
+	for _, reference := range []string{"azure/key/value", "hcv/user", "hcv/gone", "hcv/gone", "hcv/down", "hcv/others", "aws/key", "hcv/empty"} {
+		s.Start(t, `{"headers": {"X-Key": "{vault://`+reference+`}"}}`).Access(t, &kongtest.Request{})
+	}
+	s.Start(t, `{"headers": {"X-Key": "s3cret"}}`).Access(t, &kongtest.Request{})
+	want := map[string]uint64{"ok": 2, "503 deleted": 2, "503 sealed": 1, "503 forbidden": 1, "503 config": 1, "503 unusable": 1, "500 config": 1}
+	if diff := cmp.Diff(want, counted(p)); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func headersOf(u kongtest.Upstream) map[string][]string {
