@@ -34,12 +34,13 @@ const (
 // answers them, and a plugin show-secret on /secret.
 type vaultsNode struct {
 	*node
-	azure  *akvsim.Sim
-	server *akvsim.Server
-	socket string // of the plugin
-	env    []string
-	plugin *exec.Cmd
-	output *bytes.Buffer
+	azure   *akvsim.Sim
+	server  *akvsim.Server
+	socket  string // of the plugin
+	env     []string
+	plugin  *exec.Cmd
+	options genuine.Options // of the Kong
+	output  *bytes.Buffer
 }
 
 type vaultsOptions struct {
@@ -114,6 +115,7 @@ func startVaults(t *testing.T, o vaultsOptions) *vaultsNode {
 			n.close(func() error { return n.database.RequirePassword(o.password) })
 		}
 	}
+	n.options = k
 	if n.kong, err = genuine.Start(k); err != nil {
 		t.Fatal(err)
 	}

@@ -148,6 +148,24 @@ func (k *Kong) With(env ...string) *Kong {
 	return &with
 }
 
+// Without is the same Kong for commands without some settings of its environment.
+func (k *Kong) Without(names ...string) *Kong {
+	without := *k
+	without.env = slices.DeleteFunc(slices.Clone(k.env), func(line string) bool {
+		name, _, _ := strings.Cut(line, "=")
+		return slices.Contains(names, name)
+	})
+	return &without
+}
+
+// At is the same Kong for commands in another prefix folder, where no Kong runs: beside a
+// running one, they take its settings rather than those of a file.
+func (k *Kong) At(prefix string) *Kong {
+	at := *k
+	at.prefix = prefix
+	return &at
+}
+
 // Stop stops Kong.
 func (k *Kong) Stop() error { return k.Command("stop") }
 
