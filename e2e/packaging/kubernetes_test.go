@@ -54,6 +54,32 @@ func TestPodRunsThePluginServerBesideKong(t *testing.T) {
 	}
 }
 
+// TestPodWritesToItsVolumesOnly: the user that a pod runs as needn't be the image's user
+// kong, whom Kong's prefix in the image belongs to, and whose number has changed before.
+func TestPodWritesToItsVolumesOnly(t *testing.T) {
+	var d apps.Deployment
+	if err := yaml.UnmarshalStrict([]byte(read(t, "deploy/kubernetes.yaml")), &d); err != nil {
+		t.Fatal(err)
+	}
+	pod := d.Spec.Template.Spec
+	for _, c := range append(pod.InitContainers, pod.Containers...) {
+		if s := c.SecurityContext; s == nil || s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem {
+			t.Errorf("%s may write to its image", c.Name)
+		}
+	}
+	writable := map[string]bool{}
+	for _, m := range pod.Containers[0].VolumeMounts {
+		empty := slices.ContainsFunc(pod.Volumes, func(v core.Volume) bool { return v.Name == m.Name && v.EmptyDir != nil })
+		writable[m.MountPath] = empty && !m.ReadOnly
+	}
+	// kong's command line puts a file into /tmp.
+	for _, folder := range []string{env(pod.Containers[0], "KONG_PREFIX"), "/tmp"} {
+		if !writable[folder] {
+			t.Errorf("Kong can't write to %q", folder)
+		}
+	}
+}
+
 // env is the value of a variable in a container's environment.
 func env(c core.Container, name string) string {
 	for _, e := range c.Env {
