@@ -38,6 +38,7 @@ type Server struct {
 	Audit      io.Writer // takes a line for each change
 	Log        *slog.Logger
 
+	alone     *control.Alone    // tells other nodes where no plugin server runs
 	file      *vault.ObjectFile // nil: the environment names no vaults file
 	audit     *slog.Logger
 	auditFile *auditFile
@@ -49,6 +50,7 @@ const reachHeader = "X-Vault-Auth-Reach"
 
 // Handler is the API over HTTP. It leaves to Serve who may send a request.
 func (s *Server) Handler() (http.Handler, error) {
+	s.alone = &control.Alone{Getenv: s.Getenv, Objects: s.defined}
 	var err error
 	if s.openAPI, err = openAPIDocument(); err != nil {
 		return nil, err
@@ -176,7 +178,7 @@ func (s *Server) kong() (*kongadmin.Client, error) {
 // or id.
 func (s *Server) with(r *request, f func(*manage.Vault) error) error {
 	name := r.PathValue("vault")
-	defined, err := vault.NewDefined(s.Kinds, vault.Options{Getenv: s.Getenv, UserAgent: "kong-vault-auth/" + s.Version})
+	defined, err := s.defined()
 	if err != nil {
 		return unavailable(err)
 	}
@@ -207,10 +209,16 @@ func (s *Server) with(r *request, f func(*manage.Vault) error) error {
 	return f(&manage.Vault{Name: name, Writer: w, Fingerprint: o.Fingerprint, Now: s.Now})
 }
 
+func (s *Server) defined() (*vault.Defined, error) {
+	return vault.NewDefined(s.Kinds, vault.Options{Getenv: s.Getenv, UserAgent: "kong-vault-auth/" + s.Version})
+}
+
 // changed has the plugin server of this node forget a credential that was changed. That
 // it can't is no failure of the change.
 func (s *Server) changed(r *request, v *manage.Vault, accessToken string) {
-	reach, err := control.NewClient(control.Find(s.Getenv)).Changed(r.Context(), v.Name, accessToken)
+	node := control.NewClient(control.Find(s.Getenv))
+	node.Alone = s.alone
+	reach, err := node.Changed(r.Context(), v.Name, accessToken)
 	if err != nil {
 		s.Log.Warn("the plugin server of this node could not be told of a change", "vault", v.Name, "reason", "control", "err", err)
 		r.reach = "it is done in the store, but this node may go on with what it knows: " + oneLine(err.Error())

@@ -18,6 +18,8 @@ var Kind = secretstore.Kind{
 	Open: func(c secretstore.Config, o secretstore.OpenOptions) (secretstore.Store, error) {
 		return Open(*c.(*Config), o)
 	},
+	Key:              func(c secretstore.Config, accessToken string) string { return c.(*Config).key(accessToken) },
+	Where:            3,
 	ReadsPerSecond:   400, // 4,000 in 10 s, for a vault in a region
 	CreatesPerSecond: 30,  // 300 in 10 s
 	Login: []string{
@@ -72,6 +74,11 @@ func (c *Config) Identity() []string {
 		"azure", c.address(), strings.ToLower(c.NamePrefix),
 		c.AuthMethod, strings.ToLower(c.TenantID), strings.ToLower(c.ClientID),
 	}
+}
+
+// key is the secret's name in lower case, since Key Vault ignores case.
+func (c *Config) key(accessToken string) string {
+	return strings.ToLower(secretName(c.NamePrefix, accessToken))
 }
 
 func (c *Config) address() string {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,10 +87,8 @@ func (s *store) connect(o secretstore.OpenOptions) error {
 // if AZURE_SDK_GO_LOGGING is set. Its messages about logins remain.
 var quietSDK = sync.OnceFunc(func() { azlog.SetEvents(azidentity.EventAuthentication) })
 
-// Key is the secret's name in lower case, since Key Vault ignores case.
-func (s *store) Key(accessToken string) string {
-	return strings.ToLower(secretName(s.cfg.NamePrefix, accessToken))
-}
+// Key implements secretstore.Store.
+func (s *store) Key(accessToken string) string { return s.cfg.key(accessToken) }
 
 // LoginEnds is when the access token in use ends. It is renewed before.
 func (s *store) LoginEnds() time.Time { return s.login.ends() }

@@ -67,3 +67,8 @@ func (k *Keys) Digest(accessToken string) string {
 	sum := k.digest(accessToken)
 	return hex.EncodeToString(sum[:])
 }
+
+// Token is the target that stands for an access token in all stores.
+func (k *Keys) Token(accessToken string) (Target, error) {
+	return Target{ByToken, k.Digest(accessToken)}, nil
+}

@@ -197,7 +197,7 @@ func (l *List) Token(accessToken string) (Target, error) {
 	if l.keys == nil {
 		return Target{}, fmt.Errorf("tokens can't be blocked: %w", l.problem)
 	}
-	return Target{ByToken, l.keys.Digest(accessToken)}, nil
+	return l.keys.Token(accessToken)
 }
 
 // errUnknown is a file that can't be read by a process that doesn't know its contents.

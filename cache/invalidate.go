@@ -1,10 +1,10 @@
 package cache
 
-// InvalidateMatching is Invalidate for all keys that match, by the record in memory,
+// InvalidateMatching is Invalidate for all keys that match, by key and record in memory,
 // or by the key and name of a lookup under way or the key of a negative answer, whose
 // name is not known. It reports how many records it dropped. The functions are called
 // with and without a lock held and must not call the cache.
-func (c *Cache[V]) InvalidateMatching(record func(V) bool, name func(key, name string) bool) (dropped int) {
+func (c *Cache[V]) InvalidateMatching(record func(key string, value V) bool, name func(key, name string) bool) (dropped int) {
 	// First the lookups: what they would store must not arrive after the scan.
 	c.mu.Lock()
 	for _, call := range c.calls {
@@ -16,7 +16,7 @@ func (c *Cache[V]) InvalidateMatching(record func(V) bool, name func(key, name s
 
 	var keys []string
 	for key, e := range c.entries.All() {
-		if record(e.value) {
+		if record(key, e.value) {
 			keys = append(keys, key)
 		}
 	}

@@ -139,7 +139,7 @@ func TestRetainDropsWhatAListingDoesNotHave(t *testing.T) {
 // invalidateAll are the ways to let a cache know that it has missed something.
 var invalidateAll = map[string]func(r *rig){
 	"InvalidateMatching": func(r *rig) {
-		r.InvalidateMatching(func(string) bool { return true }, func(string, string) bool { return true })
+		r.InvalidateMatching(func(string, string) bool { return true }, func(string, string) bool { return true })
 	},
 	"Verify": func(r *rig) { r.Verify() },
 }
@@ -172,7 +172,7 @@ func TestInvalidateMatchingForgetsWhatMatchesOnly(t *testing.T) {
 		}
 		r.looked()
 		dropped := r.InvalidateMatching(
-			func(v string) bool { return v == "secret of a" },
+			func(key, v string) bool { return key == "a" && v == "secret of a" },
 			func(key, _ string) bool { return key == "no a" })
 		if dropped != 1 {
 			t.Errorf("dropped %d records, want 1", dropped)
@@ -193,7 +193,7 @@ func TestInvalidateMatchingCallsNoOtherLookupOff(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { r.want(r.get("k", "s"), answer{"s loaded", time.Second}) })
 		time.Sleep(500 * time.Millisecond)
-		r.InvalidateMatching(func(string) bool { return true }, func(key, _ string) bool { return key == "other" })
+		r.InvalidateMatching(func(string, string) bool { return true }, func(key, _ string) bool { return key == "other" })
 		wg.Wait()
 		r.wantLookups(1)
 	})

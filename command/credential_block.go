@@ -14,6 +14,7 @@ import (
 	"kong-vault-auth/blocklist"
 	"kong-vault-auth/control"
 	"kong-vault-auth/credential"
+	"kong-vault-auth/fleet"
 	"kong-vault-auth/kongadmin"
 	"kong-vault-auth/manage"
 )
@@ -179,6 +180,9 @@ func (p *Program) blocked(ctx context.Context, q control.BlockRequest) (control.
 		return reach, err
 	}
 	l, openErr := p.blocks()
+	if errors.Is(openErr, control.ErrNoBlocks) && p.Getenv(fleet.URLVariable) != "" {
+		return p.blockedElsewhere(ctx, q)
+	}
 	if openErr != nil {
 		return reach, fmt.Errorf("%w; and the list can't be written: %w", err, openErr)
 	}
@@ -186,8 +190,30 @@ func (p *Program) blocked(ctx context.Context, q control.BlockRequest) (control.
 	if err != nil {
 		return reach, err
 	}
-	_, err = l.Add(e)
-	return control.Reach{Block: true}, err
+	if _, err = l.Add(e); err != nil {
+		return control.Reach{Block: true}, err
+	}
+	return p.alone.Blocked(ctx, e), nil
+}
+
+// blockedElsewhere tells other nodes only: this machine keeps no list.
+func (p *Program) blockedElsewhere(ctx context.Context, q control.BlockRequest) (reach control.Reach, err error) {
+	if _, err := fleet.ParseSettings(p.Getenv); err != nil {
+		return reach, usageError{err}
+	}
+	keys, err := blocklist.ReadKeys(p.Getenv(blocklist.KeyVariable))
+	if err != nil {
+		return reach, fmt.Errorf("%s: %w", blocklist.KeyVariable, err)
+	}
+	e, err := q.Entry(keys, p.Now())
+	if err != nil {
+		return reach, err
+	}
+	reach = p.alone.Blocked(ctx, e)
+	if !reach.Others.Connected {
+		return reach, fmt.Errorf("%w, and other nodes could not be told: nothing has changed: %s", control.ErrNotRunning, reach.Problem)
+	}
+	return reach, nil
 }
 
 // blocks is the list in the file that the environment names.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kong-vault-auth/control"
 	"kong-vault-auth/secretstore"
 )
 
@@ -24,8 +25,9 @@ type Program struct {
 	Environ  func() []string     // all of it
 	Now      func() time.Time
 
-	output  string // --output
-	started bool   // the command line has been taken, and the command runs
+	alone   *control.Alone // tells other nodes where no plugin server runs
+	output  string         // --output
+	started bool           // the command line has been taken, and the command runs
 }
 
 // Names reports whether the first of these arguments is a subcommand.

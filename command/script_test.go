@@ -52,6 +52,9 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"plugin-server": pluginServer,
+			"redis-server":  redisServer,
+			"node":          newNode,
+			"node-accepts":  nodeAccepts,
 			"admin-api":     adminAPI,
 			"vault-server":  vaultServer,
 			"azure":         azure,
@@ -67,6 +70,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir) // for ~/.vault-token
 			env.Setenv("USER", "olga")
+			env.Values[nodesKey{}] = map[string]*otherNode{}
 			env.Setenv("VAULTD_BIN", os.Getenv("VAULTD_BIN"))
 			env.Setenv("E2E_KONG", os.Getenv("E2E_KONG"))
 			output := filepath.Join(env.WorkDir, ".output")

@@ -32,7 +32,7 @@ is given.`,
 			if err != nil {
 				return err
 			}
-			if !reach.Here {
+			if !reach.Here && (reach.Others == nil || !reach.Others.Connected) {
 				return fmt.Errorf("%w at %s: %s", control.ErrNotRunning, control.Find(p.Getenv), reach)
 			}
 			if p.output == outputJSON {

@@ -45,7 +45,14 @@ own user and root. ` + control.Variable + ` names the socket if it is not at a u
 }
 
 // control is the plugin server of this node.
-func (p *Program) control() *control.Client { return control.NewClient(control.Find(p.Getenv)) }
+func (p *Program) control() *control.Client {
+	c := control.NewClient(control.Find(p.Getenv))
+	if p.alone == nil {
+		p.alone = &control.Alone{Getenv: p.Getenv, Objects: p.defined}
+	}
+	c.Alone = p.alone
+	return c
+}
 
 func writeStatus(out io.Writer, all []vault.Status, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

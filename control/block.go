@@ -30,8 +30,13 @@ type BlockRequest struct {
 // ErrNoBlocks is matched by the error of a plugin server that has no list of blocks.
 var ErrNoBlocks = errors.New("blocks are not set up (set VAULT_AUTH_BLOCKS_FILE and VAULT_AUTH_EVENTS_KEY_FILE for the plugin server)")
 
-// Entry is the request as an entry of the list.
-func (q BlockRequest) Entry(l *blocklist.List, now time.Time) (e blocklist.Entry, err error) {
+// Digester makes the target that stands for an access token: a blocklist.List, or Keys.
+type Digester interface {
+	Token(accessToken string) (blocklist.Target, error)
+}
+
+// Entry is the request as an entry of a list.
+func (q BlockRequest) Entry(l Digester, now time.Time) (e blocklist.Entry, err error) {
 	e.At, e.Lifted, e.Label = now, q.Lift, q.Label
 	given := 0
 	for _, name := range []string{q.AccessToken, q.Fingerprint, q.Consumer} {

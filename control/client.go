@@ -27,6 +27,10 @@ const maxAnswer = 8 << 20
 type Client struct {
 	path string
 	http http.Client
+
+	// Alone tells the other nodes where no plugin server runs on this machine; nil: nobody
+	// does.
+	Alone *Alone
 }
 
 // NewClient is for the plugin server whose control socket is at path, see Find.
@@ -54,7 +58,7 @@ func NewClient(path string) *Client {
 // object is the vault object's name, as the node's vaults file or environment has it.
 // When Changed returns, the plugin server of this node has forgotten the credential, in
 // memory and in its snapshot, and lookups that had begun before can't bring it back. If
-// none runs, that is no error: Reach says so. With VAULT_AUTH_EVENTS, the other nodes
+// none runs, that is no error: Reach says so, and Alone has told the other nodes. With VAULT_AUTH_EVENTS, the other nodes
 // have been told as well, and Reach says which of them have forgotten it within a second.
 //
 // The access token is not stored, logged or sent beyond this node.
@@ -82,7 +86,7 @@ func (c *Client) ChangedVaults(ctx context.Context, file string) error {
 func (c *Client) drop(ctx context.Context, q dropRequest) (r Reach, err error) {
 	err = c.call(ctx, http.MethodPost, pathDrop, q, &r)
 	if errors.Is(err, ErrNotRunning) {
-		return Reach{}, nil
+		return c.Alone.changed(ctx, q), nil
 	}
 	return r, err
 }

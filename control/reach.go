@@ -15,7 +15,8 @@ type Reach struct {
 	Within  Seconds `json:"within_seconds"`  // after that, nodes that hear nothing have noticed; 0: never, or not known
 	Block   bool    `json:"block,omitempty"` // it is a block, or the end of one
 
-	Others *fleet.Reach `json:"others,omitempty"` // the other nodes; nil: they are told nothing
+	Others  *fleet.Reach `json:"others,omitempty"`  // the other nodes; nil: they are told nothing
+	Problem string       `json:"problem,omitempty"` // why they could not be told
 }
 
 // Seconds is a duration that is a number of seconds in JSON.
@@ -30,12 +31,15 @@ func seconds(d time.Duration) Seconds { return Seconds(d.Seconds()) }
 func (r Reach) String() string {
 	switch {
 	case r.Here:
+		return "in force on this node now; " + r.others()
+	case r.Others != nil && r.Block:
+		return "no plugin server runs on this node, it is in force when one starts; " + r.others()
+	case r.Others != nil:
+		return "no plugin server runs on this node; " + r.others()
 	case r.Block:
 		return "no plugin server runs on this node; it is in force when one starts, and on other nodes " + r.within()
-	default:
-		return "no plugin server runs on this node; all nodes notice within their vault object's max_ttl, or its revocation_interval if that is shorter"
 	}
-	return "in force on this node now; " + r.others()
+	return "no plugin server runs on this node; all nodes notice within their vault object's max_ttl, or its revocation_interval if that is shorter"
 }
 
 // others is where it is in force beside this node.
@@ -43,15 +47,28 @@ func (r Reach) others() string {
 	switch o := r.Others; {
 	case o == nil:
 		return "on other nodes " + r.within()
+	case !o.Connected && !r.Here && r.Block:
+		return "other nodes could not be told, run the command again" + r.because()
+	case !o.Connected && !r.Here:
+		return "other nodes could not be told: there " + r.within() + r.because()
 	case !o.Connected && r.Block:
 		return "not connected to other nodes: there when the connection is back"
 	case !o.Connected:
 		return "not connected to other nodes: there " + r.within()
+	case len(o.Silent) == 0 && o.Applied == 0:
+		return "no other node is known to be connected: there " + r.within()
 	case len(o.Silent) == 0:
 		return fmt.Sprintf("on %d other nodes now", o.Applied)
 	default:
 		return fmt.Sprintf("on %d other nodes now; %s did not answer within a second: there %s", o.Applied, strings.Join(o.Silent, ", "), r.within())
 	}
+}
+
+func (r Reach) because() string {
+	if r.Problem == "" {
+		return ""
+	}
+	return " (" + r.Problem + ")"
 }
 
 func (r Reach) within() string {

@@ -36,6 +36,9 @@ func (c *cached) Drop(changes vault.Changes) (int, error) {
 	for id := range changes.Credentials {
 		c.dropped[id]++
 	}
+	for id := range changes.Placed {
+		c.dropped[id]++
+	}
 	return len(changes.Credentials), nil
 }
 
@@ -136,6 +139,32 @@ func TestOthersHaveForgottenWhenTheAnswerSaysSo(t *testing.T) {
 	c.stop()
 	if got := a.Changed(t.Context(), change("ac-bob")); got.Applied != 1 || len(got.Silent) != 0 {
 		t.Errorf("after one has left: %+v", got)
+	}
+}
+
+// TestProcessThatIsNoNodeTellsThem, and isn't one of them itself.
+func TestProcessThatIsNoNodeTellsThem(t *testing.T) {
+	s := newServer(t)
+	a, b := join(t, "redis://"+s.addr), join(t, "redis://"+s.addr)
+	s.registered(2)
+	n, err := Dial(t.Context(), a.o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.leave)
+	placed := store.ShortID("ac-alice")
+	if got := n.Changed(t.Context(), vault.Changes{Placed: map[credential.ShortID]bool{placed: true}}); got.Applied != 2 || b.cache.drops(placed) != 1 {
+		t.Errorf("%+v, b has dropped it %d times", got, b.cache.drops(placed))
+	}
+	if got := b.Changed(t.Context(), change("ac-bob")); got.Applied != 1 || len(got.Silent) != 0 {
+		t.Errorf("the others count it: %+v", got)
+	}
+	s.kill()
+	if got := n.Changed(t.Context(), change("ac-carol")); got.Connected || n.Stats().Waiting != 0 {
+		t.Errorf("%+v, and %d messages wait for nobody", got, n.Stats().Waiting)
+	}
+	if _, err := Dial(t.Context(), a.o); err == nil {
+		t.Error("it has connected to nobody")
 	}
 }
 

@@ -21,6 +21,7 @@ type message struct {
 	At          time.Time            `json:"at"`
 	Credentials []credential.ShortID `json:"credentials,omitempty"` // that have changed, and what they are cached by
 	Stores      []credential.ShortID `json:"stores,omitempty"`      // of which everything has
+	Placed      []credential.ShortID `json:"placed,omitempty"`      // see vault.Changes
 	Blocks      []blocklist.Entry    `json:"blocks,omitempty"`
 }
 
@@ -80,7 +81,7 @@ func (s signer) decode(text, signature string) (m message, err error) {
 	if err := json.Unmarshal([]byte(text), &m); err != nil {
 		return m, errors.New("a message can't be read: a node is of another version")
 	}
-	if len(m.Credentials) > maxChanges || len(m.Stores) > maxChanges || len(m.Blocks) > maxChanges {
+	if len(m.Credentials) > maxChanges || len(m.Stores) > maxChanges || len(m.Placed) > maxChanges || len(m.Blocks) > maxChanges {
 		return m, errors.New("a message holds too much")
 	}
 	return m, nil

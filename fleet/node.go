@@ -42,6 +42,8 @@ const (
 
 	firstPause = 250 * time.Millisecond // between attempts to connect; doubled
 	maxPause   = 2 * time.Second
+
+	dialTimeout = 5 * time.Second
 )
 
 // Target is what changes are applied to: a vault.Registry.
@@ -96,13 +98,9 @@ func Start(ctx context.Context, o Options) (n *Node, stop func()) {
 	if o.Settings == nil {
 		return nil, func() {}
 	}
-	host, _ := os.Hostname()
 	ctx, cancel := context.WithCancel(ctx)
-	n = &Node{
-		o: o, name: host + "-" + rand.Text()[:8], log: o.Logger, stop: cancel, done: make(chan struct{}),
-		seen: map[string]struct{}{},
-	}
-	redis.SetLogger(quiet{})
+	n = newNode(o)
+	n.stop, n.done = cancel, make(chan struct{})
 	if o.Settings.Plain() {
 		n.log.Warn("changes are sent to Redis without TLS: use rediss://", "reason", "events")
 	}
@@ -112,6 +110,35 @@ func Start(ctx context.Context, o Options) (n *Node, stop func()) {
 		n.leave()
 		<-n.done
 	}
+}
+
+func newNode(o Options) *Node {
+	redis.SetLogger(quiet{})
+	host, _ := os.Hostname()
+	return &Node{o: o, name: host + "-" + rand.Text()[:8], log: o.Logger, seen: map[string]struct{}{}}
+}
+
+// Dial connects for a process that tells the nodes of changes and is none of them, as a
+// command does where no plugin server runs. What it can't send at once, it doesn't keep.
+func Dial(ctx context.Context, o Options) (*Node, error) {
+	n := newNode(o)
+	if err := n.connect(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	if err := n.reachStream(ctx); err != nil {
+		_ = n.client.Close()
+		return nil, err
+	}
+	n.connected = true
+	return n, nil
+}
+
+// reachStream asks for the stream, and not with PING, which a cluster's client sends to
+// every server: it is this one that counts.
+func (n *Node) reachStream(ctx context.Context) error {
+	return n.client.XRangeN(ctx, streamKey, "-", "+", 1).Err()
 }
 
 // quiet keeps Redis' library from writing to standard error.
@@ -152,8 +179,7 @@ func (n *Node) link(ctx context.Context, began time.Time) (linked bool, err erro
 	if err := n.connect(); err != nil {
 		return false, err
 	}
-	// Not PING, which a cluster's client sends to every server: it is this one that counts.
-	if err := n.client.XRangeN(ctx, streamKey, "-", "+", 1).Err(); err != nil {
+	if err := n.reachStream(ctx); err != nil {
 		return false, err
 	}
 	if n.last == "" {

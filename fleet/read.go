@@ -84,7 +84,7 @@ func (n *Node) verifyIfDue() {
 
 // apply takes in what others have changed.
 func (n *Node) apply(entries []redis.XMessage) {
-	changes := vault.Changes{Credentials: map[credential.ShortID]bool{}, Stores: map[credential.ShortID]bool{}}
+	changes := vault.Changes{Credentials: map[credential.ShortID]bool{}, Stores: map[credential.ShortID]bool{}, Placed: map[credential.ShortID]bool{}}
 	var blocks []blocklist.Entry
 	for _, e := range entries {
 		text, _ := e.Values[fieldText].(string)
@@ -110,9 +110,12 @@ func (n *Node) apply(entries []redis.XMessage) {
 		for _, id := range m.Stores {
 			changes.Stores[id] = true
 		}
+		for _, id := range m.Placed {
+			changes.Placed[id] = true
+		}
 	}
 	n.block(blocks)
-	if len(changes.Credentials)+len(changes.Stores) == 0 {
+	if len(changes.Credentials)+len(changes.Stores)+len(changes.Placed) == 0 {
 		return
 	}
 	if _, err := n.o.Target.Drop(changes); err != nil {

@@ -43,7 +43,7 @@ type Reach struct {
 // Changed tells the other nodes of changes. It waits a second at most for them.
 func (n *Node) Changed(ctx context.Context, c vault.Changes) Reach {
 	m := newMessage(n.name, time.Now())
-	m.Credentials, m.Stores = slices.Collect(maps.Keys(c.Credentials)), slices.Collect(maps.Keys(c.Stores))
+	m.Credentials, m.Stores, m.Placed = slices.Collect(maps.Keys(c.Credentials)), slices.Collect(maps.Keys(c.Stores)), slices.Collect(maps.Keys(c.Placed))
 	return n.tell(ctx, m)
 }
 
@@ -76,7 +76,7 @@ func (n *Node) tell(ctx context.Context, m message) Reach {
 func (n *Node) keep(m message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.outbox) < maxOutbox {
+	if n.done != nil && len(n.outbox) < maxOutbox {
 		n.outbox = append(n.outbox, m)
 	}
 }

@@ -18,6 +18,7 @@ import (
 var Kind = secretstore.Kind{
 	Name:     "hcv",
 	Variable: "VAULT_ADDR",
+	Where:    6,
 	New:      func() secretstore.Config { return &Config{} },
 	Open: func(c secretstore.Config, o secretstore.OpenOptions) (secretstore.Store, error) {
 		return Open(*c.(*Config), o)

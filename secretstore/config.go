@@ -19,6 +19,12 @@ type Kind struct {
 	// It does no network I/O before it returns.
 	Open func(Config, OpenOptions) (Store, error)
 
+	// Key is the Key of a store with these settings. If it is nil, that is the access token.
+	Key func(c Config, accessToken string) string
+	// Where is how many of the first elements of Identity say where the store is; the
+	// others say who logs in. 0 stands for all.
+	Where int
+
 	// ReadsPerSecond is how many reads the store allows; 0: it has no limit of its own.
 	ReadsPerSecond float64
 	// CreatesPerSecond is how many new secrets it allows; 0: it has no limit of its own.

@@ -141,6 +141,28 @@ func (d *Definition) Fingerprint(accessToken string) string {
 	return credential.Fingerprint(credential.ID(d.identity(), accessToken))
 }
 
+// Changed is for the plugin servers of other machines: that a credential of an object has
+// changed, or all of them if no access token is given. The object may have another login
+// in this environment than there, so its store is named by its place.
+func (d *Defined) Changed(object, accessToken string) (c Dropped, err error) {
+	o, err := d.Object(object)
+	if err != nil {
+		return c, err
+	}
+	place := d.kinds.placeOf(o.Config)
+	c.Bound = bound(o.limits())
+	if accessToken == "" {
+		c.Stores = map[credential.ShortID]bool{place.Store(): true}
+		return c, nil
+	}
+	key := accessToken
+	if kind, _ := d.kinds.named(o.Config.Kind()); kind.Key != nil {
+		key = kind.Key(o.Config, accessToken)
+	}
+	c.Placed = map[credential.ShortID]bool{place.ShortID(key): true}
+	return c, nil
+}
+
 // Open opens the object's store as the plugin server does.
 func (d *Defined) Open(o Definition) (secretstore.Store, error) {
 	if err := d.problems[o.Name]; err != nil {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -197,6 +198,54 @@ func TestOperatorNeedsNotWhatThePluginLogsInWith(t *testing.T) {
 		}
 	}
 }
+
+// TestChangedNamesAStoreByItsPlace: whoever logs in, there or here, and in any spelling
+// that the store takes for the same.
+func TestChangedNamesAStoreByItsPlace(t *testing.T) {
+	azure := func(env ...string) []string {
+		return append([]string{"KONG_VAULT_AZURE_VAULT_URI", "https://contoso.vault.azure.net"}, env...)
+	}
+	hcv := func(env ...string) []string { return append([]string{"KONG_VAULT_HCV_HOST", "vault.internal"}, env...) }
+	for _, tt := range []struct {
+		name, object, token, otherToken string
+		env, otherEnv                   []string
+		same                            bool
+	}{
+		{"another login", "hcv", "ac-1", "ac-1", hcv("KONG_VAULT_HCV_TOKEN", "t"), hcv("KONG_VAULT_HCV_AUTH_METHOD", "approle", "KONG_VAULT_HCV_APPROLE_ROLE_ID", "r"), true},
+		{"another mount", "hcv", "ac-1", "ac-1", hcv("KONG_VAULT_HCV_TOKEN", "t"), hcv("KONG_VAULT_HCV_TOKEN", "t", "KONG_VAULT_HCV_MOUNT", "m"), false},
+		{"another path", "hcv", "ac-1", "ac-1", hcv("KONG_VAULT_HCV_TOKEN", "t"), hcv("KONG_VAULT_HCV_TOKEN", "t", "KONG_VAULT_HCV_PATH", "p"), false},
+		{"another version", "hcv", "ac-1", "ac-1", hcv("KONG_VAULT_HCV_TOKEN", "t", "KONG_VAULT_HCV_KV", "v1"), hcv("KONG_VAULT_HCV_TOKEN", "t", "KONG_VAULT_HCV_KV", "v2"), false},
+		{"another credential", "hcv", "ac-1", "AC-1", hcv("KONG_VAULT_HCV_TOKEN", "t"), hcv("KONG_VAULT_HCV_TOKEN", "t"), false},
+		{"another login to Azure", "azure", "ac-1", "AC-1", azure("AZURE_CLIENT_ID", clientOne), azure("AZURE_CLIENT_ID", clientTwo), true},
+		{"another prefix in Azure", "azure", "ac-1", "ac-1", azure(), azure("KONG_VAULT_AZURE_NAME_PREFIX", "other-"), false},
+	} {
+		changed := func(env []string, token string) [2]Changes {
+			d, err := NewDefined([]secretstore.Kind{hashivault.Kind, azurevault.Kind}, Options{Getenv: environ(env...)})
+			if err != nil {
+				t.Fatal(tt.name, err)
+			}
+			one, err1 := d.Changed(tt.object, token)
+			all, err2 := d.Changed(tt.object, "")
+			if err1 != nil || err2 != nil || one.Bound != time.Hour || len(one.Placed) != 1 || len(all.Stores) != 1 {
+				t.Errorf("%s: %+v, %+v, %v, %v", tt.name, one, all, err1, err2)
+			}
+			return [2]Changes{one.Changes, all.Changes}
+		}
+		a, b := changed(tt.env, tt.token), changed(tt.otherEnv, tt.otherToken)
+		if cmp.Equal(a[0], b[0]) != tt.same || tt.token == tt.otherToken && cmp.Equal(a[1], b[1]) != tt.same {
+			t.Errorf("%s: %v and %v", tt.name, a, b)
+		}
+	}
+	d, err := NewDefined([]secretstore.Kind{hashivault.Kind}, Options{Getenv: environ()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Changed("hcv", "ac-1"); err == nil {
+		t.Error("an object that isn't defined can have changed")
+	}
+}
+
+const clientOne, clientTwo = "22222222-2222-2222-2222-222222222222", "33333333-3333-3333-3333-333333333333"
 
 // TestEveryLoginFieldIsOne that the kind has, and none of them says where the store is.
 func TestEveryLoginFieldIsOne(t *testing.T) {

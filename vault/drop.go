@@ -2,6 +2,7 @@ package vault
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -22,6 +23,24 @@ var ErrUnknownObject = errors.New("unknown vault object")
 type Changes struct {
 	Credentials map[credential.ShortID]bool // and what they are cached by
 	Stores      map[credential.ShortID]bool // all credentials of these
+	// Placed are credentials by their key and their store's place, see Defined.Changed.
+	Placed map[credential.ShortID]bool
+}
+
+// placed reports whether the credential of that key is among Placed.
+func (c Changes) placed(place credential.Naming, key string) bool {
+	return len(c.Placed) > 0 && c.Placed[place.ShortID(key)]
+}
+
+// placeOf names a store by where it is. Unlike its identity, that can be known without
+// knowing who logs in.
+func (k kinds) placeOf(c secretstore.Config) credential.Naming {
+	where := c.Identity()
+	if kind, _ := k.named(c.Kind()); kind.Where > 0 {
+		where = where[:kind.Where]
+	}
+	b, _ := json.Marshal(where) // strings can always be marshalled
+	return credential.NewNaming("place " + string(b))
 }
 
 // Dropped is what a drop concerns.
@@ -176,11 +195,13 @@ func (r *Registry) holders(done map[*live]bool) (news []*live) {
 
 // drop forgets what has changed of this store.
 func (l *live) drop(c Changes) int {
-	all := c.Stores[l.naming.Store()]
+	all := c.Stores[l.naming.Store()] || c.Stores[l.place.Store()]
 	return l.cache.InvalidateMatching(
-		func(known *credential.Credential) bool { return all || c.Credentials[known.ShortID()] },
+		func(key string, known *credential.Credential) bool {
+			return all || c.Credentials[known.ShortID()] || c.placed(l.place, key)
+		},
 		func(key, name string) bool {
-			return all || c.Credentials[l.naming.ShortID(key)] || c.Credentials[l.naming.ShortID(name)]
+			return all || c.Credentials[l.naming.ShortID(key)] || c.Credentials[l.naming.ShortID(name)] || c.placed(l.place, key)
 		})
 }
 
@@ -192,9 +213,10 @@ func (r *Registry) cleanSnapshots(c Changes) (err error) {
 		if _, kept := r.keepers.Load(f.Path); kept || f.Path == "" {
 			continue
 		}
-		all := c.Stores[credential.NewNaming(f.Store).Store()]
+		place := r.kinds.placeOf(d.Config)
+		all := c.Stores[credential.NewNaming(f.Store).Store()] || c.Stores[place.Store()]
 		err = errors.Join(err, f.Filter(time.Now(), r.started, func(s snapshot.Record) bool {
-			return !all && !c.Credentials[s.Credential.Credential().ShortID()]
+			return !all && !c.Credentials[s.Credential.Credential().ShortID()] && !c.placed(place, s.Key)
 		}))
 	}
 	return err

@@ -19,6 +19,7 @@ import (
 type live struct {
 	identity string
 	naming   credential.Naming
+	place    credential.Naming // see placeOf
 	blocked  *blocklist.List
 	sealer   *credential.Sealer
 	log      *slog.Logger // with the name of the object it was opened for

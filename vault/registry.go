@@ -207,7 +207,7 @@ func (r *Registry) useAs(owner string, own func(owner string) bool, d Definition
 		} else {
 			l = newLive(key.identity, s, r.options.Logger.With("vault", d.Name), r.options.MaxCredentials)
 			l.key, l.name, l.number, l.config, l.blocked = key, d.Name, r.number(d.Name), d.Config, r.options.Blocked
-			l.failed = r.node.refusal
+			l.place, l.failed = r.kinds.placeOf(d.Config), r.node.refusal
 			l.snapshots = newSnapshots(l, r.started, &r.keepers)
 			l.snapshots.restore(d.snapshot(), policyOf(d.limits(), r.options.LookupTimeout))
 			r.lives[key] = l

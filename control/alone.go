@@ -1,0 +1,105 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"kong-vault-auth/blocklist"
+	"kong-vault-auth/credential"
+	"kong-vault-auth/fleet"
+	"kong-vault-auth/vault"
+)
+
+// Alone tells the plugin servers of other machines of changes where none runs on this
+// one: on an operator's laptop, or in a CronJob's pod. It does nothing without
+// VAULT_AUTH_EVENTS. It may be used by several goroutines.
+type Alone struct {
+	Getenv  func(string) string
+	Objects func() (*vault.Defined, error) // those of this environment
+
+	mu     sync.Mutex // guards the rest
+	node   *fleet.Node
+	failed error // why there is no node
+	tried  time.Time
+}
+
+// tryEvery is how often Redis is tried again while many changes are made.
+const tryEvery = 10 * time.Second
+
+func (a *Alone) able() bool { return a != nil && a.Getenv(fleet.URLVariable) != "" }
+
+// changed tells of what a plugin server would have dropped.
+func (a *Alone) changed(ctx context.Context, q dropRequest) Reach {
+	if !a.able() {
+		return Reach{}
+	}
+	r := Reach{Others: &fleet.Reach{}}
+	d, err := a.changes(q)
+	r.Within = seconds(d.Bound)
+	if err == nil {
+		err = a.with(ctx, func(n *fleet.Node) { *r.Others = n.Changed(ctx, d.Changes) })
+	}
+	if err != nil {
+		r.Problem = err.Error()
+	}
+	return r
+}
+
+func (a *Alone) changes(q dropRequest) (vault.Dropped, error) {
+	objects, err := a.Objects()
+	if err != nil {
+		return vault.Dropped{}, err
+	}
+	d, err := objects.Changed(q.Object, q.AccessToken)
+	if err != nil || q.Fingerprint == "" {
+		return d, err
+	}
+	id, err := credential.ParseFingerprint(q.Fingerprint)
+	d.Changes = vault.Changes{Credentials: map[credential.ShortID]bool{id: true}}
+	return d, err
+}
+
+// Blocked tells of blocks, or of the end of some.
+func (a *Alone) Blocked(ctx context.Context, entries ...blocklist.Entry) Reach {
+	r := Reach{Block: true}
+	if !a.able() {
+		return r
+	}
+	r.Others = &fleet.Reach{}
+	if err := a.with(ctx, func(n *fleet.Node) { *r.Others = n.Blocked(ctx, entries) }); err != nil {
+		r.Problem = err.Error()
+	}
+	return r
+}
+
+// with has f use the connection, which is made if there is none.
+func (a *Alone) with(ctx context.Context, f func(*fleet.Node)) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.node == nil && time.Since(a.tried) >= tryEvery {
+		a.node, a.failed = a.dial(ctx)
+		a.tried = time.Now()
+	}
+	if a.node == nil {
+		return a.failed
+	}
+	f(a.node)
+	return nil
+}
+
+func (a *Alone) dial(ctx context.Context) (*fleet.Node, error) {
+	settings, err := fleet.ParseSettings(a.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	n, err := fleet.Dial(ctx, fleet.Options{
+		Settings: settings, KeyFile: a.Getenv(blocklist.KeyVariable), Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("Redis can't be used (check %s): %w", fleet.URLVariable, err)
+	}
+	return n, nil
+}
