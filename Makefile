@@ -22,13 +22,14 @@ demo: build ## a gateway with a real Vault, and the curls to try (DEMO=once ends
 	@cd e2e && $(GO) build -o ../bin/demo ./demo
 	@bin/demo
 
-# The end-to-end tests mostly wait, so the others and the fuzz targets run beside them.
+# The end-to-end tests mostly wait, so the others and the fuzz targets run beside them, with
+# the lowest priority: the programs that those tests start have to answer in time.
 # The largest simulations of the cache are smaller with the race detector, or left out.
 test: ## all tests against a real Vault, and some seconds of each fuzz target
 	@$(if $(RACE),echo 'The race detector is on.',echo 'No C compiler found: the tests run without the race detector.')
 	VAULTD_BIN=$$(cd e2e && $(GO) run ./build/vaultd) && export VAULTD_BIN && $(GO) build $(RACE) ./... && \
 	{ (cd e2e && $(GO) test $(RACE) -timeout 40m ./...) & e2e=$$!; \
-	$(GO) test $(RACE) ./... && $(if $(RACE),$(GO) test ./cache &&) .ci/fuzz 2s; others=$$?; \
+	nice -n 19 $(GO) test $(RACE) ./... && $(if $(RACE),nice -n 19 $(GO) test ./cache &&) nice -n 19 .ci/fuzz 2s; others=$$?; \
 	wait $$e2e && exit $$others; }
 
 soak: build ## one fault after the other under load, on either store, for SOAK (5m): a table, and the number of wrong answers
