@@ -18,11 +18,8 @@ type Method struct {
 	Output protoreflect.MessageDescriptor
 }
 
-// Methods returns the methods that Kong offers to plugin servers, by name, as
-// Kong derives them from its service description. The map is shared: don't
-// change it.
-func Methods() map[string]Method { return methods() }
-
+// methods returns the methods that Kong offers to plugin servers, by name, as
+// Kong derives them from its service description.
 var methods = sync.OnceValue(func() map[string]Method {
 	word := regexp.MustCompile(`([a-z]\d*)([A-Z])`)
 	all := map[string]Method{}

@@ -22,7 +22,7 @@ func ask(x *Exchange, name string, arg proto.Message) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := Methods()[name]
+	m := methods()[name]
 	if len(reply) == 0 {
 		return nil, nil
 	}
@@ -48,12 +48,12 @@ func TestMethodsAreNamedAsKongNamesThem(t *testing.T) {
 		"kong.client.get_forwarded_ip", "kong.ctx.shared.set", "kong.nginx.get_tls1_version_str",
 		"kong.service.request.set_raw_query", "kong.log.set_serialize_value", "kong.node.get_id",
 	} {
-		if _, ok := Methods()[name]; !ok {
+		if _, ok := methods()[name]; !ok {
 			t.Errorf("%s is missing", name)
 		}
 	}
 	for name := range pdk {
-		if _, ok := Methods()[name]; !ok {
+		if _, ok := methods()[name]; !ok {
 			t.Errorf("%s can't be called by a plugin server", name)
 		}
 	}
@@ -267,7 +267,7 @@ func TestAnonymousLeavesNoCredential(t *testing.T) {
 
 // A plugin may send anything as the argument of a call; it raises or works.
 func FuzzPDKCall(f *testing.F) {
-	for name := range Methods() {
+	for name := range methods() {
 		f.Add(name, []byte("\x0a\x03abc"))
 	}
 	f.Add("kong.log.err", []byte{0x0a, 0x03, 0x1a, 0x01, 0xff})
@@ -277,7 +277,7 @@ func FuzzPDKCall(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := decodeMessage(Methods()[name].Output, reply); err != nil {
+		if _, err := decodeMessage(methods()[name].Output, reply); err != nil {
 			t.Errorf("%s(%q) replied %q: %v", name, arg, reply, err)
 		}
 		x.Outcome()

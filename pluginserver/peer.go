@@ -11,9 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OwnerOnly checks that a peer is this process's user or root.
-func OwnerOnly(c *net.UnixConn) error { return PeerCheck(os.Getuid(), -1)(c) }
-
 // PeerCheck returns a check that a peer is this user, root, or, if gid is not
 // negative, in that group. It takes the kernel's word for who the peer is: in a
 // container there is often no passwd entry to look a user's groups up in.
@@ -21,7 +18,7 @@ func PeerCheck(uid, gid int) func(*net.UnixConn) error {
 	return func(c *net.UnixConn) error {
 		p, err := peerOf(c)
 		if err != nil {
-			return fmt.Errorf("who the peer is can't be told: %w", err)
+			return fmt.Errorf("it can't be found out who the peer is: %w", err)
 		}
 		return p.mayConnect(uid, gid)
 	}
