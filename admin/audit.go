@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"sync/atomic"
+
+	"kong-vault-auth/vault"
 )
 
 // change is what a request changes, for the audit log.
@@ -57,8 +59,30 @@ func (s *Server) record(r *request, status int) {
 	if r.change.action == "" {
 		return
 	}
+	if r.change.vault == "" {
+		r.change.vault = s.vaultOf(r)
+	}
 	s.audit.Info(r.change.action, "who", who(r.Context()), "vault", r.change.vault, "fingerprint", r.change.fingerprint, "status", status)
 }
+
+// vaultOf is the vault object that the path of a request names which was refused before it
+// was looked for. What can't be a name may be a secret in the wrong place.
+func (s *Server) vaultOf(r *request) string {
+	name := r.PathValue("vault")
+	if s.file != nil {
+		if o, err := s.file.Object(name); err == nil {
+			return o.Name
+		}
+	}
+	if !vault.IsObjectName(name) || len(name) > maxAuditName {
+		return ""
+	}
+	return name
+}
+
+// maxAuditName is the length in bytes of the longest name of a vault object that is in an
+// audit line although there is no such object.
+const maxAuditName = 64
 
 type whoKey struct{}
 

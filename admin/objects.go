@@ -122,7 +122,6 @@ func (s *Server) created(r *request, file *vault.ObjectFile, e *vault.Edit) (int
 	if e.Name == "" {
 		return 0, nil, badRequest("name is required: letters in lower case, digits and -, as in kong-auth")
 	}
-	r.change.vault = e.Name
 	o, err := file.Create(*e, s.Now())
 	if err != nil {
 		return 0, nil, err
@@ -196,6 +195,9 @@ func (s *Server) edit(r *request, old *vault.Stored) (*vault.Edit, error) {
 		if texts[name], _, err = f.text(name); err != nil {
 			return nil, err
 		}
+	}
+	if name := cmp.Or(r.PathValue("vault"), texts["name"]); old == nil && vault.IsObjectName(name) {
+		r.change.vault = name // also if the rest is refused
 	}
 	e.Kind = cmp.Or(texts["kind"], e.Kind)
 	known := []string{"name", "kind", "description"}

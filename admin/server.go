@@ -184,13 +184,15 @@ func (s *Server) with(r *request, f func(*manage.Vault) error) error {
 	}
 	if s.file != nil && !slices.Contains(defined.Names(), name) {
 		o, err := s.file.Object(name)
-		if err != nil {
+		switch {
+		case err == nil:
+			name = o.Name
+		case !errors.Is(err, vault.ErrNoObject):
 			return err
 		}
-		name = o.Name
 	}
 	if !slices.Contains(defined.Names(), name) {
-		return fmt.Errorf("%w: %.100q", vault.ErrNoObject, name)
+		return vault.NoObject(name, defined.Names())
 	}
 	r.change.vault = name
 	o, err := defined.Object(name)

@@ -264,6 +264,37 @@ func TestAuditHasALineForEachChange(t *testing.T) {
 	e.must(204, "DELETE", "/vault-auth/kong-auth?force=true", "")
 }
 
+// TestAuditNamesTheVaultOfEarlyRefusals, if what was given can be a name.
+func TestAuditNamesTheVaultOfEarlyRefusals(t *testing.T) {
+	e := newEnv(t)
+	id := decode(t, e.must(201, "POST", "/vault-auth", kongAuth))["id"].(string)
+	for _, tt := range []struct {
+		status             int
+		method, path, body string
+		want               string
+	}{
+		{400, "POST", "/vault-auth/kong-auth/credentials/alex", `{"ttl":"soon"}`, "credential.create kong-auth"},
+		{400, "POST", "/vault-auth/" + id + "/credentials/alex", `{`, "credential.create kong-auth"},
+		{404, "DELETE", "/vault-auth/kong-auth/credentials/token/a%20b", "", "credential.delete kong-auth"},
+		{400, "POST", "/vault-auth/kong-auth/credentials/token/one/rotate", `{"grace":"8d"}`, "credential.rotate kong-auth"},
+		{400, "DELETE", "/vault-auth/kong-auth?force=perhaps", "", "vault.delete kong-auth"},
+		{404, "POST", "/vault-auth/none/credentials/alex", "", "credential.create none"},
+		{404, "PATCH", "/vault-auth/none", `{}`, "vault.update none"},
+		{404, "DELETE", "/vault-auth/hvs.CAESIJ/credentials/token/one", "", "credential.delete "},
+		{404, "DELETE", "/vault-auth/" + strings.Repeat("a", 65), "", "vault.delete "},
+		{400, "POST", "/vault-auth", `{"name":"another","hots":"x"}`, "vault.create another"},
+		{400, "POST", "/vault-auth", `{"name":"hvs.CAESIJ","host":"x"}`, "vault.create "},
+		{400, "PUT", "/vault-auth/another", `{"name":"third"}`, "vault.create another"},
+	} {
+		e.audit.Reset()
+		e.must(tt.status, tt.method, tt.path, tt.body)
+		m := decode(t, e.audit.String())
+		if got := fmt.Sprint(m["msg"], " ", m["vault"]); got != tt.want {
+			t.Errorf("%s %s: %q, want %q", tt.method, tt.path, got, tt.want)
+		}
+	}
+}
+
 func jsonOf(v any) []byte {
 	b, _ := json.Marshal(v)
 	return b

@@ -2,6 +2,8 @@ package command
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,7 +11,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -28,40 +29,15 @@ func TestImportOfManyPairs(t *testing.T) {
 	store := vaultToImportInto(t)
 	file, secrets := fileOfPairs(t, pairs)
 
-	cmd, _ := importCommand(t, append(store.env, "TERMINAL=1"), file)
-	progress, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	killedAt := awaitDone(t, bufio.NewScanner(progress), pairs/2)
-	memory := highWater(t, cmd.Process.Pid)
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	took := time.Since(began)
-	_ = cmd.Wait()
-	t.Logf("killed after %d pairs and %v: %.0f a second, VmHWM %s", killedAt, took.Round(time.Second), float64(killedAt)/took.Seconds(), memory)
-
+	killed, took := runImport(t, store, file, pairs/2)
+	t.Logf("killed after %d pairs and %v: %.0f a second, VmHWM %s", killed.done, took.Round(time.Second), float64(killed.done)/took.Seconds(), killed.memory)
 	for _, run := range []string{"started again", "once more, with nothing to do"} {
-		cmd, out := importCommand(t, store.env, file)
-		began = time.Now()
-		if err := cmd.Run(); err != nil {
-			t.Fatal(err, out)
-		}
-		took = time.Since(began)
-		var got summary
-		if err := json.Unmarshal(out.Bytes(), &got); err != nil {
-			t.Fatal(err, out)
-		}
-		if got.Created+got.Unchanged != pairs || got.Unchanged < killedAt {
+		got, took := runImport(t, store, file, 0)
+		if got.Created+got.Unchanged != pairs || got.Unchanged < killed.done {
 			t.Errorf("%s: %+v", run, got)
 		}
-		t.Logf("%s: %d unchanged, %d created in %v: %.0f a second, maximum resident %d kB", run, got.Unchanged, got.Created,
-			took.Round(time.Second), float64(pairs)/took.Seconds(), cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)
+		t.Logf("%s: %d unchanged, %d created in %v: %.0f a second, VmHWM %s", run, got.Unchanged, got.Created,
+			took.Round(time.Second), float64(pairs)/took.Seconds(), got.memory)
 	}
 	store.mustHaveOnce(t, secrets)
 }
@@ -86,39 +62,77 @@ func fileOfPairs(t *testing.T, n int) (name string, secrets map[string]string) {
 	return name, secrets
 }
 
+// manyImported is what one run has done.
+type manyImported struct {
+	summary
+	done   int    // by the progress
+	memory string // the most that the process has had, as it has last shown its progress
+}
+
 var doneSoFar = regexp.MustCompile(`(\d+) done`)
 
-// awaitDone waits until the progress says that so many are done, and returns how many are.
-func awaitDone(t *testing.T, progress *bufio.Scanner, n int) int {
+// runImport imports the file, and kills that once so many are done, unless it is 0.
+func runImport(t *testing.T, store importStore, file string, killAfter int) (got manyImported, took time.Duration) {
 	t.Helper()
-	progress.Split(bufio.ScanRunes)
-	for shown := ""; progress.Scan(); {
-		if shown += progress.Text(); progress.Text() != "\r" {
-			continue
+	cmd, out := importCommand(t, append(store.env, "TERMINAL=1"), file)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	progress := bufio.NewScanner(stderr)
+	progress.Split(scanProgress)
+	killed := false
+	for progress.Scan() {
+		if m := doneSoFar.FindSubmatch(progress.Bytes()); m != nil && !killed {
+			got.done, _ = strconv.Atoi(string(m[1]))
+			got.memory = cmp.Or(highWater(cmd.Process.Pid), got.memory)
 		}
-		if m := doneSoFar.FindStringSubmatch(shown); m != nil {
-			if done, _ := strconv.Atoi(m[1]); done >= n {
-				return done
+		if killAfter > 0 && got.done >= killAfter && !killed {
+			killed = true
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
 			}
 		}
-		shown = ""
 	}
-	t.Fatalf("it has ended before %d were done", n)
-	return 0
+	err = cmd.Wait()
+	took = time.Since(began)
+	switch {
+	case killAfter > 0 && !killed:
+		t.Fatalf("it has ended before %d were done: %v", killAfter, err)
+	case killAfter == 0 && err != nil:
+		t.Fatal(err, out)
+	case killAfter == 0:
+		if err := json.Unmarshal(out.Bytes(), &got.summary); err != nil {
+			t.Fatal(err, out)
+		}
+	}
+	return got, took
+}
+
+// scanProgress splits at carriage returns, each of which begins another state of the
+// progress.
+func scanProgress(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\r'); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	if atEOF && len(data) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
 }
 
 var vmHWM = regexp.MustCompile(`VmHWM:\s+(.*)`)
 
-// highWater is the most memory that a process has had so far.
-func highWater(t *testing.T, pid int) string {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
+// highWater is the most memory that a process has had so far; empty if it has ended.
+func highWater(pid int) string {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	m := vmHWM.FindSubmatch(status)
 	if m == nil {
-		t.Fatal("no VmHWM")
+		return ""
 	}
 	return string(m[1])
 }

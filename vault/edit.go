@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,9 +25,35 @@ import (
 // ErrNoObject, ErrObjectExists and ErrFile are matched by errors of an ObjectFile.
 var (
 	ErrFile         = errors.New("the vaults file can't be used")
-	ErrNoObject     = errors.New("there is no such vault object in the vaults file")
+	ErrNoObject     = errors.New("there is no vault object")
 	ErrObjectExists = errors.New("there is a vault object of that name or id already")
 )
+
+// NoObject says that no object is called that, and which there are. It matches ErrNoObject.
+func NoObject(nameOrID string, names []string) error {
+	there := "there is none yet"
+	if len(names) > 0 {
+		there = "there are " + strings.Join(names, ", ")
+	}
+	return fmt.Errorf("%w called %.100q: %s", ErrNoObject, nameOrID, there)
+}
+
+// IsObjectName reports whether an object of a vaults file may be called that, but for the
+// names of objects of the environment.
+func IsObjectName(name string) bool { return kongPrefix.MatchString(name) }
+
+// checkName refuses what no object of the file can be called.
+func (f *ObjectFile) checkName(name string) error {
+	problem := "objects of that name are those of the environment"
+	_, reserved := f.kinds.named(name)
+	switch {
+	case !IsObjectName(name):
+		problem = "a name is letters in lower case, digits and -, as in kong-auth"
+	case !reserved && name != "env":
+		return nil
+	}
+	return fmt.Errorf("%w: no vault object can be called %.100q: %s", secretstore.ErrConfig, name, problem)
+}
 
 // ObjectFile is a vaults file that the Admin API edits. The running plugin server
 // notices what it writes, as it notices an edit by hand. Comments stay. It is safe for
@@ -89,13 +116,23 @@ func (f *ObjectFile) Object(nameOrID string) (Stored, error) {
 	}
 	i := slices.IndexFunc(all, func(s Stored) bool { return s.Name == nameOrID || s.ID == nameOrID })
 	if i < 0 {
-		return Stored{}, fmt.Errorf("%w: %.100q", ErrNoObject, nameOrID)
+		return Stored{}, NoObject(nameOrID, namesOf(all))
 	}
 	return all[i], nil
 }
 
+func namesOf(all []Stored) (names []string) {
+	for _, s := range all {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
 // Create adds an object.
 func (f *ObjectFile) Create(e Edit, now time.Time) (Stored, error) {
+	if err := f.checkName(e.Name); err != nil {
+		return Stored{}, err
+	}
 	return f.change(e.Name, func(d *objectDocument) error {
 		e.ID = cmp.Or(e.ID, uuid.NewString())
 		if d.find(e.Name) >= 0 || d.find(e.ID) >= 0 {
@@ -116,7 +153,7 @@ func (f *ObjectFile) Update(e Edit, now time.Time) (Stored, error) {
 	return f.change(e.Name, func(d *objectDocument) error {
 		i := d.find(e.Name)
 		if i < 0 {
-			return fmt.Errorf("%w: %.100q", ErrNoObject, e.Name)
+			return fmt.Errorf("%w called %.100q", ErrNoObject, e.Name)
 		}
 		n := d.vaults.Content[i]
 		if n.Kind != yaml.MappingNode {
@@ -134,7 +171,7 @@ func (f *ObjectFile) Delete(name string) error {
 	_, err := f.change("", func(d *objectDocument) error {
 		i := d.find(name)
 		if i < 0 {
-			return fmt.Errorf("%w: %.100q", ErrNoObject, name)
+			return fmt.Errorf("%w called %.100q", ErrNoObject, name)
 		}
 		d.vaults.Content = slices.Delete(d.vaults.Content, i, i+1)
 		return nil

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,6 +83,35 @@ vaults:
 	}
 }
 
+// TestNamesThatNoObjectHas, or can have, are answered with those that there are.
+func TestNamesThatNoObjectHas(t *testing.T) {
+	f, _ := objectFile(t, "", false)
+	says := func(want string, err error) {
+		t.Helper()
+		if err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	_, err := f.Object("three")
+	says(`there is no vault object called "three": there is none yet`, err)
+	for _, name := range []string{"one", "two"} {
+		if _, err := f.Create(Edit{Name: name, Kind: "hcv", Fields: map[string]string{"token": "hvs.one"}}, editedAt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = f.Object("three")
+	says(`there is no vault object called "three": there are one, two`, err)
+	for name, why := range map[string]string{
+		"Kong_Auth": "a name is letters in lower case, digits and -, as in kong-auth",
+		"":          "a name is letters in lower case, digits and -, as in kong-auth",
+		"env":       "objects of that name are those of the environment",
+		"hcv":       "objects of that name are those of the environment",
+	} {
+		_, err := f.Create(Edit{Name: name, Kind: "hcv"}, editedAt)
+		says(fmt.Sprintf("vault object configuration: no vault object can be called %q: %s", name, why), err)
+	}
+}
+
 // TestObjectsLifeInAFile that isn't there at first; the plugin server could read every
 // version of it.
 func TestObjectsLifeInAFile(t *testing.T) {
@@ -142,8 +172,8 @@ func TestWhatAPluginServerWouldRefuseIsNotWritten(t *testing.T) {
 		edit Edit
 		want string
 	}{
-		"name":                {Edit{Name: "Kong", Kind: "hcv", Fields: token("t")}, "prefix must be"},
-		"reserved name":       {Edit{Name: "hcv", Kind: "hcv", Fields: token("t")}, "prefix must not be hcv"},
+		"name":                {Edit{Name: "Kong", Kind: "hcv", Fields: token("t")}, `no vault object can be called "Kong"`},
+		"reserved name":       {Edit{Name: "hcv", Kind: "hcv", Fields: token("t")}, `no vault object can be called "hcv"`},
 		"kind":                {Edit{Name: "two", Kind: "aws", Fields: token("t")}, "must be hcv or azure"},
 		"number":              {Edit{Name: "two", Kind: "hcv", Fields: map[string]string{"token": "t", "port": "many"}}, "whole number"},
 		"rule":                {Edit{Name: "two", Kind: "hcv", Fields: map[string]string{"token": "t", "kv": "v3"}}, "kv"},
