@@ -24,7 +24,7 @@ const (
 
 // Serve answers requests until ctx ends. ready is told the address once it listens.
 func Serve(ctx context.Context, s *Server, l Listener, ready func(net.Addr)) error {
-	if err := l.Check(); err != nil {
+	if err := l.Usable(); err != nil {
 		return err
 	}
 	h, err := s.Handler()
@@ -75,21 +75,31 @@ func (s *Server) listen(l *Listener) (listener net.Listener, guard func(http.Han
 		return &pluginserver.OwnersListener{Listener: socket, Refused: refused}, func(h http.Handler) http.Handler { return h }, nil
 	}
 	b := &bearers{path: l.BearerFile}
-	if _, err := b.read(); err != nil { // before anything listens
-		return nil, nil, fmt.Errorf("the bearer tokens: %w", err)
-	}
 	if listener, err = net.Listen("tcp", l.Address); err != nil {
 		return nil, nil, err
 	}
 	if l.CertFile != "" {
 		certificate := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return l.certificate() }
-		if _, err := certificate(nil); err != nil {
-			listener.Close()
-			return nil, nil, err
-		}
 		listener = tls.NewListener(listener, &tls.Config{GetCertificate: certificate, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 	}
 	return listener, func(h http.Handler) http.Handler { return s.guarded(l, b, h) }, nil
+}
+
+// Usable is Check, and reads the files that are named, before anything listens.
+func (l *Listener) Usable() error {
+	if err := l.Check(); err != nil {
+		return err
+	}
+	if l.BearerFile != "" {
+		if _, err := (&bearers{path: l.BearerFile}).read(); err != nil {
+			return fmt.Errorf("the bearer tokens: %w", err)
+		}
+	}
+	if l.CertFile == "" {
+		return nil
+	}
+	_, err := l.certificate()
+	return err
 }
 
 const maxCertificate = 1 << 20

@@ -56,7 +56,7 @@ the same as for "` + p.Name + ` credential".`,
 }
 
 func (o *adminFlags) run(ctx context.Context) error {
-	if err := o.listener.Check(); err != nil {
+	if err := o.listener.Usable(); err != nil {
 		return usageError{err}
 	}
 	audit := o.Stdout

@@ -21,10 +21,10 @@ const (
 	exitUnreachable = 6
 )
 
-const exitStatuses = `Exit status: 0 done, 1 failed, 2 the command line or a vault object's configuration
-is wrong, 3 there is no such credential or secret, 4 it exists already or was changed
-meanwhile, 5 the store, or this node, refuses the login or the operation, 6 the store, or
-the plugin server of this node, can't be reached or can't answer.`
+const exitStatuses = `Exit status: 0 done, 1 failed, 2 the command line or the configuration is wrong, 3 there
+is no such credential, consumer or secret, 4 it exists already or was changed meanwhile,
+5 the store, Kong or this node refuses the login or the operation, 6 the store, Kong or the
+plugin server of this node can't be reached or can't answer.`
 
 // usageError is a command line, or its environment, that can't be taken.
 type usageError struct{ error }
@@ -38,7 +38,8 @@ func exitStatus(err error) int {
 	var failure *secretstore.Failure
 	var kong *kongadmin.Failure
 	switch {
-	case errors.Is(err, secretstore.ErrConfig), errors.As(err, new(usageError)):
+	case errors.Is(err, secretstore.ErrConfig), errors.As(err, new(usageError)),
+		errors.Is(err, vault.ErrUnknownObject), errors.Is(err, control.ErrRequest), errors.Is(err, control.ErrNoBlocks):
 		return exitUsage
 	case errors.Is(err, kongadmin.ErrNoConsumer):
 		return exitNotFound
@@ -48,7 +49,7 @@ func exitStatus(err error) int {
 		return exitUnreachable
 	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonUnusable:
 		return exitFailed
-	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonDenied, errors.Is(err, vault.ErrForbidden):
+	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonDenied, errors.Is(err, vault.ErrForbidden), errors.Is(err, control.ErrRefused):
 		return exitDenied
 	case errors.As(err, &absent):
 		return exitNotFound
@@ -56,7 +57,7 @@ func exitStatus(err error) int {
 		return exitConflict
 	case errors.As(err, &failure) && failure.Denied():
 		return exitDenied
-	case errors.As(err, &failure), errors.Is(err, control.ErrNotRunning):
+	case errors.As(err, &failure), errors.Is(err, control.ErrNotRunning), errors.Is(err, control.ErrNoAnswer):
 		return exitUnreachable
 	}
 	return exitFailed

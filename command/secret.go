@@ -84,17 +84,28 @@ func (s *secretFlags) open(ctx context.Context, v *manage.Vault) (*handover, err
 // openPrivate opens the file that a flag names, to append to it. One that others may
 // read is refused.
 func openPrivate(flag, name string) (*os.File, error) {
+	f, err := appendPrivately(name)
+	if err != nil {
+		return nil, usage("%s: %w", flag, err)
+	}
+	return f, nil
+}
+
+func appendPrivately(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil || !errors.Is(err, os.ErrExist) {
 		return f, err
 	}
+	if info, err := os.Stat(name); err != nil || info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s must be readable for its owner only: chmod 0600 %s", name, name)
+	}
 	readable, err := securefile.Open(name, securefile.Group)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", flag, err)
+		return nil, err
 	}
 	defer readable.Close()
 	if info, err := readable.Stat(); err != nil || info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s: %s must be readable for its owner only: chmod 0600 %s", flag, name, name)
+		return nil, fmt.Errorf("%s was opened to others meanwhile", name)
 	}
 	if f, err = os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0); err != nil {
 		return nil, err
@@ -104,7 +115,7 @@ func openPrivate(flag, name string) (*os.File, error) {
 	is, err2 := f.Stat()
 	if err1 != nil || err2 != nil || !os.SameFile(was, is) {
 		f.Close()
-		return nil, fmt.Errorf("%s: %s was replaced meanwhile", flag, name)
+		return nil, fmt.Errorf("%s was replaced meanwhile", name)
 	}
 	return f, nil
 }

@@ -138,6 +138,8 @@ func reply(w http.ResponseWriter, answer any, err error) {
 		status = http.StatusBadRequest
 	case errors.Is(err, vault.ErrUnknownObject):
 		status = http.StatusNotFound
+	case errors.Is(err, ErrNoBlocks):
+		status = http.StatusNotImplemented
 	default:
 		status = http.StatusInternalServerError
 	}

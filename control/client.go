@@ -20,6 +20,32 @@ import (
 // socket.
 var ErrNotRunning = errors.New("no plugin server listens")
 
+// ErrRequest, ErrRefused and ErrNoAnswer are matched by the other errors of a Client that
+// concern the call as such: it can't be taken, the plugin server lets only its own user and
+// root in, and there was no answer.
+var (
+	ErrRequest  = errors.New("the request can't be taken")
+	ErrRefused  = errors.New("only the plugin server's user and root are let in")
+	ErrNoAnswer = errors.New("the plugin server doesn't answer")
+)
+
+// causes are what the statuses of answers match; ErrNoBlocks is in block.go.
+var causes = map[int]error{
+	http.StatusBadRequest:     ErrRequest,
+	http.StatusNotFound:       vault.ErrUnknownObject,
+	http.StatusNotImplemented: ErrNoBlocks,
+}
+
+// callError is an error in the words of the plugin server.
+type callError struct {
+	text  string
+	cause error
+}
+
+func (e *callError) Error() string { return e.text }
+
+func (e *callError) Unwrap() error { return e.cause }
+
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 8 << 20
 
@@ -117,14 +143,14 @@ func (c *Client) call(ctx context.Context, method, path string, request, answer 
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("the plugin server at %s: %w", c.path, err)
+		return &callError{fmt.Sprintf("the plugin server at %s: %v", c.path, err), ErrNoAnswer}
 	}
 	if resp.StatusCode != http.StatusOK {
 		var f failure
 		if json.Unmarshal(b, &f) != nil || f.Message == "" {
 			f.Message = "it answered " + resp.Status + " (is it of another version than this command?)"
 		}
-		return fmt.Errorf("the plugin server at %s: %s", c.path, f.Message)
+		return &callError{fmt.Sprintf("the plugin server at %s: %s", c.path, f.Message), causes[resp.StatusCode]}
 	}
 	if err := json.Unmarshal(b, answer); err != nil {
 		return fmt.Errorf("the plugin server at %s: its answer can't be read (is it of another version than this command?)", c.path)
@@ -137,7 +163,7 @@ func (c *Client) explain(err error) error {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w at %s (start it, or set %s to its control socket)", ErrNotRunning, c.path, Variable)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF):
-		return fmt.Errorf("the plugin server at %s lets only its own user and root in: run the command as that user (%w)", c.path, err)
+		return &callError{fmt.Sprintf("the plugin server at %s lets only its own user and root in: run the command as that user (%v)", c.path, err), ErrRefused}
 	}
-	return fmt.Errorf("the plugin server at %s: %w", c.path, err)
+	return &callError{fmt.Sprintf("the plugin server at %s: %v", c.path, err), ErrNoAnswer}
 }
