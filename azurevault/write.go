@@ -123,7 +123,34 @@ func (w writer) Replace(ctx context.Context, accessToken string, record []byte, 
 // disabledVersion stands for the version of a disabled secret, which can't be read.
 const disabledVersion = "disabled"
 
+// SecretName implements secretstore.Namer.
+func (w writer) SecretName(accessToken string) (name string, isToken bool) {
+	name = secretName(w.cfg.NamePrefix, accessToken)
+	return name, name == w.cfg.NamePrefix+accessToken
+}
+
+// maxValue is how large the value of a secret may be, in bytes.
+const maxValue = 25 << 10
+
+// CheckSize implements secretstore.Namer.
+func (w writer) CheckSize(record []byte) error {
+	size := len(record)
+	if w.cfg.Base64Decode {
+		size = base64.StdEncoding.EncodedLen(size)
+	}
+	if size <= maxValue {
+		return nil
+	}
+	return &credential.UnusableError{
+		Reason: "size", Detail: fmt.Sprintf("it takes %d bytes, and Key Vault keeps at most %d in a secret", size, maxValue),
+		Remedy: "shorten groups, allowed_ips or description",
+	}
+}
+
 func (w writer) set(ctx context.Context, r *read, name string, record []byte) error {
+	if err := w.CheckSize(record); err != nil {
+		return err
+	}
 	value, kind := string(record), "application/json"
 	if w.cfg.Base64Decode {
 		value, kind = base64.StdEncoding.EncodeToString(record), "application/base64"

@@ -175,6 +175,42 @@ func TestWritesThatFail(t *testing.T) {
 	}
 }
 
+// TestTooLargeRecordIsRefused before it is sent, with what to do; the largest is taken.
+func TestTooLargeRecordIsRefused(t *testing.T) {
+	for _, inBase64 := range []bool{false, true} {
+		a, w := newWritable(t, akvsim.Options{})
+		w.store.cfg.Base64Decode = inBase64
+		largest := maxValue
+		if inBase64 {
+			largest = maxValue / 4 * 3
+		}
+		of := func(size int) []byte {
+			empty := len(`{"access_token":"alice","description":""}`)
+			return fmt.Appendf(nil, `{"access_token":"alice","description":%q}`, strings.Repeat("d", size-empty))
+		}
+		err := w.Create(t.Context(), "alice", of(largest+1))
+		if err == nil || !strings.Contains(err.Error(), "Key Vault keeps at most 25600 in a secret (shorten groups, allowed_ips or description)") {
+			t.Errorf("base64 %t: %v", inBase64, err)
+		}
+		if n := len(a.Values(prefix)); n != 0 {
+			t.Errorf("%d secrets are there", n)
+		}
+		if err := w.Create(t.Context(), "alice", of(largest)); err != nil {
+			t.Errorf("base64 %t: the largest: %v", inBase64, err)
+		}
+	}
+}
+
+func TestAccessTokensThatAreNoNames(t *testing.T) {
+	_, w := newWritable(t, akvsim.Options{})
+	for accessToken, want := range map[string]string{"al-ice": prefix + "al-ice true", "a_b": secretName(prefix, "a_b") + " false"} {
+		name, isToken := w.SecretName(accessToken)
+		if got := fmt.Sprint(name, " ", isToken); got != want {
+			t.Errorf("%s: %s, want %s", accessToken, got, want)
+		}
+	}
+}
+
 func FuzzDocuments(f *testing.F) {
 	f.Add(200, `{"value":"{}","id":"https://contoso.vault.azure.net/secrets/kong-auth-alice/1","attributes":{"enabled":true}}`)
 	f.Add(403, `{"error":{"code":"Forbidden","innererror":{"code":"SecretDisabled"}}}`)

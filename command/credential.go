@@ -88,7 +88,7 @@ func (c *credentials) with(f func(v *manage.Vault) error) error {
 			fmt.Fprintf(c.Stderr, "%s: %v\n", c.Name, err)
 		}
 	}()
-	return f(&manage.Vault{Name: o.Name, Writer: w, Fingerprint: o.Fingerprint, Now: c.Now})
+	return f(&manage.Vault{Name: o.Name, Writer: w, Fingerprint: o.Fingerprint, Now: c.Now, MaxTTL: o.Config.Common().MaxTTL.Duration()})
 }
 
 // within gives one credential its time.

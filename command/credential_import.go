@@ -46,7 +46,8 @@ since they could be guessed from their hash.
 Nothing that exists is overwritten without --replace. What the store has already counts as
 done, so an import that was stopped, even by kill -9, is started again as it was, and goes
 on. A credential that fails is reported by a line of JSON, the others are stored, and the
-exit status is 1. --check writes nothing and says what would fail.`,
+exit status is 1. --check writes nothing and says what would fail, and of which credentials
+the plugin would make something else than the file says.`,
 		Example: "  " + name + " pairs.jsonl --check\n" +
 			"  " + name + " pairs.jsonl\n" +
 			"  " + name + " pairs.csv --plain --replace\n" +
@@ -150,18 +151,20 @@ type tally struct {
 	began  time.Time
 	counts map[manage.Imported]int
 	failed int
+	warned int
 	shown  time.Time // when the progress was
 	reach  *control.Reach
 	err    error // of writing
 }
 
-// failedImport is a credential that was not imported.
-type failedImport struct {
-	Position    string `json:"position"`
-	AccessToken string `json:"access_token,omitempty"`
-	Fingerprint string `json:"fingerprint,omitempty"`
-	Result      string `json:"result"`
-	Error       string `json:"error"`
+// reportedImport is a credential that was not imported, or that something is to be said of.
+type reportedImport struct {
+	Position    string   `json:"position"`
+	AccessToken string   `json:"access_token,omitempty"`
+	Fingerprint string   `json:"fingerprint,omitempty"`
+	Result      string   `json:"result"` // failed or warning
+	Error       string   `json:"error,omitempty"`
+	Warnings    []string `json:"warnings,omitempty"`
 }
 
 func (t *tally) report(o manage.Outcome) {
@@ -170,14 +173,22 @@ func (t *tally) report(o manage.Outcome) {
 			t.counts = map[manage.Imported]int{}
 		}
 		t.counts[o.Imported]++
-	} else {
+	}
+	line := reportedImport{Position: o.Position, AccessToken: o.AccessToken, Warnings: o.Warnings}
+	if o.AccessToken != "" {
+		line.Fingerprint = t.vault.Fingerprint(o.AccessToken)
+	}
+	switch {
+	case o.Err != nil:
 		t.failed++
-		f := failedImport{Position: o.Position, AccessToken: o.AccessToken, Result: "failed", Error: o.Err.Error()}
-		if o.AccessToken != "" {
-			f.Fingerprint = t.vault.Fingerprint(o.AccessToken)
-		}
+		line.Result, line.Error = "failed", o.Err.Error()
+	case len(o.Warnings) > 0:
+		t.warned++
+		line.Result = "warning"
+	}
+	if line.Result != "" {
 		t.clear()
-		t.err = cmp.Or(t.err, t.printJSON(f))
+		t.err = cmp.Or(t.err, t.printJSON(line))
 	}
 	if now := t.Now(); t.Terminal && now.Sub(t.shown) >= time.Second {
 		t.shown = now
@@ -218,6 +229,7 @@ type summary struct {
 	Replaced  int    `json:"replaced"`
 	Unchanged int    `json:"unchanged"`
 	Failed    int    `json:"failed"`
+	Warned    int    `json:"warned,omitempty"` // that would be stored, and something is to be said of
 	// ConsumersChecked says whether a consumer was looked up.
 	ConsumersChecked bool           `json:"consumers_checked"`
 	Reach            *control.Reach `json:"reach,omitempty"`
@@ -226,7 +238,7 @@ type summary struct {
 // end writes the summary.
 func (t *tally) end(consumersChecked bool) error {
 	t.clear()
-	s := summary{t.vault.Name, t.how.DryRun, t.counts[manage.Created], t.counts[manage.Replaced], t.counts[manage.Unchanged], t.failed, consumersChecked, t.reach}
+	s := summary{t.vault.Name, t.how.DryRun, t.counts[manage.Created], t.counts[manage.Replaced], t.counts[manage.Unchanged], t.failed, t.warned, consumersChecked, t.reach}
 	if t.output == outputJSON || t.err != nil {
 		return cmp.Or(t.err, t.printJSON(s))
 	}
@@ -235,6 +247,9 @@ func (t *tally) end(consumersChecked bool) error {
 		would = "to be "
 	}
 	_, err := fmt.Fprintf(t.Stdout, "%s%d created, %s%d replaced, %d unchanged, %d failed", would, s.Created, would, s.Replaced, s.Unchanged, s.Failed)
+	if s.Warned > 0 {
+		fmt.Fprintf(t.Stdout, "; %d with a warning", s.Warned)
+	}
 	if !consumersChecked {
 		fmt.Fprint(t.Stdout, "; consumers were not checked: KONG_ADMIN_URL is not set")
 	}

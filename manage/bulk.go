@@ -41,6 +41,7 @@ type Outcome struct {
 	AccessToken string // empty if the file has none that is one
 	Imported    Imported
 	Err         error
+	Warnings    []string // in a dry run, of a credential that would be stored
 }
 
 // StopError ends an import, which can be started again.
@@ -61,9 +62,6 @@ const (
 	maxPause     = 30 * time.Second
 	maxRefusals  = 20
 )
-
-// ErrTwice says that a file has an access token twice.
-var ErrTwice = errors.New("the file has this access token before, so only the first is stored, or with --replace only the last")
 
 // Run imports the file. Credentials that fail are reported, and the others imported; an
 // error says why the rest of the file was not.
@@ -94,7 +92,7 @@ func (b *Bulk) Run(ctx context.Context) error {
 // through the same queue, so that they are stored in their order.
 func (b *Bulk) feed(ctx context.Context, queues []chan credentialfile.Row) error {
 	seed := maphash.MakeSeed()
-	seen := map[uint64]struct{}{} // in a dry run, which stores nothing that could be met
+	names := newNames(b.Vault.Writer) // in a dry run, which stores nothing that could be met
 	for ctx.Err() == nil {
 		row, err := b.File.Next()
 		if err == io.EOF {
@@ -108,12 +106,10 @@ func (b *Bulk) feed(ctx context.Context, queues []chan credentialfile.Row) error
 			continue
 		}
 		if b.How.DryRun {
-			id := maphash.String(seed, row.Record.AccessToken)
-			if _, twice := seen[id]; twice {
-				b.report(Outcome{Position: row.Position, AccessToken: row.Record.AccessToken, Err: ErrTwice})
+			if err := names.add(row.Record.AccessToken); err != nil {
+				b.report(Outcome{Position: row.Position, AccessToken: row.Record.AccessToken, Err: err})
 				continue
 			}
-			seen[id] = struct{}{}
 		}
 		queue := queues[maphash.String(seed, strings.ToLower(row.Record.AccessToken))%uint64(len(queues))]
 		select {
@@ -134,7 +130,11 @@ func (b *Bulk) one(ctx context.Context, row credentialfile.Row) error {
 	if errors.As(err, &stop) || ctx.Err() != nil && err != nil {
 		return err
 	}
-	b.report(Outcome{row.Position, row.Record.AccessToken, imported, err})
+	o := Outcome{Position: row.Position, AccessToken: row.Record.AccessToken, Imported: imported, Err: err}
+	if b.How.DryRun && err == nil {
+		o.Warnings = b.Vault.warnings(row.Record)
+	}
+	b.report(o)
 	return b.refused.count(err)
 }
 

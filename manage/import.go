@@ -60,6 +60,11 @@ func (v *Vault) Import(ctx context.Context, r *credential.Record, how Importing)
 	if err != nil {
 		return "", err
 	}
+	if namer, ok := v.Writer.(secretstore.Namer); ok && how.DryRun {
+		if err := namer.CheckSize(record); err != nil {
+			return "", err
+		}
+	}
 	create := func() error { return v.write(ctx, r.AccessToken, record, how.Deleted) }
 	if !how.ReadFirst && how.Turn == nil && !how.DryRun {
 		if err := create(); !isConflict(err, secretstore.ConflictExists) {
@@ -81,6 +86,9 @@ func (v *Vault) Import(ctx context.Context, r *credential.Record, how Importing)
 	}
 	if err != nil {
 		return "", v.about(r.AccessToken, err)
+	}
+	if v.isAnothers(document, r) {
+		return "", ErrSameName // also with Replace: it is another credential
 	}
 	differ := v.differences(document, r, kept)
 	switch {
@@ -146,6 +154,13 @@ func (how Importing) protect(s *credential.Secret) error {
 	}
 	s.Token = ""
 	return nil
+}
+
+// isAnothers reports whether the secret of a record's name is that of an access token
+// which differs in case.
+func (v *Vault) isAnothers(d *secretstore.Document, r *credential.Record) bool {
+	stored, err := v.parse(d.Record)
+	return err == nil && stored.AccessToken != r.AccessToken && strings.EqualFold(stored.AccessToken, r.AccessToken)
 }
 
 // differences are those between what the store has and a record of a file.

@@ -528,3 +528,85 @@ func TestBulkReadsOnWhileOneIsWritten(t *testing.T) {
 		}
 	})
 }
+
+// folding is a store as Azure's is: its names ignore case, have no underscores, and it
+// keeps little.
+type folding struct{ *memory }
+
+func (folding) SecretName(accessToken string) (string, bool) {
+	if strings.Contains(accessToken, "_") {
+		return "p-sha256-0", false
+	}
+	return "p-" + accessToken, true
+}
+
+func (folding) CheckSize(record []byte) error {
+	if len(record) > 400 {
+		return errors.New("it is too large")
+	}
+	return nil
+}
+
+func (f folding) Get(ctx context.Context, accessToken string) (*secretstore.Document, error) {
+	return f.memory.Get(ctx, strings.ToLower(accessToken))
+}
+
+func (f folding) Create(ctx context.Context, accessToken string, record []byte) error {
+	return f.memory.Create(ctx, strings.ToLower(accessToken), record)
+}
+
+// TestCheckSaysWhatTheStoreOrThePluginWouldMakeOfIt, which the file doesn't say.
+func TestCheckSaysWhatTheStoreOrThePluginWouldMakeOfIt(t *testing.T) {
+	file := func(members string) string {
+		return fmt.Sprintf(`{"access_token":"a","secret_token":%q,"consumer":"x",%s}`+"\n", random, members)
+	}
+	const digest = "access_token: the store can't have it as a name, so the secret is called p-sha256-0"
+	for name, tt := range map[string]struct{ text, want string }{
+		"nothing":           {line("a", "x"), "created"},
+		"expired":           {file(`"expires_at":1`), "created expires_at: it has expired, so the plugin will refuse it"},
+		"not expired":       {file(`"expires_at":4102444800`), "created"},
+		"ttl too long":      {file(`"ttl":"2h"`), "created ttl: 2h0m0s is more than the max_ttl of the vault object, 1h0m0s, which counts instead"},
+		"ttl":               {file(`"ttl":"1h"`), "created"},
+		"too large":         {file(`"description":"` + strings.Repeat("d", 400) + `"`), "it is too large"},
+		"no name":           {line("a_b", "x"), "created " + digest},
+		"twice":             {line("a", "x") + line("a", "x"), "created; " + ErrTwice.Error()},
+		"the same name":     {line("a", "x") + line("A", "x"), "created; " + ErrSameName.Error()},
+		"another's already": {line("HELD", "x"), ErrSameName.Error()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, _, _ := bulk(never, tt.text, Importing{DryRun: true})
+			_, m := newVault(map[string]string{"held": stored(t, record(func(r *credential.Record) { r.AccessToken = "held" }))})
+			b.Vault.Writer, b.Vault.MaxTTL = folding{m}, time.Hour
+			var got []string
+			b.Report = func(o Outcome) {
+				got = append(got, strings.TrimSpace(strings.Join(append([]string{string(o.Imported) + errorOf(o.Err)}, o.Warnings...), " ")))
+			}
+			if err := b.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			slices.Sort(got)
+			if joined := strings.Join(got, "; "); joined != tt.want && joined != strings.Join(reversed(tt.want), "; ") {
+				t.Errorf("%s, want %s", joined, tt.want)
+			}
+		})
+	}
+}
+
+// reversed is the outcomes in the other order.
+func reversed(want string) []string {
+	all := strings.Split(want, "; ")
+	slices.Reverse(all)
+	return all
+}
+
+// TestReplaceLeavesAnothersCredentialAlone, which differs in capitals only.
+func TestReplaceLeavesAnothersCredentialAlone(t *testing.T) {
+	v, m := newVault(map[string]string{"alice": stored(t, record())})
+	v.Writer = folding{m}
+	for _, how := range []Importing{{Replace: true}, {Replace: true, ReadFirst: true}, {}} {
+		_, err := v.Import(t.Context(), record(func(r *credential.Record) { r.AccessToken = "ALICE" }), how)
+		if !errors.Is(err, ErrSameName) || len(m.log) > 0 {
+			t.Errorf("%+v: %v, %v", how, err, m.log)
+		}
+	}
+}

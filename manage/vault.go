@@ -21,6 +21,7 @@ type Vault struct {
 	Writer      secretstore.Writer
 	Fingerprint func(accessToken string) string
 	Now         func() time.Time
+	MaxTTL      time.Duration // the object's max_ttl; 0: not known
 }
 
 // Issued is a credential with a secret token that was generated just now. It is the

@@ -111,3 +111,14 @@ type Wrapper interface {
 	// Wrap keeps fields for whoever unwraps them with the token, once, within ttl.
 	Wrap(ctx context.Context, fields map[string]any, ttl time.Duration) (token string, err error)
 }
+
+// Namer is a Writer whose store doesn't take every access token as the name of a secret,
+// nor every record: Azure Key Vault.
+type Namer interface {
+	// SecretName is the name of the access token's secret. Tokens whose names differ in
+	// case only have one secret. isToken is false where a digest stands for the token.
+	SecretName(accessToken string) (name string, isToken bool)
+
+	// CheckSize refuses a record that the store can't keep. Writes do so as well.
+	CheckSize(record []byte) error
+}
