@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"kong-vault-auth/credential"
 	"kong-vault-auth/manage"
+	"kong-vault-auth/secretstore"
 )
 
 // The fields of a body that are the record's.
@@ -139,6 +141,9 @@ func (s *Server) create(r *request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	if n.Deleted, err = r.deleted(); err != nil {
+		return 0, nil, err
+	}
 	name, err := consumerName(r.PathValue("consumer"), f["consumer"])
 	if err != nil {
 		return 0, nil, err
@@ -158,6 +163,10 @@ func (s *Server) create(r *request) (int, any, error) {
 			r.change.fingerprint = v.Fingerprint(n.AccessToken)
 		}
 		i, err := v.Create(r.Context(), *n, answered)
+		var conflict *secretstore.Conflict
+		if errors.As(err, &conflict) && conflict.Reason == secretstore.ConflictDeleted {
+			return fmt.Errorf("%w; ?recover=true makes the credential its newest version, ?purge=true removes it for good", err)
+		}
 		if err != nil {
 			return err
 		}
@@ -167,6 +176,26 @@ func (s *Server) create(r *request) (int, any, error) {
 		return nil
 	})
 	return http.StatusCreated, body, err
+}
+
+// deleted is what the query says about a deleted secret that holds the name.
+func (r *request) deleted() (manage.Deleted, error) {
+	recovers, err := r.parameter("recover")
+	if err != nil {
+		return manage.KeepDeleted, err
+	}
+	purges, err := r.parameter("purge")
+	switch {
+	case err != nil:
+		return manage.KeepDeleted, err
+	case recovers && purges:
+		return manage.KeepDeleted, badRequest("recover and purge exclude each other")
+	case recovers:
+		return manage.RecoverDeleted, nil
+	case purges:
+		return manage.PurgeDeleted, nil
+	}
+	return manage.KeepDeleted, nil
 }
 
 // newCredential is what a body asks for.

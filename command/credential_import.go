@@ -246,7 +246,7 @@ func (t *tally) end(consumersChecked bool) error {
 	if s.Check {
 		would = "to be "
 	}
-	_, err := fmt.Fprintf(t.Stdout, "%s%d created, %s%d replaced, %d unchanged, %d failed", would, s.Created, would, s.Replaced, s.Unchanged, s.Failed)
+	_, err := fmt.Fprintf(t.Stdout, "%d %screated, %d %sreplaced, %d unchanged, %d failed", s.Created, would, s.Replaced, would, s.Unchanged, s.Failed)
 	if s.Warned > 0 {
 		fmt.Fprintf(t.Stdout, "; %d with a warning", s.Warned)
 	}

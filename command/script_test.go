@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"node":          newNode,
 			"node-accepts":  nodeAccepts,
 			"admin-api":     adminAPI,
+			"await-socket":  awaitSocket,
 			"vault-server":  vaultServer,
 			"azure":         azure,
 			"kong":          kong,
@@ -311,6 +312,16 @@ func adminAPI(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	<-listening
 	ts.Setenv("SOCKET", path)
+}
+
+// awaitSocket waits until a program of the script listens at a socket.
+func awaitSocket(ts *testscript.TestScript, neg bool, args []string) {
+	for {
+		if info, err := os.Lstat(args[0]); err == nil && info.Mode()&os.ModeSocket != 0 {
+			return
+		}
+		runtime.Gosched()
+	}
 }
 
 // vaultAPI is a program for scripts that sends a request to Vault, as the user whom

@@ -27,7 +27,7 @@ const defaultWrap = 24 * time.Hour
 
 func (s *secretFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&s.file, "secret-file", "", "`file` of mode 0600 to append the secret token to, as a line of JSON")
-	f.DurationVar(&s.wrap, "wrap", 0, "hand the secret token over by a Vault wrapping token, which can be unwrapped once within this time")
+	f.DurationVar(&s.wrap, "wrap", 0, "hand the secret token over by a wrapping token of HashiCorp Vault, which can be unwrapped once within this time")
 	f.Lookup("wrap").NoOptDefVal = defaultWrap.String()
 }
 
@@ -67,7 +67,7 @@ func (s *secretFlags) open(ctx context.Context, v *manage.Vault) (*handover, err
 	case s.wrap > 0:
 		w, can := v.Writer.(secretstore.Wrapper)
 		if !can {
-			return nil, usage("--wrap is HashiCorp Vault's, and %s is not one: use --secret-file", v.Name)
+			return nil, usage("--wrap hands a secret token over by response wrapping, which HashiCorp Vault has and the store of %s doesn't: name a file with --secret-file, or run the command on a terminal", v.Name)
 		}
 		h.deliver = func(i *manage.Issued) (func(), error) {
 			fields := map[string]any{"access_token": i.AccessToken, "secret_token": i.Reveal()}

@@ -254,7 +254,7 @@ func (f *ObjectFile) check(b []byte, name string) error {
 		kinds: f.kinds, getenv: withoutLogin(f.getenv), defined: map[string]Definition{}, unresolved: map[string]error{}, assumed: "unresolved",
 	}
 	if err := parsed.parse(b); err != nil {
-		return configError("", "VAULT_AUTH_VAULTS_FILE", err)
+		return editError(b, name, err)
 	}
 	if d, found := parsed.defined[name]; found {
 		if _, err := secretstore.Check(name, d.Config, secretstore.Origin{Node: true}); err != nil {
@@ -265,6 +265,23 @@ func (f *ObjectFile) check(b []byte, name string) error {
 		return fmt.Errorf("%w: the vaults file would be too large", secretstore.ErrConfig)
 	}
 	return checkSnapshots(parsed.defined)
+}
+
+// editError is what is wrong with a file that isn't written. Whoever has sent the named
+// object knows of no line.
+func editError(b []byte, name string, err error) error {
+	var in *lineError
+	entries, errEntries := entriesOf(b)
+	if errEntries != nil || !errors.As(err, &in) {
+		return configError("", "VAULT_AUTH_VAULTS_FILE", err)
+	}
+	for i, n := range entries {
+		ends := i+1 == len(entries) || in.line < entries[i+1].Line
+		if n.Kind == yaml.MappingNode && text(member(n, "prefix")) == name && n.Line <= in.line && ends {
+			return fmt.Errorf("%w: %s", secretstore.ErrConfig, in.text)
+		}
+	}
+	return configError("", "VAULT_AUTH_VAULTS_FILE", err)
 }
 
 // withoutLogin is the environment without what belongs to the operator's login, which

@@ -83,6 +83,15 @@ vaults:
 	}
 }
 
+// TestMistakeElsewhereInTheFileHasItsLine, since it was made by hand.
+func TestMistakeElsewhereInTheFileHasItsLine(t *testing.T) {
+	f, _ := objectFile(t, "vaults:\n- name: hcv\n  prefix: broken\n  config: {port: many}\n", false)
+	_, err := f.Create(Edit{Name: "one", Kind: "hcv", Fields: map[string]string{"token": "hvs.one"}}, editedAt)
+	if err == nil || !strings.Contains(err.Error(), "VAULT_AUTH_VAULTS_FILE: line 2: config of broken: port") {
+		t.Error(err)
+	}
+}
+
 // TestNamesThatNoObjectHas, or can have, are answered with those that there are.
 func TestNamesThatNoObjectHas(t *testing.T) {
 	f, _ := objectFile(t, "", false)
@@ -190,6 +199,9 @@ func TestWhatAPluginServerWouldRefuseIsNotWritten(t *testing.T) {
 			_, err := f.Create(tt.edit, editedAt)
 			if !errors.Is(err, secretstore.ErrConfig) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v", err)
+			}
+			if strings.Contains(err.Error(), "line ") {
+				t.Errorf("a line of a file that was never written: %v", err)
 			}
 			if b, _ := os.ReadFile(path); string(b) != commented {
 				t.Errorf("the file is now\n%s", b)

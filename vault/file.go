@@ -233,8 +233,16 @@ func text(n *yaml.Node) string {
 }
 
 func at(n *yaml.Node, format string, args ...any) error {
-	return fmt.Errorf("line %d: %s", n.Line, fmt.Sprintf(format, args...))
+	return &lineError{n.Line, fmt.Sprintf(format, args...)}
 }
+
+// lineError is what is wrong in a line of a file.
+type lineError struct {
+	line int
+	text string
+}
+
+func (e *lineError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.text) }
 
 // maxVaultsFile bounds what is read of a vaults file.
 const maxVaultsFile = 1 << 20
