@@ -21,8 +21,9 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
 FROM kong:3.9.3
 
 # Kong's vaults azure and hcv, in Kong's own Lua tree: references in kong.conf are
-# resolved before lua_package_path counts.
-COPY --chown=root:root lua/kong/vaults /usr/local/share/lua/5.1/kong/vaults
+# resolved before lua_package_path counts. Kong's user reads them, whatever umask they
+# were checked out with.
+COPY --chown=root:root --chmod=0755 lua/kong/vaults /usr/local/share/lua/5.1/kong/vaults
 
 # Owned by root: Kong's user runs the program and can't replace it. Not in
 # /usr/local/bin, where Kong would take a file of this name for a start command.

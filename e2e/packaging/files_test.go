@@ -64,11 +64,12 @@ func environment(s types.ServiceConfig) map[string]string {
 
 // dockerfile is what the Dockerfile says, by kind of instruction.
 type dockerfile struct {
-	from []string          // images, in order
-	env  map[string]string // of the last stage
-	user string            // of the last stage
-	copy *instructions.CopyCommand
-	runs []string
+	from  []string                  // images, in order
+	env   map[string]string         // of the last stage
+	user  string                    // of the last stage
+	copy  *instructions.CopyCommand // the last stage's last
+	modes []string                  // --chmod of each of the last stage's COPY
+	runs  []string
 }
 
 func parseDockerfile(t *testing.T) dockerfile {
@@ -94,7 +95,7 @@ func parseDockerfile(t *testing.T) dockerfile {
 				d.runs = append(d.runs, strings.Join(c.CmdLine, " "))
 			case *instructions.CopyCommand:
 				if last {
-					d.copy = c
+					d.copy, d.modes = c, append(d.modes, c.Chmod)
 				}
 			case *instructions.UserCommand:
 				d.user = c.User

@@ -100,6 +100,24 @@ func TestImageAndKongConfSayTheSame(t *testing.T) {
 	}
 }
 
+// TestImageIsReadable: files that were checked out with a umask of 077 are root's in the
+// image, and Kong's user must read them.
+func TestImageIsReadable(t *testing.T) {
+	if diff := cmp.Diff([]string{"0755", "0755"}, parseDockerfile(t).modes); diff != "" {
+		t.Errorf("modes of what is copied into the image:\n%s", diff)
+	}
+}
+
+// TestBuildStartsFromSources: who edits an example doesn't wait for the compiler.
+func TestBuildStartsFromSources(t *testing.T) {
+	ignored := strings.Fields(read(t, ".dockerignore"))
+	for _, name := range []string{".git", ".cache", "*.md", "docs", "docker-compose*.yml", "kong.yml"} {
+		if !slices.Contains(ignored, name) {
+			t.Errorf("%s is part of the build", name)
+		}
+	}
+}
+
 func TestKongConfFitsTheProgram(t *testing.T) {
 	set, offered := kongConf(t)
 	if diff := cmp.Diff([]string{program, "-dump"}, words(set["pluginserver_vault_auth_query_cmd"])); diff != "" {
