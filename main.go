@@ -123,10 +123,10 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 	log := pluginserver.NewLog(os.Stderr, set.level)
 	if errSecret != nil {
-		slog.New(log).Warn("others of this user can read the process's secrets, and core dumps hold them", "reason", "dumpable", "err", errSecret)
+		slog.New(log).Warn("other processes of this user can read this one's secrets, and core dumps contain them", "reason", "dumpable", "err", errSecret)
 	}
 	if err := set.schedule(); err != nil {
-		slog.New(log).Info("scheduled like any other process, which costs Kong some processor time", "reason", "scheduling", "err", err)
+		slog.New(log).Info("scheduled like any other process, not as a batch task, which costs Kong some processor time", "reason", "scheduling", "err", err)
 	}
 	blocked := openBlocks(ctx, slog.New(log))
 	getenv := takeEnv()

@@ -39,7 +39,7 @@ func (l *Listener) Check() error {
 	}
 	switch {
 	case l.BearerFile == "":
-		return fmt.Errorf("whoever reaches %s may change credentials: name a file of bearer tokens, or listen on a unix socket", l.Address)
+		return fmt.Errorf("anyone who can connect to %s could change credentials: name a file of bearer tokens, or listen on a unix socket", l.Address)
 	case (l.CertFile == "") != (l.KeyFile == ""):
 		return errors.New("TLS needs a certificate and its key")
 	case !isLoopback(host) && l.CertFile == "":

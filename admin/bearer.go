@@ -71,7 +71,7 @@ func (b *bearers) read() ([]bearer, error) {
 	return all, nil
 }
 
-var errNoBearer = errors.New("no token of the file was sent: send the header Authorization: Bearer TOKEN")
+var errNoBearer = errors.New("no valid bearer token was sent: send the header Authorization: Bearer TOKEN")
 
 // admit is the name of the token that a request carries.
 func (b *bearers) admit(r *http.Request, now time.Time) (name string, err error) {

@@ -28,7 +28,7 @@ func (r *request) body(known ...string) (fields, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(f)) {
 		if !slices.Contains(known, name) {
-			return nil, badRequest("%.60q is no field here; the fields are %s", name, strings.Join(known, ", "))
+			return nil, badRequest("%.60q is not a field here; the fields are %s", name, strings.Join(known, ", "))
 		}
 	}
 	return f, nil

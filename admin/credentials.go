@@ -125,7 +125,7 @@ func (r *request) page() (size int, after string, err error) {
 	}
 	b, err := base64.RawURLEncoding.DecodeString(q.Get("offset"))
 	if err != nil || len(b) > credential.MaxAccessToken {
-		return 0, "", badRequest("offset must be one that a list has given")
+		return 0, "", badRequest("offset must be one that an earlier page gave")
 	}
 	return size, string(b), nil
 }

@@ -175,7 +175,7 @@ func (s *Server) putObject(r *request) (int, any, error) {
 	if uuid.Validate(path) == nil && len(path) == 36 {
 		e.ID = strings.ToLower(path)
 	} else if e.Name = cmp.Or(e.Name, path); e.Name != path {
-		return 0, nil, badRequest("name is another than the path's")
+		return 0, nil, badRequest("name differs from the one in the path")
 	}
 	return s.created(r, file, e)
 }
@@ -214,7 +214,7 @@ func (s *Server) edit(r *request, old *vault.Stored) (*vault.Edit, error) {
 	for name, text := range texts {
 		switch {
 		case !slices.Contains(known, name):
-			return nil, badRequest("%.60q is no field of a vault object of the kind %.20q; the fields are %s", name, e.Kind, strings.Join(known, ", "))
+			return nil, badRequest("%.60q is not a field of a vault object of the kind %.20q; the fields are %s", name, e.Kind, strings.Join(known, ", "))
 		case name == "name" && old != nil && text != old.Name:
 			return nil, badRequest("name can't be changed: create another vault object")
 		case name == "name":

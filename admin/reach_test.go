@@ -47,9 +47,9 @@ func TestAnswersSayWhereAChangeIsInForce(t *testing.T) {
 	}{
 		"without a plugin server": {nil, kongAuth, nobody, nobody},
 		"with one":                {map[string]string{}, kongAuth, inForce, inForce},
-		"with another file":       {map[string]string{"VAULT_AUTH_VAULTS_FILE": "/other.yml"}, kongAuth, "it is in the vaults file, but not in force", "it is done in the store, but"},
+		"with another file":       {map[string]string{"VAULT_AUTH_VAULTS_FILE": "/other.yml"}, kongAuth, "it is in the vaults file, but not in force", "the store has the change, but"},
 		"with another environment": {
-			map[string]string{}, reference, "it is in the vaults file, but not in force: the plugin server at", "it is done in the store, but",
+			map[string]string{}, reference, "it is in the vaults file, but not in force: the plugin server at", "the store has the change, but",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

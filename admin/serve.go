@@ -71,7 +71,7 @@ func (s *Server) listen(l *Listener) (listener net.Listener, guard func(http.Han
 		if err != nil {
 			return nil, nil, err
 		}
-		refused := func(err error) { s.Log.Error("a connection was not let in", "reason", "peer", "err", err) }
+		refused := func(err error) { s.Log.Error("a connection was refused", "reason", "peer", "err", err) }
 		return &pluginserver.OwnersListener{Listener: socket, Refused: refused}, func(h http.Handler) http.Handler { return h }, nil
 	}
 	b := &bearers{path: l.BearerFile}
@@ -126,7 +126,7 @@ func (l *Listener) certificate() (*tls.Certificate, error) {
 func (s *Server) guarded(l *Listener, b *bearers, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !l.serves(r.Host) {
-			reply(w, http.StatusMisdirectedRequest, message{"this is no name of this server: see --host"})
+			reply(w, http.StatusMisdirectedRequest, message{"this is not a name of this server: see --host"})
 			return
 		}
 		name, err := b.admit(r, s.Now())
@@ -138,7 +138,7 @@ func (s *Server) guarded(l *Listener, b *bearers, h http.Handler) http.Handler {
 			case http.StatusTooManyRequests:
 				w.Header().Set("Retry-After", "10")
 			}
-			s.Log.Warn("a request was not let in", "reason", "bearer", "status", status, "from", r.RemoteAddr)
+			s.Log.Warn("a request was refused", "reason", "bearer", "status", status, "from", r.RemoteAddr)
 			reply(w, status, message{err.Error()})
 			return
 		}

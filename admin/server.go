@@ -205,7 +205,7 @@ func (s *Server) with(r *request, f func(*manage.Vault) error) error {
 	}
 	defer func() {
 		if err := w.Close(); err != nil {
-			s.Log.Warn("giving a login back failed", "vault", name, "reason", "close", "err", err)
+			s.Log.Warn("logging out of the secret store failed", "vault", name, "reason", "close", "err", err)
 		}
 	}()
 	return f(&manage.Vault{Name: name, Writer: w, Fingerprint: o.Fingerprint, Now: s.Now})
@@ -223,7 +223,7 @@ func (s *Server) changed(r *request, v *manage.Vault, accessToken string) {
 	reach, err := node.Changed(r.Context(), v.Name, accessToken)
 	if err != nil {
 		s.Log.Warn("the plugin server of this node could not be told of a change", "vault", v.Name, "reason", "control", "err", err)
-		r.reach = "it is done in the store, but this node may go on with what it knows: " + oneLine(err.Error())
+		r.reach = "the store has the change, but this node may still use what it has cached: " + oneLine(err.Error())
 		return
 	}
 	r.reach = reach.String()

@@ -99,7 +99,7 @@ func (c *Config) FromEnvironment(_ func(field string) bool, getenv func(string) 
 func (c *Config) Check(p *secretstore.Problems) {
 	e := c.endpoint(p)
 	if c.Location != "" {
-		p.Warn("location", "it is accepted because Kong's azure vault has it, and not used")
+		p.Warn("location", "it is accepted because Kong's azure vault has this field, but it is not used")
 	}
 	if !isName(c.NamePrefix) || len(c.NamePrefix) > maxNamePrefix {
 		p.Add("name_prefix", "it may hold only letters, digits and -, and at most %d of them: Azure allows nothing else in the names of secrets", maxNamePrefix)

@@ -66,7 +66,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 
 func TestLocationWarns(t *testing.T) {
 	got, err := secretstore.Check("x", defaults(t, func(c *Config) { c.Location = "westeurope" }), secretstore.Origin{})
-	if diff := cmp.Diff([]string{"location: it is accepted because Kong's azure vault has it, and not used"}, got); diff != "" || err != nil {
+	if diff := cmp.Diff([]string{"location: it is accepted because Kong's azure vault has this field, but it is not used"}, got); diff != "" || err != nil {
 		t.Errorf("%v %s", err, diff)
 	}
 }

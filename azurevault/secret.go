@@ -20,7 +20,7 @@ import (
 // CheckName implements secretstore.Secrets.
 func (s *store) CheckName(name string) error {
 	if name == "" || len(name) > maxName || !isName(name) {
-		return fmt.Errorf("the name of a secret of Key Vault's has 1 to %d letters, digits and -", maxName)
+		return fmt.Errorf("the name of a secret in Key Vault has 1 to %d letters, digits and -", maxName)
 	}
 	return nil
 }
@@ -41,7 +41,7 @@ func (s *store) Secret(ctx context.Context, name string, v secretstore.Version) 
 	case s.closed.Load():
 		return secretstore.Secret{}, &secretstore.Failure{Op: r.op, Reason: "closed", Err: errClosed}
 	case v.ID != "" && !versionID.MatchString(v.ID):
-		return secretstore.Secret{}, absentVersion("versions of Key Vault have 32 hexadecimal digits")
+		return secretstore.Secret{}, absentVersion("the name of a version in Key Vault has 32 hexadecimal digits")
 	}
 	ctx = policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}})
 	secret, err := r.version(ctx, v)

@@ -46,7 +46,7 @@ func TestSecretsOfReferences(t *testing.T) {
 		{plain, "ROTATED", secretstore.Version{}, "new"},
 		{plain, "rotated", previous, "old"},
 		{plain, "rotated", secretstore.Version{ID: old}, "old"},
-		{plain, "rotated", secretstore.Version{ID: "1"}, "absent: not_found: versions of Key Vault have 32 hexadecimal digits"},
+		{plain, "rotated", secretstore.Version{ID: "1"}, "absent: not_found: the name of a version in Key Vault has 32 hexadecimal digits"},
 		{plain, "rotated", secretstore.Version{ID: strings.Repeat("0", 32)}, "absent: not_found"},
 		{plain, "once", secretstore.Version{}, `{"foo": "bar"}`},
 		{plain, "once", previous, "absent: not_found: there is no version before the current one, or it is disabled"},

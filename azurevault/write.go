@@ -260,7 +260,7 @@ func (r *read) until(ctx context.Context, ask func() (bool, error)) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return r.failure("timeout", "Key Vault takes some seconds for it: look again later", "it was begun and isn't done: %w", ctx.Err())
+			return r.failure("timeout", "Key Vault takes some seconds for this: look again later", "it was started and hasn't finished: %w", ctx.Err())
 		}
 	}
 }
@@ -309,7 +309,7 @@ func (r *read) explainWrite(ctx context.Context, err error) error {
 	case "ObjectIsDeletedButRecoverable":
 		c.Remedy = fmt.Sprintf("Key Vault keeps deleted secrets, for 90 days by default, and their names: recover it, or purge it, which takes the permission purge and a vault without purge protection (az keyvault secret list-deleted --vault-name %s shows them)", r.endpoint.name)
 	case "ObjectIsBeingDeleted", "ObjectIsBeingRecovered", "ObjectIsBeingPurged":
-		c.Remedy = "Key Vault is still at it: try again in some seconds"
+		c.Remedy = "Key Vault is still working on it: try again in some seconds"
 	default:
 		return r.explain(ctx, err)
 	}

@@ -93,7 +93,7 @@ func TestRecoveryThatTakesTooLongIsAFailure(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err := w.Recover(ctx, "alice")
-	if got := storetest.Said(err); got != "failure: timeout" || !strings.Contains(err.Error(), "it was begun and isn't done") {
+	if got := storetest.Said(err); got != "failure: timeout" || !strings.Contains(err.Error(), "it was started and hasn't finished") {
 		t.Errorf("%q: %v", got, err)
 	}
 }

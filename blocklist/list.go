@@ -71,7 +71,7 @@ func (l *List) reload() {
 			l.log.Info("the list of blocked credentials can be used again", "reason", "blocks")
 		}
 	} else if before == nil || before.Error() != err.Error() {
-		l.log.Error("the list of blocked credentials can't be trusted or read: what was known to be blocked stays blocked", "reason", "blocks", "err", err)
+		l.log.Error("the list of blocked credentials can't be read or isn't signed with this key; the blocks in memory stay in force", "reason", "blocks", "err", err)
 	}
 }
 
@@ -87,7 +87,7 @@ func (l *List) load() error {
 		case err != nil:
 			return err
 		case !there && len(l.entries) > 0:
-			return fmt.Errorf("%s is gone: it is written again with the next block", l.path)
+			return fmt.Errorf("%s is gone; it is written again with the next block", l.path)
 		}
 		l.keys, l.known = keys, true
 		l.merge(entries)
@@ -201,7 +201,7 @@ func (l *List) Token(accessToken string) (Target, error) {
 }
 
 // errUnknown is a file that can't be read by a process that doesn't know its contents.
-var errUnknown = errors.New("nothing can be added to what can't be read (fix that, or remove the file to begin again without any blocks)")
+var errUnknown = errors.New("the file can't be read, so nothing can be added to it (fix it, or remove the file to start without any blocks)")
 
 // Add adds entries, those of other nodes too, and returns those that count: they are in
 // force here and in the file when it returns. If the file can't be written, they are in

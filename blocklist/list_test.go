@@ -252,13 +252,13 @@ func TestFilesThatCannotBeTrusted(t *testing.T) {
 			l.reload()
 			l.reload()
 			n.want(l, "alice, carol, carol's id")
-			if l.Problem() == nil || strings.Count(n.log.String(), "can't be trusted") != 1 {
+			if l.Problem() == nil || strings.Count(n.log.String(), "can't be read or isn't signed") != 1 {
 				t.Errorf("%v: %s", l.Problem(), &n.log)
 			}
 			if strings.Contains(name, "key") {
 				return
 			}
-			// Another block works, and mends the file.
+			// Another block works, and fixes the file.
 			n.now = start.Add(time.Minute)
 			n.add(l, token(n, l, "ac-bob"))
 			n.want(n.open(), "alice, bob, bob elsewhere, carol, carol's id")

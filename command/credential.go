@@ -111,7 +111,7 @@ func (c *credentials) changedAll(ctx context.Context, v *manage.Vault) *control.
 
 func (c *credentials) reached(reach control.Reach, err error) *control.Reach {
 	if err != nil {
-		fmt.Fprintf(c.Stderr, "%s: it is done in the store, but this node may go on with what it knows: %v\n", c.Name, err)
+		fmt.Fprintf(c.Stderr, "%s: the store has the change, but this node may still use what it has cached: %v\n", c.Name, err)
 		return nil
 	}
 	return &reach

@@ -6,6 +6,6 @@ import "github.com/spf13/cobra"
 func (p *Program) vault() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "vault",
-		Short: "Look after vault objects: the connections to secret stores",
+		Short: "List, check and refresh vault objects, the connections to secret stores",
 	}, p.vaultCheck(), p.vaultList(), p.vaultRefresh(), p.vaultStatus())
 }

@@ -229,7 +229,7 @@ func (o *vaultCheck) rights(ctx context.Context) (string, error) {
 	may, err := o.inspect.MayWrite(ctx)
 	switch {
 	case err != nil:
-		return "can't be told: " + err.Error(), nil
+		return "can't be found out: " + err.Error(), nil
 	case may:
 		o.Warnings = append(o.Warnings, "the plugin's login may write credentials: whoever gets hold of it could make their own. Give it a policy or role that reads only")
 		return "reads and writes", nil

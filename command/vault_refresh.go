@@ -15,7 +15,7 @@ func (p *Program) vaultRefresh() *cobra.Command {
 	var isToken bool
 	c := &cobra.Command{
 		Use:   "refresh NAME [ACCESS-TOKEN|FINGERPRINT]",
-		Short: "Have credentials read again that were changed by other means",
+		Short: "Make the plugin server read changed credentials again",
 		Long: `Have the plugin server forget one credential of a vault object, or all of them, so that
 the next request is answered by what is in the store now. It is for changes that were
 made by other means than this program: with "vault kv put", in Azure's portal, by

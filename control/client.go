@@ -77,7 +77,7 @@ func NewClient(path string) *Client {
 //
 //	reach, err := control.NewClient(control.Find(getenv)).Changed(ctx, object, accessToken)
 //	if err != nil {
-//		// It is done in the store, but this node may go on with what it knows: warn.
+//		// The store has the change, but this node may still use what it has cached: warn.
 //	}
 //	fmt.Fprintln(out, reach) // "in force on this node now; …"
 //

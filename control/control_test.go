@@ -329,7 +329,7 @@ func TestNothingIsServedOverAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop := Start(t.Context(), path, http.NotFoundHandler(), j.logger())
-	await(t, func() bool { return strings.Contains(j.String(), "is no socket") })
+	await(t, func() bool { return strings.Contains(j.String(), "is not a socket") })
 	stop()
 	if b, err := os.ReadFile(path); err != nil || string(b) != "kept" || !strings.Contains(j.String(), Variable) {
 		t.Errorf("%q, %v: %s", b, err, j)

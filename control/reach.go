@@ -52,9 +52,9 @@ func (r Reach) others() string {
 	case !o.Connected && !r.Here:
 		return "other nodes could not be told: there " + r.within() + r.because()
 	case !o.Connected && r.Block:
-		return "not connected to other nodes: there when the connection is back"
+		return "this node isn't connected to the others: there when the connection is back"
 	case !o.Connected:
-		return "not connected to other nodes: there " + r.within()
+		return "this node isn't connected to the others: there " + r.within()
 	case len(o.Silent) == 0 && o.Applied == 0:
 		return "no other node is known to be connected: there " + r.within()
 	case len(o.Silent) == 0:
@@ -76,7 +76,7 @@ func (r Reach) within() string {
 	case r.Block && r.Others != nil:
 		return "as soon as they read the message"
 	case r.Block:
-		return "not before they are told: run the command there too"
+		return "not until they are told: run the command there too"
 	}
 	return fmt.Sprintf("within %d seconds", int(r.Within))
 }

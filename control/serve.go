@@ -63,7 +63,7 @@ func serve(ctx context.Context, path string, h http.Handler, log *slog.Logger) e
 	info, err := os.Lstat(path)
 	switch {
 	case err == nil && info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s is there already, and is no socket: choose another path", path)
+		return fmt.Errorf("%s is there already, and is not a socket: choose another path", path)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}

@@ -131,7 +131,7 @@ func (a *answers) element() (json.RawMessage, error) {
 	return value, err
 }
 
-var errNotAnswer = errors.New("it is not an answer of Kong Enterprise's, an object with data")
+var errNotAnswer = errors.New("it is not an answer of Kong Enterprise's, an object with the field data")
 
 // explain says where an error was. Those of the decoder may hold a piece of the file.
 func (a *answers) explain(err error) error {

@@ -51,7 +51,7 @@ func newCSV(in *bufio.Reader) (Reader, error) {
 		header[i] = name
 		switch {
 		case !slices.Contains(columns, name):
-			return nil, fmt.Errorf("column %d of the header is none of %s", i+1, strings.Join(columns, ", "))
+			return nil, fmt.Errorf("column %d of the header is not one of %s", i+1, strings.Join(columns, ", "))
 		case slices.Contains(header[:i], name):
 			return nil, fmt.Errorf("the header names %s twice", name)
 		}
@@ -104,7 +104,7 @@ func problemOf(err error) string {
 	var wrong *csv.ParseError
 	switch {
 	case errors.Is(err, csv.ErrFieldCount):
-		return "it has not as many cells as the header"
+		return "it doesn't have as many cells as the header"
 	case errors.As(err, &wrong):
 		return "it is not valid CSV: " + wrong.Err.Error()
 	case errors.Is(err, io.EOF):

@@ -91,7 +91,7 @@ func TestSecretsGoIntoUpstreamRequests(t *testing.T) {
 		t.Errorf("the upstream got %+v", seen)
 	}
 	log := g.Log()
-	w.says([]string{"a secret for the upstream can't be had", "there is no such secret", "references to the vault env can't stand here"}, log)
+	w.says([]string{"a secret for the upstream can't be read", "there is no such secret", "references to the vault env can't stand here"}, log)
 	if strings.Contains(log, "s3cret") {
 		t.Errorf("a secret is logged:\n%s", log)
 	}

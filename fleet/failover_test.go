@@ -66,7 +66,7 @@ func TestFailover(t *testing.T) {
 					t.Errorf("%s was dropped %d times", token, n)
 				}
 			}
-			if a.Stats().Failures == 0 || !strings.Contains(b.log.String(), "heard of again") {
+			if a.Stats().Failures == 0 || !strings.Contains(b.log.String(), "connected to Redis again") {
 				t.Errorf("the log says nothing of it: %s", b.log)
 			}
 		})

@@ -189,7 +189,7 @@ func TestRedisMayGoAndComeBack(t *testing.T) {
 	eventually(t, "b has heard what a said meanwhile", func() bool { return b.cache.drops(store.ShortID("ac-bob")) > 0 })
 	eventually(t, "b has had everything verified", func() bool { return b.cache.verifications() == 1 })
 	eventually(t, "a has heard of the block", func() bool { return a.blocks.Consumer("id", "carol") })
-	if !strings.Contains(b.log.String(), "Redis can't be reached") || !strings.Contains(b.log.String(), "heard of again") {
+	if !strings.Contains(b.log.String(), "Redis can't be reached") || !strings.Contains(b.log.String(), "connected to Redis again") {
 		t.Errorf("the log says %s", b.log)
 	}
 }

@@ -263,9 +263,9 @@ func (n *Node) linked() {
 	n.connected = true
 	n.mu.Unlock()
 	if n.everLinked {
-		n.log.Info("other nodes are heard of again, through Redis", "reason", "events")
+		n.log.Info("connected to Redis again: messages of other nodes arrive", "reason", "events")
 	} else {
-		n.log.Info("other nodes are heard of, through Redis", "reason", "events", "node", n.name)
+		n.log.Info("connected to Redis: messages of other nodes arrive", "reason", "events", "node", n.name)
 	}
 	n.everLinked = true
 }

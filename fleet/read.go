@@ -119,7 +119,7 @@ func (n *Node) apply(entries []redis.XMessage) {
 		return
 	}
 	if _, err := n.o.Target.Drop(changes); err != nil {
-		n.log.Error("what another node has changed is forgotten, but not in the snapshot", "reason", "events_snapshot", "err", err)
+		n.log.Error("credentials that another node changed are dropped from memory, but not from the snapshot", "reason", "events_snapshot", "err", err)
 	}
 }
 
@@ -162,7 +162,7 @@ func (n *Node) block(entries []blocklist.Entry) {
 		right = append(right, e)
 	}
 	if _, err := n.o.Blocks.Add(right...); err != nil {
-		n.log.Error("blocks of other nodes are in force, but not in the file", "reason", "events_block", "err", err)
+		n.log.Error("blocks of other nodes are in force, but could not be written to the file", "reason", "events_block", "err", err)
 	}
 }
 

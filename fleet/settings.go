@@ -62,10 +62,10 @@ func ParseSettings(getenv func(string) string) (*Settings, error) {
 		return nil, fmt.Errorf("%s: there is a password in %s too: leave one of them out", PasswordVariable, URLVariable)
 	}
 	if s.sentinelFile != "" && s.master == "" {
-		return nil, fmt.Errorf("%s: it is of use with ?master=NAME in %s only", SentinelPasswordVariable, URLVariable)
+		return nil, fmt.Errorf("%s: it has an effect only with ?master=NAME in %s", SentinelPasswordVariable, URLVariable)
 	}
 	if s.caFile != "" && !s.tls {
-		return nil, fmt.Errorf("%s: it is of use with rediss:// only", CAVariable)
+		return nil, fmt.Errorf("%s: it has an effect only with rediss://", CAVariable)
 	}
 	return s, nil
 }
@@ -84,7 +84,7 @@ func parseURL(text string) (*Settings, error) {
 	s.master, s.cluster = query.Get("master"), query.Get("cluster") == "true"
 	for name := range query {
 		if name != "master" && name != "cluster" {
-			return nil, fmt.Errorf("it knows no ?%.40q: there are master and cluster=true", name)
+			return nil, fmt.Errorf("it has no parameter %.40q: the parameters are master and cluster=true", name)
 		}
 	}
 	port := "6379"

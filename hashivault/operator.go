@@ -20,8 +20,8 @@ func (c *Config) operator(o secretstore.Operator) error {
 	case o.Getenv("HOME") != "" && exists(home):
 		c.TokenFile = home
 	case c.UnixSocket == "": // else a Vault Agent may add a token of its own
-		return errors.New("there is no Vault token of yours: vault login, set VAULT_TOKEN, or name a file with --token-file. " +
-			"The plugin's own login is not used to write")
+		return errors.New("you have no Vault token: run vault login, set VAULT_TOKEN, or name a file with --token-file. " +
+			"The plugin's own login is not used for writing")
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ import (
 func (s *store) CheckName(name string) error {
 	for segment := range strings.SplitSeq(name, "/") {
 		if segment == "" || segment == "." || segment == ".." {
-			return errors.New("no secret of Vault's can have an empty segment, . or .. in its name")
+			return errors.New("the name of a secret in Vault can't have an empty segment, . or .. in it")
 		}
 	}
 	if !utf8.ValidString(name) || len(name) > maxSecretName {

@@ -184,7 +184,7 @@ func TestDenialIsAboutTheNameOnlyWhileAnotherCanBeRead(t *testing.T) {
 			read(0, "alice"), read(0, "bob"),
 		}
 		v.on(alice, canned(403, noPermission))
-		// Who may read nothing any more is no witness, nor is anyone of itself.
+		// A token that can no longer read anything proves nothing, and no secret proves itself.
 		got = append(got, read(0, "bob"), read(0, "alice"))
 		want := []verdict{
 			{Failure: "denied"},

@@ -347,7 +347,7 @@ func (w writer) unanswered(op string, c call, err error) error {
 	f := transportFailure(op, err)
 	w.conn.redial()
 	if c.method != http.MethodGet && (f.Reason == "timeout" || f.Reason == "network" || f.Reason == "canceled") {
-		f.Err = fmt.Errorf("%w; whether it was done is not known", f.Err)
+		f.Err = fmt.Errorf("%w; it isn't known whether Vault did it", f.Err)
 	}
 	return f
 }

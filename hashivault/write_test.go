@@ -240,7 +240,7 @@ func TestWriteWithoutAnswerIsNotRepeated(t *testing.T) {
 	}
 	defer s.Close()
 	err = writer{s}.Create(t.Context(), "alice", []byte(storetest.Record("alice", "sesame-42")))
-	if writes != 1 || storetest.Said(err) != "failure: network" || !strings.Contains(err.Error(), "whether it was done is not known") || strings.Contains(err.Error(), "sesame-42") {
+	if writes != 1 || storetest.Said(err) != "failure: network" || !strings.Contains(err.Error(), "it isn't known whether Vault did it") || strings.Contains(err.Error(), "sesame-42") {
 		t.Errorf("%d writes, %v", writes, err)
 	}
 }
@@ -257,7 +257,7 @@ func TestOperatorsLogin(t *testing.T) {
 		"a file of the command line": {map[string]string{"VAULT_TOKEN": "t"}, "/f", true, Config{TokenFile: "/f"}, ""},
 		"VAULT_TOKEN":                {map[string]string{"VAULT_TOKEN": "t"}, "", true, Config{Token: "t"}, ""},
 		"vault login":                {nil, "", true, Config{TokenFile: home + "/.vault-token"}, ""},
-		"none":                       {nil, "", false, Config{}, "there is no Vault token of yours: vault login, set VAULT_TOKEN"},
+		"none":                       {nil, "", false, Config{}, "you have no Vault token: run vault login, set VAULT_TOKEN"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_ = os.Remove(home + "/.vault-token")

@@ -160,7 +160,7 @@ var validName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
 func checkName(name, options string) error {
 	if !validName.MatchString(name) {
-		return fmt.Errorf("its json name %q is none for Kong: letters in lower case, digits and underscores", name)
+		return fmt.Errorf("its json name %q is not valid in Kong: use letters in lower case, digits and underscores", name)
 	}
 	if options != "" && options != "omitempty" && options != "omitzero" {
 		return fmt.Errorf("the option %q of its json tag changes how it is written", options)

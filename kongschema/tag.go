@@ -158,7 +158,7 @@ func (f *Field) checkStrings(length int, values ...string) error {
 	}
 	for _, v := range values {
 		if f.OneOf != nil && !slices.Contains(f.OneOf, v) {
-			return fmt.Errorf("it is none of %s", strings.Join(f.OneOf, ", "))
+			return fmt.Errorf("it is not one of %s", strings.Join(f.OneOf, ", "))
 		}
 	}
 	return nil

@@ -36,9 +36,9 @@ func TestTagsThatSayNothingSensible(t *testing.T) {
 		{Number, "default=a", "default=a"},
 		{Integer, "default=0;between=1,2", "not between 1 and 2"},
 		{Number, "between=1,2;default=3", "not between 1 and 2"},
-		{String, "default=c;one_of=a|b", "none of a, b"},
+		{String, "default=c;one_of=a|b", "not one of a, b"},
 		{String, "default=;len_min=1", "shorter"},
-		{Array, "default=a|c;one_of=a|b", "none of a, b"},
+		{Array, "default=a|c;one_of=a|b", "not one of a, b"},
 		{Array, "default=a;len_min=2", "shorter"},
 	}
 	for _, tt := range tests {

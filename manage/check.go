@@ -13,7 +13,7 @@ import (
 // The errors about access tokens that are in a file twice, or that the store can't tell
 // apart.
 var (
-	ErrTwice    = errors.New("the file has this access token before, so only the first is stored, or with --replace only the last")
+	ErrTwice    = errors.New("the file has this access token more than once: only the first is stored, or with --replace only the last")
 	ErrSameName = errors.New("another access token differs from it in capitals only, and the names of the store's secrets ignore case: give one of the two credentials another access token")
 )
 

@@ -271,7 +271,7 @@ func TestBulk(t *testing.T) {
 		"twice, the first":      {text: line("a", "x") + line("a", "y"), want: []string{"line 1 a created", "line 2 a  the store has one already, which differs in consumer"}},
 		"twice, the last":       {text: line("a", "x") + line("a", "y"), how: Importing{Replace: true}, want: []string{"line 1 a created", "line 2 a replaced"}},
 		"twice, in a dry run":   {text: line("a", "x") + line("a", "x"), how: Importing{DryRun: true}, want: []string{"line 1 a created", "line 2 a  " + ErrTwice.Error()}},
-		"a file that is no use": {text: `{"data":1}`, end: "the file: after credential 0: it is not an answer of Kong Enterprise's, an object with data"},
+		"a file that is no use": {text: `{"data":1}`, end: "the file: after credential 0: it is not an answer of Kong Enterprise's, an object with the field data"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, _, got := bulk(never, tt.text, tt.how)

@@ -67,7 +67,7 @@ func (a Address) listen(ctx context.Context) (net.Listener, error) {
 	info, err := os.Lstat(a.address)
 	switch {
 	case err == nil && info.Mode().Type() != fs.ModeSocket:
-		return nil, fmt.Errorf("%s is there already, and is no socket: choose another path", a.address)
+		return nil, fmt.Errorf("%s is there already, and is not a socket: choose another path", a.address)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}

@@ -51,7 +51,7 @@ func TestSocketTakesThePlaceOfNoFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("data"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (Address{"unix", path}).listen(t.Context()); err == nil || !strings.Contains(err.Error(), "is no socket") {
+	if _, err := (Address{"unix", path}).listen(t.Context()); err == nil || !strings.Contains(err.Error(), "is not a socket") {
 		t.Errorf("%v", err)
 	}
 	if b, err := os.ReadFile(path); string(b) != "data" {

@@ -27,7 +27,7 @@ var (
 	upstream  = newMetric(counter, "secrets_requests_total", "Requests of the plugin `vault-secrets` by answer: `ok` (sent on with their secrets), `503` (a secret can't be had) or `500`; and by the reason of the latter two.", "answer", "reason")
 	consumers = newMetric(gauge, "consumers", "Kong consumers in memory.")
 	mostOf    = newMetric(gauge, "consumers_max", "How many consumers may be in memory.")
-	connected = newMetric(gauge, "events_connected", "With VAULT_AUTH_EVENTS: 1 while other nodes are heard of through Redis, otherwise 0.")
+	connected = newMetric(gauge, "events_connected", "With VAULT_AUTH_EVENTS: 1 while this node is connected to Redis, otherwise 0.")
 	events    = newMetric(counter, "events_total", "With VAULT_AUTH_EVENTS: messages between nodes: `sent`, `applied`, `replayed` (known already), `stale` (too old), `forged` (not signed with the key, or unreadable), `lost_connection`, and `verified` (everything was looked up again, since messages may have been missed).", "event")
 	leftOut   = newMetric(counter, "log_lines_left_out_total", "Log lines left out because a similar one had appeared within a minute.")
 )

@@ -113,7 +113,7 @@ func (c *Command) ListenAndServe(ctx context.Context, p Plugin, others map[strin
 	parent := os.Getppid()
 	go func() {
 		if s.keepPath(ctx, socket, func() bool { return orphaned(parent) }) {
-			s.logger.Info("the socket leads here no more, leaving", "reason", "takeover")
+			s.logger.Info("another plugin server has taken over the socket: stopping", "reason", "takeover")
 			stop()
 		}
 		// Is there another server for Kong, or soon?

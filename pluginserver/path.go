@@ -42,7 +42,7 @@ func (s *Server) keepPath(ctx context.Context, socket *Socket, orphaned func() b
 				taken = time.Time{}
 			case taken.IsZero():
 				taken = now
-				s.logger.Info("another plugin server has taken the socket, Kong is sent there", "reason", "takeover")
+				s.logger.Info("another plugin server has taken over the socket, and Kong connects to that one", "reason", "takeover")
 			}
 			enough := !taken.IsZero() && now.Sub(taken) >= takeoverPatience
 			if enough || orphaned() {
@@ -63,5 +63,5 @@ func (s *Server) restore(socket *Socket) {
 		s.logger.Error("Kong can't connect to this plugin server", "reason", "socket", "socket", socket.path, "err", err)
 		return
 	}
-	s.logger.Warn("the socket's file was removed, and is there again", "reason", "socket", "socket", socket.path)
+	s.logger.Warn("the socket's file was removed and has been made again", "reason", "socket", "socket", socket.path)
 }

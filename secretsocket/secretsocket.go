@@ -69,7 +69,7 @@ func Serve(ctx context.Context, path string, gid int, r Resolver, log *slog.Logg
 		gid = os.Getgid()
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
-		return fmt.Errorf("%s is there already, and is no socket: choose another path", path)
+		return fmt.Errorf("%s is there already, and is not a socket: choose another path", path)
 	}
 	l, err := pluginserver.ListenSocket(path, 0o660, gid)
 	if err != nil {

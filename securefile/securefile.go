@@ -82,7 +82,7 @@ func check(f *os.File, readers Readers) error {
 		return &Error{err, "check that Kong's user may read it"}
 	}
 	if !info.Mode().IsRegular() {
-		return &Error{fmt.Errorf("%s is no plain file", f.Name()), "name the right file"}
+		return &Error{fmt.Errorf("%s is not a plain file", f.Name()), "name the right file"}
 	}
 	groups, err := os.Getgroups()
 	if err != nil {

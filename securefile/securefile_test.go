@@ -126,7 +126,7 @@ func TestOnlyPlainFilesAreRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{dir, pipe, "/dev/null"} {
-		if _, err := securefile.Read(name, securefile.Anybody, 10); err == nil || !strings.Contains(err.Error(), "no plain file") {
+		if _, err := securefile.Read(name, securefile.Anybody, 10); err == nil || !strings.Contains(err.Error(), "not a plain file") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

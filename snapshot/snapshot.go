@@ -68,7 +68,7 @@ var (
 	// off, or is of another key, store or version.
 	ErrSealed = errors.New("it was not sealed with this key for this store, was written by another version, or is damaged")
 	// ErrFuture means that the file says that it was written in the future.
-	ErrFuture = errors.New("it says that it was written in the future")
+	ErrFuture = errors.New("its time of writing is in the future")
 	// ErrSuperseded means that a process that started later has written the file.
 	ErrSuperseded = errors.New("a plugin server that started later keeps it now")
 )
@@ -185,7 +185,7 @@ func (f File) Filter(now, started time.Time, keep func(Record) bool) error {
 		return nil
 	}
 	if gone := os.Remove(f.Path); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
-		return fmt.Errorf("the snapshot %s holds what must be forgotten, and can't be removed (remove it): %w", f.Path, errors.Join(err, gone))
+		return fmt.Errorf("the snapshot %s has credentials that must be forgotten, and could not be removed (remove it): %w", f.Path, errors.Join(err, gone))
 	}
 	return nil
 }

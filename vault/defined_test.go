@@ -103,7 +103,7 @@ func TestWritersLogin(t *testing.T) {
 	}{
 		"the operator's token": {vaults: oneVault, env: map[string]string{"VAULT_TOKEN": "mine"}, want: login{Method: "token", Token: "mine"}},
 		"a file":               {vaults: oneVault, tokenFile: "/t", env: map[string]string{"VAULT_TOKEN": "mine"}, want: login{Method: "token", TokenFile: "/t"}},
-		"none":                 {vaults: oneVault, problem: "there is no Vault token of yours"},
+		"none":                 {vaults: oneVault, problem: "you have no Vault token: run vault login"},
 		"a login of its own": {
 			vaults: oneVault, env: map[string]string{"VAULT_TOKEN": "mine", "WRITERS_SECRET_ID": "s"},
 			logins: "vaults: [{name: hcv, prefix: kong-auth, config: {auth_method: approle, approle_role_id: writers, approle_secret_id: '{vault://env/WRITERS_SECRET_ID}'}}]",

@@ -104,7 +104,7 @@ func TestParseFileRefuses(t *testing.T) {
 		{"value no scalar", hcv("token: [s3cr3t]"), "line 5: token must be a single value"},
 		{"type", hcv("port: s3cr3t"), "config of kong-auth: port: it must be a whole number"},
 		{"reference to nothing", hcv("token: '{vault://env/none}'"), "line 5: token: the environment variable NONE is not set"},
-		{"reference to a vault", hcv("token: '{vault://hcv/login/token}'"), `token: the reference is to the vault "hcv", which neither this file nor the environment defines`},
+		{"reference to a vault", hcv("token: '{vault://hcv/login/token}'"), `token: the reference names the vault "hcv", which neither this file nor the environment defines`},
 		{"decK's reference", hcv("token: '${{ env \"DECK_TOKEN\" }}'"), "line 5: token is a reference of decK's"},
 	}
 	for _, tt := range tests {

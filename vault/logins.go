@@ -298,7 +298,7 @@ func (f *vaultsFile) follow(name string, from []string) error {
 		}
 		_, inFile := f.defined[ref.Vault]
 		if !inFile && !f.inEnvironment(ref.Vault) {
-			return fmt.Errorf("config of %s: %s: the reference is to the vault %.40q, which neither this file nor the environment defines", name, field, ref.Vault)
+			return fmt.Errorf("config of %s: %s: the reference names the vault %.40q, which neither this file nor the environment defines", name, field, ref.Vault)
 		}
 		if err := f.follow(ref.Vault, append(from, name)); err != nil {
 			return err

@@ -196,7 +196,7 @@ func TestVaultsFileWithReferencesThatLeadNowhere(t *testing.T) {
 		"itself": {[]string{strings.Replace(tokenInIt, "keys", "kong-auth", 1)},
 			"the login of kong-auth is in a vault that can't be read without it: kong-auth, then kong-auth; give one of them a login that is in no vault"},
 		"each other": {[]string{chainEnd, strings.Replace(chainStart, "keys", "kong-auth", 1)}, "kong-auth, then middle, then kong-auth;"},
-		"nobody":     {[]string{tokenInIt}, `config of kong-auth: token: the reference is to the vault "keys", which neither this file nor the environment defines`},
+		"nobody":     {[]string{tokenInIt}, `config of kong-auth: token: the reference names the vault "keys", which neither this file nor the environment defines`},
 		"unreadable": {[]string{keysVault, "{name: hcv, prefix: kong-auth, config: {token: '{vault://keys}'}}"}, "config of kong-auth: token: the reference can't be read"},
 		"a place":    {[]string{keysVault, "{name: hcv, prefix: kong-auth, config: {token: x, host: '{vault://keys/host/x}'}}"}, `host: references to the vault "keys" can't be resolved here`},
 		"a choice":   {[]string{keysVault, "{name: hcv, prefix: kong-auth, config: {auth_method: '{vault://keys/host/x}'}}"}, `auth_method: references to the vault "keys" can't be resolved here`},

@@ -188,7 +188,7 @@ func (r *Registry) ReadVaultsFile(path string) error {
 	own, err := filepath.Abs(r.node.path)
 	switch {
 	case r.node.path == "":
-		return configError("", "VAULT_AUTH_VAULTS_FILE", errors.New("it is not set in the plugin server's environment, which so reads no vaults file"))
+		return configError("", "VAULT_AUTH_VAULTS_FILE", errors.New("it is not set in the plugin server's environment, so it reads no vaults file"))
 	case err != nil:
 		return err
 	case own != path:

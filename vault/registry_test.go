@@ -259,7 +259,7 @@ func TestUnusedStoreIsKeptAWhile(t *testing.T) {
 				}
 				mustOpen(t, r, "a", inlineHCV(t, tt.change))
 				if len(stores.all()) != 2 {
-					t.Error("not opened anew")
+					t.Error("not opened again")
 				}
 			})
 		})

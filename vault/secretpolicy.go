@@ -83,7 +83,7 @@ func (p *SecretPolicy) Watch(ctx context.Context, log *slog.Logger) {
 func (p *SecretPolicy) reload(log *slog.Logger) {
 	before := p.rules.Load()
 	if err := p.read(); err != nil {
-		log.Error("the policy for secrets can't be used, and stays what it was until the file is corrected", "reason", "config", "err", err)
+		log.Error("the new policy for secrets can't be used; the old one stays in force until the file is corrected", "reason", "config", "err", err)
 		return
 	}
 	if now := p.rules.Load(); !reflect.DeepEqual(*before, *now) {

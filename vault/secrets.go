@@ -317,7 +317,7 @@ func (s *Secrets) read(ctx context.Context, d Definition, name string, v secrets
 	}
 	// The place may be one that mayRead doesn't recognize, by another of its addresses.
 	if _, err := credential.Parse([]byte(r.Value.Value)); err == nil {
-		return none, forbidden(d.Name, name, "it holds a credential, and those are for clients to present only")
+		return none, forbidden(d.Name, name, "it holds a credential, and references can't read credentials")
 	}
 	return r.Value, nil
 }

@@ -87,7 +87,7 @@ func (s *secretStore) lookup(ctx context.Context, _, name string) (found cache.F
 func observeSecrets(log *slog.Logger) cache.Observer {
 	return cache.Observer{
 		OutageBegan: func(err error, _, _ time.Time) {
-			log.Warn("the secret store fails; references are answered from memory as far as that goes", "reason", reasonOf(err), "err", err)
+			log.Warn("the secret store fails; references are answered from memory if their secrets are in it", "reason", reasonOf(err), "err", err)
 		},
 		OutageEnded: func(d time.Duration) {
 			log.Info("the secret store answers again", "reason", "recovered", "after", d.Round(time.Second).String())

@@ -191,7 +191,7 @@ func (s *snapshots) renew(f snapshot.File) error {
 		return nil
 	}
 	if gone := os.Remove(f.Path); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
-		return fmt.Errorf("the snapshot %s still holds what was dropped, and can't be removed (remove it): %w", f.Path, errors.Join(err, gone))
+		return fmt.Errorf("the snapshot %s still has credentials that were dropped, and could not be removed (remove it): %w", f.Path, errors.Join(err, gone))
 	}
 	return nil
 }
@@ -227,7 +227,7 @@ func (s *snapshots) write(f snapshot.File) error {
 		s.written.Store(&h.Written)
 	case errors.Is(err, snapshot.ErrSuperseded):
 		s.superseded = true
-		s.live.log.Info("this plugin server no longer writes the snapshot: one that started later does, or what the vault object is now", "reason", "snapshot_superseded")
+		s.live.log.Info("this plugin server no longer writes the snapshot: one that started later, or another store of the vault object, does", "reason", "snapshot_superseded")
 		return nil
 	default:
 		s.live.log.Error("the snapshot can't be written: a plugin server that starts while the store can't answer will know nobody",
@@ -297,7 +297,7 @@ func checkSnapshots(objects ...map[string]Definition) error {
 				return configError(name, "snapshot_file", fmt.Errorf(
 					"it is the same store as %s: give both the same snapshot_file and snapshot_key_file, or neither", other))
 			case !same && mine.Path != "" && mine.Path == theirs.Path:
-				return configError(name, "snapshot_file", fmt.Errorf("%s, which is another store, has the same: give each its own", other))
+				return configError(name, "snapshot_file", fmt.Errorf("%s, which is another store, has the same files: give each its own", other))
 			}
 		}
 	}

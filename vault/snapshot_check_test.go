@@ -25,13 +25,13 @@ func TestAStoreHasOneSnapshotAndNoOtherStoreThat(t *testing.T) {
 		"one with, one without":  {object("one", "a", "1") + object("two", "b", ""), nil, ""},
 		"one store, two files":   {object("one", "a", "1") + object("two", "a", "2"), nil, "it is the same store as one: give both the same"},
 		"one store, half a file": {object("one", "a", "") + object("two", "a", "2"), nil, "it is the same store as one: give both the same"},
-		"two stores, one file":   {object("one", "a", "1") + object("two", "b", "1"), nil, "one, which is another store, has the same"},
+		"two stores, one file":   {object("one", "a", "1") + object("two", "b", "1"), nil, "one, which is another store, has the same files"},
 		"file and environment": {object("one", "a", "1"), []string{"KONG_VAULT_HCV_TOKEN", "hvs.one", environment, "/a/1", "KONG_VAULT_HCV_SNAPSHOT_KEY_FILE", "/b/key"},
-			"hcv, which is another store, has the same"},
+			"hcv, which is another store, has the same files"},
 		"environment alone": {object("one", "a", ""), []string{
 			"KONG_VAULT_HCV_TOKEN", "hvs.one", environment, "/a/1", "KONG_VAULT_HCV_SNAPSHOT_KEY_FILE", "/b/key",
 			"KONG_VAULT_AZURE_VAULT_URI", "https://contoso.vault.azure.net", "KONG_VAULT_AZURE_SNAPSHOT_FILE", "/a/1", "KONG_VAULT_AZURE_SNAPSHOT_KEY_FILE", "/b/key",
-		}, "azure, which is another store, has the same"},
+		}, "azure, which is another store, has the same files"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "vaults.yml")

@@ -26,7 +26,7 @@ const DefaultConsumerResurrectTTL = time.Hour
 var errConsumerGone = errors.New("the consumer does not exist")
 
 // errDatabase says that Kong could not tell.
-var errDatabase = errors.New("whether the consumer exists can't be told")
+var errDatabase = errors.New("it can't be found out whether the consumer exists")
 
 // reference names a consumer as a credential record does. Usernames are only
 // unique within a workspace.

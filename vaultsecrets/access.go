@@ -114,7 +114,7 @@ func (a *Authorization) value(get getFunc) (func(context.Context) (string, error
 			return "", err
 		}
 		if strings.Contains(u, ":") {
-			return "", errors.New("config.authorization.username: it holds a colon, which ends a user's name in Basic authentication")
+			return "", errors.New("config.authorization.username: it has a colon, which ends the user name in Basic authentication")
 		}
 		p, err := password.value(ctx)
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(u+":"+p)), err
@@ -178,7 +178,7 @@ func (h *handler) unavailable(err error) pluginserver.Verdict {
 	}
 	reason := reasonOf(err)
 	h.requests.count(answer503, reason)
-	h.log.Error("a secret for the upstream can't be had, requests are answered 503", "vault", name, "reason", reason, "err", err)
+	h.log.Error("a secret for the upstream can't be read, requests are answered 503", "vault", name, "reason", reason, "err", err)
 	return pluginserver.Exit(http.StatusServiceUnavailable, "Service unavailable", pluginserver.RetryAfter(retryAfter))
 }
 
