@@ -142,7 +142,7 @@ func TestNoSecretIsInWhatARunHasWritten(t *testing.T) {
 	o.types(0, "vault", "refresh", "kong-auth", p.access)
 	o.types(0, "credential", "block", p.access)
 	asks(p, 401)
-	o.types(0, "credential", "blocks")
+	o.types(0, "credential", "list", "--blocked")
 	o.types(0, "credential", "unblock", p.access)
 	asks(p, 200)
 	o.types(0, "credential", "leaked", p.access)
