@@ -430,6 +430,30 @@ func TestAnotherKeyHearsNothing(t *testing.T) {
 	}
 }
 
+// TestFilesThatCannotBeUsedAreNamed, and nobody is sent to look at Redis.
+func TestFilesThatCannotBeUsedAreNamed(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "bad")
+	if err := os.WriteFile(bad, []byte("short"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		url  string
+		env  []string
+		says string
+	}{
+		"key":                 {"redis://127.0.0.1:1", []string{blocklist.KeyVariable, bad}, bad + " holds no key of 32 bytes"},
+		"no key":              {"redis://127.0.0.1:1", []string{blocklist.KeyVariable, bad + "-too"}, bad + "-too: no such file"},
+		"CA":                  {"rediss://127.0.0.1:1", []string{CAVariable, bad}, bad + " holds no certificate in PEM"},
+		"Sentinel's password": {"redis://127.0.0.1:1?master=m", []string{SentinelPasswordVariable, bad + "-too"}, bad + "-too: no such file"},
+	} {
+		m := begin(t, tt.url, tt.env...)
+		eventually(t, name+" is reported", func() bool { return strings.Contains(m.log.String(), tt.says) })
+		if strings.Contains(m.log.String(), "Redis can't be reached") {
+			t.Errorf("%s: %s", name, m.log)
+		}
+	}
+}
+
 func TestSettings(t *testing.T) {
 	for text, want := range map[string]*Settings{
 		"redis://r":                       {addrs: []string{"r:6379"}},

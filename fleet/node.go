@@ -278,7 +278,11 @@ func (n *Node) lost(err error) {
 	n.connected = false
 	n.stats.Failures++
 	n.mu.Unlock()
-	n.log.Warn("Redis can't be reached: changes made on other nodes are noticed when credentials are read again (check "+URLVariable+")", "reason", "events_down", "err", err)
+	what := "Redis can't be reached: changes made on other nodes are noticed when credentials are read again (check " + URLVariable + ")"
+	if n.client == nil { // no attempt was made
+		what = "changes made on other nodes are noticed when credentials are read again, since a file that Redis needs can't be used"
+	}
+	n.log.Warn(what, "reason", "events_down", "err", err)
 }
 
 // leave has the others not count on this node any more. It ends what waits for Redis.

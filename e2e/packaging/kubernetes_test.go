@@ -10,6 +10,9 @@ import (
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
+
+	"kong-vault-auth/blocklist"
+	"kong-vault-auth/fleet"
 )
 
 // TestPodRunsThePluginServerBesideKong: Kubernetes knows every field, and the plugin
@@ -77,6 +80,42 @@ func TestPodWritesToItsVolumesOnly(t *testing.T) {
 		if !writable[folder] {
 			t.Errorf("Kong can't write to %q", folder)
 		}
+	}
+}
+
+// TestPodsHearOfEachOtherWithTheFleetLines, from files that are in the Secret which the
+// file's first lines make.
+func TestPodsHearOfEachOtherWithTheFleetLines(t *testing.T) {
+	var d apps.Deployment
+	text := strings.ReplaceAll(read(t, "deploy/kubernetes.yaml"), "#fleet ", "")
+	if err := yaml.UnmarshalStrict([]byte(text), &d); err != nil {
+		t.Fatal(err)
+	}
+	pod := d.Spec.Template.Spec
+	server := pod.InitContainers[0]
+	getenv := func(name string) string { return env(server, name) }
+	if s, err := fleet.ParseSettings(getenv); err != nil || s == nil || s.Plain() {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if err := blocklist.CheckSettings(getenv); err != nil {
+		t.Error(err)
+	}
+	i := slices.IndexFunc(server.VolumeMounts, func(m core.VolumeMount) bool { return m.Name == "fleet" })
+	j := slices.IndexFunc(pod.Volumes, func(v core.Volume) bool { return v.Name == "fleet" })
+	if i < 0 || j < 0 || pod.Volumes[j].Secret == nil {
+		t.Fatalf("there is no volume of the Secret: %+v", server.VolumeMounts)
+	}
+	if secret := pod.Volumes[j].Secret; *secret.DefaultMode != 0o440 || !strings.Contains(text, "create secret generic "+secret.SecretName+" ") {
+		t.Errorf("%+v", secret)
+	}
+	for _, name := range []string{blocklist.KeyVariable, fleet.PasswordVariable, fleet.CAVariable} {
+		dir, file := path.Split(getenv(name))
+		if path.Clean(dir) != server.VolumeMounts[i].MountPath || !strings.Contains(text, "--from-file="+file) && !strings.Contains(text, "--from-literal="+file+"=") {
+			t.Errorf("%s names %s, which is in no Secret", name, getenv(name))
+		}
+	}
+	if folder := path.Dir(getenv(blocklist.FileVariable)); folder != server.VolumeMounts[0].MountPath || server.VolumeMounts[0].ReadOnly {
+		t.Errorf("blocks can't be written to %s", folder)
 	}
 }
 
