@@ -26,9 +26,11 @@ Of each variable whose whole value is a reference such as {vault://azure/pg/pass
 command gets the secret's value instead. The command takes the place of this program, so
 it gets signals itself, and its exit status is the command's.
 
-The vault objects and the login are those of this node's plugin server, which need not be
-running: those of VAULT_AUTH_VAULTS_FILE and of the KONG_VAULT_ variables. References to
-Kong's vault env are left to Kong, and so are values that only contain a reference.
+The vault objects and the login are those of this node's plugin server: those of
+VAULT_AUTH_VAULTS_FILE and of the KONG_VAULT_ variables. The plugin server is asked first, if
+it runs, and then the stores; while they can't answer, the snapshot counts that
+VAULT_AUTH_SECRETS_SNAPSHOT_FILE names. References to Kong's vault env are left to Kong, and
+so are values that only contain a reference.
 
 If a reference can't be resolved, the command is not started.
 
@@ -85,7 +87,7 @@ func (p *Program) resolved(ctx context.Context, environ []string) ([]string, err
 	return env, errors.Join(problems...)
 }
 
-func valueFor(ctx context.Context, secrets *vault.Secrets, reference string) (string, error) {
+func valueFor(ctx context.Context, secrets *resolver, reference string) (string, error) {
 	if _, err := vault.ParseReference(reference); err != nil {
 		return "", usageError{err}
 	}

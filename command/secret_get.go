@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kong-vault-auth/secretsocket"
 	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
@@ -29,7 +30,8 @@ func (p *Program) secretGet() *cobra.Command {
 		Short: "Show the value of a reference such as {vault://azure/secret-name/foo}",
 		Long: `Show the value of a reference, as "kong vault get" does, with the vault objects and the
 login of this node's plugin server: those of VAULT_AUTH_VAULTS_FILE and of the KONG_VAULT_
-variables. Neither Kong nor the plugin server need be running.
+variables. Neither Kong nor the plugin server need be running; a plugin server that runs is
+asked first.
 
 The value is written as it is, with a line end.`,
 		Example: "  " + p.Name + " secret get '{vault://azure/secret-name/foo}'\n" +
@@ -68,12 +70,34 @@ func (p *Program) showSecret(ctx context.Context, reference string) error {
 	return err
 }
 
-// resolver resolves references as the plugin server of this node does, in this process.
-func (p *Program) resolver() (secrets *vault.Secrets, stop func(), err error) {
+// resolver resolves references as the plugin server of this node does, which need not run.
+func (p *Program) resolver() (secrets *resolver, stop func(), err error) {
 	policy, err := vault.ReadSecretPolicy(p.Getenv("VAULT_AUTH_SECRETS_POLICY"))
 	if err != nil {
 		return nil, nil, usage("VAULT_AUTH_SECRETS_POLICY: %w", err)
 	}
-	r := vault.NewRegistry(p.Kinds, vault.Options{Getenv: p.Getenv, UserAgent: "kong-vault-auth/" + p.Version, SecretPolicy: policy})
-	return r.Secrets(), r.Close, nil
+	r := vault.NewRegistry(p.Kinds, vault.Options{
+		Getenv: p.Getenv, UserAgent: "kong-vault-auth/" + p.Version, SecretPolicy: policy,
+		SecretsSnapshot: p.Getenv("VAULT_AUTH_SECRETS_SNAPSHOT_FILE"), SecretsSnapshotKey: p.Getenv("VAULT_AUTH_SECRETS_SNAPSHOT_KEY_FILE"), ReadSnapshotOnly: true,
+	})
+	return &resolver{r.Secrets(), secretsocket.Find(p.Getenv)}, r.Close, nil
+}
+
+// resolver resolves references: it asks the plugin server, which may have in memory what
+// the store can't say now, and the store about what that one can't answer.
+type resolver struct {
+	secrets *vault.Secrets
+	socket  string // of the plugin server; empty: none
+}
+
+// Get is that of vault.Secrets.
+func (r *resolver) Get(ctx context.Context, reference string) (string, error) {
+	if r.socket != "" {
+		if ref, ask, err := r.secrets.AskFor(reference); err == nil {
+			if a, err := secretsocket.Ask(ctx, r.socket, ask); err == nil {
+				return ref.Of(a.Value)
+			}
+		}
+	}
+	return r.secrets.Get(ctx, reference)
 }

@@ -36,6 +36,8 @@ type Options struct {
 	// SecretsSnapshot is the file that keeps what references stood for, for a start while
 	// a store can't answer, and SecretsSnapshotKey the file with its key. Empty: none.
 	SecretsSnapshot, SecretsSnapshotKey string
+	// ReadSnapshotOnly leaves the writing of it to the plugin server.
+	ReadSnapshotOnly bool
 }
 
 // Registry holds the vault objects. Kong may start and drop plugin instances at any
@@ -94,7 +96,10 @@ func NewRegistry(kinds []secretstore.Kind, o Options) *Registry {
 	rand.Read(r.key)
 	r.secrets = newSecrets(r, o.SecretPolicy)
 	if o.SecretsSnapshot != "" {
-		r.secrets.keepSnapshot(o.SecretsSnapshot, o.SecretsSnapshotKey)
+		r.secrets.readSnapshot(o.SecretsSnapshot, o.SecretsSnapshotKey)
+		if !o.ReadSnapshotOnly {
+			r.secrets.keepSnapshot()
+		}
 	}
 	r.node.init(r)
 	return r

@@ -93,6 +93,28 @@ func (s *Secrets) get(ctx context.Context, reference string) (string, error) {
 	return s.getReferred(ctx, reference, s.policy)
 }
 
+// AskFor is what Kong's vault strategy would ask for a reference to an object of the
+// node's. An object whose own login is in another vault is an error: that must be read
+// first.
+func (s *Secrets) AskFor(reference string) (ref Reference, a Ask, err error) {
+	if ref, err = ParseReference(reference); err != nil {
+		return ref, a, err
+	}
+	d, err := s.registry.node.definition(ref.Vault)
+	if err != nil {
+		return ref, a, err
+	}
+	if d.stored != nil {
+		return ref, a, fmt.Errorf("%w: the login of %s is in another vault", secretstore.ErrConfig, ref.Vault)
+	}
+	values := valuesOf(d.Config)
+	if v := ref.Options.Get("version"); v != "" {
+		values["version"] = v
+	}
+	config, err := json.Marshal(values)
+	return ref, Ask{Vault: d.Config.Kind(), Config: config, Resource: ref.Resource, Version: ref.Version}, err
+}
+
 // GetFor is Get for the configuration of a plugin, whose author need not be who runs the
 // node: it reads no variables of the environment, where the node's own logins are, and
 // an object of the vaults file only if the configuration may name it.

@@ -493,7 +493,8 @@ func TestSecretsOutliveTheProcess(t *testing.T) {
 		t.Helper()
 		f := &shelves{held: held}
 		s := openSecrets(t, f, nil)
-		s.keepSnapshot(file, key)
+		s.readSnapshot(file, key)
+		s.keepSnapshot()
 		use(func(name string) string {
 			if held == nil { // the store fails from its first read on
 				d, _, err := s.asked(azureAsk(name, nil))

@@ -28,15 +28,13 @@ type secretSnapshot struct {
 	done    sync.WaitGroup
 }
 
-// keepSnapshot keeps what is cached in a file too, sealed by the key in another, and
-// takes what an earlier process has left there: it is answered with while its store
-// can't answer. It is called before anything is resolved.
-func (s *Secrets) keepSnapshot(path, keyFile string) {
+// readSnapshot takes what an earlier process has left in a file, sealed by the key in
+// another: it is answered with while its store can't answer. It is called before anything
+// is resolved.
+func (s *Secrets) readSnapshot(path, keyFile string) {
 	k := &s.snapshot
 	k.file = snapshot.File{Path: path, KeyFile: keyFile, Store: secretsOf}
 	k.before = map[string][]snapshot.Record{}
-	ctx, stop := context.WithCancel(context.Background())
-	k.stop = stop
 	log := s.registry.options.Logger.With("snapshot", path)
 	count := 0
 	_, err := k.file.Read(time.Now(), func(r snapshot.Record) {
@@ -53,6 +51,13 @@ func (s *Secrets) keepSnapshot(path, keyFile string) {
 	default:
 		log.Info("the snapshot of secrets was read", "reason", "snapshot", "count", count)
 	}
+}
+
+// keepSnapshot keeps what is cached in that file.
+func (s *Secrets) keepSnapshot() {
+	k := &s.snapshot
+	ctx, stop := context.WithCancel(context.Background())
+	k.stop = stop
 	k.done.Go(func() {
 		ticks := time.NewTicker(snapshotSoon)
 		defer ticks.Stop()
