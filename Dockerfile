@@ -34,8 +34,10 @@ USER root
 RUN install -d -o kong -g kong -m 0750 /run/vault-auth
 USER kong
 
-ENV KONG_PLUGINS=bundled,vault-auth \
+ENV KONG_PLUGINS=bundled,vault-auth,vault-secrets \
     KONG_VAULTS=bundled,azure,hcv \
-    KONG_PLUGINSERVER_NAMES=vault-auth \
+    KONG_PLUGINSERVER_NAMES=vault-auth,vault-secrets \
     KONG_PLUGINSERVER_VAULT_AUTH_SOCKET=/run/vault-auth/vault-auth.socket \
-    KONG_PLUGINSERVER_VAULT_AUTH_QUERY_CMD="/opt/vault-auth/vault-auth -dump"
+    KONG_PLUGINSERVER_VAULT_AUTH_QUERY_CMD="/opt/vault-auth/vault-auth -dump" \
+    KONG_PLUGINSERVER_VAULT_SECRETS_SOCKET=/run/vault-auth/vault-auth.socket \
+    KONG_PLUGINSERVER_VAULT_SECRETS_QUERY_CMD="/opt/vault-auth/vault-auth -name vault-secrets -dump"

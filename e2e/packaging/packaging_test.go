@@ -124,8 +124,15 @@ func TestKongConfFitsTheProgram(t *testing.T) {
 		t.Errorf("query command:\n%s", diff)
 	}
 	got := dump(t)
-	if got.Protocol != "ProtoBuf:1" || got.Plugins[0].Name != set["pluginserver_names"] {
-		t.Errorf("the query command answers protocol %q, plugin %q", got.Protocol, got.Plugins[0].Name)
+	second := dump(t, words(set["pluginserver_vault_secrets_query_cmd"])[1:3]...)
+	if got.Protocol != "ProtoBuf:1" || got.Plugins[0].Name+","+second.Plugins[0].Name != set["pluginserver_names"] {
+		t.Errorf("the query commands answer protocol %q, plugins %q and %q", got.Protocol, got.Plugins[0].Name, second.Plugins[0].Name)
+	}
+	if diff := cmp.Diff([]string{program, "-name", "vault-secrets", "-dump"}, words(set["pluginserver_vault_secrets_query_cmd"])); diff != "" {
+		t.Errorf("query command of the second:\n%s", diff)
+	}
+	if set["pluginserver_vault_secrets_socket"] != set["pluginserver_vault_auth_socket"] {
+		t.Error("the plugins aren't at one socket")
 	}
 	if want := "bundled," + set["pluginserver_names"]; set["plugins"] != want {
 		t.Errorf("plugins = %s, want %s", set["plugins"], want)

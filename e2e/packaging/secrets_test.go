@@ -35,19 +35,21 @@ func TestKongVaultIsOne(t *testing.T) {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
 		Metadata   struct {
-			Name string `json:"name"`
+			Name        string            `json:"name"`
+			Annotations map[string]string `json:"annotations"`
 		} `json:"metadata"`
 		Spec struct {
 			Backend     string         `json:"backend"`
 			Prefix      string         `json:"prefix"`
 			Description string         `json:"description"`
+			Tags        []string       `json:"tags"`
 			Config      map[string]any `json:"config"`
 		} `json:"spec"`
 	}
 	if err := yaml.UnmarshalStrict([]byte(shown[1]), &v); err != nil {
 		t.Fatal(err)
 	}
-	if v.APIVersion != "configuration.konghq.com/v1alpha1" || v.Kind != "KongVault" || v.Metadata.Name == "" || v.Spec.Prefix == "" || len(v.Spec.Config) == 0 {
+	if v.APIVersion != "configuration.konghq.com/v1alpha1" || v.Kind != "KongVault" || v.Metadata.Name == "" || v.Metadata.Annotations["kubernetes.io/ingress.class"] == "" || v.Spec.Prefix == "" || len(v.Spec.Config) == 0 {
 		t.Errorf("%+v", v)
 	}
 	schema := read(t, "lua/kong/vaults/"+v.Spec.Backend+"/schema.lua")

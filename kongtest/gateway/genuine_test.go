@@ -20,6 +20,7 @@ import (
 	"kong-vault-auth/kongtest/schema"
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/vaultauth"
+	"kong-vault-auth/vaultsecrets"
 )
 
 // The folder of what a genuine Kong did (go run ./kongtest/record).
@@ -127,12 +128,22 @@ func TestReferencesAreHandedOverAsByAGenuineKong(t *testing.T) {
 // a genuine Kong accepted or refused, and the messages and the fields it then
 // had, stay. Fields that are new since then are allowed.
 func TestConfigurationsAreJudgedAsByAGenuineKong(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	t.Run("vault-auth", func(t *testing.T) {
+		wantVerdicts(t, recording.SchemaFile, "vault-auth", vaultauth.New("test", nil, log).Plugin)
+	})
+	t.Run("vault-secrets", func(t *testing.T) {
+		wantVerdicts(t, recording.SecretsFile, vaultsecrets.Name, vaultsecrets.New("test", nil, log).Plugin)
+	})
+}
+
+func wantVerdicts(t *testing.T, file, of string, plugin pluginserver.Plugin) {
 	var recorded recording.Verdicts
-	if err := recording.Read(genuine, recording.SchemaFile, &recorded); err != nil {
+	if err := recording.Read(genuine, file, &recorded); err != nil {
 		t.Fatal(err)
 	}
 	var dump bytes.Buffer
-	if err := pluginserver.Dump(&dump, vaultauth.New("test", nil, slog.New(slog.DiscardHandler)).Plugin, "vault-auth", "/"); err != nil {
+	if err := pluginserver.Dump(&dump, plugin, of, "/"); err != nil {
 		t.Fatal(err)
 	}
 	var description struct {
@@ -178,7 +189,8 @@ func judge(t *testing.T, pluginSchema *schema.Schema, v recording.Verdict) recor
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &loader{schemas: map[string]*schema.Schema{"plugins": own}, plugins: map[string]*plugin{"vault-auth": {name: "vault-auth", schema: pluginSchema}}}
+	of, _ := entity["name"].(string)
+	l := &loader{schemas: map[string]*schema.Schema{"plugins": own}, plugins: map[string]*plugin{of: {name: of, schema: pluginSchema}}}
 	s, errs := l.pluginSchema(entity)
 	if errs != nil {
 		t.Fatal(errs)

@@ -6,8 +6,8 @@
 //
 // It starts that Kong without a database, with a prefix folder and ports of its
 // own, and stops it at the end. The configurations whose verdicts are recorded
-// are those already in schema.json: to add one, add its "case" and "plugin"
-// there and run this again.
+// are those already in schema.json and schema-vault-secrets.json: to add one, add its
+// "case" and "plugin" there and run this again, with -verdicts to record nothing else.
 package main
 
 import (
@@ -27,6 +27,7 @@ import (
 	"kong-vault-auth/kongtest/recording"
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/vaultauth"
+	"kong-vault-auth/vaultsecrets"
 )
 
 func main() {
@@ -34,17 +35,18 @@ func main() {
 	log.SetPrefix("record: ")
 	kong := flag.String("kong", os.Getenv("E2E_KONG"), "the kong `program`; $E2E_KONG by default")
 	out := flag.String("out", filepath.Join("kongtest", "testdata", "genuine"), "`folder` of the recording")
+	verdicts := flag.Bool("verdicts", false, "record the verdicts on configurations only")
 	flag.Parse()
 	if *kong == "" || flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := record(*kong, *out); err != nil {
+	if err := record(*kong, *out, *verdicts); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func record(program, out string) error {
+func record(program, out string, verdictsOnly bool) error {
 	dir, err := os.MkdirTemp("", "record") // short: a socket's path ends at 107 bytes
 	if err != nil {
 		return err
@@ -59,16 +61,16 @@ func record(program, out string) error {
 		return err
 	}
 	defer upstream.Close()
-	schema, err := vaultAuth(dir)
-	if err != nil {
-		return err
+	servers := []gateway.PluginServer{{Name: recording.Plugin, Socket: probe.Socket(), QueryCommand: probe.Query()}}
+	for name, plugin := range judged {
+		server, err := describe(dir, name, plugin.served)
+		if err != nil {
+			return err
+		}
+		servers = append(servers, server)
 	}
 	k, err := genuine.Start(genuine.Options{
-		Program: program, Prefix: filepath.Join(dir, "kong"),
-		Servers: []gateway.PluginServer{
-			{Name: "vault-auth", Socket: filepath.Join(dir, "vault-auth.socket"), QueryCommand: "/bin/cat " + vaultAuthDump(dir)},
-			{Name: recording.Plugin, Socket: probe.Socket(), QueryCommand: probe.Query()},
-		},
+		Program: program, Prefix: filepath.Join(dir, "kong"), Servers: servers,
 		Env: []string{
 			// One worker, so that what belongs to a worker comes in one order.
 			"KONG_NGINX_WORKER_PROCESSES=1",
@@ -88,7 +90,14 @@ func record(program, out string) error {
 	if err != nil {
 		return err
 	}
-
+	for name, plugin := range judged {
+		if err := judgeAll(k, version, dir, name, out, plugin.verdicts); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if verdictsOnly {
+		return nil
+	}
 	if err := k.SetConfig(recording.Config(upstream)); err != nil {
 		return err
 	}
@@ -110,40 +119,54 @@ func record(program, out string) error {
 	if err != nil {
 		return err
 	}
-	if err := recording.Write(out, recording.ReferencesFile, recording.Handovers{Kong: version, Cases: handed}); err != nil {
+	return recording.Write(out, recording.ReferencesFile, recording.Handovers{Kong: version, Cases: handed})
+}
+
+// judged are the plugins whose configurations Kong judges, and the files with the verdicts.
+var judged = map[string]struct {
+	served   pluginserver.Plugin
+	verdicts string
+}{
+	"vault-auth":      {vaultauth.New("0.0.0", nil, slog.New(slog.DiscardHandler)).Plugin, recording.SchemaFile},
+	vaultsecrets.Name: {vaultsecrets.New("0.0.0", nil, slog.New(slog.DiscardHandler)).Plugin, recording.SecretsFile},
+}
+
+// dumpOf is where the query command of a plugin finds what to print.
+func dumpOf(dir, name string) string { return filepath.Join(dir, name+".json") }
+
+// describe writes the description of a plugin for Kong.
+func describe(dir, name string, p pluginserver.Plugin) (gateway.PluginServer, error) {
+	s := gateway.PluginServer{Name: name, Socket: filepath.Join(dir, name+".socket"), QueryCommand: "/bin/cat " + dumpOf(dir, name)}
+	var b bytes.Buffer
+	if err := pluginserver.Dump(&b, p, name, s.Socket); err != nil {
+		return s, err
+	}
+	return s, os.WriteFile(dumpOf(dir, name), b.Bytes(), 0o644)
+}
+
+// judgeAll has Kong judge the configurations in a file again.
+func judgeAll(k *genuine.Kong, version, dir, name, out, file string) error {
+	b, err := os.ReadFile(dumpOf(dir, name))
+	if err != nil {
+		return err
+	}
+	var description struct {
+		Plugins []struct{ Schema json.RawMessage }
+	}
+	if err := json.Unmarshal(b, &description); err != nil {
 		return err
 	}
 	var verdicts recording.Verdicts
-	if err := recording.Read(out, recording.SchemaFile, &verdicts); err != nil {
+	if err := recording.Read(out, file, &verdicts); err != nil {
 		return err
 	}
-	verdicts.Kong, verdicts.Schema = version, schema
+	verdicts.Kong, verdicts.Schema = version, description.Plugins[0].Schema
 	for i := range verdicts.Cases {
 		if err := judge(k, &verdicts.Cases[i]); err != nil {
 			return fmt.Errorf("case %q: %w", verdicts.Cases[i].Case, err)
 		}
 	}
-	return recording.Write(out, recording.SchemaFile, verdicts)
-}
-
-// vaultAuthDump is where the query command of vault-auth finds what to print.
-func vaultAuthDump(dir string) string { return filepath.Join(dir, "vault-auth.json") }
-
-// vaultAuth writes the description of vault-auth for Kong, and returns the
-// plugin's schema.
-func vaultAuth(dir string) (json.RawMessage, error) {
-	var b bytes.Buffer
-	plugin := vaultauth.New("0.0.0", nil, slog.New(slog.DiscardHandler)).Plugin
-	if err := pluginserver.Dump(&b, plugin, "vault-auth", filepath.Join(dir, "vault-auth.socket")); err != nil {
-		return nil, err
-	}
-	var description struct {
-		Plugins []struct{ Schema json.RawMessage }
-	}
-	if err := json.Unmarshal(b.Bytes(), &description); err != nil {
-		return nil, err
-	}
-	return description.Plugins[0].Schema, os.WriteFile(vaultAuthDump(dir), b.Bytes(), 0o644)
+	return recording.Write(out, file, verdicts)
 }
 
 // judge asks Kong about one configuration. The Admin API can't add a plugin

@@ -31,7 +31,8 @@ const TrustedClient = "127.0.0.2"
 
 // The files of a recording.
 const (
-	SchemaFile     = "schema.json"
+	SchemaFile     = "schema.json"               // of vault-auth
+	SecretsFile    = "schema-vault-secrets.json" // of vault-secrets
 	RequestsFile   = "requests.json"
 	LifeCycleFile  = "lifecycle.json"
 	ReferencesFile = "references.json"

@@ -122,6 +122,12 @@ func (f *field) validateType(v any) any {
 			return errs
 		}
 	case "map":
+		if list, isList := v.([]any); isList { // whose entries have the keys 1, 2, ...
+			if len(list) == 0 {
+				break
+			}
+			return f.keys.validate(1.0)
+		}
 		t, ok := v.(map[string]any)
 		if !ok {
 			return "expected a map"
