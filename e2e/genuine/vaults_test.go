@@ -93,9 +93,12 @@ func startVaults(t *testing.T, o vaultsOptions) *vaultsNode {
 	luaPath := fmt.Sprintf("%[1]s/?.lua;%[1]s/?/init.lua;%[2]s/?.lua;;", lua, test)
 	k := genuine.Options{
 		Program: program, Prefix: filepath.Join(dir, "kong"), TLS: o.tls,
-		Servers: []gateway.PluginServer{{Name: "vault-auth", Socket: n.socket, QueryCommand: plugin + " -dump"}},
+		Servers: []gateway.PluginServer{
+			{Name: "vault-auth", Socket: n.socket, QueryCommand: plugin + " -dump"},
+			{Name: "vault-secrets", Socket: n.socket, QueryCommand: plugin + " -name vault-secrets -dump"},
+		},
 		Env: append([]string{
-			"KONG_NGINX_WORKER_PROCESSES=2", "KONG_VAULTS=bundled,azure,hcv", "KONG_PLUGINS=bundled,vault-auth,show-secret",
+			"KONG_NGINX_WORKER_PROCESSES=2", "KONG_VAULTS=bundled,azure,hcv", "KONG_PLUGINS=bundled,vault-auth,vault-secrets,show-secret",
 			"KONG_LUA_PACKAGE_PATH=" + luaPath, "KONG_GENUINE_LUA_PATH=" + luaPath,
 			"VAULT_AUTH_SECRETS_LISTEN=" + strings.TrimSuffix(n.socket, ".socket") + "-secrets.socket",
 			"AZURE_CLIENT_SECRET=" + azureSecret,
