@@ -115,7 +115,7 @@ func (r *Registry) openReferring(owner string, d Definition, refs map[string]str
 			if !blank || !r.mayResolve(o) {
 				return nil, nil, nil, err
 			}
-			err = &UnavailableError{Object: d.Name, Reason: "unavailable", RetryAfter: time.Second, Err: errors.New("Kong could not resolve the references of its login, and they have not been read here yet")}
+			err = &UnavailableError{Object: d.Name, Reason: "unavailable", RetryAfter: time.Second, Err: errors.New("the references of its login, which Kong could not resolve, have not been read here yet")}
 			o.bound.Store(&binding{err: err})
 		}
 	}
