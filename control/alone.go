@@ -99,7 +99,7 @@ func (a *Alone) dial(ctx context.Context) (*fleet.Node, error) {
 		Settings: settings, KeyFile: a.Getenv(blocklist.KeyVariable), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("Redis can't be used (check %s): %w", fleet.URLVariable, err)
+		return nil, fmt.Errorf("%s: Redis can't be used: %w", fleet.URLVariable, err)
 	}
 	return n, nil
 }
