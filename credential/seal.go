@@ -91,9 +91,11 @@ func (c *Credential) Expired(now time.Time) bool {
 	return !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt)
 }
 
-// Early reports whether the time from which the pair may be used is still to come.
-func (c *Credential) Early(now time.Time) bool {
-	return c.terms != nil && now.Before(c.terms.notBefore)
+// Early reports whether the time from which the pair may be used is still to come. It
+// reads the clock only for a credential that may have such a time: this is asked for
+// every request.
+func (c *Credential) Early(now func() time.Time) bool {
+	return c.terms != nil && now().Before(c.terms.notBefore)
 }
 
 // Restricted reports whether the pair may be used from some addresses only.

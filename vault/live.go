@@ -111,7 +111,7 @@ func (l *live) get(ctx context.Context, accessToken, secretToken string, client 
 // admit refuses a pair that is right, but not now, or not from where the client is.
 func (l *live) admit(c *credential.Credential, client Client) error {
 	switch {
-	case c.Early(time.Now()):
+	case c.Early(time.Now):
 		return &RefusedError{ReasonEarly}
 	case c.Restricted() && !c.Allows(address(client)):
 		l.log.Warn("a pair is right, and refused because its record's allowed_ips don't have the client's address; "+
@@ -158,7 +158,7 @@ const earlyTTL = 5 * time.Second
 // foundOf is what the cache keeps of a credential.
 func foundOf(c *credential.Credential) cache.Found[*credential.Credential] {
 	ttl := c.TTL
-	if c.Early(time.Now()) && (ttl == 0 || ttl > earlyTTL) {
+	if c.Early(time.Now) && (ttl == 0 || ttl > earlyTTL) {
 		ttl = earlyTTL
 	}
 	return cache.Found[*credential.Credential]{Value: c, TTL: ttl, Expires: c.ExpiresAt}
