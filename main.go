@@ -128,7 +128,7 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	if err := set.schedule(); err != nil {
 		slog.New(log).Info("scheduled like any other process, not as a batch task, which costs Kong some processor time", "reason", "scheduling", "err", err)
 	}
-	blocked := openBlocks(ctx, slog.New(log))
+	blocked := openBlocks(ctx, set.events != nil, slog.New(log))
 	getenv := takeEnv()
 	options := vault.Options{Logger: slog.New(log), UserAgent: "kong-vault-auth/" + version, MaxCredentials: set.credentials, Blocked: blocked, Getenv: getenv}
 	if err := secretOptions(&options, getenv); err != nil {
@@ -166,10 +166,11 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 }
 
 // openBlocks is the list of blocked credentials, which is watched until ctx ends; nil if
-// the environment names none.
-func openBlocks(ctx context.Context, log *slog.Logger) *blocklist.List {
+// the environment names none. A node of a fleet keeps one in memory all the same: it
+// confirms the blocks of others, so it must hold to them.
+func openBlocks(ctx context.Context, fleet bool, log *slog.Logger) *blocklist.List {
 	path := os.Getenv(blocklist.FileVariable)
-	if path == "" {
+	if path == "" && !fleet {
 		return nil
 	}
 	l := blocklist.Open(path, os.Getenv(blocklist.KeyVariable), log)

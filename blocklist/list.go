@@ -41,7 +41,8 @@ type active struct {
 }
 
 // Open reads the list in a file that is signed with the key in another. What is wrong
-// with either is logged, and Watch tries again when it has changed.
+// with either is logged, and Watch tries again when it has changed. Without a path the
+// list is in memory only: a node of a fleet gets it from Redis again when it starts.
 func Open(path, keyFile string, log *slog.Logger) *List {
 	l := &List{path: path, keyFile: keyFile, log: log, now: time.Now, entries: map[Target]Entry{}}
 	l.reload()
@@ -50,7 +51,11 @@ func Open(path, keyFile string, log *slog.Logger) *List {
 
 // Watch reads the files again when they have changed, until ctx ends.
 func (l *List) Watch(ctx context.Context) {
-	w := securefile.NewWatch(l.path, l.keyFile)
+	files := []string{l.keyFile}
+	if l.path != "" {
+		files = append(files, l.path)
+	}
+	w := securefile.NewWatch(files...)
 	l.reload() // what has changed since it was read
 	w.Run(ctx, func(string) { l.reload() })
 }
@@ -82,12 +87,16 @@ func (l *List) load() error {
 		if err != nil {
 			return err
 		}
-		entries, there, err := keys.read(l.path, l.now())
-		switch {
-		case err != nil:
-			return err
-		case !there && len(l.entries) > 0:
-			return fmt.Errorf("%s is gone; it is written again with the next block", l.path)
+		var entries []Entry
+		if l.path != "" {
+			var there bool
+			entries, there, err = keys.read(l.path, l.now())
+			switch {
+			case err != nil:
+				return err
+			case !there && len(l.entries) > 0:
+				return fmt.Errorf("%s is gone; it is written again with the next block", l.path)
+			}
 		}
 		l.keys, l.known = keys, true
 		l.merge(entries)
@@ -214,6 +223,9 @@ func (l *List) Add(entries ...Entry) (news []Entry, err error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.path == "" {
+		return l.merge(entries), nil
+	}
 	unlock, _, lockErr := securefile.Lock(l.path)
 	if lockErr == nil {
 		defer unlock()

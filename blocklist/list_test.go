@@ -199,6 +199,20 @@ func TestAddReturnsWhatIsNew(t *testing.T) {
 	}
 }
 
+func TestListWithoutAFileIsInMemory(t *testing.T) {
+	n := newNode(t)
+	n.file = ""
+	l := n.open()
+	n.add(l, alice, token(n, l, "ac-bob"))
+	n.want(l, "alice, bob, bob elsewhere")
+	l.reload() // as when the key's file has changed
+	n.want(l, "alice, bob, bob elsewhere")
+	n.want(n.open(), "")
+	if n.log.String() != "" || l.Problem() != nil {
+		t.Errorf("%s, %v", n.log.String(), l.Problem())
+	}
+}
+
 // What is lifted is remembered for longer than any message of before can live.
 func TestEntriesThatBlockNothingAreForgottenInTheEnd(t *testing.T) {
 	n := newNode(t)
