@@ -105,14 +105,26 @@ func TestSecretsAreKnownAfterAStartInAnOutage(t *testing.T) {
 	if got := get(); got != "b4r-in-the-file" {
 		t.Fatal(got)
 	}
-	n.stopPluginServer(n.plugin)
-	if b, err := os.ReadFile(file); err != nil || strings.Contains(string(b), "b4r-in-the-file") {
-		t.Errorf("the snapshot holds the secret in clear text, or is not there: %v", err)
-	}
+	n.eventually("the snapshot is written", func() bool { _, err := os.Stat(file); return err == nil })
 	n.azure.Fail(akvsim.KeyVault, akvsim.Unavailable())
-	n.startPluginServer()
-	if got := get(); got != "b4r-in-the-file" {
-		t.Errorf("after a start in an outage: %s", got)
+	for _, end := range []struct {
+		how string
+		do  func()
+	}{
+		{"killed", func() {
+			n.close(n.plugin.Process.Kill)
+			_ = n.plugin.Wait() // was killed
+		}},
+		{"stopped", func() { n.stopPluginServer(n.plugin) }},
+	} {
+		end.do()
+		if b, err := os.ReadFile(file); err != nil || strings.Contains(string(b), "b4r-in-the-file") {
+			t.Errorf("%s: the snapshot holds the secret in clear text, or is not there: %v", end.how, err)
+		}
+		n.startPluginServer()
+		if got := get(); got != "b4r-in-the-file" {
+			t.Errorf("%s and started again in an outage: %s", end.how, got)
+		}
 	}
 	if got, err := n.kong.Output("vault", "get", "{vault://azure/never-read}"); err == nil || !strings.Contains(err.Error(), "503") {
 		t.Errorf("what was never read: %s, %v", got, err)
