@@ -112,10 +112,14 @@ func (r *Registry) openReferring(owner string, d Definition, refs map[string]str
 	}
 	if !o.resolved && !(blank && o.release != nil) {
 		if replaced, err = r.bindReferring(o, d); err != nil {
-			if !blank || !r.mayResolve(o) {
+			if !blank {
 				return nil, nil, nil, err
 			}
-			err = &UnavailableError{Object: d.Name, Reason: "unavailable", RetryAfter: time.Second, Err: errors.New("the references of its login, which Kong could not resolve, have not been read here yet")}
+			if r.mayResolve(o) {
+				err = &UnavailableError{Object: d.Name, Reason: "unavailable", RetryAfter: time.Second, Err: errors.New("the references of its login, which Kong could not resolve, have not been read here yet")}
+			}
+			// Kong starts no other instance when the secret turns up, but its vault asks
+			// for it again: from then on it may be read here.
 			o.bound.Store(&binding{err: err})
 		}
 	}

@@ -180,16 +180,17 @@ func TestABlankFromKongTakesNothingAway(t *testing.T) {
 			withKeys(t, nil, func(f *referringFixture) {
 				tt.before(f)
 				o, release, err := f.open("plugin", "", tt.reference, nil)
-				if tt.want != "" {
-					if err == nil || !strings.Contains(err.Error(), tt.want) || f.tokens("vault") != nil && f.tokens("vault")[0] != "hvs.two" {
-						f.Errorf("%v, want %q", err, tt.want)
-					}
-					return
-				}
 				if err != nil {
 					f.Fatal(err)
 				}
 				defer release()
+				if tt.want != "" {
+					err := o.Usable()
+					if !errors.Is(err, secretstore.ErrConfig) || !strings.Contains(err.Error(), tt.want) || f.tokens("vault") != nil && f.tokens("vault")[0] != "hvs.two" {
+						f.Errorf("%v, want %q", err, tt.want)
+					}
+					return
+				}
 				f.want("after the blank", "hvs.two")
 				if err := o.Usable(); err != nil {
 					f.Error(err)
@@ -197,6 +198,23 @@ func TestABlankFromKongTakesNothingAway(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAReferenceThatKongHadNoValueForIsReadOnceItHas is a start of Kong in an outage of
+// the vault: Kong starts no other instance afterwards.
+func TestAReferenceThatKongHadNoValueForIsReadOnceItHas(t *testing.T) {
+	withKeys(t, nil, func(f *referringFixture) {
+		o := f.mustOpen("plugin", "", inKeys)
+		if err := o.Usable(); !errors.Is(err, secretstore.ErrConfig) {
+			f.Errorf("before: %v", err)
+		}
+		f.ask("https://keys.vault.azure.net", "vault-token")
+		time.Sleep(kongRotation)
+		f.want("after Kong's vault has asked for it", "hvs.two")
+		if err := o.Usable(); err != nil {
+			f.Error(err)
+		}
+	})
 }
 
 // ask has Kong's vault strategy ask for a secret.
