@@ -66,11 +66,12 @@ func (n *otherNode) accepts(accessToken, secret string) bool {
 func newNode(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs("node-" + args[0])
 	ts.Check(os.Mkdir(dir, 0o700))
+	its := environment(ts)
 	getenv := func(name string) string {
 		if name == "KONG_VAULT_HCV_TOKEN" {
-			return ts.Getenv("ROOT")
+			return its("ROOT")
 		}
-		return ts.Getenv(name)
+		return its(name)
 	}
 	log, key := slog.New(slog.NewTextHandler(io.Discard, nil)), ts.Getenv(blocklist.KeyVariable)
 	n := &otherNode{blocks: blocklist.Open(filepath.Join(dir, "blocks"), key, log)}

@@ -265,7 +265,7 @@ func pluginServer(ts *testscript.TestScript, neg bool, args []string) {
 	if file := ts.Getenv(blocklist.FileVariable); file != "" {
 		blocked = blocklist.Open(file, ts.Getenv(blocklist.KeyVariable), slog.New(slog.DiscardHandler))
 	}
-	r := vault.NewRegistry([]secretstore.Kind{hashivault.Kind, azurevault.Kind}, vault.Options{Getenv: ts.Getenv, Blocked: blocked})
+	r := vault.NewRegistry([]secretstore.Kind{hashivault.Kind, azurevault.Kind}, vault.Options{Getenv: environment(ts), Blocked: blocked})
 	ts.Defer(r.Close)
 	o, _, err := r.Open("plugin", vault.Config{Vault: args[0]})
 	ts.Check(err)
@@ -287,8 +287,19 @@ func pluginServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("VAULT_AUTH_CONTROL", path)
 }
 
-// adminAPI is "vault-auth admin" for the rest of the script, with the script's
-// environment, and sets SOCKET.
+// environment is the script's as it is now, for what reads it while the script goes on.
+func environment(ts *testscript.TestScript) func(name string) string {
+	ts.Check(ts.Exec("env", "-0"))
+	values := map[string]string{}
+	for _, line := range strings.Split(ts.ReadFile("stdout"), "\x00") {
+		name, value, _ := strings.Cut(line, "=")
+		values[name] = value
+	}
+	return func(name string) string { return values[name] }
+}
+
+// adminAPI is "vault-auth admin" for the rest of the script, with the environment that
+// the script has now, and sets SOCKET.
 func adminAPI(ts *testscript.TestScript, neg bool, args []string) {
 	dir, err := os.MkdirTemp("", "admin") // the path of a socket must be short
 	ts.Check(err)
@@ -298,7 +309,7 @@ func adminAPI(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	listening, ended := make(chan struct{}), make(chan error, 1)
 	s := &admin.Server{
-		Kinds: []secretstore.Kind{hashivault.Kind, azurevault.Kind}, Getenv: ts.Getenv, Now: time.Now,
+		Kinds: []secretstore.Kind{hashivault.Kind, azurevault.Kind}, Getenv: environment(ts), Now: time.Now,
 		Audit: written, Log: slog.New(slog.NewTextHandler(written, nil)),
 	}
 	go func() {

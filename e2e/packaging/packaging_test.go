@@ -264,7 +264,7 @@ func TestImageHoldsTheProgramAsKongsUserCannotChangeIt(t *testing.T) {
 // TestImageHoldsKongsVaults, where kong.conf.example says that they must lie.
 func TestImageHoldsKongsVaults(t *testing.T) {
 	const tree = "/usr/local/share/lua/5.1/kong/vaults"
-	if copies := "COPY --chown=root:root lua/kong/vaults " + tree + "\n"; !strings.Contains(read(t, "Dockerfile"), copies) {
+	if copies := "COPY --chown=root:root --chmod=0755 lua/kong/vaults " + tree + "\n"; !strings.Contains(read(t, "Dockerfile"), copies) {
 		t.Errorf("the Dockerfile has no %s", copies)
 	}
 	if !strings.Contains(read(t, "kong.conf.example"), tree) {
