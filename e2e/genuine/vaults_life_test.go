@@ -248,6 +248,21 @@ func TestVaultEntitiesAreThoseOfKongsPages(t *testing.T) {
 	if status != http.StatusOK {
 		t.Errorf("hcv: %d %v", status, entity)
 	}
+	// Open-source Kong has one workspace, so a prefix is one in all of Kong.
+	for call, want := range map[[2]string]int{
+		{http.MethodGet, "/vaults/azure-key-vault"}:         http.StatusOK,
+		{http.MethodPost, "/vaults"}:                        http.StatusConflict,
+		{http.MethodGet, "/default/vaults/azure-key-vault"}: http.StatusNotFound,
+		{http.MethodPost, "/workspaces"}:                    http.StatusNotFound,
+	} {
+		body := []byte(`{"name": "hcv", "prefix": "azure-key-vault"}`)
+		if call[0] == http.MethodGet {
+			body = nil
+		}
+		if status, answer, err := n.kong.Admin(call[0], call[1], body); status != want || err != nil {
+			t.Errorf("%s: %d, want %d: %s, %v", call, status, want, answer, err)
+		}
+	}
 	for _, login := range []map[string]any{
 		{"auth_method": "jwt", "oauth2_role_name": "r", "oauth2_token_endpoint": "https://idp/token", "oauth2_client_id": "c", "oauth2_client_secret": "s", "oauth2_audiences": "a"},
 		{"auth_method": "azure", "azure_auth_role": "r", "azure_login_path": "/v1/auth/azure/login", "azure_resource": "https://management.azure.com/"},
