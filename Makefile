@@ -29,7 +29,7 @@ test: ## all tests against a real Vault, and some seconds of each fuzz target
 	@$(if $(RACE),echo 'The race detector is on.',echo 'No C compiler found: the tests run without the race detector.')
 	VAULTD_BIN=$$(cd e2e && $(GO) run ./build/vaultd) && export VAULTD_BIN && $(GO) build $(RACE) ./... && \
 	{ (cd e2e && $(GO) test $(RACE) -timeout 40m ./...) & e2e=$$!; \
-	nice -n 19 $(GO) test $(RACE) ./... && $(if $(RACE),nice -n 19 $(GO) test ./cache &&) nice -n 19 .ci/fuzz 2s; others=$$?; \
+	nice -n 5 $(GO) test $(RACE) ./... && $(if $(RACE),nice -n 5 $(GO) test ./cache &&) nice -n 5 .ci/fuzz 2s; others=$$?; \
 	wait $$e2e && exit $$others; }
 
 soak: build ## one fault after the other under load, on either store, for SOAK (5m): a table, and the number of wrong answers
