@@ -142,6 +142,9 @@ func (s *store) listed(a *answer, folder, kv string) ([]string, error) {
 	case a.truncated:
 		return nil, &secretstore.Failure{Op: op, Reason: "size", Err: fmt.Errorf("the listing is larger than %d bytes", maxListing)}
 	}
+	if isVault && r.emptyWithAWarning() {
+		return nil, nil
+	}
 	var data struct {
 		Keys []string `json:"keys"`
 	}
@@ -153,4 +156,12 @@ func (s *store) listed(a *answer, folder, kv string) ([]string, error) {
 	return slices.DeleteFunc(data.Keys, func(name string) bool {
 		return strings.HasSuffix(name, "/") || credential.CheckAccessToken(name) != nil
 	}), nil
+}
+
+// emptyWithAWarning reports whether this is how Vault before 1.21, and OpenBao, say that a
+// folder is empty when they are asked for what isn't deleted: not with a 404, since they
+// warn that they don't know exclude_deleted.
+func (r *reply) emptyWithAWarning() bool {
+	return string(r.Data) == "{}" && len(r.Errors) == 0 && len(r.Warnings) == 1 &&
+		strings.Contains(r.Warnings[0], "unrecognized parameters") && strings.Contains(r.Warnings[0], "exclude_deleted")
 }

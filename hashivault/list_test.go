@@ -43,6 +43,9 @@ func shelf(all, alive http.HandlerFunc) *fakeVault {
 	return v
 }
 
+// ignoredParameter is what an OpenBao 2.6 has answered about an empty folder.
+const ignoredParameter = `{"request_id":"54d5cbdd","lease_id":"","renewable":false,"lease_duration":0,"data":{},"wrap_info":null,"warnings":["Endpoint ignored these unrecognized parameters: [exclude_deleted]"],"auth":null}`
+
 func keys(names ...string) http.HandlerFunc {
 	return canned(200, `{"request_id":"1","data":{"keys":["`+strings.Join(names, `","`)+`"]}}`)
 }
@@ -65,6 +68,7 @@ func TestListing(t *testing.T) {
 		"only deleted versions":     {kv2, keys("alice"), canned(404, notFound), []secretstore.Listed{deleted("alice")}, 2},
 		"created in between":        {kv2, keys("alice"), keys("alice", "bob"), []secretstore.Listed{{Key: "alice"}}, 2},
 		"nothing":                   {kv2, canned(404, notFound), canned(404, notFound), nil, 2},
+		"nothing, before 1.21":      {kv2, canned(404, notFound), canned(200, ignoredParameter), nil, 2},
 		"folders and stray names":   {kv1, keys("alice", "bob/", "not a token"), nil, []secretstore.Listed{{Key: "alice"}}, 1},
 		"a page for each 1000":      {kv1, keys(many...), nil, nil, 3},
 		"a page for each 1000 of 2": {kv2, keys(many...), keys(many...), nil, 6},
@@ -94,6 +98,7 @@ func TestWhatOnlyLooksLikeAnEmptyListingIsAFailure(t *testing.T) {
 		"an empty 200":           {canned(200, ""), "unexpected"},
 		"no keys":                {canned(200, `{"request_id":"1","data":{}}`), "unexpected"},
 		"no names":               {canned(200, `{"request_id":"1","data":{"keys":[]}}`), "unexpected"},
+		"another warning":        {canned(200, `{"request_id":"1","data":{},"warnings":["Endpoint ignored these unrecognized parameters: [list]"]}`), "unexpected"},
 		"keys that are none":     {canned(200, `{"request_id":"1","data":{"keys":"alice"}}`), "unexpected"},
 		"cut off":                {canned(200, `{"request_id":"1","data":{"keys":["alice`), "unexpected"},
 		"sealed":                 {canned(503, sealed), "sealed"},
