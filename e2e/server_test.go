@@ -177,8 +177,11 @@ func (s *pluginServer) pid() int {
 func (s *pluginServer) stop() {
 	s.mu.Lock()
 	s.stopped = true
+	started := s.current != nil
 	s.mu.Unlock()
-	s.end(s.retire())
+	if started {
+		s.end(s.retire())
+	}
 	if s.listener != nil {
 		s.listener.Close()
 	}
