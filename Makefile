@@ -23,11 +23,10 @@ demo: build ## a gateway with a real Vault, and the curls to try (DEMO=once ends
 	@bin/demo
 
 # The end-to-end tests mostly wait, so the others and the fuzz targets run beside them, with
-# the lowest priority: the programs that those tests start have to answer in time.
-# The largest simulations of the cache are smaller with the race detector, or left out.
-# Package cache makes the race detector's own runtime fail now and then where its
-# threads run side by side, so there it has one processor, and the largest tests are
-# repeated without it.
+# a lower priority: the programs that those tests start have to answer in time.
+# Package cache makes the race detector's own runtime fail now and then where its threads
+# run side by side, so there it has one processor. Its largest tests are smaller with the
+# detector, or left out, so it is tested without it as well.
 test: ## all tests against a real Vault, and some seconds of each fuzz target
 	@$(if $(RACE),echo 'The race detector is on.',echo 'No C compiler found: the tests run without the race detector.')
 	VAULTD_BIN=$$(cd e2e && $(GO) run ./build/vaultd) && export VAULTD_BIN && $(GO) build $(RACE) ./... && \

@@ -168,9 +168,9 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 // openBlocks is the list of blocked credentials, which is watched until ctx ends; nil if
 // the environment names none. A node of a fleet keeps one in memory all the same: it
 // confirms the blocks of others, so it must hold to them.
-func openBlocks(ctx context.Context, fleet bool, log *slog.Logger) *blocklist.List {
+func openBlocks(ctx context.Context, inFleet bool, log *slog.Logger) *blocklist.List {
 	path := os.Getenv(blocklist.FileVariable)
-	if path == "" && !fleet {
+	if path == "" && !inFleet {
 		return nil
 	}
 	l := blocklist.Open(path, os.Getenv(blocklist.KeyVariable), log)

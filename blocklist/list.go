@@ -87,22 +87,27 @@ func (l *List) load() error {
 		if err != nil {
 			return err
 		}
-		var entries []Entry
-		if l.path != "" {
-			var there bool
-			entries, there, err = keys.read(l.path, l.now())
-			switch {
-			case err != nil:
-				return err
-			case !there && len(l.entries) > 0:
-				return fmt.Errorf("%s is gone; it is written again with the next block", l.path)
-			}
+		entries, err := l.kept(keys)
+		if err != nil {
+			return err
 		}
 		l.keys, l.known = keys, true
 		l.merge(entries)
 		return nil
 	}()
 	return l.problem
+}
+
+// kept is what the file holds; nothing, if there is none.
+func (l *List) kept(keys *Keys) ([]Entry, error) {
+	if l.path == "" {
+		return nil, nil
+	}
+	entries, there, err := keys.read(l.path, l.now())
+	if err == nil && !there && len(l.entries) > 0 {
+		err = fmt.Errorf("%s is gone; it is written again with the next block", l.path)
+	}
+	return entries, err
 }
 
 // merge takes in entries, each if it counts more than what is known of its target, and

@@ -84,8 +84,9 @@ func NewClient(path string) *Client {
 // object is the vault object's name, as the node's vaults file or environment has it.
 // When Changed returns, the plugin server of this node has forgotten the credential, in
 // memory and in its snapshot, and lookups that had begun before can't bring it back. If
-// none runs, that is no error: Reach says so, and Alone has told the other nodes. With VAULT_AUTH_EVENTS, the other nodes
-// have been told as well, and Reach says which of them have forgotten it within a second.
+// none runs, that is no error: Reach says so, and Alone has told the other nodes. With
+// VAULT_AUTH_EVENTS, the other nodes have been told as well, and Reach says which of them
+// have forgotten it within a second.
 //
 // The access token is not stored, logged or sent beyond this node.
 func (c *Client) Changed(ctx context.Context, object, accessToken string) (Reach, error) {

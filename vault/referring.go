@@ -92,15 +92,15 @@ func (d *Definition) blank(refs map[string]string) bool {
 // handed over until they have been read here. mu is held; replaced must be called
 // without it.
 func (r *Registry) openReferring(owner string, d Definition, refs map[string]string, scope Scope) (object *Object, release, replaced func(), err error) {
-	var limits []string
-	for _, f := range fieldsOf(d.limits()) {
-		if f.Name != "base64_decode" {
-			limits = append(limits, f.Name)
-		}
-	}
 	key := referringKey{owner, d.withReferences(r.key, refs)}
 	o := r.referring[key]
 	if o == nil {
+		var limits []string
+		for _, f := range fieldsOf(d.limits()) {
+			if f.Name != "base64_decode" {
+				limits = append(limits, f.Name)
+			}
+		}
 		o = &referring{referringKey: key, family: d.withReferences(r.key, refs, limits...), scope: scope, refs: refs, given: d}
 	}
 	blank := d.blank(refs)
