@@ -193,7 +193,7 @@ func (p *Program) blocked(ctx context.Context, q control.BlockRequest) (control.
 	if _, err = l.Add(e); err != nil {
 		return control.Reach{Block: true}, err
 	}
-	return p.alone.Blocked(ctx, e), nil
+	return p.elsewhere().Blocked(ctx, e), nil
 }
 
 // blockedElsewhere tells other nodes only: this machine keeps no list.
@@ -209,7 +209,7 @@ func (p *Program) blockedElsewhere(ctx context.Context, q control.BlockRequest) 
 	if err != nil {
 		return reach, err
 	}
-	reach = p.alone.Blocked(ctx, e)
+	reach = p.elsewhere().Blocked(ctx, e)
 	if !reach.Others.Connected {
 		return reach, fmt.Errorf("%w, and other nodes could not be told: nothing has changed: %s", control.ErrNotRunning, reach.Problem)
 	}

@@ -25,7 +25,7 @@ type Program struct {
 	Environ  func() []string     // all of it
 	Now      func() time.Time
 
-	alone   *control.Alone // tells other nodes where no plugin server runs
+	alone   *control.Alone // see elsewhere
 	output  string         // --output
 	started bool           // the command line has been taken, and the command runs
 }

@@ -47,11 +47,16 @@ own user and root. ` + control.Variable + ` names the socket if it is not at a u
 // control is the plugin server of this node.
 func (p *Program) control() *control.Client {
 	c := control.NewClient(control.Find(p.Getenv))
+	c.Alone = p.elsewhere()
+	return c
+}
+
+// elsewhere are the other nodes, where no plugin server runs on this one.
+func (p *Program) elsewhere() *control.Alone {
 	if p.alone == nil {
 		p.alone = &control.Alone{Getenv: p.Getenv, Objects: p.defined}
 	}
-	c.Alone = p.alone
-	return c
+	return p.alone
 }
 
 func writeStatus(out io.Writer, all []vault.Status, now time.Time) error {
