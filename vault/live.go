@@ -33,16 +33,16 @@ type live struct {
 	revocation *revocation
 	snapshots  *snapshots
 
-	// The users: see Registry.use. Guarded by Registry.mu.
+	// Guarded by Registry.mu.
 	key    liveKey
 	name   string // of the object it was opened for
 	number int    // see Stats.Store
 	config secretstore.Config
-	owners map[string]int // how often each owner has it open
-	last   string         // the last owner, when it has none
-	idle   time.Time      // since when it has none
-	linger time.Duration  // how long it stays when none has
-	bound  time.Duration  // the longest of bound for those who had it open
+	uses   []*use        // the newest last
+	last   string        // the owner of the last use, if there is none now
+	idle   time.Time     // since when there is none
+	linger time.Duration // how long the store stays open without one
+	bound  time.Duration // the longest of bound for all uses so far
 }
 
 // openStore is a store, and counts the reads that use it.
@@ -74,7 +74,7 @@ func (s *openStore) retire() error {
 }
 
 func newLive(identity string, s secretstore.Store, log *slog.Logger, maxEntries int) *live {
-	l := &live{identity: identity, naming: credential.NewNaming(identity), sealer: credential.NewSealer(), log: log, owners: map[string]int{}}
+	l := &live{identity: identity, naming: credential.NewNaming(identity), sealer: credential.NewSealer(), log: log}
 	l.store.Store(&openStore{Store: s})
 	l.cache = cache.New(l.read, cache.Options[*credential.Credential]{MaxEntries: maxEntries, Observer: l.observer(), Same: (*credential.Credential).Same})
 	l.revocation = newRevocation(l)

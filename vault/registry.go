@@ -218,21 +218,7 @@ func (r *Registry) useAs(owner string, own func(owner string) bool, d Definition
 			r.lives[key] = l
 		}
 	}
-	l.owners[owner]++
-	limits := d.limits()
-	l.bound = max(l.bound, bound(limits))
-	ttl := limits.TTL
-	if ttl == 0 {
-		ttl = limits.MaxTTL
-	}
-	l.linger = min(max(l.linger, minLinger, (ttl+limits.ResurrectTTL).Duration()), maxLinger)
-	unlist := l.revocation.join(schedule{limits.RevocationInterval.Duration(), policyOf(limits, r.options.LookupTimeout)})
-	unkeep := l.snapshots.join(d.snapshot())
-	return l, sync.OnceFunc(func() {
-		unlist()
-		unkeep()
-		r.leave(owner, l)
-	}), nil
+	return l, r.join(l, owner, d), nil
 }
 
 // reach is where d's store may connect.
@@ -271,20 +257,6 @@ func (r *Registry) successor(own func(owner string) bool, key liveKey) *live {
 	return nil
 }
 
-// usedOnlyBy reports whether own is true of all owners that have l open or, if none
-// has, of the last one.
-func (l *live) usedOnlyBy(own func(owner string) bool) bool {
-	if len(l.owners) == 0 {
-		return own(l.last)
-	}
-	for owner := range l.owners {
-		if !own(owner) {
-			return false
-		}
-	}
-	return true
-}
-
 // replace gives l another store, known by key, and closes the old one.
 func (r *Registry) replace(l *live, key liveKey, s secretstore.Store) {
 	delete(r.lives, l.key)
@@ -294,25 +266,10 @@ func (r *Registry) replace(l *live, key liveKey, s secretstore.Store) {
 	r.closing.Go(func() { l.logCloseError(old.retire()) })
 }
 
-// leave ends one of owner's uses of l.
-func (r *Registry) leave(owner string, l *live) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if l.owners[owner]--; l.owners[owner] > 0 {
-		return
-	}
-	delete(l.owners, owner)
-	l.last = owner
-	if len(l.owners) == 0 && !r.closed {
-		l.idle = time.Now()
-		time.AfterFunc(l.linger, func() { r.closeIdle(l) })
-	}
-}
-
 // closeIdle closes l unless it has been used since the timer was set.
 func (r *Registry) closeIdle(l *live) {
 	r.mu.Lock()
-	if r.closed || len(l.owners) > 0 || time.Since(l.idle) < l.linger {
+	if r.closed || len(l.uses) > 0 || time.Since(l.idle) < l.linger {
 		r.mu.Unlock()
 		return
 	}

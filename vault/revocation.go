@@ -42,8 +42,7 @@ type revocation struct {
 	done sync.WaitGroup
 
 	mu       sync.Mutex
-	uses     map[*schedule]struct{}
-	schedule schedule // of the use with the smallest interval
+	schedule schedule
 	running  bool
 	changed  chan struct{} // schedule has changed; buffers one
 	counts   RevocationStats
@@ -54,7 +53,7 @@ type revocation struct {
 	effective time.Duration // as it was last logged
 }
 
-// schedule is what one use of a store needs.
+// schedule says how often a store is listed, and with which limits.
 type schedule struct {
 	interval time.Duration // 0: no listings
 	policy   cache.Policy
@@ -65,43 +64,19 @@ type schedule struct {
 type listing map[uint64]uint64
 
 func newRevocation(l *live) *revocation {
-	r := &revocation{live: l, seed: maphash.MakeSeed(), uses: map[*schedule]struct{}{}, changed: make(chan struct{}, 1)}
+	r := &revocation{live: l, seed: maphash.MakeSeed(), changed: make(chan struct{}, 1)}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }
 
-// join adds a use. leave ends it.
-func (r *revocation) join(s schedule) (leave func()) {
-	use := &s
+// follow sets the schedule, and starts or notifies the goroutine.
+func (r *revocation) follow(s schedule) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.uses[use] = struct{}{}
-	r.choose()
-	return func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.uses, use)
-		r.choose()
-	}
-}
-
-// choose selects the smallest interval, and starts or notifies the goroutine. mu is
-// held.
-func (r *revocation) choose() {
-	if len(r.uses) == 0 {
+	if s == r.schedule {
 		return
 	}
-	var best schedule
-	for use := range r.uses {
-		if use.interval > 0 && (best.interval == 0 || use.interval < best.interval ||
-			use.interval == best.interval && use.policy.LookupsPerSecond < best.policy.LookupsPerSecond) {
-			best = *use
-		}
-	}
-	if best == r.schedule {
-		return
-	}
-	r.schedule = best
+	r.schedule = s
 	if !r.running {
 		r.running = true
 		r.done.Go(r.run)

@@ -40,8 +40,7 @@ type snapshots struct {
 	written atomic.Pointer[time.Time]
 
 	mu   sync.Mutex
-	uses []*snapshot.File // what each use of the store asks for, the latest last
-	file snapshot.File    // that of the latest use that has one
+	file snapshot.File
 	stop context.CancelFunc
 	done chan struct{} // closed when the goroutine has ended
 	shut bool
@@ -68,44 +67,23 @@ type newsCounts struct {
 	evicted uint64 // credentials that are gone from memory, and may be in the file
 }
 
-// join adds a use of the store, whose snapshots go to f: nowhere if it has no
-// path. leave ends it. Files of a store without uses are kept on: who comes next
-// is answered from the same cache.
-func (s *snapshots) join(f snapshot.File) (leave func()) {
-	use := &f
+// keep makes f the file of the store's snapshots. If it has no path, none are written
+// any more. A file that another store has kept so far is taken over from it. keep does
+// not wait for a snapshot that is being written, since its callers hold Registry.mu.
+func (s *snapshots) keep(f snapshot.File) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.uses = append(s.uses, use)
-	s.choose(true)
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.uses = slices.DeleteFunc(s.uses, func(other *snapshot.File) bool { return other == use })
-		s.choose(false)
-	}
-}
-
-// choose lets the latest use win that wants a snapshot. One that has just joined
-// wins over other stores too. It does not wait for a snapshot that is being
-// written: others wait for who has called it. mu is held.
-func (s *snapshots) choose(joined bool) {
-	var best snapshot.File
-	for _, use := range s.uses {
-		if use.Path != "" {
-			best = *use
-		}
-	}
-	if s.shut || len(s.uses) == 0 || best == s.file && (!joined || best.Path == "" || s.keeps(best)) {
+	if s.shut || f == s.file && (f.Path == "" || s.keeps(f)) {
 		return
 	}
 	if s.stop != nil {
 		s.stop()
 	}
 	s.drop()
-	if s.file = best; best.Path == "" {
+	if s.file = f; f.Path == "" {
 		return
 	}
-	s.keepers.Store(best.Path, s)
+	s.keepers.Store(f.Path, s)
 	ctx, cancel := context.WithCancel(context.Background())
 	before, done := s.done, make(chan struct{})
 	s.stop, s.done = cancel, done
@@ -116,8 +94,15 @@ func (s *snapshots) choose(joined bool) {
 		}
 		// What has been found for another file is news for this one.
 		s.tried, s.last, s.wrote, s.superseded = time.Time{}, newsCounts{}, false, false
-		s.run(ctx, best)
+		s.run(ctx, f)
 	}()
+}
+
+// current is the file of the store's snapshots.
+func (s *snapshots) current() snapshot.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.file
 }
 
 // keeps reports whether f is this store's to write.

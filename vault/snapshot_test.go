@@ -366,6 +366,38 @@ func TestAnEditThatIsTakenBackTakesTheSnapshotBack(t *testing.T) {
 	})
 }
 
+func TestAUseThatEndsTakesNoSnapshotBack(t *testing.T) {
+	trusted(t, func(t *testing.T, r *Registry, dir, key string) {
+		file := filepath.Join(dir, "snapshot")
+		at := func(path string) Config { return snapshotIn(t, file, key, func(c *HCV) { c.Path = path }) }
+		mustOpen(t, r, "one", at("first"))
+		_, release := mustOpen(t, r, "two", at("first"))
+		o, _ := mustOpen(t, r, "three", at("second"))
+		release()
+		wantAccepted(t, o, "ac-alice", "right")
+		time.Sleep(crash)
+		synctest.Wait()
+		f := snapshot.File{Path: file, KeyFile: key, Store: (&Definition{Config: at("second").Inline}).identity()}
+		if _, err := f.Read(time.Now(), func(snapshot.Record) {}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAnObjectWithoutASnapshotTurnsNoneOff(t *testing.T) {
+	trusted(t, func(t *testing.T, r *Registry, dir, key string) {
+		file := filepath.Join(dir, "snapshot")
+		o, _ := mustOpen(t, r, "one", snapshotIn(t, file, key, nil))
+		mustOpen(t, r, "two", inlineHCV(t, nil))
+		wantAccepted(t, o, "ac-alice", "right")
+		time.Sleep(crash)
+		synctest.Wait()
+		if _, err := os.Stat(file); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestAFileThatIsNamedLaterGetsWhatIsKnownAlready(t *testing.T) {
 	trusted(t, func(t *testing.T, r *Registry, dir, key string) {
 		o, release := mustOpen(t, r, "plugin", snapshotIn(t, filepath.Join(dir, "a"), key, nil))

@@ -57,7 +57,7 @@ func (l *live) stats(maxCredentials int) Stats {
 	if written := l.snapshots.written.Load(); written != nil {
 		s.Snapshot = *written
 	}
-	if len(l.owners) == 0 { // it gets no more lookups, so its recovery would not be noticed
+	if len(l.uses) == 0 { // it gets no more lookups, so its recovery would not be noticed
 		s.Cache.Failing, s.Cache.LastAnswer, s.HeldUntil = false, time.Time{}, time.Time{}
 	}
 	return s

@@ -51,7 +51,7 @@ func (r *Registry) Status() []Status {
 	var all []Status
 	inUse := map[string]bool{}
 	for _, l := range r.lives {
-		if len(l.owners) == 0 {
+		if len(l.uses) == 0 {
 			continue // it only waits for who comes back
 		}
 		inUse[l.name] = true
