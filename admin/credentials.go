@@ -163,8 +163,7 @@ func (s *Server) create(r *request) (int, any, error) {
 			r.change.fingerprint = v.Fingerprint(n.AccessToken)
 		}
 		i, err := v.Create(r.Context(), *n, answered)
-		var conflict *secretstore.Conflict
-		if errors.As(err, &conflict) && conflict.Reason == secretstore.ConflictDeleted {
+		if secretstore.IsConflict(err, secretstore.ConflictDeleted) {
 			return fmt.Errorf("%w; ?recover=true makes the credential its newest version, ?purge=true removes it for good", err)
 		}
 		if err != nil {

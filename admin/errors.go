@@ -32,7 +32,6 @@ func unavailable(err error) error { return &statusError{http.StatusServiceUnavai
 func statusOf(err error) int {
 	var own *statusError
 	var failure *secretstore.Failure
-	var absent *secretstore.Absent
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &own):
@@ -45,9 +44,9 @@ func statusOf(err error) int {
 		return http.StatusNotFound
 	case errors.As(err, new(*credential.UnusableError)), errors.Is(err, manage.ErrDisabled):
 		return http.StatusBadRequest
-	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonDenied:
+	case secretstore.IsAbsent(err, secretstore.ReasonDenied):
 		return http.StatusForbidden
-	case errors.As(err, &absent):
+	case errors.As(err, new(*secretstore.Absent)):
 		return http.StatusNotFound
 	case errors.As(err, new(*secretstore.Conflict)), errors.Is(err, vault.ErrObjectExists):
 		return http.StatusConflict

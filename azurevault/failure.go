@@ -140,10 +140,8 @@ func (r *read) mayRead(ctx context.Context, name string) (bool, error) {
 
 // isDenied reports whether an error is a 403 because of a missing permission.
 func isDenied(err error) bool {
-	var absent *secretstore.Absent
 	var failure *secretstore.Failure
-	return errors.As(err, &absent) && absent.Reason == secretstore.ReasonDenied ||
-		errors.As(err, &failure) && failure.Reason == "denied"
+	return secretstore.IsAbsent(err, secretstore.ReasonDenied) || errors.As(err, &failure) && failure.Reason == secretstore.Denied
 }
 
 func (r *read) answerFailure(a *answer, e vaultError, reason, remedy string) *secretstore.Failure {

@@ -53,7 +53,7 @@ func (w writer) begin(ctx context.Context, op, accessToken string) (_ context.Co
 func (w writer) Get(ctx context.Context, accessToken string) (*secretstore.Document, error) {
 	ctx, r, name := w.begin(ctx, "read", accessToken)
 	d, err := w.get(ctx, r, name)
-	if !isAbsent(err, secretstore.ReasonNotFound) {
+	if !secretstore.IsAbsent(err, secretstore.ReasonNotFound) {
 		return d, err
 	}
 	// Key Vault answers for a deleted secret as for none.
@@ -63,18 +63,13 @@ func (w writer) Get(ctx context.Context, accessToken string) (*secretstore.Docum
 	return nil, err
 }
 
-func isAbsent(err error, reason secretstore.AbsentReason) bool {
-	var absent *secretstore.Absent
-	return errors.As(err, &absent) && absent.Reason == reason
-}
-
 func (w writer) get(ctx context.Context, r *read, name string) (*secretstore.Document, error) {
 	secret, err := withToken(ctx, r.login, func() (azsecrets.GetSecretResponse, error) {
 		return r.client.GetSecret(ctx, name, "", nil)
 	})
 	if err != nil {
 		err = r.explain(ctx, err)
-		if isAbsent(err, secretstore.ReasonDisabled) {
+		if secretstore.IsAbsent(err, secretstore.ReasonDisabled) {
 			return &secretstore.Document{Version: disabledVersion, Disabled: true}, nil
 		}
 		return nil, err
@@ -101,7 +96,7 @@ func (w writer) Create(ctx context.Context, accessToken string, record []byte) e
 	switch {
 	case err == nil:
 		return &secretstore.Conflict{Op: r.op, Reason: secretstore.ConflictExists}
-	case !isAbsent(err, secretstore.ReasonNotFound):
+	case !secretstore.IsAbsent(err, secretstore.ReasonNotFound):
 		return err
 	}
 	return w.set(ctx, r, name, record)
@@ -197,7 +192,7 @@ func (w writer) Recover(ctx context.Context, accessToken string) (version string
 }
 
 func withoutAbsent(err error) error {
-	if isAbsent(err, secretstore.ReasonNotFound) {
+	if secretstore.IsAbsent(err, secretstore.ReasonNotFound) {
 		return nil
 	}
 	return err
@@ -215,7 +210,7 @@ func (w writer) Purge(ctx context.Context, accessToken string) error {
 			return r.client.PurgeDeletedSecret(ctx, name, nil)
 		})
 		err = r.explainWrite(ctx, err)
-		return !isAbsent(err, secretstore.ReasonNotFound) && !isConflict(err), nil
+		return !secretstore.IsAbsent(err, secretstore.ReasonNotFound) && !errors.As(err, new(*secretstore.Conflict)), nil
 	})
 	var failure *secretstore.Failure
 	if errors.As(err, &failure) && failure.Reason == secretstore.Denied {
@@ -226,17 +221,12 @@ func (w writer) Purge(ctx context.Context, accessToken string) error {
 	}
 	return r.until(ctx, func() (bool, error) {
 		_, err := r.deleted(ctx, name)
-		return isAbsent(err, secretstore.ReasonNotFound), withoutAbsent(err)
+		return secretstore.IsAbsent(err, secretstore.ReasonNotFound), withoutAbsent(err)
 	})
 }
 
 // deletionTime is how long Key Vault is given to make a deletion known.
 const deletionTime = 20 * time.Second
-
-func isConflict(err error) bool {
-	var conflict *secretstore.Conflict
-	return errors.As(err, &conflict)
-}
 
 // deleted is a deleted secret.
 func (r *read) deleted(ctx context.Context, name string) (azsecrets.DeletedSecret, error) {

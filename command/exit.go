@@ -33,8 +33,6 @@ func usage(format string, args ...any) error { return usageError{fmt.Errorf(form
 
 // exitStatus is that of a command that ran and failed.
 func exitStatus(err error) int {
-	var absent *secretstore.Absent
-	var conflict *secretstore.Conflict
 	var failure *secretstore.Failure
 	var kong *kongadmin.Failure
 	switch {
@@ -47,13 +45,13 @@ func exitStatus(err error) int {
 		return exitDenied
 	case errors.As(err, &kong):
 		return exitUnreachable
-	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonUnusable:
+	case secretstore.IsAbsent(err, secretstore.ReasonUnusable):
 		return exitFailed
-	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonDenied, errors.Is(err, vault.ErrForbidden), errors.Is(err, control.ErrRefused):
+	case secretstore.IsAbsent(err, secretstore.ReasonDenied), errors.Is(err, vault.ErrForbidden), errors.Is(err, control.ErrRefused):
 		return exitDenied
-	case errors.As(err, &absent):
+	case errors.As(err, new(*secretstore.Absent)):
 		return exitNotFound
-	case errors.As(err, &conflict):
+	case errors.As(err, new(*secretstore.Conflict)):
 		return exitConflict
 	case errors.As(err, &failure) && failure.Denied():
 		return exitDenied

@@ -68,11 +68,10 @@ func (s *store) read(ctx context.Context, wanted secretName) (*found, error) {
 func (s *store) evaluate(a *answer, name secretName, current *session) (*found, error) {
 	r, err := s.outcome(a, name, current.kv)
 	var f *secretstore.Failure
-	var absent *secretstore.Absent
 	switch {
 	case err == nil:
 		s.found.Store(true)
-	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonNotFound && !s.found.Load() && !strings.HasPrefix(name.accessToken, "/"):
+	case secretstore.IsAbsent(err, secretstore.ReasonNotFound) && !s.found.Load() && !strings.HasPrefix(name.accessToken, "/"):
 		s.suspectPath(current.kv)
 	}
 	if !errors.As(err, &f) {

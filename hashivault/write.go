@@ -125,11 +125,10 @@ func (w writer) inTheWay(ctx context.Context, conflict *secretstore.Conflict, ac
 
 func (w writer) mustBeAbsent(ctx context.Context, accessToken string) error {
 	_, err := w.get(ctx, accessToken)
-	var absent *secretstore.Absent
 	switch {
 	case err == nil:
 		return &secretstore.Conflict{Op: "create " + w.name(accessToken, kv1).shown, Reason: secretstore.ConflictExists}
-	case errors.As(err, &absent) && absent.Reason == secretstore.ReasonNotFound:
+	case secretstore.IsAbsent(err, secretstore.ReasonNotFound):
 		return nil
 	}
 	return err

@@ -64,7 +64,7 @@ func (v *Vault) Create(ctx context.Context, n New, d Delivery) (*Issued, error) 
 
 func (v *Vault) write(ctx context.Context, accessToken string, record []byte, deleted Deleted) error {
 	err := v.Writer.Create(ctx, accessToken, record)
-	if !isConflict(err, secretstore.ConflictDeleted) {
+	if !secretstore.IsConflict(err, secretstore.ConflictDeleted) {
 		return err
 	}
 	switch deleted {

@@ -1,7 +1,6 @@
 package manage
 
 import (
-	"errors"
 	"net/netip"
 	"strings"
 	"time"
@@ -139,8 +138,3 @@ func (e *Entry) Of(names ...string) bool {
 
 // Expired reports whether the pair is refused for its end.
 func (e *Entry) Expired(now time.Time) bool { return e.ExpiresAt != nil && !now.Before(*e.ExpiresAt) }
-
-func isAbsent(err error, reason secretstore.AbsentReason) bool {
-	var absent *secretstore.Absent
-	return errors.As(err, &absent) && absent.Reason == reason
-}

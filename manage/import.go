@@ -67,17 +67,17 @@ func (v *Vault) Import(ctx context.Context, r *credential.Record, how Importing)
 	}
 	create := func() error { return v.write(ctx, r.AccessToken, record, how.Deleted) }
 	if !how.ReadFirst && how.Turn == nil && !how.DryRun {
-		if err := create(); !isConflict(err, secretstore.ConflictExists) {
+		if err := create(); !secretstore.IsConflict(err, secretstore.ConflictExists) {
 			return Created, err
 		}
 	}
 	document, err := v.Writer.Get(ctx, r.AccessToken)
-	if isAbsent(err, secretstore.ReasonNotFound) || isAbsent(err, secretstore.ReasonDeleted) {
-		if how.DryRun && isAbsent(err, secretstore.ReasonDeleted) && how.Deleted == KeepDeleted {
+	if secretstore.IsAbsent(err, secretstore.ReasonNotFound) || secretstore.IsAbsent(err, secretstore.ReasonDeleted) {
+		if how.DryRun && secretstore.IsAbsent(err, secretstore.ReasonDeleted) && how.Deleted == KeepDeleted {
 			return "", &secretstore.Conflict{Op: "create", Reason: secretstore.ConflictDeleted, Remedy: "recover it, or purge it"}
 		}
 		err = how.write(ctx, create)
-		if !isConflict(err, secretstore.ConflictExists) {
+		if !secretstore.IsConflict(err, secretstore.ConflictExists) {
 			return Created, err
 		}
 		// It was stored since it was looked for: by the last write of an import that was
@@ -98,11 +98,6 @@ func (v *Vault) Import(ctx context.Context, r *credential.Record, how Importing)
 		return "", &DiffersError{differ}
 	}
 	return Replaced, how.write(ctx, func() error { return v.Writer.Replace(ctx, r.AccessToken, record, document.Version) })
-}
-
-func isConflict(err error, reason secretstore.ConflictReason) bool {
-	var conflict *secretstore.Conflict
-	return errors.As(err, &conflict) && conflict.Reason == reason
 }
 
 // write waits for its turn, and writes.

@@ -100,7 +100,7 @@ func (v *Vault) about(accessToken string, err error) error {
 // Revoke deletes a credential, whether or not it is a usable one. Where the store keeps
 // what is deleted, purge removes that as well.
 func (v *Vault) Revoke(ctx context.Context, accessToken string, purge bool) error {
-	if _, err := v.Writer.Get(ctx, accessToken); err != nil && !(purge && isAbsent(err, secretstore.ReasonDeleted)) {
+	if _, err := v.Writer.Get(ctx, accessToken); err != nil && !(purge && secretstore.IsAbsent(err, secretstore.ReasonDeleted)) {
 		return v.about(accessToken, err)
 	} else if err == nil {
 		if err := v.Writer.Delete(ctx, accessToken); err != nil {
@@ -111,7 +111,7 @@ func (v *Vault) Revoke(ctx context.Context, accessToken string, purge bool) erro
 		return nil
 	}
 	err := v.Writer.Purge(ctx, accessToken)
-	if isAbsent(err, secretstore.ReasonNotFound) {
+	if secretstore.IsAbsent(err, secretstore.ReasonNotFound) {
 		return nil // nothing was kept
 	}
 	return err

@@ -104,6 +104,12 @@ func (e *Absent) Unwrap() error { return e.Err }
 // Is reports that every Absent is a cache.ErrAbsent.
 func (e *Absent) Is(target error) bool { return target == cache.ErrAbsent }
 
+// IsAbsent reports whether an error is a negative answer for this reason.
+func IsAbsent(err error, reason AbsentReason) bool {
+	var absent *Absent
+	return errors.As(err, &absent) && absent.Reason == reason
+}
+
 // Failure is a store that could not say whether it has a record.
 type Failure struct {
 	Op     string        // what was tried: "read kong-auth/<fingerprint>", "login with approle"

@@ -2,6 +2,7 @@ package secretstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -104,6 +105,12 @@ func (e *Conflict) Error() string {
 		return e.Op + ": " + said
 	}
 	return fmt.Sprintf("%s: %s (%s)", e.Op, said, e.Remedy)
+}
+
+// IsConflict reports whether an error is a write that was not made for this reason.
+func IsConflict(err error, reason ConflictReason) bool {
+	var conflict *Conflict
+	return errors.As(err, &conflict) && conflict.Reason == reason
 }
 
 // Wrapper is a Writer whose store can hand a secret over: Vault's response wrapping.

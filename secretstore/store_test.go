@@ -1,0 +1,30 @@
+package secretstore
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+)
+
+func TestReasonsOfAnswers(t *testing.T) {
+	absent, conflict := &Absent{Reason: ReasonDeleted}, &Conflict{Reason: ConflictDeleted}
+	for name, tt := range map[string]struct {
+		err                          error
+		absent, conflict             bool // for the reason "deleted"
+		absentOfOther, conflictOther bool // for another reason
+	}{
+		"no error":           {},
+		"something else":     {err: errors.New("deleted")},
+		"absent":             {err: absent, absent: true},
+		"wrapped absent":     {err: fmt.Errorf("read: %w", absent), absent: true},
+		"absent, otherwise":  {err: &Absent{Reason: ReasonNotFound}, absentOfOther: true},
+		"conflict":           {err: conflict, conflict: true},
+		"a wrapped conflict": {err: fmt.Errorf("create: %w", conflict), conflict: true},
+		"another conflict":   {err: &Conflict{Reason: ConflictExists}, conflictOther: true},
+	} {
+		got := [...]bool{IsAbsent(tt.err, ReasonDeleted), IsConflict(tt.err, ConflictDeleted), IsAbsent(tt.err, ReasonNotFound), IsConflict(tt.err, ConflictExists)}
+		if want := [...]bool{tt.absent, tt.conflict, tt.absentOfOther, tt.conflictOther}; got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
