@@ -7,7 +7,9 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -100,13 +102,13 @@ type Config struct {
 	UnixSocket        string `json:"unix_socket" doc:"Socket of a Vault Agent or Proxy to use instead of host and port. Only on objects that the node defines."`
 	secretstore.Limits
 
-	// Node is what the environment of the node says of its identities.
+	// Node is what the environment of the node says about its identities.
 	Node nodeEnvironment `json:"-"`
 }
 
 // EntityChecks are the rules across fields, in Kong's schema language: Kong demands
-// the fields that an auth method needs when a configuration is written. It can't
-// demand a token, which may be in a file.
+// the fields that an auth method needs when a configuration is written. A token is
+// not among them, since it may be in a file.
 func (Config) EntityChecks() []any {
 	needs := func(authMethod, field string) any {
 		return map[string]any{"conditional": map[string]any{
@@ -171,11 +173,12 @@ func (c *Config) address() string {
 	return address
 }
 
-// role is the identity that logs in. A token has none that outlives it.
+// role is the identity that logs in. It is empty for a token, which has no identity
+// that outlives it.
 func (c *Config) role() []string {
 	switch c.AuthMethod {
 	case "approle":
-		digest := sha256.Sum256([]byte(c.AppRoleRoleID)) // role ids are kept half secret
+		digest := sha256.Sum256([]byte(c.AppRoleRoleID)) // many treat role ids as secrets
 		return []string{c.AppRoleAuthPath, hex.EncodeToString(digest[:])}
 	case "kubernetes":
 		return []string{c.KubeAuthPath, c.KubeRole}
@@ -244,4 +247,31 @@ func (c *Config) setAddress(address string, baseSet bool) (err error) {
 		c.Port = 80
 	}
 	return err
+}
+
+// SingleUse implements secretstore.SingleUse.
+func (c *Config) SingleUse() bool { return c.AuthMethod == "approle" && c.AppRoleWrapped }
+
+// operator sets the login that the vault command would use: the token in a file that
+// the command line names, in VAULT_TOKEN, or in ~/.vault-token, where "vault login"
+// puts it.
+func (c *Config) operator(o secretstore.Operator) error {
+	home := filepath.Join(o.Getenv("HOME"), ".vault-token")
+	switch {
+	case o.TokenFile != "":
+		c.Token, c.TokenFile = "", o.TokenFile
+	case o.Getenv("VAULT_TOKEN") != "":
+		c.Token = o.Getenv("VAULT_TOKEN")
+	case o.Getenv("HOME") != "" && exists(home):
+		c.TokenFile = home
+	case c.UnixSocket == "": // else a Vault Agent may add a token of its own
+		return errors.New("you have no Vault token: run vault login, set VAULT_TOKEN, or name a file with --token-file. " +
+			"The plugin's own login is not used for writing")
+	}
+	return nil
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
 }

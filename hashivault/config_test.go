@@ -72,7 +72,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		{"host with scheme and path", false, func(c *Config) { c.Host = "https://proxy.example.com/team/vault" },
 			"host: it is a URL. Did you mean host proxy.example.com, protocol https and base_path /team/vault?"},
 		{"base path that climbs", false, func(c *Config) { c.BasePath = "/vault/.." }, "base_path: it has an empty segment, or one that is . or .."},
-		{"base path with the API's version", false, func(c *Config) { c.BasePath = "/vault/v1/" }, "base_path: it ends in v1, which is added by itself; give what comes before that"},
+		{"base path with the API's version", false, func(c *Config) { c.BasePath = "/vault/v1/" }, "base_path: it ends in v1, which the plugin adds; leave that out"},
 		{"unresolved reference", false, func(c *Config) { c.Namespace = "{vault://env/NS}" },
 			"namespace: Kong resolves references only in token, approle_role_id, approle_secret_id, cert_auth_cert_key, oauth2_client_id, oauth2_client_secret, aws_auth_nonce, aws_access_key_id, aws_secret_access_key"},
 		{"approle without ids", true, func(c *Config) { c.AuthMethod = "approle" },
@@ -110,7 +110,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		{"gcp_iam inline", false, gcpIAMConfig, "auth_method: gcp_iam logs in as the node's Google Cloud identity, and " + nothingOfTheNode},
 		{"gcp_iam without anything", true, func(c *Config) { c.AuthMethod = "gcp_iam" },
 			"gcp_service_account: it is empty, and auth_method gcp_iam needs it; " +
-				"gcp_jwt_exp: it is 0 or left out, and a JWT must be valid for a while: set it to 1 to 900 seconds, such as 900; " +
+				"gcp_jwt_exp: it is 0 or left out, so the JWT would never be valid: set it to a number of seconds from 1 to 900; " +
 				"gcp_auth_role: it is empty, and auth_method gcp_iam needs it"},
 		{"gcp_iam for too long", true, func(c *Config) { gcpIAMConfig(c); c.GCPJWTExp = 901 }, "gcp_jwt_exp: it must be between 0 and 900"},
 		{"a service account that is a path", true, func(c *Config) { gcpIAMConfig(c); c.GCPServiceAccount = "../x" },
@@ -245,7 +245,7 @@ func TestWhatHadBetterBeDifferentIsSaid(t *testing.T) {
 		{"plain http to an address", func(c *Config) { c.Host = "10.0.0.1" }, []string{plain}},
 		{"a name that only begins like loopback", func(c *Config) { c.Host = "127.0.0.1.example.com" }, []string{plain}},
 		{"an identity provider without TLS", func(c *Config) { oauth2Config(c); c.OAuth2Endpoint = "http://idp.example.com/" },
-			[]string{"oauth2_token_endpoint: without TLS, whoever listens on the way learns the client secret; use https"}},
+			[]string{"oauth2_token_endpoint: without TLS, anybody who can read the traffic learns the client secret; use https"}},
 		{"no verification", func(c *Config) { c.Protocol, c.SSLVerify = "https", false },
 			[]string{"ssl_verify: it is off, so anybody who can redirect connections to Vault can let anybody in; set ca_cert instead"}},
 	}

@@ -2,6 +2,7 @@ package hashivault
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,7 +26,7 @@ const loginTimeout = 10 * time.Second
 type conn struct {
 	base           url.URL
 	namespace      string      // of the secrets
-	loginNamespace string      // the namespace of the login
+	loginNamespace string      // of the login
 	mount          string      // of the KV engine
 	header         http.Header // of every request
 	http           *http.Client
@@ -76,8 +77,8 @@ func newAPIClient(c *conn) (*api.Client, error) {
 		DisableRedirects: true,
 	})
 	if err != nil {
-		// Everything else is set above, so the cause must be a variable.
-		return nil, fmt.Errorf("%w: a VAULT_* variable of the environment can't be read, although it would not be used (unset it): %w", secretstore.ErrConfig, err)
+		// Everything else is set above, so a variable must be the cause.
+		return nil, fmt.Errorf("%w: a VAULT_* variable of the environment is invalid (unset it; the plugin doesn't use it): %w", secretstore.ErrConfig, err)
 	}
 	client.SetHeaders(c.headerIn(c.loginNamespace))
 	client.ClearToken()
@@ -97,78 +98,41 @@ func (c *conn) headerIn(namespace string) http.Header {
 	return h
 }
 
-// get requests a path, which has no escapes and no /v1/. An error is about the
-// connection and never contains the path.
-func (c *conn) get(ctx context.Context, token, path string) (*answer, error) {
-	return c.send(ctx, http.MethodGet, c.namespace, token, path)
+// request is one request to Vault.
+type request struct {
+	method string // empty: GET
+	path   string // without /v1/, and without escapes
+	query  url.Values
+	token  string
+	login  bool          // it is about the login or its token, so it is sent in the login's namespace
+	body   []byte        // JSON; may be nil
+	wrap   time.Duration // the ttl of a response-wrapping token in place of the answer; 0: none
 }
 
-// getVersion is get for a version in a KV v2 engine. An empty version is the current one.
-func (c *conn) getVersion(ctx context.Context, token, path, version string) (*answer, error) {
-	u := c.base
-	u.Path += "/v1/" + path
-	if version != "" {
-		u.RawQuery = url.Values{"version": {version}}.Encode()
-	}
-	return c.sendTo(ctx, http.MethodGet, c.namespace, token, &u)
-}
-
-// sendAuth sends a request about the login or its token, in the namespace of the
-// login.
-func (c *conn) sendAuth(ctx context.Context, method, token, path string) (*answer, error) {
-	return c.send(ctx, method, c.loginNamespace, token, path)
-}
-
-// list requests the names in a folder. It uses GET, since many proxies don't know
-// the method LIST.
-func (c *conn) list(ctx context.Context, token, folder string, excludeDeleted bool) (*answer, error) {
-	u := c.base
-	u.Path, u.RawQuery = u.Path+"/v1/"+folder+"/", "list=true"
-	if excludeDeleted {
-		u.RawQuery += "&exclude_deleted=true"
-	}
-	return c.sendTo(context.WithValue(ctx, bodyLimitKey{}, maxListing), http.MethodGet, c.namespace, token, &u)
-}
-
-func (c *conn) send(ctx context.Context, method, namespace, token, path string) (*answer, error) {
+// send sends a request. An error is about the connection and never contains the path.
+func (c *conn) send(ctx context.Context, r request) (*answer, error) {
 	// Not vault/api's NewRequest: it would clean the path, and .. would leave the
 	// mount.
 	u := c.base
-	u.Path += "/v1/" + path
-	return c.sendTo(ctx, method, namespace, token, &u)
-}
-
-// write sends a body. wrap is how long Vault shall keep the answer for whoever
-// unwraps it; 0: not at all.
-func (c *conn) write(ctx context.Context, method, token, path string, body []byte, wrap time.Duration) (*answer, error) {
-	u := c.base
-	u.Path += "/v1/" + path
-	req := c.request(ctx, method, c.namespace, token, &u)
-	if body != nil {
-		req.ContentLength = int64(len(body))
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil } // for a standby's redirect
+	u.Path += "/v1/" + r.path
+	u.RawQuery = r.query.Encode()
+	namespace := c.namespace
+	if r.login {
+		namespace = c.loginNamespace
+	}
+	req := (&http.Request{Method: cmp.Or(r.method, http.MethodGet), URL: &u, Host: u.Host, Header: c.headerIn(namespace)}).WithContext(ctx)
+	if r.token != "" {
+		req.Header.Set(api.AuthHeaderName, r.token)
+	}
+	if r.body != nil {
+		req.ContentLength = int64(len(r.body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.body)), nil } // for a standby's redirect
 		req.Body, _ = req.GetBody()
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if wrap > 0 {
-		req.Header.Set("X-Vault-Wrap-TTL", strconv.Itoa(int(wrap.Seconds())))
+	if r.wrap > 0 {
+		req.Header.Set("X-Vault-Wrap-TTL", strconv.Itoa(int(r.wrap.Seconds())))
 	}
-	return c.do(req)
-}
-
-func (c *conn) sendTo(ctx context.Context, method, namespace, token string, u *url.URL) (*answer, error) {
-	return c.do(c.request(ctx, method, namespace, token, u))
-}
-
-func (c *conn) request(ctx context.Context, method, namespace, token string, u *url.URL) *http.Request {
-	req := (&http.Request{Method: method, URL: u, Host: u.Host, Header: c.headerIn(namespace)}).WithContext(ctx)
-	if token != "" {
-		req.Header.Set(api.AuthHeaderName, token)
-	}
-	return req
-}
-
-func (c *conn) do(req *http.Request) (*answer, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, withoutURL(err)
@@ -199,8 +163,27 @@ type reply struct {
 	Warnings []string        `json:"warnings"`
 }
 
-// decode parses the answer, and reports whether it can be one of Vault's.
+// decode parses the answer, and reports whether Vault can have sent it.
 func (a *answer) decode() (r reply, ok bool) {
 	ok = !a.truncated && json.Unmarshal(a.body, &r) == nil
 	return r, ok && bytes.HasPrefix(bytes.TrimSpace(a.body), []byte("{"))
 }
+
+// data decodes what the answer reports.
+func (a *answer) data(v any) error {
+	r, isVault := a.decode()
+	if !isVault || !isObject(r.Data) || json.Unmarshal(r.Data, v) != nil {
+		return errNotVault
+	}
+	return nil
+}
+
+// hasErrors reports whether this is an error answer of Vault itself, and not of a
+// firewall or proxy.
+func (a *answer) hasErrors() bool {
+	r, isVault := a.decode()
+	return isVault && len(r.Errors) > 0
+}
+
+// forbidden reports whether Vault itself answered 403.
+func (a *answer) forbidden() bool { return a.status == http.StatusForbidden && a.hasErrors() }

@@ -18,7 +18,7 @@ import (
 )
 
 // What vault/api takes from the environment, down to logins and renewals.
-func TestVaultAPIOwesNothingToTheEnvironment(t *testing.T) {
+func TestEnvironmentHasNoEffectOnVaultAPI(t *testing.T) {
 	for key, value := range map[string]string{
 		"VAULT_ADDR": "https://elsewhere.test:1", "VAULT_AGENT_ADDR": "https://elsewhere.test:1", "VAULT_TOKEN": "hvs.from-the-environment",
 		"VAULT_NAMESPACE": "other", "VAULT_HEADERS": `{"X-Other":"1"}`, "VAULT_SKIP_VERIFY": "true", "VAULT_MAX_RETRIES": "9",
@@ -75,7 +75,7 @@ func TestBrokenVariablesAreNamed(t *testing.T) {
 	}
 }
 
-func TestPathsAreAskedForAsTheyStand(t *testing.T) {
+func TestPathsAreRequestedUnchanged(t *testing.T) {
 	var asked string
 	s := openOn(t, config(func(c *Config) { c.Mount, c.Path = "team a/kv", "50% off?#x" }), nil,
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -151,7 +151,7 @@ func TestRedirectsAreFollowedOnlyAsStandbysMeanThem(t *testing.T) {
 	})
 }
 
-func TestPassingTroubleIsRetried(t *testing.T) {
+func TestTransientFailuresAreRetried(t *testing.T) {
 	hangUp := func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }
 	for _, test := range []struct {
 		about string

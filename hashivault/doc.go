@@ -6,8 +6,9 @@
 // A record is read with a plain request, and the body of the answer counts, not the
 // status alone. The readers in vault/api report a missing secret for a 404 from a
 // mount that has moved, and for an empty 200 from a load balancer. Here a negative
-// answer needs Vault's explicit statement that the secret doesn't exist; everything
-// else that looks like absence is a failure. See outcome.go.
+// answer requires Vault's explicit statement that the secret doesn't exist; everything
+// else that looks like absence is a failure. See outcome.go. A 403 can concern the
+// Vault token, the policy or one name: forbidden.go finds out which.
 //
 // # Logging in
 //
@@ -15,7 +16,18 @@
 // logs in again when renewal ends or Vault refuses the token for a read. There is
 // never more than one login at a time. A login that fails is retried with backoff;
 // reads fail immediately until the next attempt. See session.go and maintenance.go.
-// The auth methods are in method.go.
+//
+// auth.go says what an auth method is. Each has a file, auth_approle.go for example;
+// issuer.go is for those that need another service than Vault. auth_sink.go keeps a
+// token for the next process.
+//
+// # Files
+//
+//   - config.go, settings.go: the fields, the store's identity, and all checks
+//   - store.go, read.go, list.go, secret.go: what the plugin does with a store
+//   - write.go, inspect.go: what an operator's command does with it
+//   - conn.go, transport.go, redirect.go, retry.go: requests to Vault
+//   - failure.go: errors as messages with a remedy
 //
 // # Secrets in errors and logs
 //
@@ -26,7 +38,8 @@
 //
 // # The environment
 //
-// The environment has no effect on an open store. Objects that may use it are
-// completed from it before (Config.FromEnvironment), and settings that vault/api
-// reads from it are reset. Only the proxy settings of net/http remain.
+// The environment has no effect on an open store. Config.FromEnvironment completes
+// the objects that may use it before they are opened, and settings that vault/api
+// reads from it are reset. Exceptions are the proxy settings of net/http, and what the
+// AWS and Google libraries read when a login uses the node's own identity.
 package hashivault

@@ -28,7 +28,7 @@ var (
 
 const remedyNotVault = "check protocol, host and port, and what a proxy or load balancer in between answers by itself"
 
-// fileFailure is a file that could not be used.
+// fileFailure is the failure of an operation whose file can't be used.
 func fileFailure(op string, err error) *secretstore.Failure {
 	f := &secretstore.Failure{Op: op, Reason: "file", Err: err}
 	var file *securefile.Error
@@ -38,8 +38,8 @@ func fileFailure(op string, err error) *secretstore.Failure {
 	return f
 }
 
-// transportFailure is a request without an answer. The remedy depends on the error
-// of net, crypto/tls or crypto/x509.
+// transportFailure is the failure of a request without an answer. The remedy depends
+// on the error of net, crypto/tls or crypto/x509.
 func transportFailure(op string, err error) *secretstore.Failure {
 	err = withoutURL(err)
 	f := &secretstore.Failure{Op: op, Reason: "network", Err: err}
@@ -94,8 +94,8 @@ func transportFailure(op string, err error) *secretstore.Failure {
 	return f
 }
 
-// apiFailure is an error of vault/api, which contains a URL and Vault's messages. A
-// message with secret in it is left out.
+// apiFailure is the failure for an error of vault/api, which contains a URL and Vault's
+// messages. A message that contains secret is left out.
 func apiFailure(op string, err error, secret string) *secretstore.Failure {
 	var refusal *api.ResponseError
 	if !errors.As(err, &refusal) {
@@ -110,7 +110,7 @@ func apiFailure(op string, err error, secret string) *secretstore.Failure {
 	})
 }
 
-// loginFailure is a login without a token.
+// loginFailure is the failure of a login.
 func loginFailure(op string, l *login, err error, secret string) *secretstore.Failure {
 	f := apiFailure(op, err, secret)
 	var refusal *api.ResponseError
@@ -129,8 +129,8 @@ func refused(status int) bool {
 	return 400 <= status && status < 500 && status != http.StatusTooManyRequests && status != http.StatusPreconditionFailed
 }
 
-// failure is for an answer that is neither a record nor a negative answer. redact
-// is applied to Vault's messages.
+// failure explains an answer that is neither a record nor a negative answer. redact is
+// applied to Vault's messages.
 func (a *answer) failure(op string, redact func(string) string) *secretstore.Failure {
 	r, isVault := a.decode()
 	isVault = isVault && (r.Errors != nil || r.Warnings != nil || r.Data != nil)

@@ -18,7 +18,7 @@ func TestTransportFailuresNameTheRemedy(t *testing.T) {
 		err            error
 		reason, remedy string
 	}{
-		"a name that is none":     {dns(net.DNSError{Err: "no such host", IsNotFound: true}), "network", "check host: its name can't be resolved here"},
+		"an unknown name":         {dns(net.DNSError{Err: "no such host", IsNotFound: true}), "network", "check host: its name can't be resolved here"},
 		"a silent name server":    {dns(net.DNSError{Err: "i/o timeout", IsTimeout: true}), "network", "check this machine's name servers"},
 		"a silent server":         {context.DeadlineExceeded, "timeout", "check that Vault can be reached"},
 		"nobody listens":          {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "network", "check host and port"},

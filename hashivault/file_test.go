@@ -8,7 +8,7 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-func TestFilesThatHoldNoToken(t *testing.T) {
+func TestFilesWithoutOneToken(t *testing.T) {
 	for contents, want := range map[string]string{
 		"":                             "empty",
 		" \n":                          "empty",

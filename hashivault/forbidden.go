@@ -11,6 +11,59 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
+// attempt is one request with the token of one session.
+type attempt struct {
+	op     string // for messages
+	send   func() (*answer, error)
+	failed func(op string, err error) *secretstore.Failure // an error of send
+	denied func(tokenInfo) error                           // a 403 for a token that Vault accepts
+}
+
+// ask makes a request with the current session. If Vault answers 403, it asks whether
+// Vault still accepts the token. If not, it gets another token and repeats the
+// request, once. It returns the answer, which is not Vault's own 403, and the session
+// that was used.
+func (s *store) ask(ctx context.Context, current *session, with func(*session) attempt) (*answer, *session, error) {
+	for renewed := false; ; renewed = true {
+		try := with(current)
+		a, err := try.send()
+		if err != nil {
+			return nil, nil, try.failed(try.op, err)
+		}
+		if !a.forbidden() {
+			return a, current, nil
+		}
+		status, err := s.tokenStatus(ctx, current)
+		if err != nil {
+			return nil, nil, err
+		}
+		if status.accepted {
+			return nil, nil, try.denied(status.token)
+		}
+		refusal := s.refusal(try.op, renewed)
+		if renewed {
+			return nil, nil, refusal
+		}
+		if current, err = s.sessions.replace(ctx, current, refusal); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// tokenStatus asks whether Vault still accepts a session's token.
+func (s *store) tokenStatus(ctx context.Context, current *session) (tokenStatus, error) {
+	status, err := current.check.do(ctx, func(ctx context.Context) (tokenStatus, error) {
+		if current.refused.Load() {
+			return tokenStatus{}, nil
+		}
+		return s.conn.tokenStatus(ctx, current.token)
+	})
+	if err == nil && status.accepted {
+		s.sessions.noteAccepted(current)
+	}
+	return status, err
+}
+
 // refusal is the failure of a request whose token Vault no longer accepts.
 func (s *store) refusal(op string, renewed bool) *secretstore.Failure {
 	f := &secretstore.Failure{Op: op, Reason: "token", Remedy: s.settings.method.remedy(), LoginRefused: true}
@@ -19,8 +72,11 @@ func (s *store) refusal(op string, renewed bool) *secretstore.Failure {
 		f.Remedy += fmt.Sprintf("; and check that the token is one of the namespace %s, or set auth_namespace", in)
 	}
 	if renewed {
-		f.Err = errors.New("even a token that has just been obtained is refused by Vault")
+		f.Err = errors.New("Vault refuses even a token that has just been obtained")
 		f.Remedy = "check that its role grants a policy that reads below " + s.settings.mount + "/"
+	}
+	if s.operator {
+		f.Remedy = "log in again: vault login, or renew the token in VAULT_TOKEN, --token-file or VAULT_AUTH_WRITE_FILE"
 	}
 	return f
 }
@@ -71,7 +127,7 @@ func (s *store) mayRead(ctx context.Context, accessToken string, current *sessio
 	if err != nil {
 		return false, readFailed("read "+name.shown, err)
 	}
-	if a.status == http.StatusForbidden && a.isRefusal() {
+	if a.forbidden() {
 		return false, nil
 	}
 	var f *secretstore.Failure

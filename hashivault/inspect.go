@@ -16,8 +16,8 @@ func (s *store) Address() *url.URL {
 	return &url.URL{Scheme: s.settings.base.Scheme, Host: s.settings.base.Host}
 }
 
-// Login implements secretstore.Inspector. A token that was given, and not obtained by
-// a login, is shown to Vault.
+// Login implements secretstore.Inspector. It also asks Vault whether it accepts the
+// token, since one in the configuration was obtained without asking.
 func (s *store) Login(ctx context.Context) error {
 	current, err := s.sessions.get(ctx)
 	if err != nil {
@@ -30,7 +30,7 @@ func (s *store) Login(ctx context.Context) error {
 	return err
 }
 
-// MayWrite implements secretstore.Inspector: Vault says what a token may do.
+// MayWrite implements secretstore.Inspector: Vault reports a token's capabilities.
 func (s *store) MayWrite(ctx context.Context) (bool, error) {
 	current, err := s.sessions.get(ctx)
 	if err != nil {
@@ -42,7 +42,7 @@ func (s *store) MayWrite(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	const op = "ask what the Vault token may do"
-	a, err := s.conn.write(ctx, http.MethodPost, current.token, "sys/capabilities-self", body, 0)
+	a, err := s.conn.send(ctx, request{method: http.MethodPost, path: "sys/capabilities-self", token: current.token, body: body})
 	if err != nil {
 		return false, transportFailure(op, err)
 	}
@@ -62,10 +62,7 @@ func (s *store) MayWrite(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// changes reports a capability that changes what it is for.
+// changes reports whether a capability permits to change a secret.
 func changes(capability string) bool {
 	return slices.Contains([]string{"create", "update", "patch", "delete", "sudo", "root"}, capability)
 }
-
-// SingleUse implements secretstore.SingleUse.
-func (c *Config) SingleUse() bool { return c.AuthMethod == "approle" && c.AppRoleWrapped }

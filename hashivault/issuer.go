@@ -23,20 +23,20 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// issuer is a service beside Vault that issues what a login shows to Vault: an
-// identity provider's token endpoint, a cloud's token service or metadata service.
+// issuer is a service that issues what a login presents to Vault: an identity
+// provider's token endpoint, a cloud's token service or metadata service.
 type issuer struct {
-	op     string   // what is asked of it, for messages
-	host   string   // which host that is, for messages
+	op     string   // what is requested, for messages
+	host   string   // the service, for messages
 	hint   string   // what to check when it refuses
 	hidden []string // what must not be in a message
 }
 
-// maxIssued bounds what is read of an issuer's answer. Tokens have a few KiB.
+// maxIssued limits how much of an issuer's answer is read. A token has a few KiB.
 const maxIssued = 64 << 10
 
-// newIssuerClient is an HTTP client for issuers that a configuration names: it
-// connects only where the object may, and follows no redirects, which would take
+// newIssuerClient is an HTTP client for issuers that a configuration names. It
+// connects only where the object may, and follows no redirects, which could send
 // client secrets elsewhere.
 func newIssuerClient(reach secretstore.Reach) *http.Client {
 	t := newIssuerTransport()
@@ -44,8 +44,8 @@ func newIssuerClient(reach secretstore.Reach) *http.Client {
 	return withoutRedirects(t)
 }
 
-// newCloudClient is an HTTP client for the hosts that a cloud has fixed, which may
-// be link-local, so no Reach applies.
+// newCloudClient is an HTTP client for hosts that a cloud prescribes. They may be
+// link-local, so no Reach applies.
 func newCloudClient() *http.Client { return withoutRedirects(newIssuerTransport()) }
 
 func newIssuerTransport() *http.Transport {
@@ -81,36 +81,36 @@ func (i issuer) send(client *http.Client, req *http.Request, answer any) error {
 	case resp.StatusCode != http.StatusOK:
 		return i.refusal(resp.StatusCode, saidByIssuer(body))
 	case json.Unmarshal(body, answer) != nil:
-		return i.odd()
+		return i.foreign()
 	}
 	return nil
 }
 
-// odd is a success without what was asked for.
-func (i issuer) odd() *secretstore.Failure {
+// foreign is the failure of an answer that the issuer can't have sent.
+func (i issuer) foreign() *secretstore.Failure {
 	return &secretstore.Failure{
-		Op: i.op, Reason: "unexpected", Err: errors.New("the answer of " + i.host + " is not one of such a service"),
+		Op: i.op, Reason: "unexpected", Err: errors.New("the answer is not one of " + i.host),
 		Remedy: "check what answers for " + i.host + " here: a proxy or firewall may do so by itself",
 	}
 }
 
-// refusal is an answer other than success. said is empty if the answer is not one
-// of the service itself, a page of a proxy say.
+// refusal is the failure of an answer other than success. said is empty if the answer
+// is not the issuer's own but, for example, a page of a proxy.
 func (i issuer) refusal(status int, said string) *secretstore.Failure {
-	f := i.odd()
+	f := i.foreign()
 	f.Err = fmt.Errorf("%s answered %d%s", i.host, status, quote(i.redact(said)))
 	switch {
 	case status == http.StatusTooManyRequests:
-		f.Reason, f.Remedy = "rate_limited", "check how many processes log in as this identity, and whether they restart all the time"
+		f.Reason, f.Remedy = "rate_limited", "check how many processes log in as this identity, and whether they restart continually"
 	case status >= 500, status == http.StatusRequestTimeout:
-		f.Reason, f.Remedy = "server", "see whether "+i.host+" reports an outage"
+		f.Reason, f.Remedy = "server", "check whether "+i.host+" reports an outage"
 	case said != "":
 		f.Reason, f.Remedy, f.LoginRefused = "login", i.hint, true
 	}
 	return f
 }
 
-// failure explains the error of one of the libraries that ask issuers.
+// failure explains an error of one of the libraries that send requests to issuers.
 func (i issuer) failure(err error) *secretstore.Failure {
 	var (
 		grant    *oauth2.RetrieveError
@@ -138,8 +138,8 @@ func (i issuer) failure(err error) *secretstore.Failure {
 	return i.unreachable(err)
 }
 
-// unreachable is an issuer that has not answered, or has not been asked since there
-// is nothing to ask it with.
+// unreachable is the failure of an issuer that didn't answer, or that wasn't asked
+// because the credentials for it are missing.
 func (i issuer) unreachable(err error) *secretstore.Failure {
 	var (
 		network net.Error
@@ -163,8 +163,8 @@ func (i issuer) unreachable(err error) *secretstore.Failure {
 	return f
 }
 
-// saidByIssuer is what OAuth2, Entra ID and Google say of an error, in their three
-// forms of JSON; empty if a body is none of these.
+// saidByIssuer is the message in an error of OAuth2, Entra ID or Google, each of which
+// has its own form of JSON. It is empty if the body has none of the three forms.
 func saidByIssuer(body []byte) string {
 	var e struct {
 		Error       json.RawMessage `json:"error"`
@@ -199,8 +199,8 @@ func (i issuer) redact(text string) string {
 	return tokenLike.ReplaceAllString(text, "[token]")
 }
 
-// issuerURL checks the URL of a service that a configuration names, and returns its
-// host.
+// issuerURL checks the URL of an issuer that a configuration names, and returns its
+// host. learns is what the issuer is sent.
 func (c *checker) issuerURL(field, value, learns string) (host string) {
 	if value == "" {
 		return ""
@@ -212,45 +212,7 @@ func (c *checker) issuerURL(field, value, learns string) (host string) {
 	}
 	ip, err := netip.ParseAddr(u.Hostname())
 	if u.Scheme == "http" && u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback()) {
-		c.p.Warn(field, "without TLS, whoever listens on the way learns %s; use https", learns)
+		c.p.Warn(field, "without TLS, anybody who can read the traffic learns %s; use https", learns)
 	}
 	return u.Hostname()
-}
-
-// loginMount is the mount of an auth method whose login has that path, as Kong
-// writes it: /v1/auth/aws/login. The mount itself will do.
-func loginMount(path string) string {
-	mount := strings.TrimPrefix(strings.TrimPrefix(strings.Trim(path, "/"), "v1/"), "auth/")
-	return strings.TrimSuffix(mount, "/login")
-}
-
-// nodeIdentity checks that the object may log in as what the platform says that
-// this node is. What it logs in with goes to whatever host the object names, so
-// that is for objects that the node defines.
-func (c *checker) nodeIdentity(identity string) {
-	switch {
-	case !c.p.Origin.Node:
-		c.p.Add("auth_method", "%s logs in as the node's %s, and %s", c.cfg.AuthMethod, identity, secretstore.InsteadOfFile)
-	case c.p.KeepIdentities:
-		c.p.Add("auth_method", "%s logs in as the node's %s, and VAULT_AUTH_INLINE_IDENTITIES=off "+
-			"keeps those to objects that the node defines: name one of them in config.vault", c.cfg.AuthMethod, identity)
-	}
-}
-
-// nodeEnvironment is what the environment of the node says of its identities, where
-// the libraries don't read it themselves.
-type nodeEnvironment struct {
-	AzureTenant, AzureClient    string
-	AzureSecret, AzureTokenFile string
-	AzureEndpoint               string // of managed identities, where it isn't that of virtual machines
-	GoogleServiceAccount        string // a key, as Kong's own gcp vault takes it
-}
-
-func readNodeEnvironment(getenv func(string) string) nodeEnvironment {
-	return nodeEnvironment{
-		AzureTenant: getenv("AZURE_TENANT_ID"), AzureClient: getenv("AZURE_CLIENT_ID"),
-		AzureSecret: getenv("AZURE_CLIENT_SECRET"), AzureTokenFile: getenv("AZURE_FEDERATED_TOKEN_FILE"),
-		AzureEndpoint:        getenv("IDENTITY_ENDPOINT") + getenv("MSI_ENDPOINT"),
-		GoogleServiceAccount: getenv("GCP_SERVICE_ACCOUNT"),
-	}
 }

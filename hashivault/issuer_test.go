@@ -140,9 +140,9 @@ func TestAnswersOfIssuers(t *testing.T) {
 		{"JSON of somebody else", 403, `{"error":[]}`, "op: idp.example.com answered 403 (" + foreign + ")", "unexpected", false},
 		{"a redirect", 302, ``, "op: idp.example.com answered 302 (" + foreign + ")", "unexpected", false},
 		{"an outage", 503, `{"error":"temporarily_unavailable"}`,
-			"op: idp.example.com answered 503: temporarily_unavailable (see whether idp.example.com reports an outage)", "server", false},
-		{"too many", 429, ``, "op: idp.example.com answered 429 (check how many processes log in as this identity, and whether they restart all the time)", "rate_limited", false},
-		{"an odd success", 200, `[]`, "op: the answer of idp.example.com is not one of such a service (" + foreign + ")", "unexpected", false},
+			"op: idp.example.com answered 503: temporarily_unavailable (check whether idp.example.com reports an outage)", "server", false},
+		{"too many", 429, ``, "op: idp.example.com answered 429 (check how many processes log in as this identity, and whether they restart continually)", "rate_limited", false},
+		{"an odd success", 200, `[]`, "op: the answer is not one of idp.example.com (" + foreign + ")", "unexpected", false},
 	} {
 		t.Run(test.about, func(t *testing.T) {
 			req := httptest.NewRequest("GET", "https://idp.example.com/", nil)
@@ -217,7 +217,7 @@ func FuzzAzureMachines(f *testing.F) {
 	known := []string{"subscription_id", "resource_group_name", "vm_name", "vmss_name"}
 	f.Fuzz(func(t *testing.T, body string) {
 		a := &azureIdentity{client: cloud{"imds": canned(200, body)}.client(), instance: "http://imds/"}
-		place, err := a.machine(context.Background())
+		place, err := a.whichMachine(context.Background())
 		if (place == nil) == (err == nil) {
 			t.Errorf("%v, %v", place, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -26,9 +27,9 @@ const deletedVersion = "deleted"
 // List lists the names below the store's path. See secretstore.Lister.
 //
 // KV v2 lists a secret until its metadata is deleted. Since 1.21, Vault can leave
-// out those whose current version is deleted. They get another Version here and are
-// not left out, because Vault also counts versions whose deletion is in the future.
-// Older Vaults ignore the parameter.
+// out those whose current version is deleted. Here they stay in the listing, with
+// another Version, because Vault also leaves out versions whose deletion is in the
+// future. Older Vaults ignore the parameter.
 func (s *store) List(ctx context.Context, yield func([]secretstore.Listed) error) error {
 	if s.closed.Load() {
 		return closedFailure()
@@ -49,8 +50,8 @@ func (s *store) list(ctx context.Context, yield func([]secretstore.Listed) error
 	}
 	var alive []string
 	if current.kv == kv2 {
-		// The order matters: the other way round, a name that is stored in between
-		// would look deleted, and its later deletion like no change.
+		// The order matters: in the other one, a name that is stored in between would
+		// look deleted, and its later deletion would look like no change.
 		if alive, current, err = s.names(ctx, current, true); err != nil {
 			return err
 		}
@@ -85,37 +86,33 @@ func inPages(names []string, yield func([]string) error) error {
 	}
 }
 
-// names returns the access tokens that Vault lists, and the session that was used:
-// as in a read, a Vault token that is no longer accepted is replaced once.
+// names returns the access tokens that Vault lists, and the session that was used.
 func (s *store) names(ctx context.Context, current *session, excludeDeleted bool) ([]string, *session, error) {
-	for renewed := false; ; renewed = true {
-		folder := s.settings.listFolder(current.kv)
-		a, err := withRetries(ctx, func() (*answer, error) { return s.conn.list(ctx, current.token, folder, excludeDeleted) })
-		if err != nil {
-			return nil, nil, transportFailure("list "+folder, err)
+	var folder string
+	a, current, err := s.ask(ctx, current, func(current *session) attempt {
+		folder = s.settings.listFolder(current.kv)
+		// Not the method LIST, which many proxies don't know.
+		r := request{path: folder + "/", query: url.Values{"list": {"true"}}, token: current.token}
+		if excludeDeleted {
+			r.query.Set("exclude_deleted", "true")
 		}
-		if a.status != http.StatusForbidden || !a.isRefusal() {
-			names, err := s.listed(a, folder, current.kv)
-			if err == nil {
-				s.sessions.noteAccepted(current)
-			}
-			return names, current, err
+		return attempt{
+			op: "list " + folder,
+			send: func() (*answer, error) {
+				return withRetries(ctx, func() (*answer, error) { return s.conn.send(withBodyLimit(ctx, maxListing), r) })
+			},
+			failed: transportFailure,
+			denied: func(token tokenInfo) error { return listDenied(folder, token) },
 		}
-		status, err := s.tokenStatus(ctx, current)
-		if err != nil {
-			return nil, nil, err
-		}
-		if status.accepted {
-			return nil, nil, listDenied(folder, status.token)
-		}
-		refusal := s.refusal("list "+folder, renewed)
-		if renewed {
-			return nil, nil, refusal
-		}
-		if current, err = s.sessions.replace(ctx, current, refusal); err != nil {
-			return nil, nil, err
-		}
+	})
+	if err != nil {
+		return nil, nil, err
 	}
+	names, err := s.listed(a, folder, current.kv)
+	if err == nil {
+		s.sessions.noteAccepted(current)
+	}
+	return names, current, err
 }
 
 // listDenied is a 403 for a token that Vault accepts.
@@ -158,9 +155,9 @@ func (s *store) listed(a *answer, folder, kv string) ([]string, error) {
 	}), nil
 }
 
-// emptyWithAWarning reports whether this is how Vault before 1.21, and OpenBao, say that a
-// folder is empty when they are asked for what isn't deleted: not with a 404, since they
-// warn that they don't know exclude_deleted.
+// emptyWithAWarning reports whether this is how Vault before 1.21, and OpenBao, answer
+// for an empty folder with exclude_deleted: they don't send a 404, because they add a
+// warning that they don't know that parameter.
 func (r *reply) emptyWithAWarning() bool {
 	return string(r.Data) == "{}" && len(r.Errors) == 0 && len(r.Warnings) == 1 &&
 		strings.Contains(r.Warnings[0], "unrecognized parameters") && strings.Contains(r.Warnings[0], "exclude_deleted")

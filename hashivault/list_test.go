@@ -99,7 +99,7 @@ func TestWhatOnlyLooksLikeAnEmptyListingIsAFailure(t *testing.T) {
 		"no keys":                {canned(200, `{"request_id":"1","data":{}}`), "unexpected"},
 		"no names":               {canned(200, `{"request_id":"1","data":{"keys":[]}}`), "unexpected"},
 		"another warning":        {canned(200, `{"request_id":"1","data":{},"warnings":["Endpoint ignored these unrecognized parameters: [list]"]}`), "unexpected"},
-		"keys that are none":     {canned(200, `{"request_id":"1","data":{"keys":"alice"}}`), "unexpected"},
+		"keys without a list":    {canned(200, `{"request_id":"1","data":{"keys":"alice"}}`), "unexpected"},
 		"cut off":                {canned(200, `{"request_id":"1","data":{"keys":["alice`), "unexpected"},
 		"sealed":                 {canned(503, sealed), "sealed"},
 		"a firewall's 403":       {canned(403, "<html>"), "unexpected"},
@@ -187,33 +187,20 @@ func TestVaultsOwnListings(t *testing.T) {
 
 func TestRevokedTokenIsReplacedToList(t *testing.T) {
 	v := startVault(t)
-	v.put("alice")
+	cfg := v.appRole(fields{})
 	v.do("PUT", "sys/policies/acl/list", fields{"policy": `path "secret/metadata/kong-auth" { capabilities = ["list"] }`})
-	v.do("POST", "sys/auth/approle", fields{"type": "approle"})
 	v.do("POST", "auth/approle/role/kong", fields{"token_policies": "list"})
-	data := func(method, path string) fields { return v.do(method, path, nil)["data"].(fields) }
-	role := data("GET", "auth/approle/role/kong/role-id")["role_id"].(string)
-	secretID := data("POST", "auth/approle/role/kong/secret-id")["secret_id"].(string)
-	s := openAt(t, v.config(func(c *Config) {
-		appRoleConfig(c)
-		c.AppRoleRoleID, c.AppRoleSecretID = role, secretID
-	}), nil)
+	s := openAt(t, cfg, nil)
 	for range 2 {
 		if got, _, err := listAll(t, s); err != nil || len(got) != 1 {
 			t.Fatalf("%v, %v", got, err)
 		}
-		for _, accessor := range data("LIST", "auth/token/accessors")["keys"].([]any) {
-			info := v.do("POST", "auth/token/lookup-accessor", fields{"accessor": accessor})["data"].(fields)
-			if info["path"] == "auth/approle/login" {
-				v.do("POST", "auth/token/revoke-accessor", fields{"accessor": accessor})
-			}
-		}
+		v.revokeLogins()
 	}
 }
 
-// TestNameThatAppearsDuringAListingIsNotTakenForDeleted: of the two requests of a
-// listing only the second has it. Taken for deleted, its real deletion before the
-// next listing would change nothing, and go unnoticed.
+// Only the second of a listing's two requests has such a name. If it looked deleted,
+// its real deletion before the next listing would go unnoticed.
 func TestNameThatAppearsDuringAListingIsNotTakenForDeleted(t *testing.T) {
 	v := newFakeVault()
 	requests := 0

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestKongsVaultHasEveryLogin: what this package logs in with can be set in Kong's vault
-// hcv too, but for what only objects of the node have.
+// Every field of a login can be set in Kong's vault hcv too, except those for objects
+// of the node.
 func TestKongsVaultHasEveryLogin(t *testing.T) {
 	schema, err := os.ReadFile("../lua/kong/vaults/hcv/schema.lua")
 	if err != nil {

@@ -19,7 +19,7 @@ type found struct {
 	ends     time.Time       // when it will be deleted, the zero time if never
 }
 
-// outcome interprets the answer to the read of one secret. A negative answer needs
+// outcome interprets the answer to the read of one secret. A negative answer requires
 // Vault's explicit statement:
 //
 //   - 404 with exactly {"errors":[]}: there is no such secret;
@@ -58,7 +58,8 @@ func (s *store) outcome(a *answer, name secretName, kv string) (*found, error) {
 	return nil, a.readFailure(op, name.redact)
 }
 
-// isPlainNotFound is the only 404 that says no secret has that name.
+// isPlainNotFound reports whether this is the body of the only 404 that says no secret
+// has that name.
 func isPlainNotFound(body []byte) bool {
 	var compact bytes.Buffer
 	return json.Compact(&compact, body) == nil && compact.String() == `{"errors":[]}`
@@ -81,13 +82,15 @@ func (s *store) wrongPath(a *answer, r reply, op string, redact func(string) str
 	return f
 }
 
-// versionMetadata is what KV v2 reports about a version, beside its data.
+// versionMetadata is what KV v2 reports about a version in addition to its data. It is
+// zero for a secret of KV v1, and where KV v2 has never had a version.
 type versionMetadata struct {
 	Version int `json:"version"`
 	// DeletionTime is when the version was deleted or, with delete_version_after,
 	// will be; empty: neither.
 	DeletionTime string `json:"deletion_time"`
 	Destroyed    bool   `json:"destroyed"`
+	CreatedTime  string `json:"created_time"`
 }
 
 // end is when the version will be deleted, the zero time if never.
@@ -136,7 +139,7 @@ func (s *store) parse(found *found, accessToken string) (*credential.Record, err
 	if err != nil {
 		return nil, unusable(err)
 	}
-	// Vault's paths are exact; an engine or proxy might treat them otherwise.
+	// Vault's paths are exact, but another engine or a proxy may treat them otherwise.
 	if r.AccessToken != accessToken {
 		return nil, unusable(&credential.UnusableError{
 			Reason: "access_token",

@@ -18,7 +18,7 @@ const alice = "GET secret/data/kong-auth/alice"
 
 // Answers that the real server of these tests can't be brought to give, and
 // those of other things than Vault.
-func TestOnlyVaultsOwnWordIsADefiniteNo(t *testing.T) {
+func TestOnlyVaultsOwnStatementIsADefiniteNo(t *testing.T) {
 	const (
 		page    = "<html><body>Not Found</body></html>"
 		gone    = `{"request_id":"1","data":{"data":null,"metadata":{"deletion_time":"2026-01-02T03:04:05Z","destroyed":false}},"warnings":null}`
@@ -125,7 +125,7 @@ func TestAnswersToOneNameAreToldFromFailuresOfTheStore(t *testing.T) {
 	}
 }
 
-func TestServersWaitIsPassedOn(t *testing.T) {
+func TestRetryAfterIsPassedOn(t *testing.T) {
 	for _, test := range []struct {
 		header string
 		want   time.Duration
@@ -147,7 +147,7 @@ func TestServersWaitIsPassedOn(t *testing.T) {
 	}
 }
 
-func TestVaultsWordsAreQuotedWithoutTheAccessToken(t *testing.T) {
+func TestVaultsMessagesAreQuotedWithoutTheAccessToken(t *testing.T) {
 	for access, want := range map[string]string{
 		"alice": `: request path "secret/data/kong-auth/` + fingerprint("alice") + `": rate limit quota exceeded `,
 		"a":     " ", // is in any text

@@ -20,7 +20,7 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// firewall forwards to a Vault what it has no page of its own for.
+// firewall forwards requests to a Vault, except those that it answers with a page.
 func firewall(t *testing.T, v *realVault) *httptest.Server {
 	t.Helper()
 	address, err := url.Parse(v.Addr)
@@ -52,9 +52,8 @@ type ip string
 
 func (a ip) Address() string { return string(a) }
 
-// 299 clients come for the first time, to a cache that is empty, while somebody
-// asks for names that Vault refuses as paths, or that a firewall before it has a
-// page for.
+// 299 clients send their first requests, with an empty cache, while somebody asks for
+// names that Vault refuses as paths, or that a firewall in front of it blocks.
 func TestNoFirstTimeClientIsRefusedBesidePoisonedRequests(t *testing.T) {
 	const clients = 299
 	v := startVault(t)

@@ -3,7 +3,6 @@ package hashivault
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strings"
 	"time"
 
@@ -12,9 +11,6 @@ import (
 )
 
 // Read reads one record. See secretstore.Store for its outcomes.
-//
-// After a 403 it asks whether Vault still accepts the token. If not, it gets
-// another token and repeats the read, once.
 func (s *store) Read(ctx context.Context, accessToken string) (*credential.Record, error) {
 	if s.closed.Load() {
 		return nil, closedFailure()
@@ -30,37 +26,27 @@ func (s *store) Read(ctx context.Context, accessToken string) (*credential.Recor
 	return s.parse(found, accessToken)
 }
 
-// read reads a secret. Of wanted, accessToken and version are given.
+// read reads a secret. Only the fields accessToken and version of wanted are set.
 func (s *store) read(ctx context.Context, wanted secretName) (*found, error) {
 	current, err := s.sessions.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for renewed := false; ; renewed = true {
-		name := s.name(wanted.accessToken, current.kv)
+	name := wanted
+	a, current, err := s.ask(ctx, current, func(current *session) attempt {
+		name = s.name(wanted.accessToken, current.kv)
 		name.version = wanted.version
-		a, err := s.fetch(ctx, current.token, name)
-		if err != nil {
-			return nil, readFailed("read "+name.shown, err)
+		return attempt{
+			op:     "read " + name.shown,
+			send:   func() (*answer, error) { return s.fetch(ctx, current.token, name) },
+			failed: readFailed,
+			denied: func(token tokenInfo) error { return s.denied(ctx, name, current, token) },
 		}
-		if a.status != http.StatusForbidden || !a.isRefusal() {
-			return s.evaluate(a, name, current)
-		}
-		status, err := s.tokenStatus(ctx, current)
-		if err != nil {
-			return nil, err
-		}
-		if status.accepted {
-			return nil, s.denied(ctx, name, current, status.token)
-		}
-		refusal := s.refusal("read "+name.shown, renewed)
-		if renewed {
-			return nil, refusal
-		}
-		if current, err = s.sessions.replace(ctx, current, refusal); err != nil {
-			return nil, err
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
+	return s.evaluate(a, name, current)
 }
 
 // evaluate turns an answer that isn't a 403 into an outcome, and records what it
@@ -90,18 +76,4 @@ func (s *store) suspectPath(kv string) {
 		s.sessions.log.Warn("no credential has been found so far, so every request is answered 401: the path has KV v2's data/ twice",
 			"reason", "data_twice", "path", s.settings.folder(kv), "remedy", remedy)
 	}
-}
-
-// tokenStatus asks whether Vault still accepts a session's token.
-func (s *store) tokenStatus(ctx context.Context, current *session) (tokenStatus, error) {
-	status, err := current.check.do(ctx, func(ctx context.Context) (tokenStatus, error) {
-		if current.refused.Load() {
-			return tokenStatus{}, nil
-		}
-		return s.conn.tokenStatus(ctx, current.token)
-	})
-	if err == nil && status.accepted {
-		s.sessions.noteAccepted(current)
-	}
-	return status, err
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -19,7 +20,11 @@ var retryPauses = []time.Duration{30 * time.Millisecond, 120 * time.Millisecond}
 
 // fetch gets a secret, with retries.
 func (s *store) fetch(ctx context.Context, token string, name secretName) (*answer, error) {
-	return withRetries(ctx, func() (*answer, error) { return s.conn.getVersion(ctx, token, name.path, name.version) })
+	r := request{path: name.path, token: token}
+	if name.version != "" {
+		r.query = url.Values{"version": {name.version}}
+	}
+	return withRetries(ctx, func() (*answer, error) { return s.conn.send(ctx, r) })
 }
 
 // withRetries repeats a request after a transient failure, if there is time.

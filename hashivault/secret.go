@@ -31,7 +31,7 @@ func (s *store) CheckName(name string) error {
 
 const maxSecretName = 1024
 
-// HoldsCredential implements secretstore.Config: records lie directly below path.
+// HoldsCredential implements secretstore.Config: records are directly below path.
 func (c *Config) HoldsCredential(other secretstore.Config, name string) bool {
 	o, same := other.(*Config)
 	if !same || c.address() != o.address() || strings.Trim(c.Namespace, "/ ") != strings.Trim(o.Namespace, "/ ") {

@@ -22,9 +22,9 @@ type session struct {
 	kv       string       // the version to read with
 	fixed    bool         // the token is configured, not obtained by a login
 	accepted atomic.Bool  // Vault has accepted the token
-	refused  atomic.Bool  // Vault has refused it, and another is being obtained
+	refused  atomic.Bool  // Vault has refused the token, and another is being obtained
 	check    sharedCheck  // of the token's status
-	ends     atomic.Int64 // the expiry in Unix nanoseconds; 0: never, or unknown
+	ends     atomic.Int64 // the token's expiry in Unix nanoseconds; 0: never, or unknown
 	recent   secretstore.RecentReads
 }
 
@@ -39,7 +39,7 @@ type sessions struct {
 	settings settings
 	log      *slog.Logger
 	stop     context.CancelFunc
-	held     *grant        // a token from an attempt that failed later on; only the goroutine uses it until done
+	held     *grant        // a token of an attempt that failed at a later step; only the goroutine uses it until done
 	done     chan struct{} // closed when the goroutine has ended
 	files    chan struct{} // a file of the method has changed
 	wake     chan struct{} // current has been refused, or its kv is in doubt
@@ -272,8 +272,8 @@ func (l *sessions) newSession(ctx context.Context, filesChanged bool) (*session,
 	return &session{grant: g, kv: kv, fixed: g.auth == nil}, nil
 }
 
-// obtain returns the token of an attempt that failed later on, or else another one.
-// It keeps the former because its secret id may not work twice.
+// obtain returns the token of an attempt that failed at a later step, or else another
+// one. The former is kept because its secret id may not work twice.
 func (l *sessions) obtain(ctx context.Context, filesChanged bool) (grant, *secretstore.Failure) {
 	if l.held != nil {
 		g := *l.held
@@ -300,8 +300,8 @@ func (l *sessions) obtain(ctx context.Context, filesChanged bool) (grant, *secre
 	return g, nil
 }
 
-// askKV asks Vault for the version of the KV engine. If the token may not ask, it is
-// v1, as for Kong.
+// askKV asks Vault for the version of the KV engine. If the token may not ask, v1 is
+// assumed, as in Kong.
 func (l *sessions) askKV(ctx context.Context, g grant) (string, *secretstore.Failure) {
 	op := "ask for the KV version of " + l.settings.mount
 	info, a, err := l.conn.lookupMount(ctx, g.token)
@@ -310,7 +310,7 @@ func (l *sessions) askKV(ctx context.Context, g grant) (string, *secretstore.Fai
 		return "", transportFailure(op, err)
 	case a.status == http.StatusOK:
 		return info.kv(), nil
-	case a.isRefusal() && (a.status == http.StatusForbidden || a.status == http.StatusNotFound):
+	case a.hasErrors() && (a.status == http.StatusForbidden || a.status == http.StatusNotFound):
 		l.log.Warn("the token may not see the mount, so its KV version is assumed to be v1: set kv, or let the token read below the mount",
 			"reason", "kv_version", "mount", l.settings.mount)
 		return kv1, nil
@@ -338,7 +338,7 @@ func (l *sessions) revoke(g grant) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	a, err := l.conn.sendAuth(ctx, http.MethodPut, g.token, "auth/token/revoke-self")
+	a, err := l.conn.send(ctx, request{method: http.MethodPut, path: "auth/token/revoke-self", token: g.token, login: true})
 	switch {
 	case err != nil:
 		return transportFailure("revoke the Vault token", err)

@@ -31,7 +31,7 @@ func appRoleVault(ttl int) *fakeVault {
 	return v
 }
 
-func TestFailingLoginsAreRepeatedEverMoreSlowly(t *testing.T) {
+func TestFailingLoginsAreRetriedWithBackoff(t *testing.T) {
 	for _, test := range []struct {
 		about  string
 		answer http.HandlerFunc
@@ -69,7 +69,7 @@ func TestFailingLoginsAreRepeatedEverMoreSlowly(t *testing.T) {
 	}
 }
 
-func TestSlowLoginGoesOnWithoutTheReadsThatWait(t *testing.T) {
+func TestSlowLoginContinuesWithoutTheReadsThatWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := appRoleVault(0)
 		v.on(loginRoute, func(w http.ResponseWriter, r *http.Request) {
@@ -261,7 +261,7 @@ func TestGivenTokenWarnsBeforeItExpires(t *testing.T) {
 	}
 }
 
-func TestEternalTokensAreLeftAlone(t *testing.T) {
+func TestTokensWithoutAnEndAreNotRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := appRoleVault(0)
 		log := &journal{}
@@ -291,7 +291,7 @@ func TestLoginIsRepeatedWhenRenewalEnds(t *testing.T) {
 	})
 }
 
-func TestTokensThatEndAtOnceCauseNoStorm(t *testing.T) {
+func TestTokensThatEndAtOnceCauseNoFloodOfLogins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := appRoleVault(100)
 		v.on("PUT auth/token/renew-self", canned(200, granted(testToken, 0)))
@@ -326,7 +326,7 @@ func TestLoginIsRepeatedBesideATokenSink(t *testing.T) {
 	}
 }
 
-func TestOutageDuringRenewalCostsNoRead(t *testing.T) {
+func TestOutageDuringRenewalFailsNoRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := appRoleVault(100)
 		s := openOn(t, config(appRoleConfig), nil, v)
@@ -371,7 +371,7 @@ func TestAdviceInTheLog(t *testing.T) {
 	}
 }
 
-func TestUnaskableKVIsReadAsV1(t *testing.T) {
+func TestKVIsReadAsV1IfTheTokenMayNotAsk(t *testing.T) {
 	v := newFakeVault()
 	v.on("GET sys/internal/ui/mounts/secret", canned(403, noPermission))
 	v.on("GET secret/kong-auth/alice", canned(200, `{"data":`+record("alice")+`}`))
@@ -460,7 +460,7 @@ func TestCloseIsPromptWhateverGoesOn(t *testing.T) {
 	}
 }
 
-func TestCloseTellsOfATokenThatLivesOn(t *testing.T) {
+func TestCloseReportsATokenThatRemainsValid(t *testing.T) {
 	v := appRoleVault(0)
 	v.on("PUT auth/token/revoke-self", canned(403, noPermission))
 	s := openOn(t, config(appRoleConfig), nil, v)
@@ -470,8 +470,8 @@ func TestCloseTellsOfATokenThatLivesOn(t *testing.T) {
 	}
 }
 
-// What is asked after something happened must not be answered from before it.
-func TestInquiryIsJoinedOnlyBeforeItIsPut(t *testing.T) {
+// A check that began before an event must not answer those who ask after it.
+func TestCheckIsJoinedOnlyBeforeItStarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var (
 			q      sharedCheck
@@ -524,7 +524,7 @@ func TestLoginFailuresHoldNoSecret(t *testing.T) {
 	}
 }
 
-func TestAnswersToALoginThatAreNone(t *testing.T) {
+func TestLoginAnswersWithoutAToken(t *testing.T) {
 	for _, test := range []struct {
 		answer http.HandlerFunc
 		want   string

@@ -155,7 +155,7 @@ func (c *checker) dialing() dialing {
 	}
 	base := c.cleanPath("base_path", c.cfg.BasePath)
 	if base == "v1" || strings.HasSuffix(base, "/v1") {
-		c.p.Add("base_path", "it ends in v1, which is added by itself; give what comes before that")
+		c.p.Add("base_path", "it ends in v1, which the plugin adds; leave that out")
 	}
 	c.p.NodeFile("unix_socket", c.cfg.UnixSocket)
 	switch {
@@ -185,7 +185,7 @@ func (c *checker) checkHost() {
 	name, path, _ := strings.Cut(strings.TrimRight(rest, "/"), "/")
 	host, port, errPort := net.SplitHostPort(given)
 	switch {
-	case strings.Contains(given, "@"): // the part before it may be a password: don't repeat it
+	case strings.Contains(given, "@"): // don't repeat the part before it, which may be a password
 		c.p.Add("host", "it must be a host name or an address, and nothing else")
 	case isURL && path != "":
 		c.p.Add("host", "it is a URL. Did you mean host %s, protocol %s and base_path /%s?", name, scheme, path)

@@ -13,9 +13,9 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// What a definition accepts, opening can't refuse: what is told of a vaults file as a
-// whole, and of a plugin's configuration, is told before anything of it is used.
-func TestWhatOpeningRefusesADefinitionRefuses(t *testing.T) {
+// Opening can't refuse what a definition accepts: everything that is wrong with a
+// vaults file or a plugin's configuration is reported before any of it is used.
+func TestDefinitionsRefuseWhatOpeningRefuses(t *testing.T) {
 	ca := newAuthority(t)
 	cert, key := ca.pair("kong", nil)
 	otherCert, _ := ca.pair("kong", nil)
@@ -47,7 +47,7 @@ func TestWhatOpeningRefusesADefinitionRefuses(t *testing.T) {
 		{"a client certificate without key", func(c *Config) { c.CertAuthCert = cert }, "cert_auth_cert_key: "},
 		{"a client key without certificate", func(c *Config) { c.CertAuthCertKey = key }, "cert_auth_cert: "},
 		{"a client certificate with another's key", func(c *Config) { c.CertAuthCert, c.CertAuthCertKey = otherCert, key }, "cert_auth_cert: "},
-		{"a CA that is none", func(c *Config) { c.CACert = "-----BEGIN CERTIFICATE-----" }, "ca_cert: "},
+		{"a CA that is not PEM", func(c *Config) { c.CACert = "-----BEGIN CERTIFICATE-----" }, "ca_cert: "},
 		{"a mount that climbs", func(c *Config) { c.Mount = "secret/../sys" }, "mount: "},
 		{"no mount", func(c *Config) { c.Mount = "/" }, "mount: "},
 		{"a path that climbs", func(c *Config) { c.Path = ".." }, "path: "},
@@ -90,7 +90,7 @@ func TestWhatOpeningRefusesADefinitionRefuses(t *testing.T) {
 	}
 }
 
-func TestAllThatIsWrongIsSaidAtOnce(t *testing.T) {
+func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	_, err := Open(config(func(c *Config) { c.Token, c.KV, c.Path = "", "v3", "." }), options(nil))
 	for _, field := range []string{"token: ", "kv: ", "path: "} {
 		if err == nil || !strings.Contains(err.Error(), field) {

@@ -18,8 +18,9 @@ type store struct {
 	conn     *conn
 	redial   *secretstore.Redial
 	sessions *sessions
+	operator bool // the login is an operator's, not the plugin's
 	closed   atomic.Bool
-	found    atomic.Bool // a record, since the store was opened
+	found    atomic.Bool // a record has been found since the store was opened
 }
 
 // Open returns a store for a vault object. It does no network I/O and never waits:
@@ -78,14 +79,15 @@ func (s *store) Close() error {
 
 // secretName is the path of one secret, for Vault and for messages.
 type secretName struct {
-	accessToken string // or a slash and the path of another secret, see name
+	accessToken string // or a slash and the path of another secret; see name
 	path        string // for Vault
 	shown       string // for messages: that of a record ends in the fingerprint
 	version     string // of KV v2; empty: the current one
 }
 
-// name is the path of an access token's record. A text that begins with a slash, which
-// no access token does, is the path of another secret in the mount, which may be shown.
+// name is the path of an access token's record. If accessToken begins with a slash, as
+// no access token does, it is the path of another secret in the mount, which messages
+// may show.
 func (s *store) name(accessToken, kv string) secretName {
 	if name, plain := strings.CutPrefix(accessToken, "/"); plain {
 		path := s.settings.secret(kv) + "/" + name

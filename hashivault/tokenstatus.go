@@ -2,7 +2,6 @@ package hashivault
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -27,21 +26,21 @@ type tokenInfo struct {
 
 func (i tokenInfo) policies() []string { return slices.Concat(i.Policies, i.IdentityPolicies) }
 
-// auth is the same in the form of a login's answer.
+// auth is the token in the form of a login's answer.
 func (i tokenInfo) auth(token string) *api.SecretAuth {
 	return &api.SecretAuth{ClientToken: token, LeaseDuration: i.TTL, Renewable: i.Renewable}
 }
 
 func (c *conn) lookupSelf(ctx context.Context, token string) (info tokenInfo, a *answer, err error) {
-	a, err = c.sendAuth(ctx, http.MethodGet, token, "auth/token/lookup-self")
+	a, err = c.send(ctx, request{path: "auth/token/lookup-self", token: token, login: true})
 	if err == nil && a.status == http.StatusOK {
 		err = a.data(&info)
 	}
 	return info, a, err
 }
 
-// mountInfo is the answer of sys/internal/ui/mounts. Any token that has some right
-// below the mount may ask.
+// mountInfo is the answer of sys/internal/ui/mounts. Any token that may do something
+// below the mount may read it.
 type mountInfo struct {
 	Path    string `json:"path"`
 	Type    string `json:"type"`
@@ -59,19 +58,11 @@ func (m mountInfo) kv() string {
 }
 
 func (c *conn) lookupMount(ctx context.Context, token string) (info mountInfo, a *answer, err error) {
-	a, err = c.get(ctx, token, "sys/internal/ui/mounts/"+c.mount)
+	a, err = c.send(ctx, request{path: "sys/internal/ui/mounts/" + c.mount, token: token})
 	if err == nil && a.status == http.StatusOK {
 		err = a.data(&info)
 	}
 	return info, a, err
-}
-
-func (a *answer) data(v any) error {
-	r, isVault := a.decode()
-	if !isVault || !isObject(r.Data) || json.Unmarshal(r.Data, v) != nil {
-		return errNotVault
-	}
-	return nil
 }
 
 // tokenStatus says whether Vault accepts a token.
@@ -91,7 +82,7 @@ func (c *conn) tokenStatus(ctx context.Context, token string) (tokenStatus, erro
 		return tokenStatus{}, transportFailure("look up the Vault token", err)
 	case a.status == http.StatusOK:
 		return tokenStatus{accepted: true, token: info}, nil
-	case a.status != http.StatusForbidden || !a.isRefusal():
+	case !a.forbidden():
 		return tokenStatus{}, a.readFailure("look up the Vault token", redactAll)
 	}
 	_, a, err = c.lookupMount(ctx, token)
@@ -100,16 +91,10 @@ func (c *conn) tokenStatus(ctx context.Context, token string) (tokenStatus, erro
 		return tokenStatus{}, transportFailure("look up the mount "+c.mount, err)
 	case a.status == http.StatusOK:
 		return tokenStatus{accepted: true}, nil
-	case a.status != http.StatusForbidden || !a.isRefusal():
+	case !a.forbidden():
 		return tokenStatus{}, a.readFailure("look up the mount "+c.mount, redactAll)
 	}
 	return tokenStatus{accepted: strings.Contains(string(a.body), "preflight capability check")}, nil
-}
-
-// isRefusal reports whether Vault itself sent the 403, and not a firewall or proxy.
-func (a *answer) isRefusal() bool {
-	r, isVault := a.decode()
-	return isVault && len(r.Errors) > 0
 }
 
 // redactAll drops Vault's messages.

@@ -64,6 +64,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // bodyLimitKey is the context key of a limit other than maxBody.
 type bodyLimitKey struct{}
 
+func withBodyLimit(ctx context.Context, limit int) context.Context {
+	return context.WithValue(ctx, bodyLimitKey{}, limit)
+}
+
 func bodyLimit(ctx context.Context) int {
 	if n, ok := ctx.Value(bodyLimitKey{}).(int); ok {
 		return n

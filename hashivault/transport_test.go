@@ -13,8 +13,8 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// Files are exchanged one after the other, and each change is noticed.
-func TestHalfExchangedCertificateInterruptsNothing(t *testing.T) {
+// The two files are replaced one after the other, and each change is noticed.
+func TestHalfReplacedCertificateInterruptsNothing(t *testing.T) {
 	ca := newAuthority(t)
 	v := newFakeVault()
 	v.on(alice, func(w http.ResponseWriter, r *http.Request) {
@@ -48,8 +48,8 @@ func TestHalfExchangedCertificateInterruptsNothing(t *testing.T) {
 	wantFound(t, s)
 }
 
-// The check of the settings has seen the host as it stands, not what it leads to, and
-// isn't all that keeps a store from the metadata service.
+// The check of the settings sees only the host's name, so the addresses that it
+// resolves to are checked as well.
 func TestStoreConnectsOnlyWhereItMay(t *testing.T) {
 	v := newFakeVault()
 	v.on(alice, canned(200, secret("alice")))

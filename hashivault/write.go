@@ -16,7 +16,7 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// writer is a store that writes too, as an operator's login.
+// writer is a store that can also write, with an operator's login.
 type writer struct{ *store }
 
 // OpenWriter is Open for an operator's login.
@@ -25,16 +25,16 @@ func OpenWriter(cfg Config, o secretstore.OpenOptions) (secretstore.Writer, erro
 	if err != nil {
 		return nil, err
 	}
-	return writer{s.(*store)}, nil
+	w := writer{s.(*store)}
+	w.operator = true
+	return w, nil
 }
 
-// document is what Vault holds under a name. version is 0 in KV v1, and in KV v2
-// where there has never been anything.
+// document is what Vault holds under a name.
 type document struct {
-	fields  json.RawMessage
-	version int
-	gone    bool // the version was deleted or destroyed
-	made    time.Time
+	fields   json.RawMessage
+	metadata versionMetadata // of KV v2
+	gone     bool            // the version was deleted or destroyed
 }
 
 // Get implements secretstore.Writer.
@@ -46,52 +46,38 @@ func (w writer) Get(ctx context.Context, accessToken string) (*secretstore.Docum
 	case d.gone:
 		return nil, &secretstore.Absent{Reason: secretstore.ReasonDeleted}
 	}
-	return &secretstore.Document{Record: d.fields, Version: d.name(), Updated: d.made}, nil
+	made, _ := time.Parse(time.RFC3339, d.metadata.CreatedTime) // empty in KV v1
+	return &secretstore.Document{Record: d.fields, Version: d.version(), Updated: made}, nil
 }
 
-// name is what the document's version is called. KV v1 has none: there it is a
+// version is the number of the document's version. KV v1 has none, so there it is a
 // digest of the contents.
-func (d document) name() string {
-	if d.version > 0 {
-		return strconv.Itoa(d.version)
+func (d document) version() string {
+	if d.metadata.Version > 0 {
+		return strconv.Itoa(d.metadata.Version)
 	}
 	sum := sha256.Sum256(d.fields)
 	return hex.EncodeToString(sum[:])
 }
 
 func (w writer) get(ctx context.Context, accessToken string) (d document, err error) {
-	c := call{op: "read", method: http.MethodGet, part: "data", capability: "read"}
+	c := call{op: "read", method: http.MethodGet, part: "data", capabilities: []string{"read"}}
 	a, name, kv, err := w.call(ctx, c, accessToken)
 	if err != nil {
 		return d, err
 	}
 	r, isVault := a.decode()
 	fields, metadata := secretData(r.Data, kv)
-	d = document{fields: fields}
-	if kv == kv2 {
-		d.version, d.made = versionOf(r.Data)
-	}
+	d = document{fields: fields, metadata: metadata}
 	switch {
 	case a.status == http.StatusOK && isVault && isObject(fields):
 		return d, nil
-	case isVault && !isObject(fields) && metadata.gone(): // a 404, or in old versions a 200
+	case isVault && !isObject(fields) && metadata.gone(): // a 404, or a 200 of old Vaults
 		d.gone = true
 		return d, nil
 	}
 	_, err = w.outcome(a, name, kv)
 	return d, err
-}
-
-// versionOf is the number of a KV v2 secret's version, and when it was written.
-func versionOf(data json.RawMessage) (version int, made time.Time) {
-	var v2 struct {
-		Metadata struct {
-			Version int       `json:"version"`
-			Created time.Time `json:"created_time"`
-		} `json:"metadata"`
-	}
-	_ = json.Unmarshal(data, &v2) // without a version, a replacement will be refused
-	return v2.Metadata.Version, v2.Metadata.Created
 }
 
 // Create implements secretstore.Writer.
@@ -104,7 +90,7 @@ func (w writer) Create(ctx context.Context, accessToken string, record []byte) e
 		err := w.put(ctx, "create", accessToken, record, 0)
 		var conflict *secretstore.Conflict
 		if errors.As(err, &conflict) {
-			return w.inTheWay(ctx, conflict, accessToken)
+			return w.explainConflict(ctx, conflict, accessToken)
 		}
 		return err
 	}
@@ -114,8 +100,8 @@ func (w writer) Create(ctx context.Context, accessToken string, record []byte) e
 	return w.put(ctx, "create", accessToken, record, 0)
 }
 
-// inTheWay finds out what a create has met.
-func (w writer) inTheWay(ctx context.Context, conflict *secretstore.Conflict, accessToken string) error {
+// explainConflict finds out whether a deleted secret is why a create was refused.
+func (w writer) explainConflict(ctx context.Context, conflict *secretstore.Conflict, accessToken string) error {
 	if d, err := w.get(ctx, accessToken); err == nil && d.gone {
 		conflict.Reason = secretstore.ConflictDeleted
 		conflict.Remedy = "its versions can still be undeleted: purge it, or recover it"
@@ -143,15 +129,16 @@ func (w writer) Replace(ctx context.Context, accessToken string, record []byte, 
 	switch {
 	case err != nil:
 		return err
-	case d.name() != version:
+	case d.version() != version:
 		return &secretstore.Conflict{Op: "replace " + w.name(accessToken, kv1).shown, Reason: secretstore.ConflictChanged}
 	}
 	return w.put(ctx, "replace", accessToken, record, 0)
 }
 
-// put writes a record. In KV v2 it takes the place of that version, and 0 is none.
+// put writes a record. In KV v2 it replaces that version; 0 means that there must not
+// be one.
 func (w writer) put(ctx context.Context, op, accessToken string, record []byte, version int) error {
-	c := call{op: op, method: http.MethodPost, part: "data", capability: "create and update"}
+	c := call{op: op, method: http.MethodPost, part: "data", capabilities: []string{"create", "update"}}
 	c.body = func(kv string) any {
 		if kv == kv1 {
 			return json.RawMessage(record)
@@ -174,13 +161,19 @@ func (w writer) put(ctx context.Context, op, accessToken string, record []byte, 
 	return a.readFailure(op+" "+name.shown, name.redact)
 }
 
-// Delete implements secretstore.Writer. In KV v2 it deletes all versions, for a
-// revoked credential must not come back by an undelete.
+// Delete implements secretstore.Writer. In KV v2 it deletes all versions, so that
+// nobody can undelete a revoked credential.
 func (w writer) Delete(ctx context.Context, accessToken string) error {
-	return w.done(ctx, call{op: "delete", method: http.MethodDelete, part: "metadata", capability: "delete"}, accessToken)
+	c := call{op: "delete", method: http.MethodDelete, part: "metadata", capabilities: []string{"delete"}}
+	a, name, _, err := w.call(ctx, c, accessToken)
+	if err != nil || a.status < 300 {
+		return err
+	}
+	return a.readFailure("delete "+name.shown, name.redact)
 }
 
-// Recover implements secretstore.Writer: a new version may follow a deleted one.
+// Recover implements secretstore.Writer. Vault accepts a new version after a deleted
+// one, so there is nothing to do.
 func (w writer) Recover(ctx context.Context, accessToken string) (string, error) {
 	d, err := w.get(ctx, accessToken)
 	switch {
@@ -189,7 +182,7 @@ func (w writer) Recover(ctx context.Context, accessToken string) (string, error)
 	case !d.gone:
 		return "", w.notDeleted("recover", accessToken)
 	}
-	return d.name(), nil
+	return d.version(), nil
 }
 
 func (w writer) notDeleted(op, accessToken string) error {
@@ -220,8 +213,8 @@ func (w writer) Checked(ctx context.Context) (bool, error) {
 // Base64 implements secretstore.Writer.
 func (w writer) Base64() bool { return w.settings.base64 }
 
-// Names implements secretstore.Writer. KV v2 lists deleted secrets as well; those
-// that are can be left out since Vault 1.21.
+// Names implements secretstore.Writer. KV v2 lists deleted secrets as well, unless
+// Vault is 1.21 or later.
 func (w writer) Names(ctx context.Context, yield func([]secretstore.Name) error) error {
 	current, err := w.sessions.get(ctx)
 	if err != nil {
@@ -243,7 +236,7 @@ func (w writer) Names(ctx context.Context, yield func([]secretstore.Name) error)
 // Wrap implements secretstore.Wrapper.
 func (w writer) Wrap(ctx context.Context, fields map[string]any, ttl time.Duration) (string, error) {
 	const op = "wrap the secret token"
-	c := call{op: op, method: http.MethodPost, path: "sys/wrapping/wrap", wrap: ttl, capability: "update"}
+	c := call{op: op, method: http.MethodPost, path: "sys/wrapping/wrap", wrap: ttl, capabilities: []string{"update"}}
 	c.body = func(string) any { return fields }
 	a, _, _, err := w.call(ctx, c, "")
 	if err != nil {
@@ -258,65 +251,43 @@ func (w writer) Wrap(ctx context.Context, fields map[string]any, ttl time.Durati
 	return wrapped.Info.Token, nil
 }
 
-// call is a request of an operator's.
+// call is a request of an operator's command.
 type call struct {
-	op         string // read, create, …, without the name
-	method     string
-	part       string // data or metadata in KV v2
-	path       string // in place of the secret's
-	body       func(kv string) any
-	wrap       time.Duration
-	capability string // that it takes
+	op           string // read, create, …, without the name
+	method       string
+	part         string // of a KV v2 engine: data or metadata
+	path         string // if it isn't the path of a secret
+	body         func(kv string) any
+	wrap         time.Duration
+	capabilities []string // that the token needs
 }
 
-// done makes a call whose answer has nothing in it that matters.
-func (w writer) done(ctx context.Context, c call, accessToken string) error {
-	a, name, _, err := w.call(ctx, c, accessToken)
-	if err != nil || a.status < 300 {
-		return err
-	}
-	return a.readFailure(c.op+" "+name.shown, name.redact)
-}
-
-// call makes a call, once more if Vault no longer accepts the token and there is
-// another. An error is a failure; the answer can be any other.
-func (w writer) call(ctx context.Context, c call, accessToken string) (*answer, secretName, string, error) {
+// call makes a call, see ask. An error is a *secretstore.Failure or a
+// *secretstore.Absent.
+func (w writer) call(ctx context.Context, c call, accessToken string) (a *answer, name secretName, kv string, err error) {
 	if err := credential.CheckAccessToken(accessToken); err != nil && c.path == "" {
-		return nil, secretName{}, "", &secretstore.Absent{Reason: secretstore.ReasonNotFound}
+		return nil, name, "", &secretstore.Absent{Reason: secretstore.ReasonNotFound}
 	}
 	current, err := w.sessions.get(ctx)
 	if err != nil {
-		return nil, secretName{}, "", err
+		return nil, name, "", err
 	}
-	for renewed := false; ; renewed = true {
-		name := w.place(c, accessToken, current.kv)
-		op := strings.TrimSpace(c.op + " " + name.shown)
-		a, err := w.send(ctx, c, current, name)
-		if err != nil {
-			return nil, name, "", w.unanswered(op, c, err)
+	a, current, err = w.ask(ctx, current, func(current *session) attempt {
+		name = w.place(c, accessToken, current.kv)
+		return attempt{
+			op:     strings.TrimSpace(c.op + " " + name.shown),
+			send:   func() (*answer, error) { return w.send(ctx, c, current, name) },
+			failed: func(op string, err error) *secretstore.Failure { return w.unanswered(op, c, err) },
+			denied: func(token tokenInfo) error { return w.lacksCapability(c, name, current.kv, token) },
 		}
-		if a.status != http.StatusForbidden || !a.isRefusal() {
-			return a, name, current.kv, nil
-		}
-		status, err := w.tokenStatus(ctx, current)
-		switch {
-		case err != nil:
-			return nil, name, "", err
-		case status.accepted:
-			return nil, name, "", w.mayNot(op, c, name, current.kv, status.token)
-		}
-		refusal := w.refusal(op, renewed)
-		refusal.Remedy = "log in again: vault login, or renew what VAULT_TOKEN, --token-file or VAULT_AUTH_WRITE_FILE hold"
-		if renewed {
-			return nil, name, "", refusal
-		}
-		if current, err = w.sessions.replace(ctx, current, refusal); err != nil {
-			return nil, name, "", err
-		}
+	})
+	if err != nil {
+		return nil, name, "", err
 	}
+	return a, name, current.kv, nil
 }
 
-// place is where a call goes.
+// place is the path that a call is sent to.
 func (w writer) place(c call, accessToken, kv string) secretName {
 	if c.path != "" {
 		return secretName{path: c.path}
@@ -326,23 +297,23 @@ func (w writer) place(c call, accessToken, kv string) secretName {
 	return secretName{accessToken: accessToken, path: folder + "/" + accessToken, shown: folder + name.shown[strings.LastIndex(name.shown, "/"):]}
 }
 
-// send reads in several attempts, where that helps, and writes in one: of a write
-// without an answer nobody knows whether it was made.
+// send retries reads, but not writes: if a write gets no answer, Vault may have made
+// it all the same.
 func (w writer) send(ctx context.Context, c call, current *session, name secretName) (*answer, error) {
 	if c.method == http.MethodGet {
 		return w.fetch(ctx, current.token, name)
 	}
-	var body []byte
+	r := request{method: c.method, path: name.path, token: current.token, wrap: c.wrap}
 	if c.body != nil {
 		var err error
-		if body, err = json.Marshal(c.body(current.kv)); err != nil {
+		if r.body, err = json.Marshal(c.body(current.kv)); err != nil {
 			return nil, err
 		}
 	}
-	return w.conn.write(ctx, c.method, current.token, name.path, body, c.wrap)
+	return w.conn.send(ctx, r)
 }
 
-func (w writer) unanswered(op string, c call, err error) error {
+func (w writer) unanswered(op string, c call, err error) *secretstore.Failure {
 	f := transportFailure(op, err)
 	w.conn.redial()
 	if c.method != http.MethodGet && (f.Reason == "timeout" || f.Reason == "network" || f.Reason == "canceled") {
@@ -351,17 +322,15 @@ func (w writer) unanswered(op string, c call, err error) error {
 	return f
 }
 
-// mayNot is a 403 although the token is accepted.
-func (w writer) mayNot(op string, c call, name secretName, kv string, token tokenInfo) *secretstore.Failure {
+// lacksCapability is the failure of a 403 for a token that Vault accepts.
+func (w writer) lacksCapability(c call, name secretName, kv string, token tokenInfo) *secretstore.Failure {
 	path := c.path
 	if path == "" {
 		path = w.settings.below(c.part, kv) + "/*"
 	}
-	capabilities := strings.Split(c.capability, " and ")
-	quoted, _ := json.Marshal(capabilities)
 	return &secretstore.Failure{
-		Op: op, Reason: secretstore.Denied,
-		Err:    fmt.Errorf("status 403: the token%s lacks the capability %s on it", describeToken(token), c.capability),
-		Remedy: fmt.Sprintf(`add to one of its policies: path "%s" { capabilities = %s }`, path, strings.ReplaceAll(string(quoted), ",", ", ")),
+		Op: strings.TrimSpace(c.op + " " + name.shown), Reason: secretstore.Denied,
+		Err:    fmt.Errorf("status 403: the token%s lacks the capability %s on it", describeToken(token), strings.Join(c.capabilities, " and ")),
+		Remedy: fmt.Sprintf(`add to one of its policies: path "%s" { capabilities = ["%s"] }`, path, strings.Join(c.capabilities, `", "`)),
 	}
 }

@@ -198,7 +198,7 @@ func TestWritesThatAreRefused(t *testing.T) {
 			"delete secret/metadata/kong-auth/" + fingerprint("alice") + ": status 403: the token (policies default, read-secret-data-kong-auth-; expires in *) lacks the capability delete on it " +
 				`(add to one of its policies: path "secret/metadata/kong-auth/*" { capabilities = ["delete"] })`},
 		"revoked token": {revoked, func(w secretstore.Writer) error { _, err := w.Get(t.Context(), "alice"); return err },
-			"read " + place + ": the Vault token is refused: it has expired or was revoked (log in again: vault login, or renew what VAULT_TOKEN, --token-file or VAULT_AUTH_WRITE_FILE hold)"},
+			"read " + place + ": the Vault token is refused: it has expired or was revoked (log in again: vault login, or renew the token in VAULT_TOKEN, --token-file or VAULT_AUTH_WRITE_FILE)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, err := OpenWriter(v.config(func(c *Config) { c.Token = tt.token }), options(nil))

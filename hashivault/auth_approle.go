@@ -2,14 +2,10 @@ package hashivault
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
-
-	"github.com/hashicorp/vault/api"
-	"github.com/hashicorp/vault/api/auth/approle"
 
 	"kong-vault-auth/secretstore"
 	"kong-vault-auth/securefile"
@@ -30,23 +26,21 @@ func (c *checker) appRole() method {
 		c.p.Add("approle_response_wrapping", "a wrapped secret id can be unwrapped once, and Kong starts a new plugin server at every reload. "+
 			"Set token_sink_file, which keeps the Vault token between them, on a vault object that the node defines")
 	}
-	mount := c.loginPath("approle_auth_path", c.cfg.AppRoleAuthPath, "approle")
+	mount := c.authMount("approle_auth_path", c.cfg.AppRoleAuthPath, "approle")
 	source := &secretIDSource{literal: secretID, file: file, mount: mount}
 	l := &login{
 		mount:  mount,
 		hint:   "check the role id, and that the secret id hasn't expired or been used up (secret_id_ttl, secret_id_num_uses)",
 		secret: source.read,
-		with: func(secretID string) (api.AuthMethod, error) {
-			return approle.NewAppRoleAuth(roleID, &approle.SecretID{FromString: secretID}, approle.WithMountPath(mount))
+		body: func(secretID string) map[string]any {
+			return map[string]any{"role_id": roleID, "secret_id": secretID}
 		},
 	}
 	if none {
-		l.hint = "check the role id, and that the role takes logins from here without a secret id (bind_secret_id, token_bound_cidrs); " +
+		l.hint = "check the role id, and that the role permits logins from here without a secret id (bind_secret_id, token_bound_cidrs); " +
 			"else set approle_secret_id or approle_secret_id_file"
 		l.secret = nil
-		l.with = func(string) (api.AuthMethod, error) {
-			return loginBody{mount, map[string]any{"role_id": roleID}}, nil
-		}
+		l.body = func(string) map[string]any { return map[string]any{"role_id": roleID} }
 	}
 	if file != "" {
 		l.watch = []string{file}
@@ -136,15 +130,15 @@ func (w *wrappedSecretID) checkOrigin(ctx context.Context, c *conn, wrapping str
 const remedyWrapping = "wrap a new secret id (vault write -wrap-ttl=… -f auth/…/role/…/secret-id) and replace the old token with the new one; " +
 	"if nobody here has unwrapped the old one, somebody else has"
 
-// unwrapStep sends a request that the wrapping token itself authorizes.
+// unwrapStep sends a request that the wrapping token authorizes, and decodes what it
+// answers.
 func unwrapStep(ctx context.Context, c *conn, method, path, wrapping string, data any) error {
-	a, err := c.sendAuth(ctx, method, wrapping, path)
+	a, err := c.send(ctx, request{method: method, path: path, token: wrapping, login: true})
 	if err != nil {
 		return transportFailure(wrappedOp, err)
 	}
-	r, isVault := a.decode()
-	switch {
-	case a.status == http.StatusOK && isVault && json.Unmarshal(r.Data, data) == nil:
+	switch _, isVault := a.decode(); {
+	case a.status == http.StatusOK && a.data(data) == nil:
 		return nil
 	case a.status == http.StatusBadRequest && isVault:
 		return &secretstore.Failure{Op: wrappedOp, Reason: "login", Err: errors.New("the wrapping token has been used already or has expired"), Remedy: remedyWrapping, LoginRefused: true}

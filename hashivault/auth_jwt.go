@@ -7,19 +7,31 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/hashicorp/vault/api"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-// usesOAuth2 tells Kong's form of the method jwt, in which an identity provider
-// issues the JWT, from that with a file.
+// jwt logs in with a JWT in a file.
+func (c *checker) jwt() method {
+	role := c.required("jwt_role", c.cfg.JWTRole)
+	file := c.required("jwt_token_file", c.cfg.JWTTokenFile)
+	return &login{
+		mount:  c.authMount("jwt_auth_path", c.cfg.JWTAuthPath, "jwt"),
+		hint:   "check jwt_role, and that the token's issuer, audience and claims are those the role is bound to",
+		secret: fileSecret("read jwt_token_file", file),
+		body:   jwtBody(role),
+	}
+}
+
+// usesOAuth2 reports whether an identity provider issues the JWT, as in Kong's own
+// vault. Otherwise the JWT is in a file.
 func (c *Config) usesOAuth2() bool {
 	return c.OAuth2RoleName+c.OAuth2Endpoint+c.OAuth2ClientID+c.OAuth2Secret+c.OAuth2Audiences != ""
 }
 
 func (c *Config) oauth2Role() string { return cmp.Or(c.OAuth2RoleName, c.JWTRole) }
 
+// oauth2 logs in with a JWT that an identity provider issues.
 func (c *checker) oauth2() method {
 	if c.cfg.JWTTokenFile != "" {
 		c.p.Add("jwt_token_file", "it excludes the oauth2_ fields: the JWT comes from a file or from an identity provider")
@@ -32,7 +44,6 @@ func (c *checker) oauth2() method {
 	if host != "" {
 		c.p.Host("oauth2_token_endpoint", host)
 	}
-	mount := c.loginPath("jwt_auth_path", c.cfg.JWTAuthPath, "jwt")
 	provider := &identityProvider{
 		issuer: issuer{
 			op: "get a JWT from the identity provider", host: host,
@@ -42,21 +53,19 @@ func (c *checker) oauth2() method {
 		client: newIssuerClient(c.p.Reach),
 		grant: clientcredentials.Config{
 			ClientID: clientID, ClientSecret: secret, TokenURL: endpoint,
-			EndpointParams: url.Values{"audience": listed(c.cfg.OAuth2Audiences)},
+			EndpointParams: url.Values{"audience": splitList(c.cfg.OAuth2Audiences)},
 		},
 	}
 	return &login{
-		mount:  mount,
-		hint:   "check oauth2_role_name, and that the JWT's issuer, audience and claims are those the role is bound to; an identity provider may also issue access tokens that are no JWTs",
+		mount:  c.authMount("jwt_auth_path", c.cfg.JWTAuthPath, "jwt"),
+		hint:   "check oauth2_role_name, and that the JWT's issuer, audience and claims are those the role is bound to; the access tokens of some identity providers are not JWTs",
 		secret: provider.jwt,
-		with: func(jwt string) (api.AuthMethod, error) {
-			return loginBody{mount, map[string]any{"role": role, "jwt": jwt}}, nil
-		},
+		body:   jwtBody(role),
 	}
 }
 
-// listed is a list that is written with commas in between.
-func listed(list string) (items []string) {
+// splitList splits a list with commas between its items.
+func splitList(list string) (items []string) {
 	for item := range strings.SplitSeq(list, ",") {
 		if item = strings.TrimSpace(item); item != "" {
 			items = append(items, item)
@@ -78,7 +87,7 @@ func (p *identityProvider) jwt(ctx context.Context, _ *conn) (string, error) {
 	case err != nil:
 		return "", p.failure(err)
 	case token.AccessToken == "":
-		return "", p.odd()
+		return "", p.foreign()
 	}
 	return token.AccessToken, nil
 }

@@ -12,24 +12,19 @@ import (
 	"time"
 
 	"cloud.google.com/go/compute/metadata"
-	"github.com/hashicorp/vault/api"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/google"
 )
 
-// gcpHint is what to check when Vault refuses a login of either method.
-const gcpHint = "check gcp_auth_role, that its type is that of auth_method (iam or gce), and that it is bound to this service account"
-
-// gcpLogin is the login of both methods.
+// gcpLogin is the login of both methods, with a JWT from Google.
 func (c *checker) gcpLogin(jwt func(context.Context, *conn) (string, error)) *login {
 	role := c.required("gcp_auth_role", c.cfg.GCPAuthRole)
-	mount := c.loginPath("gcp_login_path", loginMount(c.cfg.GCPLoginPath), "gcp")
 	c.nodeIdentity("Google Cloud identity")
 	return &login{
-		mount: mount, hint: gcpHint, secret: jwt,
-		with: func(jwt string) (api.AuthMethod, error) {
-			return loginBody{mount, map[string]any{"role": role, "jwt": jwt}}, nil
-		},
+		mount:  c.authMount("gcp_login_path", loginMount(c.cfg.GCPLoginPath), "gcp"),
+		hint:   "check gcp_auth_role, that its type is that of auth_method (iam or gce), and that it is bound to this service account",
+		secret: jwt,
+		body:   jwtBody(role),
 	}
 }
 
@@ -58,7 +53,7 @@ func (g *googleInstance) jwt(ctx context.Context, _ *conn) (string, error) {
 	case err != nil:
 		return "", g.failure(err)
 	case strings.Count(token, ".") != 2:
-		return "", g.odd()
+		return "", g.foreign()
 	}
 	return strings.TrimSpace(token), nil
 }
@@ -70,7 +65,7 @@ func (c *checker) gcpIAM() method {
 		c.p.Add("gcp_service_account", "it must be an email address such as kong@project.iam.gserviceaccount.com, or a number")
 	}
 	if c.cfg.GCPJWTExp == 0 {
-		c.p.Add("gcp_jwt_exp", "it is 0 or left out, and a JWT must be valid for a while: set it to 1 to 900 seconds, such as 900")
+		c.p.Add("gcp_jwt_exp", "it is 0 or left out, so the JWT would never be valid: set it to a number of seconds from 1 to 900")
 	}
 	return c.gcpLogin((&googleSigner{
 		issuer: issuer{
@@ -86,13 +81,13 @@ func (c *checker) gcpIAM() method {
 
 var serviceAccount = regexp.MustCompile(`^[0-9A-Za-z_.:-]+(@[0-9A-Za-z.-]+)?$`)
 
-// googleSigner has Google sign JWTs for a service account, on the authority of the
-// node's own credentials.
+// googleSigner has Google sign JWTs for a service account. The node's own credentials
+// authorize that.
 type googleSigner struct {
 	issuer
 	key     string // of a service account, as JSON; empty: the node's default credentials
-	account string // for which is signed
-	role    string // at Vault
+	account string // the service account
+	role    string // in Vault
 	life    time.Duration
 	client  *http.Client
 	now     func() time.Time
@@ -121,13 +116,13 @@ func (g *googleSigner) jwt(ctx context.Context, _ *conn) (string, error) {
 		return "", err
 	}
 	if signed.JWT == "" {
-		return "", g.odd()
+		return "", g.foreign()
 	}
 	return signed.JWT, nil
 }
 
-// authority is a token of the node's own credentials. They are looked for at each
-// login, so that they can be exchanged.
+// authority is a token of the node's own credentials. They are read at each login, so
+// that they can be replaced.
 func (g *googleSigner) authority(ctx context.Context) (*oauth2.Token, error) {
 	asked := g.issuer
 	asked.op, asked.host = "log in to Google Cloud", "Google's token service"

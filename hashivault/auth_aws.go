@@ -20,19 +20,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/hashicorp/vault/api"
 )
 
-// awsIAM logs in with a signed request to AWS' STS, GetCallerIdentity, which Vault
-// sends: STS then tells Vault who has signed it.
+// awsIAM logs in with a signed request for AWS STS, GetCallerIdentity. Vault sends it
+// to STS, which answers who signed it.
 func (c *checker) awsIAM() method {
 	role := c.required("aws_auth_role", c.cfg.AWSAuthRole)
-	mount := c.loginPath("aws_login_path", loginMount(c.cfg.AWSLoginPath), "aws")
 	s := &callerIdentity{
 		issuer: issuer{
 			op: "assume the role " + c.cfg.AWSAssumeRoleARN,
-			hint: "check that the role's trust policy lets the identity in that assumes it (sts:AssumeRole), " +
-				"and aws_access_key_id with aws_secret_access_key where they are set",
+			hint: "check that the role's trust policy permits sts:AssumeRole to the identity that assumes it, " +
+				"and aws_access_key_id and aws_secret_access_key, if they are set",
 			hidden: []string{c.cfg.AWSSecretKey},
 		},
 		region:    c.required("aws_auth_region", c.cfg.AWSAuthRegion),
@@ -47,16 +45,16 @@ func (c *checker) awsIAM() method {
 	}
 	c.checkCallerIdentity(s)
 	return &login{
-		mount: mount,
+		mount: c.authMount("aws_login_path", loginMount(c.cfg.AWSLoginPath), "aws"),
 		hint: "check aws_auth_role, that its auth_type is iam and bound_iam_principal_arn is this identity, " +
 			"and that Vault's sts_endpoint and sts_region are those of aws_auth_region (or use_sts_region_from_client is on)",
 		secret: s.signedHeaders,
-		with: func(headers string) (api.AuthMethod, error) {
-			return loginBody{mount, map[string]any{
+		body: func(headers string) map[string]any {
+			return map[string]any{
 				"role": role, "iam_http_request_method": http.MethodPost,
 				"iam_request_url": encoded(s.endpoint), "iam_request_body": encoded(callerIdentityBody),
 				"iam_request_headers": headers,
-			}}, nil
+			}
 		},
 	}
 }
@@ -93,7 +91,7 @@ func (c *checker) checkCallerIdentity(s *callerIdentity) {
 	if s.assume != "" && s.host != "" { // else only Vault asks STS
 		c.p.Host("aws_sts_endpoint_url", s.host)
 	}
-	if strings.Count(s.endpoint, "/") == 2 { // Vault asks for the path that was signed
+	if strings.Count(s.endpoint, "/") == 2 { // the path that is signed must be the one that Vault requests
 		s.endpoint += "/"
 	}
 }
@@ -108,17 +106,17 @@ type callerIdentity struct {
 	keyID, key string // empty: what the SDK finds on the node
 	assume     string // the ARN of a role to assume first; may be empty
 	session    string // its session's name
-	serverID   string // what Vault wants to be called by; may be empty
+	serverID   string // of X-Vault-AWS-IAM-Server-ID; may be empty
 	stsClient  *http.Client
 	now        func() time.Time
 }
 
 const callerIdentityBody = "Action=GetCallerIdentity&Version=2011-06-15"
 
-// signedHeaders are the headers of a signed request, as Vault wants them. Whoever has
-// them can log in as this identity for some minutes.
+// signedHeaders are the headers of a signed request, in the form that Vault expects.
+// Anybody who has them can log in as this identity for some minutes.
 func (s *callerIdentity) signedHeaders(ctx context.Context, _ *conn) (string, error) {
-	by, err := s.credentials(ctx)
+	signer, err := s.credentials(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -131,7 +129,7 @@ func (s *callerIdentity) signedHeaders(ctx context.Context, _ *conn) (string, er
 		req.Header.Set("X-Vault-AWS-IAM-Server-ID", s.serverID)
 	}
 	sum := sha256.Sum256([]byte(callerIdentityBody))
-	if err := v4.NewSigner().SignHTTP(ctx, by, req, hex.EncodeToString(sum[:]), "sts", s.region, s.now()); err != nil {
+	if err := v4.NewSigner().SignHTTP(ctx, signer, req, hex.EncodeToString(sum[:]), "sts", s.region, s.now()); err != nil {
 		return "", s.failure(err)
 	}
 	headers, err := json.Marshal(req.Header)
@@ -141,21 +139,21 @@ func (s *callerIdentity) signedHeaders(ctx context.Context, _ *conn) (string, er
 	return encoded(string(headers)), nil
 }
 
-// credentials are looked for at each login: those of a node expire, and its files
-// may have been exchanged.
+// credentials are read at each login: those of a node expire, and its files may have
+// been replaced.
 func (s *callerIdentity) credentials(ctx context.Context) (aws.Credentials, error) {
-	// Literal credentials don't make use of the node's environment at all.
+	// Credentials in the configuration don't use the node's environment at all.
 	var source aws.CredentialsProvider = credentials.NewStaticCredentialsProvider(s.keyID, s.key, "")
 	if s.keyID == "" {
 		cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(s.region))
 		if err != nil {
-			return aws.Credentials{}, ofNode.failure(err)
+			return aws.Credentials{}, awsNode.failure(err)
 		}
 		source = cfg.Credentials
 	}
 	own, err := source.Retrieve(ctx)
 	if err != nil {
-		return aws.Credentials{}, ofNode.failure(err)
+		return aws.Credentials{}, awsNode.failure(err)
 	}
 	if s.assume == "" {
 		return own, nil
@@ -170,18 +168,20 @@ func (s *callerIdentity) credentials(ctx context.Context) (aws.Credentials, erro
 	return assumed, nil
 }
 
-// ofNode is whoever issues AWS credentials to the node, in the SDK's order.
-var ofNode = issuer{
+// awsNode is the service that issues AWS credentials to the node, the first one that
+// the SDK finds.
+var awsNode = issuer{
 	op: "find AWS credentials of this node", host: "the service that issues them (EC2, ECS, EKS or STS)",
 	hint: "set aws_access_key_id and aws_secret_access_key, or give the plugin server's environment what the AWS SDK looks for: " +
 		"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN, or an instance profile",
 }
 
-// awsEC2 logs in with the instance's identity document and AWS' signature of it.
+// awsEC2 logs in with the instance's identity document and the signature that AWS made
+// for it.
 func (c *checker) awsEC2() method {
 	role := c.required("aws_auth_role", c.cfg.AWSAuthRole)
 	nonce := c.required("aws_auth_nonce", c.secret("aws_auth_nonce", c.cfg.AWSAuthNonce))
-	mount := c.loginPath("aws_login_path", loginMount(c.cfg.AWSLoginPath), "aws")
+	mount := c.authMount("aws_login_path", loginMount(c.cfg.AWSLoginPath), "aws")
 	c.nodeIdentity("EC2 identity")
 	instance := &ec2Instance{issuer: issuer{
 		op: "get the identity document of this instance", host: "EC2's instance metadata service",
@@ -192,10 +192,10 @@ func (c *checker) awsEC2() method {
 		hint: "check aws_auth_role, that its auth_type is ec2 and its bounds are those of this instance, and aws_auth_nonce: " +
 			"it must be the one of the instance's first login (vault delete auth/" + mount + "/identity-accesslist/INSTANCE-ID forgets that)",
 		secret: instance.signature,
-		with: func(signature string) (api.AuthMethod, error) {
-			return loginBody{mount, map[string]any{
+		body: func(signature string) map[string]any {
+			return map[string]any{
 				"role": role, "nonce": nonce, "identity": encoded(instance.document), "signature": signature,
-			}}, nil
+			}
 		},
 	}
 }
@@ -206,9 +206,9 @@ type ec2Instance struct {
 	document string // of the last signature
 }
 
-// signature returns AWS' signature of the identity document, which it keeps.
-// It is the SDK that talks to the metadata service, in its second version, wherever
-// AWS_EC2_METADATA_SERVICE_ENDPOINT says that is.
+// signature returns the signature of the identity document, and keeps the document.
+// The SDK asks version 2 of the metadata service, at
+// AWS_EC2_METADATA_SERVICE_ENDPOINT if that is set.
 func (e *ec2Instance) signature(ctx context.Context, _ *conn) (string, error) {
 	cfg, err := awsconfig.LoadDefaultConfig(ctx)
 	if err != nil {
@@ -229,7 +229,7 @@ func (e *ec2Instance) signature(ctx context.Context, _ *conn) (string, error) {
 		parts[n] = string(part)
 	}
 	if parts[0] == "" || parts[1] == "" {
-		return "", e.odd()
+		return "", e.foreign()
 	}
 	e.document = parts[0]
 	return strings.Join(strings.Fields(parts[1]), ""), nil

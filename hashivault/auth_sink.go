@@ -12,11 +12,11 @@ import (
 
 // tokenSink is a login whose token is also kept in a file (token_sink_file), because
 // its secret id can't be used twice. The next process, which Kong starts at every
-// reload, continues with that token and doesn't log in.
+// reload, continues with that token instead of a login.
 type tokenSink struct {
 	inner    method
 	file     string
-	returned string // the last token that obtain returned; when obtain is called again, it is no longer usable
+	returned string // the last token that obtain returned; it is no longer usable when obtain is called again
 }
 
 func (s *tokenSink) another(used string) bool { return s.inner.another(used) }
@@ -48,8 +48,8 @@ func (s *tokenSink) obtain(ctx context.Context, c *conn, filesChanged bool) (gra
 	return g, nil
 }
 
-// restore returns the token in the file if Vault still accepts it, otherwise none.
-// An error means that Vault couldn't say, or that the file can't be trusted.
+// restore returns the token in the file if Vault still accepts it, and otherwise an
+// empty grant. An error means that Vault couldn't say, or that the file can't be trusted.
 func (s *tokenSink) restore(ctx context.Context, c *conn) (grant, error) {
 	token, err := readSecret(s.file, securefile.Group)
 	switch {

@@ -8,13 +8,12 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
-	"github.com/hashicorp/vault/api"
 )
 
 func (c *checker) azure() method {
 	role := c.required("azure_auth_role", c.cfg.AzureAuthRole)
 	resource := c.required("azure_resource", c.cfg.AzureResource)
-	mount := c.loginPath("azure_login_path", loginMount(c.cfg.AzureLoginPath), "azure")
+	mount := c.authMount("azure_login_path", loginMount(c.cfg.AzureLoginPath), "azure")
 	c.nodeIdentity("Azure identity")
 	identity := &azureIdentity{
 		issuer: issuer{
@@ -29,15 +28,15 @@ func (c *checker) azure() method {
 		mount:  mount,
 		hint:   "check azure_auth_role, that azure_resource is the resource of auth/" + mount + "/config, and that the role is bound to this identity, and to the subscription and resource group of this machine",
 		secret: identity.token,
-		with: func(jwt string) (api.AuthMethod, error) {
-			body := map[string]any{"role": role, "jwt": jwt}
-			maps.Copy(body, identity.place)
-			return loginBody{mount, body}, nil
+		body: func(jwt string) map[string]any {
+			body := jwtBody(role)(jwt)
+			maps.Copy(body, identity.machine)
+			return body
 		},
 	}
 }
 
-// azureInstanceURL is where virtual machines learn which one they are.
+// azureInstanceURL is where a virtual machine asks which one it is.
 const azureInstanceURL = "http://169.254.169.254/metadata/instance/compute?api-version=2021-02-01"
 
 // azureIdentity gets tokens of one identity of the node.
@@ -46,16 +45,16 @@ type azureIdentity struct {
 	credential azcore.TokenCredential
 	scope      string
 	client     *http.Client
-	onMachine  bool           // the identity is a virtual machine's, which can say where it is
-	instance   string         // where it says so
-	place      map[string]any // the fields of Vault's login that say so; of the last token
+	onMachine  bool           // the identity is a virtual machine's
+	instance   string         // the URL at which the machine asks which one it is
+	machine    map[string]any // the fields of Vault's login that say which one; set with the last token
 	last       lastAnswer
 }
 
-// lastAnswer remembers how the last request of azidentity ended, which says some of
-// that only in its own words.
+// lastAnswer remembers how the last request of azidentity ended, whose errors don't
+// always say that.
 type lastAnswer struct {
-	status int // 0: there was none
+	status int // 0: no answer
 	err    error
 }
 
@@ -69,10 +68,10 @@ func (l *lastAnswer) Do(req *policy.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// choose takes the identity that the node's environment means: an application
-// with a secret, a workload identity, or else a managed identity.
+// choose sets the identity according to the node's environment: an application with a
+// secret, a workload identity, or else a managed identity.
 func (a *azureIdentity) choose(env nodeEnvironment) (err error) {
-	// The pauses between logins are the session's own.
+	// The session retries logins, with its own pauses.
 	options := azcore.ClientOptions{Transport: a.client, Retry: policy.RetryOptions{MaxRetries: -1}, PerRetryPolicies: []policy.Policy{&a.last}}
 	application := env.AzureTenant != "" && env.AzureClient != ""
 	switch {
@@ -109,17 +108,17 @@ func (a *azureIdentity) token(ctx context.Context, _ *conn) (string, error) {
 	if !a.onMachine {
 		return token.Token, nil
 	}
-	if a.place, err = a.machine(ctx); err != nil {
+	if a.machine, err = a.whichMachine(ctx); err != nil {
 		return "", err
 	}
 	return token.Token, nil
 }
 
-// machine is what Vault asks of a virtual machine whose role is bound to
-// subscriptions, resource groups or scale sets: it looks the machine up.
-func (a *azureIdentity) machine(ctx context.Context) (map[string]any, error) {
+// whichMachine identifies this virtual machine. Vault needs that for roles that are
+// bound to subscriptions, resource groups or scale sets: it looks the machine up.
+func (a *azureIdentity) whichMachine(ctx context.Context) (map[string]any, error) {
 	asked := a.issuer
-	asked.op, asked.host = "ask for this machine's place in Azure", "the instance metadata service"
+	asked.op, asked.host = "ask Azure which virtual machine this is", "the instance metadata service"
 	asked.hint = "check that the instance metadata service at 169.254.169.254 can be reached, without a proxy in between (NO_PROXY)"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.instance, nil)
 	if err != nil {
@@ -135,10 +134,10 @@ func (a *azureIdentity) machine(ctx context.Context) (map[string]any, error) {
 	if err := asked.send(a.client, req, &compute); err != nil {
 		return nil, err
 	}
-	place := map[string]any{
+	machine := map[string]any{
 		"subscription_id": compute.Subscription, "resource_group_name": compute.ResourceGroup,
 		"vm_name": compute.Name, "vmss_name": compute.ScaleSet,
 	}
-	maps.DeleteFunc(place, func(_ string, v any) bool { return v == "" })
-	return place, nil
+	maps.DeleteFunc(machine, func(_ string, v any) bool { return v == "" })
+	return machine, nil
 }

@@ -62,7 +62,7 @@ func TestAzureMachinesLogIn(t *testing.T) {
 			next(w, r)
 		}
 	}(hosts[imdsHost])
-	wantRefused(t, openIn(t, azureConfig(nil), v, hosts), secretstore.Failure{Op: "ask for this machine's place in Azure", Reason: "server"}, "vms-s3cret")
+	wantRefused(t, openIn(t, azureConfig(nil), v, hosts), secretstore.Failure{Op: "ask Azure which virtual machine this is", Reason: "server"}, "vms-s3cret")
 }
 
 // App Service and its like have an endpoint of their own, and no machine.
