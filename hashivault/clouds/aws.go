@@ -17,13 +17,13 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
-// Region is where the played services of AWS are.
+// Region is the region of the fake AWS services.
 const Region = "eu-central-1"
 
-// Key is an access key of AWS and whom it belongs to.
+// Key is an access key of AWS, with its owner's ARN.
 type Key struct{ ID, Secret, Session, ARN string }
 
-// The keys that STS knows. With KongUser's, KongRole's can be had.
+// The keys that STS knows. KongUser can get KongRole's.
 var (
 	KongUser  = Key{ID: "AKIAKONG", Secret: "the-users-s3cret", ARN: "arn:aws:iam::123456789012:user/kong"}
 	KongRole  = Key{ID: "ASIAROLE", Secret: "the-roles-s3cret", Session: "the-session", ARN: "arn:aws:sts::123456789012:assumed-role/Kong/gateway"}
@@ -33,7 +33,8 @@ var (
 // KongRoleARN is the role that KongUser may assume.
 const KongRoleARN = "arn:aws:iam::123456789012:role/Kong"
 
-// STS is AWS' STS. It checks signatures as AWS does, by signing the request again.
+// STS starts a fake AWS STS. It checks signatures as AWS does, by signing the request
+// again.
 func STS(t *testing.T) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -61,7 +62,7 @@ func STS(t *testing.T) *httptest.Server {
 	return server
 }
 
-// signer is whose key has signed a request to STS.
+// signer returns the key that signed a request to STS.
 func signer(r *http.Request, body []byte) (Key, bool) {
 	keys := []Key{KongUser, KongRole, VaultUser}
 	given := r.Header.Get("Authorization")
@@ -74,7 +75,7 @@ func signer(r *http.Request, body []byte) (Key, bool) {
 	key := keys[n]
 	again := r.Clone(r.Context())
 	again.URL.Scheme, again.URL.Host = "http", r.Host
-	again.URL.Path = path.Clean(r.URL.Path) // Vault asks for //, and signatures are of the path without that
+	again.URL.Path = path.Clean(r.URL.Path) // Vault requests //, and the signature is for the path without that
 	list, _, _ = strings.Cut(list, ",")
 	signed := strings.Split(list, ";")
 	for name := range again.Header {

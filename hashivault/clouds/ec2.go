@@ -16,11 +16,11 @@ import (
 	"time"
 )
 
-// Instance is a running instance of EC2, of the image ami-1.
+// Instance is an EC2 instance of the image ami-1.
 type Instance struct {
 	Metadata    *httptest.Server // for AWS_EC2_METADATA_SERVICE_ENDPOINT
-	EC2         *httptest.Server // the API where Vault looks the instance up
-	Certificate []byte           // PEM: whose key has signed the identity document
+	EC2         *httptest.Server // the API at which Vault looks the instance up
+	Certificate []byte           // in PEM; its key signed the identity document
 }
 
 // NewInstance starts an instance.
@@ -52,7 +52,7 @@ func NewInstance(t *testing.T) *Instance {
 	return i
 }
 
-// metadata is the instance metadata service, in its second version.
+// metadata is version 2 of the instance metadata service.
 func metadata(document, signature string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		const token = "imds-token"

@@ -13,12 +13,12 @@ import (
 	"testing"
 )
 
-// GoogleAccount is the service account that JWTs can be had for.
+// GoogleAccount is the service account that Google signs JWTs for.
 const GoogleAccount = "kong@p.iam.gserviceaccount.com"
 
-// Google is Google's token endpoint and its IAM credentials API, by host, which signs JWTs
-// for GoogleAccount with sign; and the key of a node's service account that may ask for
-// them, as the console hands it out.
+// Google returns fakes of Google's token endpoint and of its IAM credentials API, by
+// host. The latter signs JWTs for GoogleAccount with sign. key is the key file of a node's
+// service account that may request them, as Google's console makes it.
 func Google(t *testing.T, sign func(claims map[string]any) (jwt string)) (hosts map[string]http.HandlerFunc, key string) {
 	t.Helper()
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -61,9 +61,9 @@ func Google(t *testing.T, sign func(claims map[string]any) (jwt string)) (hosts 
 	}, string(file)
 }
 
-// GoogleInstance is the metadata service of a Compute Engine instance, for
-// GCE_METADATA_HOST. Its identity tokens are sign's; without one, the instance has no
-// service account.
+// GoogleInstance starts the metadata service of a Compute Engine instance, for
+// GCE_METADATA_HOST. sign makes its identity tokens; if it returns an empty one, the
+// instance has no service account.
 func GoogleInstance(t *testing.T, sign func(audience string) (jwt string)) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
