@@ -37,7 +37,7 @@ func TestServerDoesNotStartWithABadSetting(t *testing.T) {
 		"VAULT_AUTH_KONG_STATUS":     {"127.0.0.1:8007", `it must be off or a URL, such as http://127.0.0.1:8007, not "127.0.0.1:8007"`},
 		"VAULT_AUTH_BLOCKS_FILE":     {"blocks", `it must be the whole path of a file, not "blocks"`},
 		"VAULT_AUTH_EVENTS":          {"redis.internal:6379", "it must be a URL such as rediss://vault-auth@redis.internal:6379"},
-		"VAULT_AUTH_CONTROL":         {"control", `it must be the whole path of a socket, such as /run/vault-auth/vault-auth-control.socket, or off, not "control"`},
+		"VAULT_AUTH_CONTROL":         {"control", `it must be the absolute path of a socket, such as /run/vault-auth/vault-auth-control.socket, not "control"; off turns it off`},
 		"VAULT_AUTH_METRICS_LISTEN":  {"9542", `it must be host:port, such as 127.0.0.1:9542, or unix:/path, not "9542"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -27,28 +27,11 @@ func secretOptions(o *vault.Options, getenv func(string) string) (err error) {
 }
 
 // serveSecrets answers Kong's vault strategies until ctx ends, at the secrets
-// socket; stop waits for the end. That the socket's default path can't be had is
-// only logged: those who don't use the strategies don't miss it.
+// socket; stop waits for the end.
 func serveSecrets(ctx context.Context, c *pluginserver.Command, secrets *vault.Secrets, getenv func(string) string, log *slog.Logger) (stop func(), err error) {
-	setting := getenv("VAULT_AUTH_SECRETS_LISTEN")
-	path, err := secretsocket.Path(setting, c.SocketPath)
+	path, err := secretsocket.Path(getenv("VAULT_AUTH_SECRETS_LISTEN"), c.SocketPath)
 	if err != nil {
 		return nil, fmt.Errorf("VAULT_AUTH_SECRETS_LISTEN: %w", err)
 	}
-	if path == "" {
-		return func() {}, nil
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := secretsocket.Serve(ctx, path, c.SocketGroup, secrets, log); err != nil {
-			log.Warn("the secrets socket can't be served: Kong's vaults azure and hcv don't work (set VAULT_AUTH_SECRETS_LISTEN to another path, or to off)",
-				"reason", "secrets_socket", "socket", path, "err", err)
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
-	}, nil
+	return secretsocket.Start(ctx, path, c.SocketGroup, secrets, log), nil
 }

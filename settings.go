@@ -13,7 +13,7 @@ import (
 	"kong-vault-auth/control"
 	"kong-vault-auth/fleet"
 	"kong-vault-auth/kongstatus"
-	"kong-vault-auth/metrics"
+	"kong-vault-auth/localhttp"
 	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/securefile"
 )
@@ -23,7 +23,7 @@ import (
 type settings struct {
 	level       slog.Level
 	credentials int // that each store's cache keeps; 0 is vault's own default
-	metrics     metrics.Address
+	metrics     localhttp.Address
 	control     string // the control socket's path; empty: none
 	kong        *kongstatus.Client
 	schedule    func() error
@@ -38,7 +38,7 @@ func readSettings(socket string) (s settings, err error) {
 	if s.credentials, err = maxCredentials(os.Getenv("VAULT_AUTH_MAX_CREDENTIALS")); err != nil {
 		return s, fmt.Errorf("VAULT_AUTH_MAX_CREDENTIALS: %w", err)
 	}
-	if s.metrics, err = metrics.ParseAddress(os.Getenv("VAULT_AUTH_METRICS_LISTEN")); err != nil {
+	if s.metrics, err = localhttp.ParseAddress(os.Getenv("VAULT_AUTH_METRICS_LISTEN")); err != nil {
 		return s, fmt.Errorf("VAULT_AUTH_METRICS_LISTEN: %w", err)
 	}
 	if s.kong, err = kongstatus.New(os.Getenv("VAULT_AUTH_KONG_STATUS")); err != nil {
@@ -60,7 +60,7 @@ func readSettings(socket string) (s settings, err error) {
 }
 
 // distinct checks that no two of the process's sockets have one path.
-func distinct(plugin, control string, metricsAddress metrics.Address) error {
+func distinct(plugin, control string, metricsAddress localhttp.Address) error {
 	own, err := filepath.Abs(plugin)
 	switch {
 	case err != nil:

@@ -27,7 +27,7 @@ func (l *Listener) Check() error {
 	if path, is := l.socket(); is {
 		switch {
 		case !filepath.IsAbs(path):
-			return errors.New("the address must be unix: and the whole path of a socket, such as unix:/run/kong/vault-auth-admin.socket")
+			return errors.New("the address must be unix: and the absolute path of a socket, such as unix:/run/kong/vault-auth-admin.socket")
 		case l.BearerFile != "" || l.CertFile != "" || l.KeyFile != "":
 			return errors.New("a unix socket takes no bearer token and no TLS: its mode 0600 lets in this user and root only")
 		}

@@ -29,7 +29,7 @@ func TestListenersThatWouldLetInAnybodyAreRefused(t *testing.T) {
 		{Listener{Address: "127.0.0.1:8010", BearerFile: "b"}, ""},
 		{Listener{Address: "[::1]:0", BearerFile: "b"}, ""},
 		{Listener{Address: "192.0.2.7:8010", BearerFile: "b", CertFile: "c", KeyFile: "k"}, ""},
-		{Listener{Address: "unix:admin.socket"}, "whole path"},
+		{Listener{Address: "unix:admin.socket"}, "absolute path"},
 		{Listener{Address: "unix:/a", BearerFile: "b"}, "takes no bearer token"},
 		{Listener{Address: "unix:/a", CertFile: "c", KeyFile: "k"}, "no TLS"},
 		{Listener{Address: "127.0.0.1:8010"}, "bearer tokens"},

@@ -4,16 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
-	stdlog "log"
 	"net"
 	"net/http"
 	"time"
 
 	"golang.org/x/net/netutil"
 
-	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/localhttp"
 	"kong-vault-auth/securefile"
+	"kong-vault-auth/unixsocket"
 )
 
 const (
@@ -36,43 +35,21 @@ func Serve(ctx context.Context, s *Server, l Listener, ready func(net.Addr)) err
 		return err
 	}
 	defer listener.Close()
-	server := &http.Server{
-		Handler:           guard(h),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      requestTimeout + 15*time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          stdlog.New(io.Discard, "", 0), // it is what clients do
-		ConnContext:       peerContext,
-	}
-	stopped := make(chan struct{})
-	defer context.AfterFunc(ctx, func() {
-		defer close(stopped)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
-		defer cancel()
-		if server.Shutdown(ctx) != nil {
-			server.Close()
-		}
-	})()
+	server := localhttp.New(guard(h), requestTimeout)
+	server.ConnContext = peerContext
 	ready(listener.Addr())
-	err = server.Serve(netutil.LimitListener(listener, maxConns))
-	if ctx.Err() != nil {
-		<-stopped
-		return nil
-	}
-	return err
+	return localhttp.Serve(ctx, server, netutil.LimitListener(listener, maxConns), farewell)
 }
 
 // listen listens. guard lets in who may send requests.
 func (s *Server) listen(l *Listener) (listener net.Listener, guard func(http.Handler) http.Handler, err error) {
 	if path, is := l.socket(); is {
-		socket, err := pluginserver.ListenSocket(path, 0o600, -1)
+		socket, err := unixsocket.Listen(path, 0o600, -1)
 		if err != nil {
 			return nil, nil, err
 		}
 		refused := func(err error) { s.Log.Error("a connection was refused", "reason", "peer", "err", err) }
-		return &pluginserver.OwnersListener{Listener: socket, Refused: refused}, func(h http.Handler) http.Handler { return h }, nil
+		return &unixsocket.Guarded{Socket: socket, Group: -1, Refused: refused}, func(h http.Handler) http.Handler { return h }, nil
 	}
 	b := &bearers{path: l.BearerFile}
 	if listener, err = net.Listen("tcp", l.Address); err != nil {
@@ -148,7 +125,7 @@ func (s *Server) guarded(l *Listener, b *bearers, h http.Handler) http.Handler {
 
 // peerContext says who is at the other end of a unix socket.
 func peerContext(ctx context.Context, c net.Conn) context.Context {
-	if p, ok := c.RemoteAddr().(pluginserver.Peer); ok {
+	if p, ok := c.RemoteAddr().(unixsocket.Peer); ok {
 		return withWho(ctx, p.String())
 	}
 	return ctx

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -17,6 +16,7 @@ import (
 	"kong-vault-auth/kongtest"
 	"kong-vault-auth/secretsocket"
 	"kong-vault-auth/secretstore"
+	"kong-vault-auth/unixsocket/sockettest"
 	"kong-vault-auth/vault"
 )
 
@@ -41,11 +41,7 @@ func TestExecDuringAnOutage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "exec") // short: a socket's path ends at 107 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
+	dir := sockettest.Dir(t)
 	socket, file, key := filepath.Join(dir, "secrets.socket"), filepath.Join(dir, "snapshot"), filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(key, []byte(strings.Repeat("0123456789abcdef", 4)), 0o600); err != nil {
 		t.Fatal(err)
@@ -67,9 +63,7 @@ func TestExecDuringAnOutage(t *testing.T) {
 	check("without a plugin server", "p#ss")
 
 	server := vault.NewRegistry(kinds, vault.Options{Getenv: getenv, SecretsSnapshot: file, SecretsSnapshotKey: key})
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error)
-	go func() { ended <- secretsocket.Serve(ctx, socket, -1, server.Secrets(), slog.New(slog.DiscardHandler)) }()
+	stop := secretsocket.Start(t.Context(), socket, -1, server.Secrets(), slog.New(slog.DiscardHandler))
 	if err := kongtest.NewClient(socket).AwaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -81,9 +75,6 @@ func TestExecDuringAnOutage(t *testing.T) {
 	check("in an outage, without one", "")
 
 	stop()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
 	server.Close() // which writes the snapshot
 	env["VAULT_AUTH_SECRETS_SNAPSHOT_FILE"], env["VAULT_AUTH_SECRETS_SNAPSHOT_KEY_FILE"] = file, key
 	before, err := os.ReadFile(file)

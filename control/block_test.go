@@ -11,6 +11,7 @@ import (
 
 	"kong-vault-auth/blocklist"
 	"kong-vault-auth/credential"
+	"kong-vault-auth/unixsocket/sockettest"
 )
 
 func blocks(t testing.TB) *blocklist.List {
@@ -23,7 +24,7 @@ func blocks(t testing.TB) *blocklist.List {
 }
 
 func TestBlocksAreInForceWhenTheCallHasReturned(t *testing.T) {
-	path, list := filepath.Join(socketDir(t), "s"), blocks(t)
+	path, list := filepath.Join(sockettest.Dir(t), "s"), blocks(t)
 	start(t, path, (&Server{Objects: node(t), Blocks: list}).Handler(), &journal{})
 	c, store := NewClient(path), credential.NewNaming("store")
 	for name, tt := range map[string]struct {

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"syscall"
 	"time"
 
+	"kong-vault-auth/unixsocket"
 	"kong-vault-auth/vault"
 )
 
@@ -61,14 +61,7 @@ type Client struct {
 
 // NewClient is for the plugin server whose control socket is at path, see Find.
 func NewClient(path string) *Client {
-	var d net.Dialer
-	return &Client{path: path, http: http.Client{
-		Timeout: answerTimeout + 10*time.Second,
-		Transport: &http.Transport{
-			DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) },
-			DisableKeepAlives: true,
-		},
-	}}
+	return &Client{path: path, http: http.Client{Timeout: answerTimeout + 10*time.Second, Transport: unixsocket.Transport(path)}}
 }
 
 // Changed is for whoever has changed a credential in a store: created, rotated, revoked

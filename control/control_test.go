@@ -1,7 +1,6 @@
 package control
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -13,18 +12,15 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
 	"kong-vault-auth/hashivault"
 	"kong-vault-auth/pluginserver/servertest"
 	"kong-vault-auth/secretstore"
+	"kong-vault-auth/unixsocket/sockettest"
 	"kong-vault-auth/vault"
 )
-
-func init() { lookEvery = time.Millisecond }
 
 // journal is a log that tests read.
 type journal struct{ servertest.Buffer }
@@ -38,16 +34,6 @@ func node(t testing.TB) *vault.Registry {
 	r := vault.NewRegistry([]secretstore.Kind{hashivault.Kind}, vault.Options{Getenv: func(name string) string { return env[name] }})
 	t.Cleanup(r.Close)
 	return r
-}
-
-// socketDir is a folder whose path is short enough for sockets.
-func socketDir(t *testing.T) string {
-	dir, err := os.MkdirTemp("", "control")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 // start serves h at a socket, and returns when it is there.
@@ -77,7 +63,7 @@ func await(t *testing.T, so func() bool) {
 
 func client(t *testing.T) (*Client, *vault.Registry, string) {
 	t.Helper()
-	path, r := filepath.Join(socketDir(t), "s"), node(t)
+	path, r := filepath.Join(sockettest.Dir(t), "s"), node(t)
 	start(t, path, (&Server{Objects: r}).Handler(), &journal{})
 	return NewClient(path), r, path
 }
@@ -113,7 +99,7 @@ func TestChangedVaultsFileIsRead(t *testing.T) {
 	env := map[string]string{"VAULT_AUTH_VAULTS_FILE": file}
 	r := vault.NewRegistry([]secretstore.Kind{hashivault.Kind}, vault.Options{Getenv: func(name string) string { return env[name] }})
 	t.Cleanup(r.Close)
-	path := filepath.Join(socketDir(t), "s")
+	path := filepath.Join(sockettest.Dir(t), "s")
 	start(t, path, (&Server{Objects: r}).Handler(), &journal{})
 	c := NewClient(path)
 	if err := c.ChangedVaults(t.Context(), file); err != nil {
@@ -130,7 +116,7 @@ func TestChangedVaultsFileIsRead(t *testing.T) {
 
 func TestChangedWithoutAPluginServerIsNoError(t *testing.T) {
 	for name, path := range map[string]string{
-		"no socket":           filepath.Join(socketDir(t), "s"),
+		"no socket":           filepath.Join(sockettest.Dir(t), "s"),
 		"of a process killed": deadSocket(t),
 	} {
 		got, err := NewClient(path).Changed(t.Context(), "hcv", "ac-alice")
@@ -145,7 +131,7 @@ func TestChangedWithoutAPluginServerIsNoError(t *testing.T) {
 
 // deadSocket is the file of a socket that nobody listens on.
 func deadSocket(t *testing.T) string {
-	path := filepath.Join(socketDir(t), "s")
+	path := filepath.Join(sockettest.Dir(t), "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
@@ -233,7 +219,7 @@ func TestAnswersOfAnotherVersion(t *testing.T) {
 		"no such operation": http.NotFound,
 		"another answer":    func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("hello")) },
 	} {
-		path := filepath.Join(socketDir(t), "s")
+		path := filepath.Join(sockettest.Dir(t), "s")
 		start(t, path, h, &journal{})
 		if _, err := NewClient(path).Status(t.Context()); err == nil || !strings.Contains(err.Error(), "of another version") {
 			t.Errorf("%s: %v", name, err)
@@ -250,81 +236,18 @@ func TestSocketIsTheOwnersOnly(t *testing.T) {
 
 // TestStrangersAreSentAway even where the file's mode would let them in.
 func TestStrangersAreSentAway(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can be somebody else")
-	}
-	path, j := filepath.Join(socketDir(t), "s"), &journal{}
+	path, j := filepath.Join(sockettest.Dir(t), "s"), &journal{}
 	start(t, path, (&Server{Objects: node(t)}).Handler(), j)
-	for path, mode := range map[string]os.FileMode{path: 0o666, filepath.Dir(path): 0o755} {
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	refused := make(chan error, 1)
-	go func() {
-		// The thread becomes that user, and ends with this goroutine.
-		runtime.LockOSThread()
-		const stranger = 54321
-		for _, call := range []uintptr{unix.SYS_SETRESGID, unix.SYS_SETRESUID} {
-			if _, _, errno := unix.RawSyscall(call, stranger, stranger, stranger); errno != 0 {
-				refused <- nil
-				return
-			}
-		}
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-		if err != nil {
-			refused <- nil
-			return
-		}
-		defer unix.Close(fd)
-		if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
-			refused <- nil
-			return
-		}
-		_, _ = unix.Write(fd, []byte("GET "+pathStatus+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-		n, err := unix.Read(fd, make([]byte, 1))
-		if n <= 0 {
-			err = errors.Join(err, net.ErrClosed)
-		}
-		refused <- err
-	}()
-	if err := <-refused; err == nil {
-		t.Error("a stranger was answered, or could not be tried")
+	stranger := sockettest.DialAs(t, path)
+	_, _ = stranger.Write([]byte("GET " + pathStatus + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+	if n, err := stranger.Read(make([]byte, 1)); n > 0 || err == nil {
+		t.Error("a stranger was answered")
 	}
 	await(t, func() bool { return strings.Contains(j.String(), "connection to the control socket refused") })
 }
 
-func TestSocketThatWasRemovedComesBack(t *testing.T) {
-	c, _, path := client(t)
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	await(t, func() bool {
-		_, err := c.Status(t.Context())
-		return err == nil
-	})
-}
-
-func TestAnotherServerTakesThePathOver(t *testing.T) {
-	path := filepath.Join(socketDir(t), "s")
-	old := start(t, path, http.NotFoundHandler(), &journal{})
-	before, err := os.Lstat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	Start(t.Context(), path, (&Server{Objects: node(t)}).Handler(), (&journal{}).logger())
-	await(t, func() bool {
-		now, err := os.Lstat(path)
-		return err == nil && !os.SameFile(before, now)
-	})
-	old() // and leaves the socket of the new one alone
-	if _, err := NewClient(path).Status(t.Context()); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestNothingIsServedOverAFile(t *testing.T) {
-	path, j := filepath.Join(socketDir(t), "s"), &journal{}
+	path, j := filepath.Join(sockettest.Dir(t), "s"), &journal{}
 	if err := os.WriteFile(path, []byte("kept"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -336,23 +259,14 @@ func TestNothingIsServedOverAFile(t *testing.T) {
 	}
 }
 
-func TestStopEndsEvenWhereNothingIsServed(t *testing.T) {
-	Start(context.Background(), "", nil, slog.New(slog.DiscardHandler))()
-	path := filepath.Join(socketDir(t), "s")
-	start(t, path, http.NotFoundHandler(), &journal{})()
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the socket is still there: %v", err)
-	}
-}
-
 func TestPath(t *testing.T) {
 	for _, tt := range []struct{ setting, want, says string }{
 		{"", "/run/vault-auth/vault-auth-control.socket", ""},
 		{"off", "", ""},
 		{"/run/c.socket", "/run/c.socket", ""},
-		{"c.socket", "", "whole path"},
-		{"/run/", "", "whole path"},
-		{"/" + strings.Repeat("x", 90), "", "90 bytes"},
+		{"c.socket", "", "absolute path"},
+		{"/run/", "", "absolute path"},
+		{"/" + strings.Repeat("x", 90), "", "may have 90 bytes"},
 	} {
 		got, err := Path(tt.setting, "/run/vault-auth/vault-auth.socket")
 		if got != tt.want || (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
@@ -362,7 +276,7 @@ func TestPath(t *testing.T) {
 }
 
 func TestFindUsesTheEnvironmentFirst(t *testing.T) {
-	dir := socketDir(t)
+	dir := sockettest.Dir(t)
 	defer func(before []string) { usual = before }(usual)
 	usual = []string{filepath.Join(dir, "none"), filepath.Join(dir, "there")}
 	if err := os.WriteFile(usual[1], nil, 0o600); err != nil {

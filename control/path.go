@@ -3,8 +3,9 @@ package control
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
+
+	"kong-vault-auth/unixsocket"
 )
 
 // Variable names the socket, in the environment of the plugin server and of commands.
@@ -12,10 +13,6 @@ const Variable = "VAULT_AUTH_CONTROL"
 
 // Off is the value of Variable for a plugin server without such a socket.
 const Off = "off"
-
-// maxPath is the longest path, in bytes, that a socket can have here: a unix socket's
-// may have 107, and ours is first made under a longer name.
-const maxPath = 90
 
 // Path is where a plugin server listens, by its Variable: beside its own socket unless
 // that says otherwise. It is empty if it listens nowhere.
@@ -25,12 +22,12 @@ func Path(setting, pluginSocket string) (string, error) {
 		return "", nil
 	case setting == "":
 		return Beside(pluginSocket), nil
-	case !filepath.IsAbs(setting) || strings.HasSuffix(setting, "/"):
-		return "", fmt.Errorf("it must be the whole path of a socket, such as /run/vault-auth/vault-auth-control.socket, or %s, not %.100q", Off, setting)
-	case len(setting) > maxPath:
-		return "", fmt.Errorf("the path of a socket may have %d bytes, %.100q has %d: set %s to a shorter one, or to %s", maxPath, setting, len(setting), Variable, Off)
 	}
-	return setting, nil
+	path, err := unixsocket.ParsePath(setting, "/run/vault-auth/vault-auth-control.socket")
+	if err != nil {
+		return "", fmt.Errorf("%w; %s turns it off", err, Off)
+	}
+	return path, nil
 }
 
 // Beside is the path beside a plugin server's own socket.

@@ -11,6 +11,8 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+
+	"kong-vault-auth/unixsocket"
 )
 
 // Command is the command line of a plugin server.
@@ -26,7 +28,7 @@ type Command struct {
 	SocketGroup int         // -socket-group as a group id, -1 for none
 
 	socketGiven bool // -socket is there
-	inherited   *Socket
+	inherited   *unixsocket.Socket
 }
 
 // ParseCommand reads a command line. The base name of program is the plugin's name
@@ -86,14 +88,15 @@ func (c *Command) check(f *flag.FlagSet, mode, group string) error {
 // Inherit takes over the socket that systemd passes on, if it does (LISTEN_FDS):
 // the command's socket is then that one.
 func (c *Command) Inherit() error {
-	s, err := inheritSocket()
+	s, err := unixsocket.Inherit()
 	if s == nil || err != nil {
 		return err
 	}
-	if c.socketGiven && c.SocketPath != s.path {
-		return fmt.Errorf("-socket is %s, and the socket that was passed on (LISTEN_FDS) is at %s: leave -socket out, or make them equal", c.SocketPath, s.path)
+	path := s.Addr().String()
+	if c.socketGiven && c.SocketPath != path {
+		return fmt.Errorf("-socket is %s, and the socket that was passed on (LISTEN_FDS) is at %s: leave -socket out, or make them equal", c.SocketPath, path)
 	}
-	c.inherited, c.SocketPath = s, s.path
+	c.inherited, c.SocketPath = s, path
 	return nil
 }
 
@@ -103,11 +106,11 @@ func (c *Command) ListenAndServe(ctx context.Context, p Plugin, others map[strin
 	socket := c.inherited
 	if socket == nil {
 		var err error
-		if socket, err = ListenSocket(c.SocketPath, c.SocketMode, c.SocketGroup); err != nil {
+		if socket, err = unixsocket.Listen(c.SocketPath, c.SocketMode, c.SocketGroup); err != nil {
 			return err
 		}
 	}
-	s := NewServer(p, Options{Name: c.Name, Others: others, Log: log, Allow: PeerCheck(os.Getuid(), c.SocketGroup)})
+	s := NewServer(p, Options{Name: c.Name, Others: others, Log: log, Allow: unixsocket.PeerCheck(os.Getuid(), c.SocketGroup)})
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	parent := os.Getppid()
@@ -117,7 +120,7 @@ func (c *Command) ListenAndServe(ctx context.Context, p Plugin, others map[strin
 			stop()
 		}
 		// Is there another server for Kong, or soon?
-		if socket.inherited || errors.Is(socket.checkPath(), errTaken) {
+		if socket.Inherited() || errors.Is(socket.Check(), unixsocket.ErrTaken) {
 			s.Leave(true)
 		}
 	}()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"time"
+
+	"kong-vault-auth/unixsocket"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 // the path, until that one is gone. It returns true when this server isn't needed
 // any more and nothing is in flight: another has had the path for a while, or
 // whoever started this one is gone and has nobody to tell it.
-func (s *Server) keepPath(ctx context.Context, socket *Socket, orphaned func() bool) (needless bool) {
+func (s *Server) keepPath(ctx context.Context, socket *unixsocket.Socket, orphaned func() bool) (needless bool) {
 	t := time.NewTicker(lookEvery)
 	defer t.Stop()
 	var taken time.Time
@@ -32,13 +34,13 @@ func (s *Server) keepPath(ctx context.Context, socket *Socket, orphaned func() b
 		case <-ctx.Done():
 			return false
 		case now := <-t.C:
-			err := socket.checkPath()
-			s.Leave(errors.Is(err, errTaken))
+			err := socket.Check()
+			s.Leave(errors.Is(err, unixsocket.ErrTaken))
 			switch {
 			case err == nil:
 				taken = time.Time{}
 				continue
-			case !errors.Is(err, errTaken):
+			case !errors.Is(err, unixsocket.ErrTaken):
 				taken = time.Time{}
 			case taken.IsZero():
 				taken = now
@@ -58,10 +60,10 @@ func (s *Server) keepPath(ctx context.Context, socket *Socket, orphaned func() b
 	}
 }
 
-func (s *Server) restore(socket *Socket) {
-	if err := socket.restore(); err != nil {
-		s.logger.Error("Kong can't connect to this plugin server", "reason", "socket", "socket", socket.path, "err", err)
+func (s *Server) restore(socket *unixsocket.Socket) {
+	if err := socket.Restore(); err != nil {
+		s.logger.Error("Kong can't connect to this plugin server", "reason", "socket", "socket", socket.Addr().String(), "err", err)
 		return
 	}
-	s.logger.Warn("the socket's file was removed and has been made again", "reason", "socket", "socket", socket.path)
+	s.logger.Warn("the socket's file was removed and has been made again", "reason", "socket", "socket", socket.Addr().String())
 }

@@ -8,22 +8,34 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"kong-vault-auth/unixsocket"
+	"kong-vault-auth/unixsocket/sockettest"
 )
 
 // keptPath is a server whose socket's path is looked after.
 type keptPath struct {
 	*testing.T
 	server   *Server
-	socket   *Socket
+	socket   *unixsocket.Socket
 	orphaned atomic.Bool
 	needless atomic.Bool // what keepPath has returned
 	ended    atomic.Bool
 }
 
+func listen(t *testing.T, path string) *unixsocket.Socket {
+	t.Helper()
+	s, err := unixsocket.Listen(path, 0o600, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // keep runs a test with fake time: it goes on by n seconds with each wait(n).
 func keep(t *testing.T, test func(k *keptPath, wait func(seconds int))) {
 	t.Helper()
-	dir := socketDir(t)
+	dir := sockettest.Dir(t)
 	synctest.Test(t, func(t *testing.T) {
 		k := &keptPath{T: t, server: NewServer(Plugin{}, Options{}), socket: listen(t, filepath.Join(dir, "s"))}
 		defer k.socket.Close()
@@ -53,7 +65,7 @@ func (k *keptPath) begin() (end func()) {
 
 func (k *keptPath) remove() {
 	k.Helper()
-	if err := os.Remove(k.socket.path); err != nil {
+	if err := os.Remove(k.socket.Addr().String()); err != nil {
 		k.Fatal(err)
 	}
 }
@@ -61,8 +73,8 @@ func (k *keptPath) remove() {
 // is compares the state with what it should be.
 func (k *keptPath) is(found, leaving, ended bool) {
 	k.Helper()
-	if got := k.socket.checkPath() == nil; got != found {
-		k.Errorf("the path leads here: %v (%v)", got, k.socket.checkPath())
+	if got := k.socket.Check() == nil; got != found {
+		k.Errorf("the path leads here: %v (%v)", got, k.socket.Check())
 	}
 	if got := k.server.leaving.Load() != 0; got != leaving {
 		k.Errorf("leaving: %v", got)
@@ -84,7 +96,7 @@ func TestRemovedSocketIsRestored(t *testing.T) {
 
 func TestServerLeavesOnceItsPathIsAnothers(t *testing.T) {
 	keep(t, func(k *keptPath, wait func(int)) {
-		defer listen(k.T, k.socket.path).Close()
+		defer listen(k.T, k.socket.Addr().String()).Close()
 		end := k.begin()
 		wait(1)
 		k.is(false, true, false)
@@ -101,7 +113,7 @@ func TestServerLeavesOnceItsPathIsAnothers(t *testing.T) {
 // TestServerGoesOnWhenItsSuccessorIsGone: the upgrade has failed.
 func TestServerGoesOnWhenItsSuccessorIsGone(t *testing.T) {
 	keep(t, func(k *keptPath, wait func(int)) {
-		successor := listen(k.T, k.socket.path)
+		successor := listen(k.T, k.socket.Addr().String())
 		wait(3)
 		k.is(false, true, false)
 		if err := successor.Close(); err != nil {
@@ -118,7 +130,7 @@ func TestServerGoesOnWhenItsSuccessorIsGone(t *testing.T) {
 func TestOrphanLeaves(t *testing.T) {
 	for name, lose := range map[string]func(*keptPath){
 		"replaced": func(k *keptPath) {
-			other := listen(k.T, k.socket.path)
+			other := listen(k.T, k.socket.Addr().String())
 			k.Cleanup(func() { other.Close() })
 		},
 		"removed": (*keptPath).remove,

@@ -6,11 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"strings"
 
+	"kong-vault-auth/unixsocket"
 	"kong-vault-auth/vault"
 )
 
@@ -47,10 +47,7 @@ func Ask(ctx context.Context, path string, a vault.Ask) (vault.Answer, error) {
 	if err != nil {
 		return vault.Answer{}, err
 	}
-	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", path)
-	}}
-	resp, err := transport.RoundTrip(req)
+	resp, err := unixsocket.Transport(path).RoundTrip(req)
 	if err != nil {
 		return vault.Answer{}, fmt.Errorf("the plugin server can't be asked at %s: %w", path, err)
 	}

@@ -16,20 +16,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	stdlog "log"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"kong-vault-auth/cache"
-	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/localhttp"
 	"kong-vault-auth/secretstore"
+	"kong-vault-auth/unixsocket"
 	"kong-vault-auth/vault"
 )
 
@@ -49,68 +45,41 @@ type Resolver interface {
 // path, perhaps behind "unix:"; off is nowhere (empty), and an empty setting stands
 // for a path beside the plugin's own socket.
 func Path(setting, pluginSocket string) (string, error) {
-	switch path := strings.TrimPrefix(setting, "unix:"); {
-	case setting == "off":
+	switch setting {
+	case "off":
 		return "", nil
-	case setting == "":
+	case "":
 		return strings.TrimSuffix(pluginSocket, ".socket") + "-secrets.socket", nil
-	case !filepath.IsAbs(path):
-		return "", fmt.Errorf("it must be off, or the whole path of a socket, such as /run/vault-auth/vault-auth-secrets.socket, not %.100q", setting)
-	default:
-		return filepath.Clean(path), nil
 	}
+	path, err := unixsocket.ParsePath(setting, "/run/vault-auth/vault-auth-secrets.socket")
+	if err != nil {
+		return "", fmt.Errorf("%w; off turns it off", err)
+	}
+	return path, nil
 }
 
-// Serve answers questions at path until ctx ends. Only processes of this process's
-// user and of the group gid (if it is negative: this process's) are answered, and
-// root's.
-func Serve(ctx context.Context, path string, gid int, r Resolver, log *slog.Logger) error {
+// Start answers questions at path until ctx ends or stop is called, which waits for the
+// end; an empty path is nowhere. Only processes of this process's user and of the group gid
+// (if it is negative: this process's) are answered, and root's. It never fails, since
+// requests must be served whether or not Kong's vaults can be: a path that can't be
+// listened on is tried again, and the log says so.
+func Start(ctx context.Context, path string, gid int, r Resolver, log *slog.Logger) (stop func()) {
 	if gid < 0 {
 		gid = os.Getgid()
 	}
-	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
-		return fmt.Errorf("%s is there already, and is not a socket: choose another path", path)
+	s := &localhttp.Server{
+		Address: localhttp.Unix(path), Handler: Handler(r),
+		Timeout: timeout, Farewell: time.Second, MaxConns: maxConns,
+		Mode: 0o660, Group: gid, Guarded: true,
+		Failed: func(err error) {
+			log.Warn("the secrets socket can't be served, it is tried again every second: Kong's vaults azure and hcv don't work (set VAULT_AUTH_SECRETS_LISTEN to another path, or to off)",
+				"reason", "secrets_socket", "socket", path, "err", err)
+		},
+		Refused: func(err error) {
+			log.Error("connection to the secrets socket refused", "reason", "peer", "err", err)
+		},
 	}
-	l, err := pluginserver.ListenSocket(path, 0o660, gid)
-	if err != nil {
-		return err
-	}
-	s := &http.Server{
-		Handler:     Handler(r),
-		ReadTimeout: timeout, WriteTimeout: 2 * timeout, IdleTimeout: timeout, MaxHeaderBytes: 8 << 10,
-		ErrorLog: stdlog.New(io.Discard, "", 0), // of peers that have gone away
-	}
-	defer context.AfterFunc(ctx, func() {
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = s.Shutdown(ending) // what is under way after that is lost
-	})()
-	if err := s.Serve(netutil.LimitListener(&checked{l, pluginserver.PeerCheck(os.Getuid(), gid), log}, maxConns)); ctx.Err() == nil {
-		return err
-	}
-	return nil
-}
-
-// checked is a listener that only lets peers through which may connect.
-type checked struct {
-	net.Listener
-	allow func(*net.UnixConn) error
-	log   *slog.Logger
-}
-
-// Accept returns the next connection of such a peer.
-func (l *checked) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if err = l.allow(c.(*net.UnixConn)); err == nil {
-			return c, nil
-		}
-		l.log.Error("connection to the secrets socket refused", "reason", "peer", "err", err)
-		c.Close()
-	}
+	return s.Start(ctx)
 }
 
 // question is an Ask as it is sent.

@@ -13,12 +13,15 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"kong-vault-auth/pluginserver/servertest"
 	"kong-vault-auth/secretstore"
+	"kong-vault-auth/unixsocket/sockettest"
 	"kong-vault-auth/vault"
 )
 
@@ -91,21 +94,9 @@ func TestPath(t *testing.T) {
 	}
 }
 
-func socketPath(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "s") // short: a socket's path ends at 107 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return filepath.Join(dir, "s.socket")
-}
-
 func TestSocketIsForItsOwnerAndGroupAndGoesWithTheServer(t *testing.T) {
-	path, log := socketPath(t), &bytes.Buffer{}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- Serve(ctx, path, -1, &resolver{}, slog.New(slog.NewTextHandler(log, nil))) }()
+	path, log := filepath.Join(sockettest.Dir(t), "s.socket"), &servertest.Buffer{}
+	stop := Start(t.Context(), path, -1, &resolver{}, slog.New(slog.NewTextHandler(log, nil)))
 	var conn net.Conn
 	for conn == nil {
 		conn, _ = net.Dial("unix", path)
@@ -123,58 +114,29 @@ func TestSocketIsForItsOwnerAndGroupAndGoesWithTheServer(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o660 {
 		t.Errorf("%v, %v", info, err)
 	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
+	stop()
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket is still there: %v", err)
 	}
 }
 
+// TestStrangersAreNotAnswered even where the file's mode would let them in.
 func TestStrangersAreNotAnswered(t *testing.T) {
-	l, err := net.Listen("unix", socketPath(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	refusals := 0
-	log := &bytes.Buffer{}
-	c := &checked{l, func(*net.UnixConn) error {
-		if refusals++; refusals == 1 {
-			return errors.New("peer has uid 1234")
+	path, log := filepath.Join(sockettest.Dir(t), "s.socket"), &servertest.Buffer{}
+	stop := Start(t.Context(), path, -1, &resolver{}, slog.New(slog.NewTextHandler(log, nil)))
+	for {
+		if _, err := os.Lstat(path); err == nil {
+			break
 		}
-		return nil
-	}, slog.New(slog.NewTextHandler(log, nil))}
-	stranger, err := net.Dial("unix", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
+		runtime.Gosched()
 	}
-	friend, err := net.Dial("unix", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer friend.Close()
-	accepted, err := c.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer accepted.Close()
+	stranger := sockettest.DialAs(t, path)
 	if n, err := stranger.Read(make([]byte, 1)); n != 0 || err == nil {
 		t.Error("the stranger's connection is open")
 	}
-	if !strings.Contains(log.String(), "uid 1234") {
+	stop()
+	if !strings.Contains(log.String(), "uid 54321") {
 		t.Errorf("it is logged as %q", log)
-	}
-}
-
-func TestSocketTakesThePlaceOfNoFile(t *testing.T) {
-	path := socketPath(t)
-	if err := os.WriteFile(path, []byte("data"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := Serve(t.Context(), path, -1, &resolver{}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "is not a socket") {
-		t.Errorf("%v", err)
 	}
 }
 

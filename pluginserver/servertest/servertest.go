@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -14,6 +13,8 @@ import (
 
 	"kong-vault-auth/kongtest"
 	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/unixsocket"
+	"kong-vault-auth/unixsocket/sockettest"
 )
 
 // RequestID is the id of every request that doesn't name one.
@@ -36,12 +37,8 @@ const grace = 100 * time.Millisecond
 // that is short.
 func Serve(t testing.TB, plugin func(*slog.Logger) pluginserver.Plugin, o pluginserver.Options) *Server {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ps") // a test's own folder can be too long for a socket's path
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	l, err := pluginserver.ListenSocket(filepath.Join(dir, "s"), 0o600, -1)
+	dir := sockettest.Dir(t)
+	l, err := unixsocket.Listen(filepath.Join(dir, "s"), 0o600, -1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package pluginserver
+package unixsocket
 
 import (
 	"errors"
@@ -24,7 +24,7 @@ func PeerCheck(uid, gid int) func(*net.UnixConn) error {
 	}
 }
 
-// Peer is the remote address of a connection that OwnersListener has let in.
+// Peer is the remote address of a connection that Guarded has let in.
 type Peer struct{ UID int }
 
 // Network implements net.Addr.
@@ -33,29 +33,24 @@ func (Peer) Network() string { return "unix" }
 // String names the user: uid:0.
 func (p Peer) String() string { return fmt.Sprintf("uid:%d", p.UID) }
 
-// OwnersListener is a listener on a unix socket that lets in this process's user and
-// root. Refused is called with the error for everybody else. Remote addresses are those
-// of Peer.
-type OwnersListener struct {
-	net.Listener
-	Refused func(error)
+// Guarded is a listener that lets in this process's user, root and, if Group is not
+// negative, the members of a group. The remote addresses of its connections are Peers.
+type Guarded struct {
+	*Socket
+	Group   int
+	Refused func(error) // is called for every other peer
 }
 
-// Accept waits for the next connection of theirs.
-func (l *OwnersListener) Accept() (net.Conn, error) {
+// Accept waits for the next connection that may be let in.
+func (l *Guarded) Accept() (net.Conn, error) {
 	for {
-		c, err := l.Listener.Accept()
+		c, err := l.Socket.Accept()
 		if err != nil {
 			return nil, err
 		}
-		u, ok := c.(*net.UnixConn)
-		if !ok {
-			c.Close()
-			continue
-		}
-		p, err := peerOf(u)
+		p, err := peerOf(c.(*net.UnixConn))
 		if err == nil {
-			err = p.mayConnect(os.Getuid(), -1)
+			err = p.mayConnect(os.Getuid(), l.Group)
 		}
 		if err != nil {
 			l.Refused(err)
@@ -87,7 +82,11 @@ func (p peer) mayConnect(uid, gid int) error {
 	if gid >= 0 && (int(p.gid) == gid || slices.Contains(p.groups, uint32(gid))) {
 		return nil
 	}
-	return fmt.Errorf("peer has uid %d, gid %d and groups %v; only uid %d, root and -socket-group may connect", p.uid, p.gid, p.groups, uid)
+	allowed := fmt.Sprintf("uid %d and root", uid)
+	if gid >= 0 {
+		allowed += fmt.Sprintf(" and group %d", gid)
+	}
+	return fmt.Errorf("peer has uid %d, gid %d and groups %v; only %s may connect", p.uid, p.gid, p.groups, allowed)
 }
 
 func peerOf(c *net.UnixConn) (p peer, err error) {

@@ -1,15 +1,12 @@
-package pluginserver
+package unixsocket
 
 import (
 	"net"
-	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"testing"
-	"unsafe"
 
-	"golang.org/x/sys/unix"
+	"kong-vault-auth/unixsocket/sockettest"
 )
 
 func TestOnlyOwnUserRootAndGroupMayConnect(t *testing.T) {
@@ -37,19 +34,15 @@ func TestOnlyOwnUserRootAndGroupMayConnect(t *testing.T) {
 
 // TestPeersGroupsAreTheKernels: of a user whom no name service knows.
 func TestPeersGroupsAreTheKernels(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can be somebody else")
-	}
-	const stranger = 54321
 	many := make([]uint32, 1000) // more than there is room for at first
 	for i := range many {
 		many[i] = 100_000 + uint32(i)
 	}
 	for name, groups := range map[string][]uint32{"none": nil, "one": {4242}, "many": many} {
 		t.Run(name, func(t *testing.T) {
-			c := connectAs(t, stranger, groups)
+			c := connectAs(t, groups)
 			got, err := peerOf(c)
-			if err != nil || got.uid != stranger || got.gid != stranger || !slices.Equal(got.groups, groups) {
+			if err != nil || got.uid != sockettest.Stranger || got.gid != sockettest.Stranger || !slices.Equal(got.groups, groups) {
 				t.Errorf("%+v, %v; want groups %v", got, err, groups)
 			}
 			if err := PeerCheck(1000, -1)(c); err == nil {
@@ -64,48 +57,53 @@ func TestPeersGroupsAreTheKernels(t *testing.T) {
 	}
 }
 
-// connectAs returns the server's side of a connection that a user made.
-func connectAs(t *testing.T, id uintptr, groups []uint32) *net.UnixConn {
+// connectAs returns the server's side of a stranger's connection.
+func connectAs(t *testing.T, groups []uint32) *net.UnixConn {
 	t.Helper()
-	path := filepath.Join(socketDir(t), "s")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	for path, mode := range map[string]os.FileMode{path: 0o666, filepath.Dir(path): 0o755} {
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	dialed := make(chan error, 1)
-	go func() {
-		// The thread becomes that user, and ends with this goroutine.
-		runtime.LockOSThread()
-		dialed <- func() error {
-			for _, call := range [][4]uintptr{
-				{unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(unsafe.SliceData(groups)))},
-				{unix.SYS_SETRESGID, id, id, id},
-				{unix.SYS_SETRESUID, id, id, id},
-			} {
-				if _, _, errno := unix.RawSyscall(call[0], call[1], call[2], call[3]); errno != 0 {
-					return errno
-				}
-			}
-			c, err := net.Dial("unix", path)
-			if err == nil {
-				t.Cleanup(func() { c.Close() })
-			}
-			return err
-		}()
-	}()
-	if err := <-dialed; err != nil {
-		t.Fatal(err)
-	}
-	c, err := l.AcceptUnix()
+	s := listen(t, filepath.Join(sockettest.Dir(t), "s"))
+	t.Cleanup(func() { s.Close() })
+	sockettest.DialAs(t, s.path, groups...)
+	c, err := s.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return c
+	return c.(*net.UnixConn)
+}
+
+func TestGuardedLetsInNoStranger(t *testing.T) {
+	for name, tt := range map[string]struct {
+		group int
+		in    bool
+	}{
+		"without a group":     {-1, false},
+		"of another group":    {7, false},
+		"of the group itself": {sockettest.Stranger, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var refused error
+			l := &Guarded{Socket: listen(t, filepath.Join(sockettest.Dir(t), "s")), Group: tt.group, Refused: func(err error) { refused = err }}
+			defer l.Close()
+			stranger := sockettest.DialAs(t, l.path)
+			friend, err := net.Dial("unix", l.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer friend.Close()
+			c, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if in := c.RemoteAddr() == (Peer{sockettest.Stranger}); in != tt.in || (refused == nil) != tt.in {
+				t.Fatalf("the first to get in is %s, and the refusal %v", c.RemoteAddr(), refused)
+			}
+			if tt.in {
+				return
+			}
+			if n, err := stranger.Read(make([]byte, 1)); n != 0 || err == nil {
+				t.Error("the stranger's connection is open")
+			}
+		})
+	}
 }

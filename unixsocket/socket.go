@@ -1,12 +1,17 @@
-package pluginserver
+// Package unixsocket is listening on a unix socket whose path outlives a server: a new
+// server takes it over while the old one still serves. It also tells who is at the other
+// end, and has HTTP's transport to such a socket.
+package unixsocket
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,9 +19,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxSocketPath is the longest path, in bytes, that a unix socket's address
-// holds on Linux (sun_path, less the closing zero).
-const maxSocketPath = 107
+const (
+	// maxAddress is the longest path, in bytes, that a unix socket's address holds on
+	// Linux (sun_path, less the closing zero).
+	maxAddress = 107
+	// maxPath leaves room for the temporary name of a socket that is being made.
+	maxPath = 90
+)
+
+// ParsePath checks a setting that names a socket: an absolute path, which may stand behind
+// "unix:". example is what an error suggests instead.
+func ParsePath(setting, example string) (string, error) {
+	path := strings.TrimPrefix(setting, "unix:")
+	switch {
+	case !filepath.IsAbs(path) || strings.HasSuffix(path, "/"):
+		return "", fmt.Errorf("it must be the absolute path of a socket, such as %s, not %.100q", example, setting)
+	case len(path) > maxPath:
+		return "", fmt.Errorf("a socket's path may have %d bytes, and %.100q has %d", maxPath, path, len(path))
+	}
+	return filepath.Clean(path), nil
+}
 
 // Socket is a listening unix socket at a path that other servers may take
 // over: an upgrade in place, or `kong reload` with a start command, starts a new
@@ -25,7 +47,7 @@ type Socket struct {
 	path      string
 	mode      fs.FileMode
 	gid       int  // -1 for none
-	inherited bool // whoever passed it on has bound it, and binds or removes it
+	inherited bool // systemd has bound the socket, and removes it
 
 	mu       sync.Mutex // guards the rest
 	listener *net.UnixListener
@@ -33,11 +55,14 @@ type Socket struct {
 	closed   bool
 }
 
-// ListenSocket listens at path, with a file mode, and with a group if gid is
+// Listen listens at path, with a file mode, and with a group if gid is
 // not negative. The socket is bound under another name and then renamed, so
-// that the path always leads to a server, and never to one that may not be
-// spoken to yet. Errors name the path.
-func ListenSocket(path string, mode fs.FileMode, gid int) (*Socket, error) {
+// that the path always leads to a server, and never to one with the wrong mode. A
+// file at the path that isn't a socket is an error. Errors name the path.
+func Listen(path string, mode fs.FileMode, gid int) (*Socket, error) {
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
+		return nil, fmt.Errorf("%s exists and is not a socket: choose another path", path)
+	}
 	s := &Socket{path: path, mode: mode, gid: gid}
 	if err := s.bind(os.Rename); err != nil {
 		return nil, err
@@ -45,9 +70,9 @@ func ListenSocket(path string, mode fs.FileMode, gid int) (*Socket, error) {
 	return s, nil
 }
 
-// inheritSocket returns the socket that systemd has passed on, by its protocol
+// Inherit returns the socket that systemd has passed on, by its protocol
 // (LISTEN_FDS), or nil if it hasn't.
-func inheritSocket() (*Socket, error) {
+func Inherit() (*Socket, error) {
 	listeners, err := activation.Listeners()
 	if err != nil || len(listeners) == 0 {
 		return nil, err
@@ -69,8 +94,8 @@ func inheritSocket() (*Socket, error) {
 func (s *Socket) bind(move func(from, to string) error) error {
 	temporary := filepath.Join(filepath.Dir(s.path), fmt.Sprintf(".%d-%x", os.Getpid(), time.Now().UnixNano()&0xffffff))
 	for _, p := range []string{s.path, temporary} {
-		if len(p) > maxSocketPath {
-			return fmt.Errorf("socket path %s has %d bytes, a unix socket's path may have %d: use a shorter one", p, len(p), maxSocketPath)
+		if len(p) > maxAddress {
+			return fmt.Errorf("socket path %s has %d bytes, a unix socket's path may have %d: use a shorter one", p, len(p), maxAddress)
 		}
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
@@ -141,14 +166,17 @@ func (s *Socket) Close() error {
 }
 
 var (
-	// errTaken says that the path leads to somebody else's socket.
-	errTaken = errors.New("another plugin server listens on this socket's path")
-	// errInherited says what to do when only who passed the socket on can do it.
-	errInherited = errors.New("its file was removed, and only who passed it on can make another (systemctl restart vault-auth.socket)")
+	// ErrTaken is what Check returns while the path leads to another server's socket.
+	ErrTaken     = errors.New("another server listens on this socket's path")
+	errInherited = errors.New("its file was removed, and only systemd, which passed it on, can make another (systemctl restart vault-auth.socket)")
 )
 
-// checkPath returns nil while the path leads here.
-func (s *Socket) checkPath() error {
+// Inherited reports whether systemd has passed the socket on.
+func (s *Socket) Inherited() bool { return s.inherited }
+
+// Check returns nil while the path leads here, ErrTaken while it leads to another server,
+// and an error that matches fs.ErrNotExist after the file was removed.
+func (s *Socket) Check() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.found()
@@ -160,14 +188,35 @@ func (s *Socket) found() error {
 		return err
 	}
 	if !os.SameFile(now, s.own) {
-		return errTaken
+		return ErrTaken
 	}
 	return nil
 }
 
-// restore listens at the path again after its file was removed. It fails, and
+// Keep restores the socket whenever its file was removed, say by whatever cleans up in
+// /run, until ctx ends. It looks once in a period, and calls failed with an error that
+// keeps it from restoring it. It leaves the path alone while another server has it.
+func (s *Socket) Keep(ctx context.Context, period time.Duration, failed func(error)) {
+	t := time.NewTicker(period)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			if !errors.Is(s.Check(), fs.ErrNotExist) {
+				continue
+			}
+			if err := s.Restore(); err != nil && !errors.Is(err, net.ErrClosed) {
+				failed(err)
+			}
+		}
+	}
+}
+
+// Restore listens at the path again after its file was removed. It fails, and
 // changes nothing, if another server has the path by then.
-func (s *Socket) restore() error {
+func (s *Socket) Restore() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
