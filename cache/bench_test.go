@@ -100,3 +100,34 @@ func BenchmarkHit(b *testing.B) {
 		})
 	}
 }
+
+// A miss is a Get that makes a lookup, here of a store that answers at once.
+func BenchmarkMiss(b *testing.B) {
+	keys, stored := make([]string, 1<<14), newRecord(0)
+	for i := range keys {
+		keys[i] = key(i)
+	}
+	p := testPolicy
+	p.TTL, p.ResurrectTTL, p.NegTTL, p.LookupsPerSecond = 1, 0, 0, 1<<30 // nothing is remembered
+	for name, found := range map[string]bool{"found": true, "absent": false} {
+		b.Run(name, func(b *testing.B) {
+			c := New(func(context.Context, string, string) (Found[*record], error) {
+				if !found {
+					return Found[*record]{}, ErrAbsent
+				}
+				return Found[*record]{Value: stored}, nil
+			}, Options[*record]{})
+			defer c.Close()
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				k := keys[i%len(keys)]
+				if _, err := c.Get(b.Context(), k, k, p, Claim[*record]{}); (err == nil) != found {
+					b.Fatal(err)
+				}
+			}
+			if n := c.Stats().Hits; n > 0 {
+				b.Errorf("%d hits", n)
+			}
+		})
+	}
+}
