@@ -1,15 +1,12 @@
 package credential
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
-	"hash"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -122,8 +119,8 @@ func (c *Credential) Groups() []string {
 type Sealer struct {
 	// There is no field with the key itself, so that printing a Sealer can't print
 	// it.
-	key  func() []byte
-	macs sync.Pool // HMACs of the key, for making one costs more than using it
+	key func() []byte
+	mac *MAC
 }
 
 // NewSealer returns a Sealer with a random key of its own.
@@ -142,10 +139,7 @@ func RestoreSealer(key []byte) (*Sealer, error) {
 }
 
 func newSealer(key []byte) *Sealer {
-	return &Sealer{
-		key:  func() []byte { return slices.Clone(key) },
-		macs: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }},
-	}
+	return &Sealer{key: func() []byte { return slices.Clone(key) }, mac: NewMAC(key)}
 }
 
 // Key is the Sealer's key, for keeping with what it has sealed. It is a secret:
@@ -209,31 +203,17 @@ func (s *Sealer) proves(p proof, accessToken, secretToken string) int {
 // together with the Sealer's key. It covers both tokens, so equal secrets of
 // different credentials have different digests.
 func (s *Sealer) Digest(accessToken, secretToken string) [sha256.Size]byte {
-	return s.mac(accessToken, ofToken, secretToken)
+	return s.mac.Sum(accessToken, ofToken, secretToken)
 }
 
 // hashDigest stands for an access token and the Hash of a secret token. Nobody can
 // present a secret token with the same digest, the hash itself say.
 func (s *Sealer) hashDigest(accessToken, digest string) [sha256.Size]byte {
-	return s.mac(accessToken, ofHash, digest)
+	return s.mac.Sum(accessToken, ofHash, digest)
 }
 
 // What separates the access token from what follows: bytes that no access token holds.
 const (
-	ofToken = 0
-	ofHash  = 1
+	ofToken = "\x00"
+	ofHash  = "\x01"
 )
-
-func (s *Sealer) mac(accessToken string, separator byte, secret string) (d [sha256.Size]byte) {
-	pair := make([]byte, 0, len(accessToken)+1+len(secret))
-	pair = append(pair, accessToken...)
-	pair = append(pair, separator)
-	pair = append(pair, secret...)
-
-	mac := s.macs.Get().(hash.Hash)
-	mac.Reset()
-	mac.Write(pair)
-	mac.Sum(d[:0])
-	s.macs.Put(mac)
-	return d
-}
