@@ -11,36 +11,36 @@ import (
 	"kong-vault-auth/credential"
 )
 
-// Kind is what an entry blocks.
+// Kind says what an entry blocks.
 type Kind string
 
 // The kinds of entries.
 const (
 	ByFingerprint Kind = "fingerprint" // one credential of one store
-	ByToken       Kind = "token"       // an access token in every store; Value is Keys.Digest
+	ByToken       Kind = "token"       // an access token in every store
 	ByConsumer    Kind = "consumer"    // all credentials of a consumer, by id or username
 )
 
-// Target is what an entry is about.
+// Target is whom or what an entry concerns.
 type Target struct {
 	Kind  Kind   `json:"kind"`
 	Value string `json:"value"`
 }
 
-// Entry is one decision.
+// Entry is one decision to block a target, or to lift a block.
 type Entry struct {
 	Target
-	At     time.Time `json:"at"`               // when it was made: the latest about a target counts
-	Until  time.Time `json:"until,omitzero"`   // blocked until then; zero: until it is lifted
-	Lifted bool      `json:"lifted,omitempty"` // no longer blocked
-	Label  string    `json:"label,omitempty"`  // what operators are shown beside it: a consumer's name
+	At     time.Time `json:"at"`               // when it was made: of each target, the latest entry counts
+	Until  time.Time `json:"until,omitzero"`   // when the block ends; zero: only when it is lifted
+	Lifted bool      `json:"lifted,omitempty"` // the target is not blocked
+	Label  string    `json:"label,omitempty"`  // shown to operators: a consumer's name, say
 }
 
 const (
 	maxName  = 255 // bytes of a consumer's name
 	maxLabel = 200
-	// keptFor is how long an entry that blocks nothing any more is kept, so that an older
-	// one can't come back.
+	// keptFor is how long an entry is kept after it has stopped blocking, so that no
+	// older entry takes effect again.
 	keptFor = 31 * 24 * time.Hour
 	// maxAhead is how far another node's clock may be ahead.
 	maxAhead = 5 * time.Minute
@@ -51,13 +51,13 @@ func (e Entry) Active(now time.Time) bool {
 	return !e.Lifted && (e.Until.IsZero() || now.Before(e.Until))
 }
 
-// outdated reports whether nothing is lost without the entry.
+// outdated reports whether the entry can be forgotten.
 func (e Entry) outdated(now time.Time) bool {
 	return !e.Active(now) && now.Sub(e.At) > keptFor && now.Sub(e.Until) > keptFor
 }
 
-// supersedes reports whether e counts and not other, about the same target. Of two that
-// were made at once, the stricter does.
+// supersedes reports whether e counts rather than other, which has the same target. Of
+// two that were made at the same time, the stricter one does.
 func (e Entry) supersedes(other Entry) bool {
 	switch c := e.At.Compare(other.At); {
 	case c != 0:
@@ -70,7 +70,12 @@ func (e Entry) supersedes(other Entry) bool {
 	return cmp.Or(e.Until.Compare(other.Until), strings.Compare(e.Label, other.Label)) > 0
 }
 
-// Check says what is wrong with an entry that was made elsewhere.
+// byTarget orders entries by target.
+func byTarget(a, b Entry) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Value, b.Value))
+}
+
+// Check checks an entry that was made elsewhere.
 func (e Entry) Check(now time.Time) error {
 	switch e.Kind {
 	case ByFingerprint:
@@ -79,14 +84,14 @@ func (e Entry) Check(now time.Time) error {
 		}
 	case ByToken:
 		if b, err := hex.DecodeString(e.Value); err != nil || len(b) != digestLen {
-			return errors.New("the digest of a token is malformed")
+			return errors.New("the digest of the token is malformed")
 		}
 	case ByConsumer:
 		if e.Value == "" || len(e.Value) > maxName || strings.ContainsFunc(e.Value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			return fmt.Errorf("a consumer's id or username has 1 to %d bytes, and no control characters", maxName)
 		}
 	default:
-		return errors.New("it is of an unknown kind")
+		return errors.New("its kind is unknown")
 	}
 	switch {
 	case e.At.IsZero():

@@ -12,14 +12,33 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
 	"kong-vault-auth/securefile"
 )
 
-// format begins the file; after it comes the signature of all that follows the line.
+// The variables of the environment that set blocks up.
+const (
+	FileVariable = "VAULT_AUTH_BLOCKS_FILE"     // where the list is kept
+	KeyVariable  = "VAULT_AUTH_EVENTS_KEY_FILE" // the key that the nodes of a fleet share
+)
+
+// CheckSettings checks the variables. It reads no file.
+func CheckSettings(getenv func(string) string) error {
+	file, key := getenv(FileVariable), getenv(KeyVariable)
+	switch {
+	case file == "":
+		return nil
+	case !filepath.IsAbs(file):
+		return fmt.Errorf("%s: it must be the whole path of a file, not %.100q", FileVariable, file)
+	case key == "":
+		return fmt.Errorf("%s: it is needed with %s: name a file with a key (openssl rand -base64 32)", KeyVariable, FileVariable)
+	}
+	return nil
+}
+
+// The file begins with format and the signature of everything after this first line.
 const format = "vault-auth blocks 1 "
 
 // maxFile bounds the file, in bytes: some 4,000 entries.
@@ -29,9 +48,7 @@ var errSignature = errors.New("it is not signed with this node's key, or was cha
 
 // encode is the file's contents.
 func (k *Keys) encode(entries []Entry) ([]byte, error) {
-	slices.SortFunc(entries, func(a, b Entry) int {
-		return strings.Compare(string(a.Kind)+" "+a.Value, string(b.Kind)+" "+b.Value)
-	})
+	slices.SortFunc(entries, byTarget)
 	var body bytes.Buffer
 	e := json.NewEncoder(&body)
 	for _, entry := range entries {
@@ -46,14 +63,8 @@ func (k *Keys) encode(entries []Entry) ([]byte, error) {
 	return b, nil
 }
 
-func (k *Keys) signature(body []byte) []byte {
-	mac := k.sign()
-	mac.Write([]byte(format))
-	mac.Write(body)
-	return mac.Sum(nil)
-}
-
-// decode reads the file's contents, if all of it is genuine.
+// decode decodes the file's contents. If any of it isn't genuine, it returns an error
+// and no entries.
 func (k *Keys) decode(b []byte, now time.Time) (entries []Entry, err error) {
 	line, body, _ := bytes.Cut(b, []byte("\n"))
 	signed, ok := bytes.CutPrefix(line, []byte(format))
@@ -67,7 +78,7 @@ func (k *Keys) decode(b []byte, now time.Time) (entries []Entry, err error) {
 		case err == io.EOF:
 			return entries, nil
 		case err != nil:
-			return nil, errors.New("an entry can't be read (is it of another version?)")
+			return nil, errors.New("an entry can't be read (was it written by another version?)")
 		}
 		if err := e.Check(now); err != nil {
 			return nil, fmt.Errorf("entry %d: %w", len(entries)+1, err)
@@ -76,8 +87,8 @@ func (k *Keys) decode(b []byte, now time.Time) (entries []Entry, err error) {
 	}
 }
 
-// read reads the file. Where there is none it holds nothing, and there is false.
-func (k *Keys) read(path string, now time.Time) (entries []Entry, there bool, err error) {
+// read reads the file. exists is false if there is none.
+func (k *Keys) read(path string, now time.Time) (entries []Entry, exists bool, err error) {
 	b, err := securefile.Read(path, securefile.Group, maxFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -91,8 +102,8 @@ func (k *Keys) read(path string, now time.Time) (entries []Entry, there bool, er
 	return entries, true, nil
 }
 
-// write puts entries in the place of what the file holds. The file belongs to whom its
-// folder belongs, so that root can write it for the plugin server.
+// write replaces the contents of the file. It gives the file to its folder's owner, so
+// that root can write it for the plugin server.
 func (k *Keys) write(path string, entries []Entry) error {
 	b, err := k.encode(entries)
 	if err != nil {

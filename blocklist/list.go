@@ -1,7 +1,18 @@
+// Package blocklist keeps the credentials and consumers that are refused whatever their
+// store says, so that a leaked one can be stopped while the store is down.
+//
+// A list lives in a file of the node, which is signed with a key from another file
+// (HMAC-SHA-256) and watched. A file that can't be trusted is reported and changes
+// nothing: what is known to be blocked stays blocked. Entries name credentials by
+// fingerprint, or by a keyed digest of the access token, which holds for every store;
+// no token is in the file.
+//
+// Nodes exchange their entries. Of two entries about the same target, the one that was
+// made later counts, whichever arrives first, so an old message can't undo a newer
+// decision.
 package blocklist
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -17,7 +28,8 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// List is what is blocked. A nil List blocks nothing. It is safe for concurrent use.
+// List is the list of what is blocked. A nil List blocks nothing. It is safe for
+// concurrent use.
 type List struct {
 	path, keyFile string
 	log           *slog.Logger
@@ -27,12 +39,12 @@ type List struct {
 	mu      sync.Mutex // guards the rest, and changes of active
 	keys    *Keys      // nil: the key couldn't be read yet
 	entries map[Target]Entry
-	known   bool  // what the file held has been read, or there was no file
-	problem error // why the file, as it is now, can't be used
+	known   bool  // the file has been read, or there was none
+	problem error // see Problem
 }
 
-// active is what requests are compared with. It never changes. The times are those
-// until which something is blocked; zero: for good.
+// active is what requests are compared with. It never changes. The times are the ends
+// of blocks; zero: none.
 type active struct {
 	keys      *Keys
 	ids       map[credential.ShortID]time.Time
@@ -40,9 +52,9 @@ type active struct {
 	consumers map[string]time.Time
 }
 
-// Open reads the list in a file that is signed with the key in another. What is wrong
-// with either is logged, and Watch tries again when it has changed. Without a path the
-// list is in memory only: a node of a fleet gets it from Redis again when it starts.
+// Open reads the list from the file at path, which is signed with the key in keyFile. A
+// problem with either is logged, and Watch tries again when the file has changed. Without
+// a path the list is in memory only: a node of a fleet gets it from Redis when it starts.
 func Open(path, keyFile string, log *slog.Logger) *List {
 	l := &List{path: path, keyFile: keyFile, log: log, now: time.Now, entries: map[Target]Entry{}}
 	l.reload()
@@ -56,11 +68,11 @@ func (l *List) Watch(ctx context.Context) {
 		files = append(files, l.path)
 	}
 	w := securefile.NewWatch(files...)
-	l.reload() // what has changed since it was read
+	l.reload() // they may have changed before the watch began
 	w.Run(ctx, func(string) { l.reload() })
 }
 
-// Problem is why the file, as it is now, can't be used; nil: it can.
+// Problem returns why the file can't be used as it is now, or nil.
 func (l *List) Problem() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -80,14 +92,14 @@ func (l *List) reload() {
 	}
 }
 
-// load takes in what the files hold. mu is held.
+// load merges the file's entries into the list. mu is held.
 func (l *List) load() error {
 	l.problem = func() error {
 		keys, err := ReadKeys(l.keyFile)
 		if err != nil {
 			return err
 		}
-		entries, err := l.kept(keys)
+		entries, err := l.read(keys)
 		if err != nil {
 			return err
 		}
@@ -98,20 +110,20 @@ func (l *List) load() error {
 	return l.problem
 }
 
-// kept is what the file holds; nothing, if there is none.
-func (l *List) kept(keys *Keys) ([]Entry, error) {
+// read returns the file's entries, none if there is no file yet.
+func (l *List) read(keys *Keys) ([]Entry, error) {
 	if l.path == "" {
 		return nil, nil
 	}
-	entries, there, err := keys.read(l.path, l.now())
-	if err == nil && !there && len(l.entries) > 0 {
+	entries, exists, err := keys.read(l.path, l.now())
+	if err == nil && !exists && len(l.entries) > 0 {
 		err = fmt.Errorf("%s is gone; it is written again with the next block", l.path)
 	}
 	return entries, err
 }
 
-// merge takes in entries, each if it counts more than what is known of its target, and
-// returns those. mu is held.
+// merge adds the entries that supersede what is known of their targets, and returns
+// those. mu is held.
 func (l *List) merge(entries []Entry) (news []Entry) {
 	now := l.now()
 	for _, e := range entries {
@@ -170,7 +182,7 @@ func (l *List) Credential(n credential.Naming, accessToken string) bool {
 		}
 	}
 	if len(a.tokens) > 0 {
-		if until, found := a.tokens[a.keys.digest(accessToken)]; found && l.holds(until) {
+		if until, found := a.tokens[a.keys.tokens.Sum(accessToken)]; found && l.holds(until) {
 			return true
 		}
 	}
@@ -195,16 +207,14 @@ func (l *List) Consumer(id, username string) bool {
 
 func (l *List) holds(until time.Time) bool { return until.IsZero() || l.now().Before(until) }
 
-// Entries are all that are known, those that block nothing any more too, by target.
+// Entries returns all known entries, including those that no longer block, by target.
 func (l *List) Entries() []Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.SortedFunc(maps.Values(l.entries), func(a, b Entry) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Value, b.Value))
-	})
+	return slices.SortedFunc(maps.Values(l.entries), byTarget)
 }
 
-// Token is the target that stands for an access token in all stores.
+// Token returns the target that stands for an access token in all stores.
 func (l *List) Token(accessToken string) (Target, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -214,12 +224,11 @@ func (l *List) Token(accessToken string) (Target, error) {
 	return l.keys.Token(accessToken)
 }
 
-// errUnknown is a file that can't be read by a process that doesn't know its contents.
+// errUnknown means that the file can't be read, and that this process has never read it.
 var errUnknown = errors.New("the file can't be read, so nothing can be added to it (fix it, or remove the file to start without any blocks)")
 
-// Add adds entries, those of other nodes too, and returns those that count: they are in
-// force here and in the file when it returns. If the file can't be written, they are in
-// force in this process, and the error says so.
+// Add adds entries, of this node or another, and returns those that count. They are in
+// force in this process when it returns, and in the file unless it returns an error.
 func (l *List) Add(entries ...Entry) (news []Entry, err error) {
 	for _, e := range entries {
 		if err := e.Check(l.now()); err != nil {
@@ -248,7 +257,7 @@ func (l *List) Add(entries ...Entry) (news []Entry, err error) {
 		err = l.keys.write(l.path, slices.Collect(maps.Values(l.entries)))
 	}
 	if err != nil {
-		return news, fmt.Errorf("the list of blocked credentials could not be written, a restart would lose the change: %w", err)
+		return news, fmt.Errorf("the list of blocked credentials could not be written, so a restart would lose the change: %w", err)
 	}
 	l.problem = nil
 	return news, nil

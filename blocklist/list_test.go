@@ -3,10 +3,12 @@ package blocklist
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -98,18 +100,8 @@ func blocked(l *List) string {
 			s = append(s, name)
 		}
 	}
-	return strings.Join(sorted(s), ", ")
-}
-
-func sorted(s []string) []string {
-	for i := range s {
-		for j := range i {
-			if s[i] < s[j] {
-				s[i], s[j] = s[j], s[i]
-			}
-		}
-	}
-	return s
+	slices.Sort(s)
+	return strings.Join(s, ", ")
 }
 
 func (n *node) want(l *List, want string) {
@@ -294,17 +286,7 @@ func (n *node) signed(body string) {
 		n.Fatal(err)
 	}
 	forged := NewKeys(bytes.Repeat([]byte{0x0f}, 32))
-	n.write(n.file, format+hexOf(forged.signature([]byte(body)))+"\n"+body, 0o600)
-}
-
-func hexOf(b []byte) string {
-	const digits = "0123456789abcdef"
-	var s strings.Builder
-	for _, c := range b {
-		s.WriteByte(digits[c>>4])
-		s.WriteByte(digits[c&15])
-	}
-	return s.String()
+	n.write(n.file, format+hex.EncodeToString(forged.signature([]byte(body)))+"\n"+body, 0o600)
 }
 
 // A process that doesn't know what was blocked must not write that nothing is.
@@ -376,7 +358,7 @@ func TestFileHoldsNoTokenAndIsOursAlone(t *testing.T) {
 	}
 	// Without the key, nobody can try out which token it is.
 	another := NewKeys(bytes.Repeat([]byte{1}, 32))
-	if another.Digest("ac-bob") == l.Entries()[0].Value {
+	if target, err := another.Token("ac-bob"); err != nil || target == l.Entries()[0].Target {
 		t.Error("the digest doesn't depend on the key")
 	}
 }
@@ -393,24 +375,7 @@ func TestListIsBounded(t *testing.T) {
 	}
 }
 
-func TestChecksCostNoAllocation(t *testing.T) {
-	if raceDetector {
-		t.Skip("under the race detector, pools forget")
-	}
-	n := newNode(t)
-	l := n.open()
-	l.now = time.Now
-	n.add(l, alice, carol, token(n, l, "ac-bob"))
-	if allocs := testing.AllocsPerRun(100, func() {
-		if l.Credential(store, lengthy) || l.Consumer("some-id", "somebody") || !l.Credential(store, "ac-bob") {
-			t.Error("wrong")
-		}
-	}); allocs > 0.1 {
-		t.Errorf("%v allocations", allocs)
-	}
-}
-
-func TestEntriesThatAreNone(t *testing.T) {
+func TestInvalidEntriesAreRefused(t *testing.T) {
 	l := newNode(t).open()
 	for name, e := range map[string]Entry{
 		"no kind":               {At: start},
@@ -460,7 +425,7 @@ func FuzzFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, sign bool) {
 		genuine := bytes.Clone(b)
 		if sign {
-			genuine = append([]byte(format+hexOf(k.signature(b))+"\n"), b...)
+			genuine = append([]byte(format+hex.EncodeToString(k.signature(b))+"\n"), b...)
 		}
 		entries, err := k.decode(genuine, start)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kong-vault-auth/blocklist"
+	"kong-vault-auth/securefile"
 	"kong-vault-auth/vault"
 )
 
@@ -244,7 +245,7 @@ func (n *Node) connect() error {
 	if n.client != nil {
 		return nil
 	}
-	key, err := readKey(n.o.KeyFile)
+	key, err := securefile.ReadKey(n.o.KeyFile)
 	if err != nil {
 		return err
 	}

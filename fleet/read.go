@@ -12,11 +12,8 @@ import (
 
 	"kong-vault-auth/blocklist"
 	"kong-vault-auth/credential"
-	"kong-vault-auth/snapshot"
 	"kong-vault-auth/vault"
 )
-
-func readKey(file string) ([]byte, error) { return snapshot.Key(file) }
 
 // The beginning of the stream, and the id before all of a time.
 const beginning = "0-0"

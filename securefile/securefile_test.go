@@ -1,6 +1,9 @@
-package securefile_test
+package securefile
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"io"
 	"io/fs"
@@ -9,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"kong-vault-auth/securefile"
 )
 
 func TestAllow(t *testing.T) {
@@ -23,38 +24,38 @@ func TestAllow(t *testing.T) {
 		return "set defaultMode: " + mode + ` on a Kubernetes volume, or filePermission: "` + mode + `" in the SecretProviderClass`
 	}
 	for name, tc := range map[string]struct {
-		file    securefile.Attributes
-		readers securefile.Readers
+		file    attributes
+		readers Readers
 		remedy  string // how it begins; empty: the file may be used
 	}{
-		"a secret of ours":                      {securefile.Attributes{Mode: 0o600, Owner: us, Group: ourGroup}, securefile.Group, ""},
-		"a secret of root's":                    {securefile.Attributes{Mode: 0o400}, securefile.Group, ""},
-		"a secret that our group may read":      {securefile.Attributes{Mode: 0o640, Owner: us, Group: ourGroup}, securefile.Group, ""},
-		"a volume with fsGroup":                 {securefile.Attributes{Mode: 0o440, Group: ourGroup, ReadOnly: true}, securefile.Group, ""},
-		"a volume without fsGroup":              {securefile.Attributes{Mode: 0o440, ReadOnly: true}, securefile.Group, ""},
-		"a secret that another group may read":  {securefile.Attributes{Mode: 0o640, Owner: us, Group: otherGroup}, securefile.Group, "chmod 0600 f"},
-		"a secret that our group may write":     {securefile.Attributes{Mode: 0o660, Owner: us, Group: ourGroup}, securefile.Group, chmod0640},
-		"a secret that anybody may read":        {securefile.Attributes{Mode: 0o644, Owner: us, Group: ourGroup}, securefile.Group, chmod0640},
-		"a volume that anybody may read":        {securefile.Attributes{Mode: 0o444, ReadOnly: true}, securefile.Group, volume("0440")},
-		"the CSI driver's default":              {securefile.Attributes{Mode: 0o644, ReadOnly: true}, securefile.Group, volume("0440")},
-		"the injector's default":                {securefile.Attributes{Mode: 0o640, Owner: 100, Group: ourGroup}, securefile.Group, "if the Vault Agent Injector wrote it: annotate the pod with vault.hashicorp.com/agent-run-as-same-user"},
-		"the injector's, as our user":           {securefile.Attributes{Mode: 0o640, Owner: us, Group: ourGroup}, securefile.Group, ""},
-		"the injector's, as our user, too open": {securefile.Attributes{Name: "/vault/secrets/token", Mode: 0o644, Owner: us, Group: ourGroup}, securefile.Group, `annotate the pod with vault.hashicorp.com/agent-inject-perms-token: "0640"`},
-		"a snapshot on a volume with fsGroup":   {securefile.Attributes{Mode: 0o660, Owner: us, Group: ourGroup}, securefile.Sealed, ""},
-		"a snapshot for another group":          {securefile.Attributes{Mode: 0o660, Owner: us, Group: otherGroup}, securefile.Sealed, "chmod 0600 f"},
-		"a snapshot for anybody":                {securefile.Attributes{Mode: 0o664, Owner: us, Group: ourGroup}, securefile.Sealed, "chmod 0660 f"},
-		"a snapshot of somebody else's":         {securefile.Attributes{Mode: 0o660, Owner: others, Group: ourGroup}, securefile.Sealed, "chown 1000 f"},
-		"a certificate anybody may read":        {securefile.Attributes{Mode: 0o644, Group: otherGroup}, securefile.Anybody, ""},
-		"a certificate anybody may replace":     {securefile.Attributes{Mode: 0o666}, securefile.Anybody, "chmod 0644 f"},
-		"somebody else's":                       {securefile.Attributes{Mode: 0o600, Owner: others}, securefile.Group, "chown 1000 f"},
-		"somebody else's certificate":           {securefile.Attributes{Mode: 0o644, Owner: others}, securefile.Anybody, "chown 1000 f"},
+		"a secret of ours":                      {attributes{mode: 0o600, owner: us, group: ourGroup}, Group, ""},
+		"a secret of root's":                    {attributes{mode: 0o400}, Group, ""},
+		"a secret that our group may read":      {attributes{mode: 0o640, owner: us, group: ourGroup}, Group, ""},
+		"a volume with fsGroup":                 {attributes{mode: 0o440, group: ourGroup, readOnly: true}, Group, ""},
+		"a volume without fsGroup":              {attributes{mode: 0o440, readOnly: true}, Group, ""},
+		"a secret that another group may read":  {attributes{mode: 0o640, owner: us, group: otherGroup}, Group, "chmod 0600 f"},
+		"a secret that our group may write":     {attributes{mode: 0o660, owner: us, group: ourGroup}, Group, chmod0640},
+		"a secret that anybody may read":        {attributes{mode: 0o644, owner: us, group: ourGroup}, Group, chmod0640},
+		"a volume that anybody may read":        {attributes{mode: 0o444, readOnly: true}, Group, volume("0440")},
+		"the CSI driver's default":              {attributes{mode: 0o644, readOnly: true}, Group, volume("0440")},
+		"the injector's default":                {attributes{mode: 0o640, owner: 100, group: ourGroup}, Group, "if the Vault Agent Injector wrote it: annotate the pod with vault.hashicorp.com/agent-run-as-same-user"},
+		"the injector's, as our user":           {attributes{mode: 0o640, owner: us, group: ourGroup}, Group, ""},
+		"the injector's, as our user, too open": {attributes{name: "/vault/secrets/token", mode: 0o644, owner: us, group: ourGroup}, Group, `annotate the pod with vault.hashicorp.com/agent-inject-perms-token: "0640"`},
+		"a snapshot on a volume with fsGroup":   {attributes{mode: 0o660, owner: us, group: ourGroup}, Sealed, ""},
+		"a snapshot for another group":          {attributes{mode: 0o660, owner: us, group: otherGroup}, Sealed, "chmod 0600 f"},
+		"a snapshot for anybody":                {attributes{mode: 0o664, owner: us, group: ourGroup}, Sealed, "chmod 0660 f"},
+		"a snapshot of somebody else's":         {attributes{mode: 0o660, owner: others, group: ourGroup}, Sealed, "chown 1000 f"},
+		"a certificate anybody may read":        {attributes{mode: 0o644, group: otherGroup}, Anybody, ""},
+		"a certificate anybody may replace":     {attributes{mode: 0o666}, Anybody, "chmod 0644 f"},
+		"somebody else's":                       {attributes{mode: 0o600, owner: others}, Group, "chown 1000 f"},
+		"somebody else's certificate":           {attributes{mode: 0o644, owner: others}, Anybody, "chown 1000 f"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if tc.file.Name == "" {
-				tc.file.Name = "f"
+			if tc.file.name == "" {
+				tc.file.name = "f"
 			}
-			err := securefile.Process{User: us, Groups: []int{ourGroup}}.Allow(tc.file, tc.readers)
-			var e *securefile.Error
+			err := process{user: us, groups: []int{ourGroup}}.allow(tc.file, tc.readers)
+			var e *Error
 			if errors.As(err, &e) != (tc.remedy != "") || e != nil && !strings.HasPrefix(e.Remedy, tc.remedy) {
 				t.Errorf("got %v, want %q", err, tc.remedy)
 			}
@@ -64,22 +65,22 @@ func TestAllow(t *testing.T) {
 
 func TestRead(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "f")
-	if _, err := securefile.Read(name, securefile.Group, 10); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Read(name, Group, 10); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
 	if err := os.WriteFile(name, []byte("0123456789"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if b, err := securefile.Read(name, securefile.Group, 10); err != nil || string(b) != "0123456789" {
+	if b, err := Read(name, Group, 10); err != nil || string(b) != "0123456789" {
 		t.Errorf("%q, %v", b, err)
 	}
-	if _, err := securefile.Read(name, securefile.Group, 9); err == nil || !strings.Contains(err.Error(), "larger than 9 bytes") {
+	if _, err := Read(name, Group, 9); err == nil || !strings.Contains(err.Error(), "larger than 9 bytes") {
 		t.Errorf("a file too large: %v", err)
 	}
 	if err := os.Chmod(name, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := securefile.Read(name, securefile.Group, 10); err == nil || !strings.Contains(err.Error(), "chmod 0640 "+name) {
+	if _, err := Read(name, Group, 10); err == nil || !strings.Contains(err.Error(), "chmod 0640 "+name) {
 		t.Errorf("a file anybody may read: %v", err)
 	}
 }
@@ -99,22 +100,22 @@ func TestReplaceIsAllOrNothing(t *testing.T) {
 		}
 	}
 	failure := errors.New("no more")
-	if err := securefile.Replace(name, text("half", failure)); !errors.Is(err, failure) {
+	if err := Replace(name, text("half", failure)); !errors.Is(err, failure) {
 		t.Errorf("got %v, want the error of write", err)
 	}
 	if b, err := os.ReadFile(name); err != nil || string(b) != "old, and longer" {
 		t.Errorf("after a failure: %q, %v", b, err)
 	}
-	if err := securefile.Replace(name, text("new", nil)); err != nil {
+	if err := Replace(name, text("new", nil)); err != nil {
 		t.Fatal(err)
 	}
-	if b, err := securefile.Read(name, securefile.Group, 100); err != nil || string(b) != "new" {
+	if b, err := Read(name, Group, 100); err != nil || string(b) != "new" {
 		t.Errorf("afterwards: %q, %v", b, err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 		t.Errorf("left in the folder: %v, %v", left, err)
 	}
-	if err := securefile.Replace(filepath.Join(dir, "none", "f"), text("new", nil)); !errors.Is(err, fs.ErrNotExist) {
+	if err := Replace(filepath.Join(dir, "none", "f"), text("new", nil)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without a folder: %v", err)
 	}
 }
@@ -126,8 +127,36 @@ func TestOnlyPlainFilesAreRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{dir, pipe, "/dev/null"} {
-		if _, err := securefile.Read(name, securefile.Anybody, 10); err == nil || !strings.Contains(err.Error(), "not a plain file") {
+		if _, err := Read(name, Anybody, 10); err == nil || !strings.Contains(err.Error(), "not a plain file") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestKeysMayBeHexOrBase64(t *testing.T) {
+	name, key := filepath.Join(t.TempDir(), "key"), bytes.Repeat([]byte{0xfb}, keyLen)
+	for form, tt := range map[string]struct {
+		content string
+		want    []byte // nil: it is refused
+	}{
+		"hex":            {hex.EncodeToString(key), key},
+		"base64":         {base64.StdEncoding.EncodeToString(key), key},
+		"with line ends": {"\n" + hex.EncodeToString(key) + "\r\n", key},
+		"too short":      {hex.EncodeToString(key[1:]), nil},
+		"as it is":       {string(key), nil},
+	} {
+		if err := os.WriteFile(name, []byte(tt.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReadKey(name)
+		if !bytes.Equal(got, tt.want) || (err == nil) != (tt.want != nil) || err != nil && !strings.Contains(err.Error(), name+" holds no key of 32 bytes") {
+			t.Errorf("%s: %x, %v", form, got, err)
+		}
+	}
+	if err := os.Chmod(name, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadKey(name); err == nil || !strings.Contains(err.Error(), "chmod 0640 "+name) {
+		t.Errorf("a key that anybody may read: %v", err)
 	}
 }

@@ -1,14 +1,12 @@
-// Package snapshot keeps what a cache holds in a sealed file, so that a plugin
-// server that starts while the store is down, after a crash say, still knows the
-// clients that the one before it knew.
+// Package snapshot keeps the contents of a cache in a sealed file, so that a plugin
+// server that starts while the store is down, after a crash say, still knows the clients
+// that its predecessor knew.
 //
-// The file holds no secret tokens but their digests, and the key of those; secrets of
-// references it holds as they are. It is
-// encrypted and authenticated with AES-256-GCM, in segments (Tink's streaming
-// AEAD, with a key of its own for each file, derived by HKDF-SHA-256), under the
-// key of a file elsewhere. It is bound to the version of its format and to the
-// identity of the store, so that the snapshot of one store is worthless for
-// another.
+// The file holds digests of secret tokens, and the key of those, but no secret tokens. It
+// holds the secrets of references as they are. It is encrypted and authenticated with
+// AES-256-GCM, in segments (Tink's streaming AEAD, with a key for each file, derived by
+// HKDF-SHA-256), under a key from a file elsewhere. It is bound to the version of its
+// format and to the identity of the store, so that no other store accepts it.
 package snapshot
 
 import (
@@ -26,19 +24,30 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tink-crypto/tink-go/v2/streamingaead/subtle"
+
 	"kong-vault-auth/credential"
 	"kong-vault-auth/securefile"
+)
+
+// format is the version of the format. It changes with everything by which an
+// older or newer program would misread a file.
+const format = "vault-auth snapshot 2\n"
+
+const (
+	segment = 64 << 10 // how much is sealed at a time, in bytes
+	keyLen  = 32       // of the derived keys, in bytes
 )
 
 // File is where the snapshot of one store's cache is kept. Its methods are safe
 // for concurrent use, by other processes too.
 type File struct {
 	Path    string
-	KeyFile string // see Key
+	KeyFile string // see securefile.ReadKey
 	Store   string // the store's identity
 }
 
-// Header is what a snapshot says of itself.
+// Header is the beginning of a snapshot.
 type Header struct {
 	Started   time.Time // when the process that wrote it started
 	Written   time.Time
@@ -60,7 +69,7 @@ type Record struct {
 	Secret     *Secret // nil: it is a credential
 }
 
-// The errors of Read and Write, beside those of files and of Key.
+// The errors of Read and Write, besides those of securefile.
 var (
 	// ErrNone means that there is no snapshot.
 	ErrNone = errors.New("there is no snapshot")
@@ -73,10 +82,9 @@ var (
 	ErrSuperseded = errors.New("a plugin server that started later keeps it now")
 )
 
-// Read yields the records of the file, if all of it is genuine, and returns what
-// it says of itself. It must belong to this process's user or root, and be open to
-// no others than this process's groups. Nothing is yielded if Read returns an error, unless somebody
-// changes the file meanwhile.
+// Read yields the records of the file, if all of it is genuine, and returns its header.
+// The file must be as securefile.Sealed says. If Read returns an error, it has yielded
+// nothing, unless somebody has changed the file meanwhile.
 func (f File) Read(now time.Time, yield func(Record)) (Header, error) {
 	file, err := securefile.Open(f.Path, securefile.Sealed)
 	switch {
@@ -93,7 +101,7 @@ func (f File) Read(now time.Time, yield func(Record)) (Header, error) {
 	return h, nil
 }
 
-// read goes through the file twice: whether it was cut off shows at its end only.
+// read goes through the file twice, because only its end shows whether it was cut off.
 func (f File) read(file io.ReadSeeker, now time.Time, yield func(Record)) (Header, error) {
 	plain, err := f.open(file)
 	if err != nil {
@@ -113,8 +121,9 @@ func (f File) read(file io.ReadSeeker, now time.Time, yield func(Record)) (Heade
 	if err != nil {
 		return Header{}, err
 	}
+	var r Record // one for all, since it escapes and is large
 	for {
-		var r Record
+		r = Record{} // a decoder leaves the fields alone that are zero in the file
 		switch err := decoder.Decode(&r); {
 		case err == io.EOF:
 			return h, nil
@@ -135,9 +144,9 @@ func header(decoder *gob.Decoder, now time.Time) (h Header, err error) {
 	return h, nil
 }
 
-// Write puts a snapshot in the place of the one before, as a whole, unless a
-// process that started later has written that: then it changes nothing and
-// returns ErrSuperseded. A file that Read would not take is replaced.
+// Write replaces the file as a whole, unless a process that started later has written it:
+// then it changes nothing and returns ErrSuperseded. A file that Read would refuse is
+// replaced too.
 func (f File) Write(h Header, records iter.Seq[Record]) error {
 	writing.Lock()
 	defer writing.Unlock()
@@ -161,20 +170,21 @@ func (f File) Write(h Header, records iter.Seq[Record]) error {
 	})
 }
 
-// Filter leaves in the file only the records that keep approves of, for a process that
-// started then and doesn't keep the file itself. One that can't be written is removed.
+// Filter removes the records for which keep is false, on behalf of a process that started
+// at that time and doesn't keep the file itself. If the file can't be written, it is
+// removed.
 func (f File) Filter(now, started time.Time, keep func(Record) bool) error {
 	var kept []Record
-	left := 0
+	removed := 0
 	h, err := f.Read(now, func(r Record) {
 		if keep(r) {
 			kept = append(kept, r)
 		} else {
-			left++
+			removed++
 		}
 	})
 	switch {
-	case errors.Is(err, ErrNone), err == nil && left == 0:
+	case errors.Is(err, ErrNone), err == nil && removed == 0:
 		return nil
 	case err != nil:
 		return err
@@ -184,24 +194,24 @@ func (f File) Filter(now, started time.Time, keep func(Record) bool) error {
 	if err == nil || errors.Is(err, ErrSuperseded) {
 		return nil
 	}
-	if gone := os.Remove(f.Path); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
-		return fmt.Errorf("the snapshot %s has credentials that must be forgotten, and could not be removed (remove it): %w", f.Path, errors.Join(err, gone))
+	if errRemove := os.Remove(f.Path); errRemove != nil && !errors.Is(errRemove, fs.ErrNotExist) {
+		return fmt.Errorf("the snapshot %s has credentials that must be forgotten, and could be neither written nor removed (remove it): %w", f.Path, errors.Join(err, errRemove))
 	}
 	return nil
 }
 
-// writing lets one snapshot at a time be written: those of several stores may lie
-// in one folder, and none has to be given up for another.
+// writing serializes the writing of snapshots: those of several stores may lie in one
+// folder, and must not fail because of each other's locks.
 var writing sync.Mutex
 
-// supersedes reports whether h is of a process that started after the one of
-// other did. One that has written before it started had its clock set back.
+// supersedes reports whether the process that wrote h started after that of other. A
+// header written before its process started doesn't count: the clock was set back.
 func (h Header) supersedes(other Header) bool {
 	return h.Started.After(other.Started) && !h.Started.After(h.Written)
 }
 
-// clear removes what is left of writing by processes that were killed. The folder
-// is locked.
+// clear removes the temporary files of processes that were killed while they wrote. The
+// folder is locked.
 func (f File) clear() {
 	dir, base := filepath.Split(f.Path)
 	entries, _ := os.ReadDir(filepath.Dir(f.Path))
@@ -222,8 +232,9 @@ func (f File) write(w io.Writer, h Header, records iter.Seq[Record]) error {
 	if err := encoder.Encode(h); err != nil {
 		return err
 	}
-	for r := range records {
-		if err := encoder.Encode(r); err != nil {
+	var r Record // one for all, since it escapes and is large
+	for r = range records {
+		if err := encoder.Encode(&r); err != nil {
 			return err
 		}
 	}
@@ -243,3 +254,36 @@ func (f File) header(now time.Time) (Header, error) {
 	}
 	return header(gob.NewDecoder(plain), now)
 }
+
+func (f File) seal(w io.Writer) (io.WriteCloser, error) {
+	aead, err := f.aead()
+	if err != nil {
+		return nil, err
+	}
+	return aead.NewEncryptingWriter(w, f.binding())
+}
+
+// open returns what is sealed in r. Its Read fails at the first byte that isn't
+// genuine, and where the end is missing.
+func (f File) open(r io.Reader) (io.Reader, error) {
+	aead, err := f.aead()
+	if err != nil {
+		return nil, err
+	}
+	plain, err := aead.NewDecryptingReader(bufio.NewReader(r), f.binding())
+	if err != nil { // it is too short for a beginning
+		return nil, ErrSealed
+	}
+	return plain, nil
+}
+
+func (f File) aead() (*subtle.AESGCMHKDF, error) {
+	key, err := securefile.ReadKey(f.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	return subtle.NewAESGCMHKDF(key, "SHA256", keyLen, segment, 0)
+}
+
+// binding is authenticated with what is sealed.
+func (f File) binding() []byte { return []byte(format + f.Store) }

@@ -1,5 +1,0 @@
-//go:build race
-
-package blocklist
-
-const raceDetector = true
