@@ -4,9 +4,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kong-vault-auth/fleet"
+	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/vault"
 	"kong-vault-auth/vaultauth"
-	"kong-vault-auth/vaultsecrets"
 )
 
 // Source is what there is to be told. Its functions are called at each scrape,
@@ -14,7 +14,7 @@ import (
 type Source struct {
 	Version string                         // of this program
 	Plugin  func() vaultauth.Stats         // vaultauth.Plugin.Stats
-	Secrets func() []vaultsecrets.Answered // vaultsecrets.Plugin.Stats
+	Secrets func() []pluginserver.Answered // vaultsecrets.Plugin.Stats
 	Objects func() []vault.Stats           // vault.Registry.Stats
 	LeftOut func() (lines uint64)          // pluginserver.Log.LeftOut
 	Events  func() fleet.Stats             // fleet.Node.Stats; nil: there are no events

@@ -11,9 +11,9 @@ import (
 
 	"kong-vault-auth/cache"
 	"kong-vault-auth/fleet"
+	"kong-vault-auth/pluginserver"
 	"kong-vault-auth/vault"
 	"kong-vault-auth/vaultauth"
-	"kong-vault-auth/vaultsecrets"
 )
 
 // source is a process with two vault objects, of which one has just been
@@ -41,12 +41,12 @@ func source() Source {
 		Version: "1.2.3",
 		Plugin: func() vaultauth.Stats {
 			return vaultauth.Stats{
-				Requests:  []vaultauth.Answered{{Answer: "401", Reason: "not_found", Count: 1}, {Answer: "503", Reason: "sealed", Count: 2}, {Answer: "ok", Count: 3}},
+				Requests:  []pluginserver.Answered{{Answer: "401", Reason: "not_found", Count: 1}, {Answer: "503", Reason: "sealed", Count: 2}, {Answer: "ok", Count: 3}},
 				Consumers: 4, MaxConsumers: 5,
 			}
 		},
-		Secrets: func() []vaultsecrets.Answered {
-			return []vaultsecrets.Answered{{Answer: "503", Reason: "deleted", Count: 14}, {Answer: "ok", Count: 15}}
+		Secrets: func() []pluginserver.Answered {
+			return []pluginserver.Answered{{Answer: "503", Reason: "deleted", Count: 14}, {Answer: "ok", Count: 15}}
 		},
 		Objects: func() []vault.Stats { return []vault.Stats{{Object: "idle", Store: 2}, busy} },
 		LeftOut: func() uint64 { return 6 },

@@ -141,7 +141,7 @@ func (c *conn) handleEvent(call eventCall) error {
 		return errClosing
 	}
 	e := &c.event
-	e.begin()
+	e.begin(in.plugin.Answers)
 	v := c.decide(in, call.phase)
 	in.done(e.resumed)
 	if !e.finish() {
@@ -151,12 +151,13 @@ func (c *conn) handleEvent(call eventCall) error {
 		v = faultVerdict(e.fault)
 		c.server.logger.Error("request refused: Kong's reply to a PDK call could not be used", "reason", e.fault.Error())
 	}
-	switch v.kind {
-	case verdictPass:
-		return e.pass(call.sequence)
-	case verdictNone:
+	if v.kind == verdictNone {
 		c.server.logger.Error("request refused: the plugin reached no verdict", "reason", "no verdict")
 		v = Fault()
+	}
+	in.plugin.Answers.count(v)
+	if v.kind == verdictPass {
+		return e.pass(call.sequence)
 	}
 	if err := e.exit(v); err != nil {
 		return err
@@ -172,10 +173,9 @@ func (c *conn) decide(in *instance, phase []byte) (v Verdict) {
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			in.plugin.faulted(FaultPanic)
 			c.server.logger.Error("request refused: the plugin panicked", "reason", panicReason(r))
 			c.server.logger.Debug("panic", "stack", string(debug.Stack()))
-			v = Fault()
+			v = Fault().Because(ReasonPanic)
 		}
 	}()
 	return in.handler.Access(&c.event)

@@ -56,7 +56,7 @@ func TestEventContextEnds(t *testing.T) {
 func TestEventContextThatNobodyWaitsForLeavesTheServersAlone(t *testing.T) {
 	server := &askedContext{Context: t.Context()}
 	e := &Event{c: &conn{server: &Server{ctx: server}}}
-	e.begin()
+	e.begin(nil)
 	ctx := e.Context()
 	if !e.finish() {
 		t.Error("the event had ended before")

@@ -34,6 +34,7 @@ type Event struct {
 	fields []Field // the headers in this event's replies
 
 	mu      sync.Mutex // guards everything below: the deadline is another goroutine's
+	answers *Answers   // of the plugin
 	state   eventState
 	ctx     *eventContext // made when asked for
 	out     []byte        // frames not yet written
@@ -133,15 +134,16 @@ func (e *Event) expire(now time.Time) bool {
 		return false
 	}
 	e.end(context.DeadlineExceeded)
+	e.answers.count(Fault().Because(ReasonDeadline))
 	e.c.exits.Add(1) // before the handler can learn of it and the connection end
 	return true
 }
 
-// begin makes the event ready for a handler.
-func (e *Event) begin() {
+// begin makes the event ready for a handler of the plugin whose answers these are.
+func (e *Event) begin(answers *Answers) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.ctx = nil
+	e.ctx, e.answers = nil, answers
 	e.calls, e.sent, e.heard, e.fault = e.calls[:0], 0, 0, nil
 	e.out, e.replies, e.arg = reuse(e.out), reuse(e.replies), reuse(e.arg)
 	e.fields = e.fields[:0]

@@ -405,7 +405,7 @@ func TestACallSentWhileTheServerStopsFindsTheConnectionEnded(t *testing.T) {
 
 // Kong names the plugin as it starts an instance, and one socket serves several.
 func TestInstancesAreOfThePluginThatKongNames(t *testing.T) {
-	faults := map[string]int{}
+	answers := map[string]*pluginserver.Answers{"first": pluginserver.NewAnswers(), "second": pluginserver.NewAnswers()}
 	plugin := func(name string) pluginserver.Plugin {
 		return pluginserver.Plugin{
 			Start: func(config []byte) (pluginserver.Handler, error) {
@@ -419,7 +419,7 @@ func TestInstancesAreOfThePluginThatKongNames(t *testing.T) {
 					return pluginserver.Exit(418, name, nil)
 				}), nil
 			},
-			Faulted: func(r pluginserver.FaultReason) { faults[name+" "+string(r)]++ },
+			Answers: answers[name],
 		}
 	}
 	s := servertest.Serve(t, func(*slog.Logger) pluginserver.Plugin { return plugin("first") },
@@ -436,7 +436,12 @@ func TestInstancesAreOfThePluginThatKongNames(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff(map[string]int{"first config": 2, "first panic": 2, "second config": 1, "second panic": 1}, faults); diff != "" {
-		t.Error(diff)
+	for name, want := range map[string][]pluginserver.Answered{
+		"first":  {{Answer: "418", Count: 2}, {Answer: "500", Reason: "config", Count: 2}, {Answer: "500", Reason: "panic", Count: 2}},
+		"second": {{Answer: "418", Count: 1}, {Answer: "500", Reason: "config", Count: 1}, {Answer: "500", Reason: "panic", Count: 1}},
+	} {
+		if diff := cmp.Diff(want, counted(answers[name])); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
 	}
 }

@@ -17,25 +17,8 @@ type Plugin struct {
 	// request of this configuration is answered 500 and the error logged; it
 	// must not hold a secret.
 	Start func(config []byte) (Handler, error)
-	// Faulted, unless it is nil, is told of each request that was answered 500
-	// though no handler said so. It is called concurrently.
-	Faulted func(FaultReason)
-}
-
-// FaultReason is why a request was answered 500 without a handler's verdict: a
-// short word for counting.
-type FaultReason string
-
-// The reasons of faults that a plugin doesn't learn of otherwise.
-const (
-	FaultConfig FaultReason = "config" // the configuration can't be used
-	FaultPanic  FaultReason = "panic"  // the handler panicked
-)
-
-func (p *Plugin) faulted(reason FaultReason) {
-	if p.Faulted != nil {
-		p.Faulted(reason)
-	}
+	// Answers counts the plugin's requests; nil: nothing does.
+	Answers *Answers
 }
 
 // Handler is one instance of a plugin: one configuration in one of Kong's
@@ -52,14 +35,12 @@ type Handler interface {
 // misconfigured answers for an instance whose configuration can't be used.
 type misconfigured struct {
 	err    error
-	plugin *Plugin
 	logger *slog.Logger
 }
 
 func (m misconfigured) Access(*Event) Verdict {
-	m.plugin.faulted(FaultConfig)
 	m.logger.LogAttrs(context.Background(), slog.LevelError, "plugin configuration is invalid, requests are answered 500", slog.String("reason", m.err.Error()))
-	return Fault()
+	return Fault().Because(ReasonConfig)
 }
 
 func (misconfigured) Close() {}

@@ -26,7 +26,7 @@ func running(replies ...string) (*Event, *writes) {
 	w := &writes{}
 	c := &conn{server: &Server{timeout: time.Hour}, nc: w, r: bufio.NewReader(bytes.NewReader(stream))}
 	c.event.c = c
-	c.event.begin()
+	c.event.begin(nil)
 	return &c.event, w
 }
 

@@ -48,7 +48,7 @@ func FuzzRPC(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		h := &asker{}
 		s := NewServer(Plugin{Start: func([]byte) (Handler, error) { return h, nil }}, Options{})
-		s.instances.byID.Store(int32(1), &instance{id: 1, handler: h})
+		s.instances.byID.Store(int32(1), &instance{id: 1, plugin: new(Plugin), handler: h})
 		kong, ours := net.Pipe()
 		var written bytes.Buffer
 		read := make(chan struct{})

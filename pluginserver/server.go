@@ -260,7 +260,7 @@ func (s *Server) start(name string, config []byte) *instance {
 	h, err := startHandler(&p, config)
 	if err != nil {
 		s.logger.Error("plugin configuration is invalid, requests are answered 500", "reason", err.Error())
-		h = misconfigured{err, &p, s.logger}
+		h = misconfigured{err, s.logger}
 	}
 	return s.instances.add(&p, h)
 }

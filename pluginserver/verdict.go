@@ -8,6 +8,8 @@ type Verdict struct {
 	message string
 	header  Header
 	calls   bool // what is queued is done before the answer
+
+	answer, reason string // for counting
 }
 
 type verdictKind uint8
@@ -23,7 +25,10 @@ type Header map[string]string
 
 // Pass lets the request go on to the next plugin and to the upstream. Calls
 // that are still queued go with it.
-func Pass() Verdict { return Verdict{kind: verdictPass} }
+func Pass() Verdict { return PassAs(AnswerOK) }
+
+// PassAs is a Pass that is counted as another answer.
+func PassAs(answer string) Verdict { return Verdict{kind: verdictPass, answer: answer} }
 
 // Exit answers the client itself, as Kong's kong.response.error does: a JSON
 // body with message and request_id, or for gRPC the plain message. Calls that
@@ -39,9 +44,17 @@ func (v Verdict) WithCalls() Verdict {
 	return v
 }
 
+// Because is the verdict with a reason, a short word for counting.
+func (v Verdict) Because(reason string) Verdict {
+	v.reason = reason
+	return v
+}
+
 // unexpectedError is what Kong itself says for a fault of its own.
 const unexpectedError = "An unexpected error occurred"
 
-// Fault is the answer to whatever should not have happened. What did belongs
-// into the log, not to the client.
-func Fault() Verdict { return Exit(500, unexpectedError, nil) }
+const faultStatus = 500
+
+// Fault is the answer to whatever should not have happened. The details go to the log,
+// not to the client.
+func Fault() Verdict { return Exit(faultStatus, unexpectedError, nil).Because(ReasonUnexpected) }

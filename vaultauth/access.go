@@ -22,7 +22,6 @@ type handler struct {
 	object    lookuper
 	release   func()
 	consumers *consumers
-	requests  *requests
 	blocked   *blocklist.List
 	answers   answers
 }
@@ -55,7 +54,9 @@ func (h *handler) Access(e *pluginserver.Event) pluginserver.Verdict {
 		return h.refuse(e, r, err)
 	}
 	h.identify(e, r, who)
-	h.requests.proxied(who)
+	if who.refused != "" {
+		return pluginserver.PassAs(answerAnonymous).Because(who.refused)
+	}
 	return pluginserver.Pass()
 }
 
@@ -64,8 +65,7 @@ func (h *handler) letThrough(e *pluginserver.Event, r *request, answer string) p
 	if err := h.passOn(e, r); err != nil {
 		return h.refuse(e, r, err)
 	}
-	h.requests.count(answer, "")
-	return pluginserver.Pass()
+	return pluginserver.PassAs(answer)
 }
 
 // refuse is the verdict on a request that doesn't go on.

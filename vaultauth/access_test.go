@@ -156,7 +156,7 @@ func TestRefusals(t *testing.T) {
 			if out.Exit == nil {
 				t.Fatalf("proxied as %+v", out.Consumer)
 			}
-			wantCounted(t, p, Answered{strconv.Itoa(tc.status), tc.reason, 1})
+			wantCounted(t, p, answered{strconv.Itoa(tc.status), tc.reason, 1})
 			if want := fmt.Sprintf(`{"message":%q,"request_id":%q}`, tc.message, servertest.RequestID); out.Exit.Status != tc.status || string(out.Exit.Body) != want {
 				t.Errorf("got %d %s, want %d %s", out.Exit.Status, out.Exit.Body, tc.status, want)
 			}
@@ -202,7 +202,7 @@ func TestEveryRequestOfAConfigurationWithoutAnObjectIsAnswered500(t *testing.T) 
 			if out.Exit == nil || out.Exit.Status != 500 || len(out.Log) == 0 || !strings.Contains(out.Log[len(out.Log)-1].Text, "no such object") {
 				t.Errorf("%s, %s: %+v, log %q", name, config, out.Exit, out.Log)
 			}
-			wantCounted(t, p, Answered{"500", "config", 1})
+			wantCounted(t, p, answered{"500", "config", 1})
 		}
 	}
 }

@@ -68,56 +68,48 @@ func isAnonymous(err error) bool {
 
 // answers makes verdicts of what stopped a request, and tells the operator.
 type answers struct {
-	realm    string
-	log      *slog.Logger
-	requests *requests
+	realm string
+	log   *slog.Logger
 }
 
 // verdict is the answers table: what the client gets, what goes to the
-// operator's log, and what is counted.
+// operator's log, and the reason that is counted.
 func (a *answers) verdict(err error) pluginserver.Verdict {
 	var limit *vault.LimitError
 	var guessing *vault.GuessingError
 	var unavailable *vault.UnavailableError
 	if r, ok := asRefusal(err); ok {
-		a.requests.count(answer401, r.reason)
 		a.tell(r)
-		return pluginserver.Exit(http.StatusUnauthorized, r.message, pluginserver.Header{"WWW-Authenticate": a.challenge()})
+		return pluginserver.Exit(http.StatusUnauthorized, r.message, pluginserver.Header{"WWW-Authenticate": a.challenge()}).Because(r.reason)
 	}
 	switch {
 	case isAnonymous(err):
 		return a.fault(reasonAnonymous, "the anonymous consumer could not be used", err)
 	case errors.As(err, &limit):
-		a.requests.count(answer429, reasonLimit)
 		a.log.Warn("too many lookups of access tokens that are not in the store, requests are answered 429", "vault", limit.Object, "reason", reasonLimit)
-		return pluginserver.Exit(http.StatusTooManyRequests, "Too many requests", pluginserver.RetryAfter(limit.RetryAfter))
+		return pluginserver.Exit(http.StatusTooManyRequests, "Too many requests", pluginserver.RetryAfter(limit.RetryAfter)).Because(reasonLimit)
 	case errors.As(err, &guessing):
-		a.requests.count(answer429, reasonGuessing)
 		a.tell(&refusal{reasonGuessing, unauthorized}) // the vault object has told who
-		return pluginserver.Exit(http.StatusTooManyRequests, "Too many requests", pluginserver.RetryAfter(guessing.RetryAfter))
+		return pluginserver.Exit(http.StatusTooManyRequests, "Too many requests", pluginserver.RetryAfter(guessing.RetryAfter)).Because(reasonGuessing)
 	case errors.As(err, &unavailable):
-		a.requests.count(answer503, unavailable.Reason)
 		a.log.Error("the secret store can't answer, requests are answered 503", "vault", unavailable.Object, "reason", unavailable.Reason, "err", unavailable.Error())
-		return pluginserver.Exit(http.StatusServiceUnavailable, "Service unavailable", pluginserver.RetryAfter(unavailable.RetryAfter))
+		return pluginserver.Exit(http.StatusServiceUnavailable, "Service unavailable", pluginserver.RetryAfter(unavailable.RetryAfter)).Because(unavailable.Reason)
 	case errors.Is(err, errDatabase):
-		a.requests.count(answer503, reasonDatabase)
-		return pluginserver.Exit(http.StatusServiceUnavailable, "Service unavailable", pluginserver.RetryAfter(databaseDown))
+		return pluginserver.Exit(http.StatusServiceUnavailable, "Service unavailable", pluginserver.RetryAfter(databaseDown)).Because(reasonDatabase)
 	case errors.Is(err, errTooManyHeaders):
-		a.requests.count(answer431, "")
 		return pluginserver.Exit(http.StatusRequestHeaderFieldsTooLarge, "Request header fields too large", nil)
 	case errors.Is(err, secretstore.ErrConfig):
-		return a.fault(string(pluginserver.FaultConfig), couldNot, err)
+		return a.fault(pluginserver.ReasonConfig, couldNot, err)
 	}
-	return a.fault(reasonUnexpected, couldNot, err)
+	return a.fault(pluginserver.ReasonUnexpected, couldNot, err)
 }
 
 const couldNot = "the request could not be authenticated"
 
 // fault is the answer to what should not happen.
 func (a *answers) fault(reason, message string, err error) pluginserver.Verdict {
-	a.requests.count(answer500, reason)
 	a.log.Error(message+", it is answered 500", "reason", err.Error())
-	return pluginserver.Fault()
+	return pluginserver.Fault().Because(reason)
 }
 
 // tell logs a refusal by its reason. What a client simply forgot is not worth a

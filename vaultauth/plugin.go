@@ -23,7 +23,6 @@ type Plugin struct {
 	open      openFunc
 	log       *slog.Logger
 	consumers *consumers
-	requests  *requests
 	blocked   *blocklist.List // nil: nothing is
 }
 
@@ -35,8 +34,8 @@ func New(version string, objects *vault.Registry, log *slog.Logger) *Plugin {
 }
 
 func newPlugin(version string, log *slog.Logger, open openFunc) *Plugin {
-	p := &Plugin{open: open, log: log, consumers: newConsumers(DefaultConsumerResurrectTTL, log), requests: newRequests()}
-	p.Plugin = pluginserver.Plugin{Version: version, Priority: Priority, Config: (*Config)(nil), Start: p.start, Faulted: p.requests.fault}
+	p := &Plugin{open: open, log: log, consumers: newConsumers(DefaultConsumerResurrectTTL, log)}
+	p.Plugin = pluginserver.Plugin{Version: version, Priority: Priority, Config: (*Config)(nil), Start: p.start, Answers: pluginserver.NewAnswers(foreseen()...)}
 	return p
 }
 
@@ -77,8 +76,7 @@ func (p *Plugin) start(config []byte) (pluginserver.Handler, error) {
 		object:    object,
 		release:   release,
 		consumers: p.consumers,
-		requests:  p.requests,
 		blocked:   p.blocked,
-		answers:   answers{realm: c.Realm, log: p.log, requests: p.requests},
+		answers:   answers{realm: c.Realm, log: p.log},
 	}, nil
 }

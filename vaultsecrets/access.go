@@ -26,8 +26,7 @@ type handler struct {
 	names   []string                    // of the query arguments
 	logged  []string                    // what log plugins must not see
 
-	log      *slog.Logger
-	requests *requests
+	log *slog.Logger
 }
 
 // setting is a header, or an argument of the query string.
@@ -148,7 +147,6 @@ func (h *handler) Access(e *pluginserver.Event) pluginserver.Verdict {
 	for _, key := range h.logged {
 		e.ClearSerializeValue(key)
 	}
-	h.requests.ok.Add(1)
 	return pluginserver.Pass()
 }
 
@@ -177,9 +175,8 @@ func (h *handler) unavailable(err error) pluginserver.Verdict {
 		name = of.reference // as "vault", so that each has a line of its own
 	}
 	reason := reasonOf(err)
-	h.requests.count(answer503, reason)
 	h.log.Error("a secret for the upstream can't be read, requests are answered 503", "vault", name, "reason", reason, "err", err)
-	return pluginserver.Exit(http.StatusServiceUnavailable, "Service unavailable", pluginserver.RetryAfter(retryAfter))
+	return pluginserver.Exit(http.StatusServiceUnavailable, "Service unavailable", pluginserver.RetryAfter(retryAfter)).Because(reason)
 }
 
 // The reasons beside the store's own.

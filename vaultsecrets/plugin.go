@@ -26,9 +26,8 @@ type resolver interface {
 type Plugin struct {
 	pluginserver.Plugin // what is served
 
-	secrets  resolver
-	log      *slog.Logger
-	requests *requests
+	secrets resolver
+	log     *slog.Logger
 }
 
 // New returns the plugin, for a plugin server.
@@ -37,8 +36,8 @@ func New(version string, secrets *vault.Secrets, log *slog.Logger) *Plugin {
 }
 
 func newPlugin(version string, secrets resolver, log *slog.Logger) *Plugin {
-	p := &Plugin{secrets: secrets, log: log, requests: newRequests()}
-	p.Plugin = pluginserver.Plugin{Version: version, Priority: Priority, Config: (*Config)(nil), Start: p.start, Faulted: p.requests.fault}
+	p := &Plugin{secrets: secrets, log: log}
+	p.Plugin = pluginserver.Plugin{Version: version, Priority: Priority, Config: (*Config)(nil), Start: p.start, Answers: pluginserver.NewAnswers(foreseen...)}
 	return p
 }
 
@@ -53,6 +52,6 @@ func (p *Plugin) start(config []byte) (pluginserver.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.log, h.requests = p.log, p.requests
+	h.log = p.log
 	return h, nil
 }

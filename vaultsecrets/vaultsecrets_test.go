@@ -80,7 +80,7 @@ func TestRequestsAreCountedByWhatBecomesOfThem(t *testing.T) {
 		p = newPlugin("1.0.0", newShelf(), log)
 		return p.Plugin
 	}, pluginserver.Options{})
-	if diff := cmp.Diff(map[string]uint64{}, counted(p)); diff != "" || len(p.Stats()) != len(foreseen)+1 {
+	if diff := cmp.Diff(map[string]uint64{}, counted(p)); diff != "" || len(p.Stats()) <= len(foreseen) {
 		t.Errorf("at the start, of %d outcomes: %s", len(p.Stats()), diff)
 	}
 	for _, reference := range []string{"azure/key/value", "hcv/user", "hcv/gone", "hcv/gone", "hcv/down", "hcv/others", "aws/key", "hcv/empty"} {
