@@ -39,12 +39,15 @@ func (a *Alone) changed(ctx context.Context, q dropRequest) Reach {
 	r := Reach{Others: &fleet.Reach{}}
 	d, err := a.changes(q)
 	r.Within = seconds(d.Bound)
+	var n *fleet.Node
 	if err == nil {
-		err = a.with(ctx, func(n *fleet.Node) { *r.Others = n.Changed(ctx, d.Changes) })
+		n, err = a.connection(ctx)
 	}
 	if err != nil {
 		r.Problem = err.Error()
+		return r
 	}
+	*r.Others = n.Changed(ctx, d.Changes)
 	return r
 }
 
@@ -69,14 +72,18 @@ func (a *Alone) Blocked(ctx context.Context, entries ...blocklist.Entry) Reach {
 		return r
 	}
 	r.Others = &fleet.Reach{}
-	if err := a.with(ctx, func(n *fleet.Node) { *r.Others = n.Blocked(ctx, entries) }); err != nil {
+	n, err := a.connection(ctx)
+	if err != nil {
 		r.Problem = err.Error()
+		return r
 	}
+	*r.Others = n.Blocked(ctx, entries)
 	return r
 }
 
-// with has f use the connection, which is made if there is none.
-func (a *Alone) with(ctx context.Context, f func(*fleet.Node)) error {
+// connection returns the connection to Redis, which is made if there is none yet. Nobody
+// waits for the messages that others send over it.
+func (a *Alone) connection(ctx context.Context) (*fleet.Node, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.node == nil && time.Since(a.tried) >= tryEvery {
@@ -84,10 +91,9 @@ func (a *Alone) with(ctx context.Context, f func(*fleet.Node)) error {
 		a.tried = time.Now()
 	}
 	if a.node == nil {
-		return a.failed
+		return nil, a.failed
 	}
-	f(a.node)
-	return nil
+	return a.node, nil
 }
 
 func (a *Alone) dial(ctx context.Context) (*fleet.Node, error) {
