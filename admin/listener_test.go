@@ -2,14 +2,9 @@ package admin
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kong-vault-auth/certificatetest"
 )
 
 func TestListenersThatWouldLetInAnybodyAreRefused(t *testing.T) {
@@ -195,7 +192,12 @@ func serve(t *testing.T, e *env, l Listener) net.Addr {
 // TestServedOverTLSToWhoHasAToken, under its own name only; the audit line says who.
 func TestServedOverTLSToWhoHasAToken(t *testing.T) {
 	e := newEnv(t)
-	cert, key, roots := certificate(t)
+	pair, roots := certificatetest.SelfSigned("127.0.0.1"), x509.NewCertPool()
+	roots.AddCert(pair.Certificate)
+	cert, key, err := pair.WriteFiles(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
 	address := serve(t, e, Listener{Address: "127.0.0.1:0", BearerFile: bearerFile(t, "terraform:"+bearerToken), CertFile: cert, KeyFile: key})
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 	defer client.CloseIdleConnections()
@@ -254,35 +256,4 @@ func TestUnixSocketIsForItsOwnerOnly(t *testing.T) {
 	if want := fmt.Sprintf(`"who":"uid:%d"`, os.Getuid()); resp.StatusCode != 201 || !strings.Contains(e.audit.String(), want) {
 		t.Errorf("%d, %s", resp.StatusCode, e.audit.String())
 	}
-}
-
-// certificate writes a certificate for 127.0.0.1 and its key.
-func certificate(t *testing.T) (cert, key string, roots *x509.CertPool) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	cert, key, roots = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"), x509.NewCertPool()
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	roots.AppendCertsFromPEM(certPEM)
-	for name, b := range map[string][]byte{cert: certPEM, key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})} {
-		if err := os.WriteFile(name, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key, roots
 }

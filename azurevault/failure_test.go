@@ -3,8 +3,6 @@ package azurevault
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"io"
 	"net"
@@ -20,6 +18,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/credential"
 	"kong-vault-auth/secretstore"
 )
@@ -206,14 +205,9 @@ func TestAnIdentityThatIsNowhereIsListedPlaceByPlace(t *testing.T) {
 func TestTokensThatKeyVaultRefusesAreDenials(t *testing.T) {
 	a := newAzure(t, akvsim.Options{})
 	a.put("alice", "s", nil)
-	cert, key := newCertificate(t)
-	block, _ := pem.Decode(cert)
-	parsed, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.AddApp(akvsim.App{ClientID: clientID, ObjectID: objectID, Certificate: parsed, May: akvsim.Get})
-	file := writeFile(t, "cert.pem", append(cert, key...), 0o400)
+	cert := certificatetest.SelfSignedRSA()
+	a.AddApp(akvsim.App{ClientID: clientID, ObjectID: objectID, Certificate: cert.Certificate, May: akvsim.Get})
+	file := writeFile(t, "cert.pem", []byte(cert.PEM()+cert.KeyPEM()), 0o400)
 	s := a.openAs(t, Config{
 		VaultURI: akvsim.VaultURI, NamePrefix: prefix, AuthMethod: "client_certificate",
 		TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: file,
@@ -225,7 +219,7 @@ func TestTokensThatKeyVaultRefusesAreDenials(t *testing.T) {
 		Status: 401, Header: http.Header{"Www-Authenticate": {`Bearer authorization="https://login.microsoftonline.com/` + akvsim.Tenant + `", resource="https://vault.azure.net", error="invalid_token"`}},
 		Body: `{"error":{"code":"Unauthorized","message":"AKV10046: no"}}`,
 	})
-	_, err = s.Read(t.Context(), "alice")
+	_, err := s.Read(t.Context(), "alice")
 	checkFailure(t, err, "login", []string{"401 Unauthorized AKV10046"})
 	checkDenied(t, err, true)
 

@@ -1,14 +1,9 @@
 package azurevault
 
 import (
-	"bytes"
 	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +11,7 @@ import (
 	"time"
 
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/secretstore"
 )
 
@@ -34,15 +30,10 @@ func environ(vars ...string) func(string) string {
 func TestEveryIdentityReads(t *testing.T) {
 	const federatedID = "66666666-6666-6666-6666-666666666666"
 	userAssigned := rand.Text() // the SDK keeps managed identities' tokens for as long as the process lives
-	cert, key := newCertificate(t)
-	certPEM := string(cert) + string(key)
+	cert := certificatetest.SelfSignedRSA()
+	certPEM := cert.PEM() + cert.KeyPEM()
 	tokenFile := writeFile(t, "token", []byte("federated-assertion"), 0o644)
 	certFile := writeFile(t, "cert.pem", []byte(certPEM), 0o400)
-	block, _ := pem.Decode(cert)
-	parsed, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
 	node := func(vars ...string) []string { return append([]string{}, vars...) }
 	var inline []string
 	for name, tt := range map[string]struct {
@@ -68,7 +59,7 @@ func TestEveryIdentityReads(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAzure(t, akvsim.Options{})
-			a.AddApp(akvsim.App{ClientID: "certified", Certificate: parsed, May: akvsim.Get})
+			a.AddApp(akvsim.App{ClientID: "certified", Certificate: cert.Certificate, May: akvsim.Get})
 			a.AddApp(akvsim.App{ClientID: federatedID, Federated: "federated-assertion", May: akvsim.Get})
 			a.AddApp(akvsim.App{ClientID: "system", SystemAssigned: true, May: akvsim.Get})
 			a.AddApp(akvsim.App{ClientID: userAssigned, UserAssigned: true, May: akvsim.Get})
@@ -99,7 +90,7 @@ func TestEveryCloudReads(t *testing.T) {
 
 // What a definition accepts, opening can't refuse.
 func TestWhatOpeningRefusesADefinitionRefuses(t *testing.T) {
-	cert, key := newCertificate(t)
+	cert := certificatetest.SelfSignedRSA()
 	other := func(change func(*Config)) Config {
 		cfg := Config{VaultURI: akvsim.VaultURI, TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret, AuthMethod: "client_secret"}
 		change(&cfg)
@@ -121,8 +112,8 @@ func TestWhatOpeningRefusesADefinitionRefuses(t *testing.T) {
 		"no client":                    {other(func(c *Config) { c.ClientID = "" }), node, "client_id: "},
 		"no secret":                    {other(func(c *Config) { c.ClientSecret = "" }), node, "client_secret: it is empty"},
 		"no certificate":               {other(func(c *Config) { c.AuthMethod = "client_certificate" }), node, "client_certificate: "},
-		"a certificate without a key":  {other(func(c *Config) { c.AuthMethod, c.ClientCertificate = "client_certificate", string(cert) }), node, "client_certificate: "},
-		"a key without a certificate":  {other(func(c *Config) { c.AuthMethod, c.ClientCertificate = "client_certificate", string(key) }), node, "client_certificate: "},
+		"a certificate without a key":  {other(func(c *Config) { c.AuthMethod, c.ClientCertificate = "client_certificate", cert.PEM() }), node, "client_certificate: "},
+		"a key without a certificate":  {other(func(c *Config) { c.AuthMethod, c.ClientCertificate = "client_certificate", cert.KeyPEM() }), node, "client_certificate: "},
 		"workload identity, no client": {other(func(c *Config) { c.AuthMethod, c.ClientID = "workload_identity", "" }), node, "client_id: "},
 
 		"workload identity, no tenant": {other(func(c *Config) { c.AuthMethod, c.TenantID = "workload_identity", "" }), node, "tenant_id: "},
@@ -158,19 +149,10 @@ func TestWhatOpeningRefusesADefinitionRefuses(t *testing.T) {
 
 func TestCertificateFilesAreReadWithEachLogin(t *testing.T) {
 	a := newAzure(t, akvsim.Options{TokenLifetime: time.Second})
-	first, firstKey := newCertificate(t)
-	second, secondKey := newCertificate(t)
-	register := func(cert []byte) {
-		block, _ := pem.Decode(cert)
-		parsed, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.AddApp(akvsim.App{ClientID: clientID, ObjectID: objectID, Certificate: parsed, May: akvsim.Get})
-	}
-	register(first)
+	first, second := certificatetest.SelfSignedRSA(), certificatetest.SelfSignedRSA()
+	a.AddApp(akvsim.App{ClientID: clientID, ObjectID: objectID, Certificate: first.Certificate, May: akvsim.Get})
 	a.put("alice", "s", nil)
-	file := writeFile(t, "cert.pem", bytes.Join([][]byte{first, firstKey}, nil), 0o600)
+	file := writeFile(t, "cert.pem", []byte(first.PEM()+first.KeyPEM()), 0o600)
 	cfg := Config{AuthMethod: "client_certificate", TenantID: akvsim.Tenant, ClientID: clientID, ClientCertificate: file}
 	p := &secretstore.Problems{Origin: secretstore.Origin{Node: true}}
 	cred := cfg.credential(p, clientOptions(clouds[0].cloud, "", newHTTPClient(newTransport(secretstore.Reach{}))))
@@ -185,7 +167,7 @@ func TestCertificateFilesAreReadWithEachLogin(t *testing.T) {
 	if same, err := certificate.current(); err != nil || same != before {
 		t.Errorf("an unchanged file made another credential: %v", err)
 	}
-	if err := os.WriteFile(file, bytes.Join([][]byte{second, secondKey}, nil), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(second.PEM()+second.KeyPEM()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if after, err := certificate.current(); err != nil || after == before {
@@ -194,8 +176,8 @@ func TestCertificateFilesAreReadWithEachLogin(t *testing.T) {
 }
 
 func TestFilesThatMustNotBeUsed(t *testing.T) {
-	cert, key := newCertificate(t)
-	both := bytes.Join([][]byte{cert, key}, nil)
+	cert := certificatetest.SelfSignedRSA()
+	both := []byte(cert.PEM() + cert.KeyPEM())
 	for name, tt := range map[string]struct {
 		method, file string
 		want         []string
@@ -221,25 +203,6 @@ func TestFilesThatMustNotBeUsed(t *testing.T) {
 			}
 		})
 	}
-}
-
-// newCertificate returns a certificate and its key, as PEM.
-func newCertificate(t *testing.T) (cert, key []byte) {
-	t.Helper()
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	certDER, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certDER}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 }
 
 func writeFile(t *testing.T, name string, content []byte, mode os.FileMode) string {

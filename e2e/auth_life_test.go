@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"kong-vault-auth/certificatetest"
 
-	"kong-vault-auth/e2e/issuers"
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestTokensOutliveTheirTTLUnderLoad: a token of 3 seconds is renewed until it
@@ -94,15 +94,15 @@ func TestTokenFileIsFollowed(t *testing.T) {
 func TestClientCertificateIsFollowed(t *testing.T) {
 	a := newAuthEnv(t)
 	p := a.credential(nil)
-	before, after := issuers.NewAuthority(t), issuers.NewAuthority(t)
+	before, after := certificatetest.NewCA(), certificatetest.NewCA()
 	mount, login := a.cert(before)
 	g := a.node(neverCached(login))
 	a.underLoad(g, p, "the first login", func() bool { return a.logins(mount) == 1 })
 
 	a.trust(mount, before, after)
-	certificate, key := after.Issue("kong")
-	a.file("client.pem", certificate)
-	a.file("client.key", key)
+	next := after.Issue("kong")
+	a.file("client.pem", next.PEM())
+	a.file("client.key", next.KeyPEM())
 	a.underLoad(g, p, "a login after the files have changed", func() bool { return a.logins(mount) >= 2 })
 	a.trust(mount, after)
 	a.must(a.vault.RevokeGranted(t.Context(), mount))

@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"testing"
 
+	"kong-vault-auth/certificatetest"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/vault/api"
-
-	"kong-vault-auth/e2e/issuers"
 )
 
 // TestVaultIsReadAfterEachLogin: one login, a read by the policy that can do
@@ -30,7 +30,7 @@ func TestVaultIsReadAfterEachLogin(t *testing.T) {
 	}
 	clusters, kubernetes := a.kubernetes()
 	issuer, jwt := a.jwt()
-	certs, cert := a.cert(issuers.NewAuthority(t))
+	certs, cert := a.cert(certificatetest.NewCA())
 	certInline := maps.Clone(cert)
 	for _, field := range []string{"ca_cert", "cert_auth_cert", "cert_auth_cert_key"} {
 		pem, err := os.ReadFile(cert[field].(string))

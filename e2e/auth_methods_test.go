@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/e2e/issuers"
 )
 
@@ -96,23 +97,23 @@ func (a *authEnv) jwt() (mount string, settings object) {
 }
 
 // cert is a way to log in with a client certificate of the CA's.
-func (a *authEnv) cert(ca *issuers.Authority) (mount string, settings object) {
+func (a *authEnv) cert(ca certificatetest.Pair) (mount string, settings object) {
 	a.Helper()
 	mount = a.enable("cert")
 	a.trust(mount, ca)
-	certificate, key := ca.Issue("kong")
+	client := ca.Issue("kong")
 	return mount, a.overTLS(object{
 		"auth_method": "cert", "cert_auth_path": mount, "cert_auth_role_name": "kong",
-		"cert_auth_cert": a.file("client.pem", certificate), "cert_auth_cert_key": a.file("client.key", key),
+		"cert_auth_cert": a.file("client.pem", client.PEM()), "cert_auth_cert_key": a.file("client.key", client.KeyPEM()),
 	})
 }
 
 // trust has the cert method accept certificates of these CAs, and no others.
-func (a *authEnv) trust(mount string, cas ...*issuers.Authority) {
+func (a *authEnv) trust(mount string, cas ...certificatetest.Pair) {
 	a.Helper()
 	var all string
 	for _, ca := range cas {
-		all += ca.PEM
+		all += ca.PEM()
 	}
 	a.write("auth/"+mount+"/certs/kong", a.role(object{"certificate": all, "allowed_common_names": "kong"}))
 }

@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"kong-vault-auth/e2e/issuers"
+
+	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/e2e/vaultserver"
 )
 
@@ -108,7 +109,7 @@ func TestServerOfAnotherCAGetsNoToken(t *testing.T) {
 	p := a.credential(nil)
 	mount, login := a.withSecretID(nil)
 	settings := a.overTLS(login)
-	a.file("ca.pem", issuers.NewAuthority(t).PEM)
+	a.file("ca.pem", certificatetest.NewCA().PEM())
 	g := a.node(settings)
 	if diff := cmp.Diff(unavailable, refused(a.ask(g, p))); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)

@@ -11,7 +11,9 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 	"github.com/google/go-cmp/cmp"
+
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/certificatetest"
 )
 
 // TestWhyAzureCannotBeReadIsInTheLog: the client gets a 503 whatever the cause;
@@ -88,18 +90,17 @@ func TestWhyAzureCannotBeReadIsInTheLog(t *testing.T) {
 		{
 			"another's certificate", thePlugin, asCertified,
 			func(a *azure) object {
-				registered, _ := newCertificate(a.T)
-				_, presented := newCertificate(a.T)
-				a.sim.AddApp(akvsim.App{ClientID: certified, Certificate: registered})
-				return object{"client_certificate": presented}
+				presented := certificatetest.SelfSignedRSA()
+				a.sim.AddApp(akvsim.App{ClientID: certified, Certificate: certificatetest.SelfSignedRSA().Certificate})
+				return object{"client_certificate": presented.PEM() + presented.KeyPEM()}
 			},
 			[]string{"reason=login", "AADSTS700027", "client_certificate"},
 		},
 		{
 			"certificate that others may read", theNode, asCertified,
 			func(a *azure) object {
-				_, presented := newCertificate(a.T)
-				path := a.file("open.pem", presented)
+				presented := certificatetest.SelfSignedRSA()
+				path := a.file("open.pem", presented.PEM()+presented.KeyPEM())
 				a.must(os.Chmod(path, 0o644))
 				return object{"client_certificate": path}
 			},

@@ -1,16 +1,12 @@
 package e2e
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/certificatetest"
 )
 
 // Who else can log in.
@@ -31,9 +27,10 @@ const (
 
 func TestAzureIsReadAsEachIdentity(t *testing.T) {
 	a := newAzure(t)
-	cert, certPEM := newCertificate(t)
+	cert := certificatetest.SelfSignedRSA()
+	certPEM := cert.PEM() + cert.KeyPEM()
 	for _, app := range []akvsim.App{
-		{ClientID: certified, Certificate: cert},
+		{ClientID: certified, Certificate: cert.Certificate},
 		{ClientID: workload, Federated: podToken},
 		{ClientID: machine, SystemAssigned: true},
 		{ClientID: assigned, UserAssigned: true},
@@ -108,26 +105,4 @@ func TestAzureIsReadAsEachIdentity(t *testing.T) {
 			}
 		})
 	}
-}
-
-// newCertificate makes a certificate, and returns it with its key as PEM too.
-func newCertificate(t *testing.T) (*x509.Certificate, string) {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := func(kind string, der []byte) string {
-		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-	}
-	return cert, block("CERTIFICATE", der) + block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key))
 }

@@ -3,7 +3,6 @@ package e2e
 import (
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"maps"
 	"net"
@@ -18,8 +17,9 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+
 	"kong-vault-auth/azurevault/akvsim"
-	"kong-vault-auth/e2e/issuers"
+	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/e2e/vaultserver"
 )
 
@@ -273,17 +273,17 @@ func (a *azure) behind(h http.Handler) {
 // Entra, and returns their addresses.
 func (a *azure) serve(handlers ...http.Handler) (addrs []string) {
 	a.Helper()
-	ca := issuers.NewAuthority(a.T)
-	certificate, key, _ := ca.Sign(&x509.Certificate{DNSNames: []string{"contoso.vault.azure.net", "login.microsoftonline.com"}})
+	ca := certificatetest.NewCA()
+	certificate := ca.Issue("contoso.vault.azure.net", "login.microsoftonline.com").TLS()
 	for _, h := range handlers {
 		hosts := httptest.NewUnstartedServer(h)
-		hosts.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{certificate.Raw}, PrivateKey: key}}}
+		hosts.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 		hosts.EnableHTTP2 = true
 		hosts.StartTLS()
 		a.Cleanup(hosts.Close)
 		addrs = append(addrs, hosts.Listener.Addr().String())
 	}
-	a.env = []string{"SSL_CERT_FILE=" + a.file("gate.pem", ca.PEM)}
+	a.env = []string{"SSL_CERT_FILE=" + a.file("gate.pem", ca.PEM())}
 	return addrs
 }
 

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"kong-vault-auth/certificatetest"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -306,7 +308,7 @@ func TestKubernetesLogin(t *testing.T) {
 	defer kubernetes.Close()
 	v.do("POST", "sys/auth/clusters/one", fields{"type": "kubernetes"})
 	v.do("POST", "auth/clusters/one/config", fields{
-		"kubernetes_host": kubernetes.URL, "token_reviewer_jwt": serviceAccountJWT("vault"), "disable_local_ca_jwt": true, "kubernetes_ca_cert": newAuthority(t).pem(),
+		"kubernetes_host": kubernetes.URL, "token_reviewer_jwt": serviceAccountJWT("vault"), "disable_local_ca_jwt": true, "kubernetes_ca_cert": certificatetest.NewCA().PEM(),
 	})
 	v.do("POST", "auth/clusters/one/role/kong", fields{
 		"bound_service_account_names": "kong", "bound_service_account_namespaces": "gateway", "audience": "vault",

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/secretstore"
 	"kong-vault-auth/secretstore/storetest"
 )
@@ -21,7 +22,8 @@ func defaults(t *testing.T, edit func(*Config)) *Config {
 
 func TestWhatIsWrongIsSaid(t *testing.T) {
 	const nothingOfTheNode = "a plugin's configuration may not use what belongs to the node. Define the vault object in VAULT_AUTH_VAULTS_FILE and name it in config.vault"
-	cert, key := newAuthority(t).pair("kong", nil)
+	kong := certificatetest.NewCA().Issue("kong")
+	cert, key := kong.PEM(), kong.KeyPEM()
 	tests := []struct {
 		name   string
 		node   bool

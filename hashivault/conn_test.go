@@ -1,6 +1,7 @@
 package hashivault
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/secretstore"
 )
 
@@ -144,7 +146,7 @@ func TestRedirectsAreFollowedOnlyAsStandbysMeanThem(t *testing.T) {
 		standby := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, activeServer.URL+r.URL.Path, http.StatusTemporaryRedirect)
 		}), nil)
-		cfg := at(t, config(func(c *Config) { c.CACert = certPEM(standby.Certificate()) }), standby.URL)
+		cfg := at(t, config(func(c *Config) { c.CACert = certPEM(standby) }), standby.URL)
 		if got, err := readWithin(t, openAt(t, cfg, nil), 2*time.Second, "alice"); got != (verdict{Failure: "redirect"}) {
 			t.Errorf("%v, %v", got, err)
 		}
@@ -191,10 +193,10 @@ func TestTransientFailuresAreRetried(t *testing.T) {
 }
 
 func TestTLSFailuresAreNamed(t *testing.T) {
-	ca := newAuthority(t)
+	ca := certificatetest.NewCA()
 	for _, test := range []struct {
 		about string
-		cert  func(*x509.Certificate)
+		edit  func(*x509.Certificate)
 		want  string
 	}{
 		{"expired", func(c *x509.Certificate) {
@@ -202,9 +204,11 @@ func TestTLSFailuresAreNamed(t *testing.T) {
 		}, "has expired or isn't valid yet"},
 		{"another name", func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = []string{"vault.test"}, nil }, "set host, or tls_server_name"},
 	} {
-		cert, key := ca.pair("vault.test", test.cert)
-		server := serveTLS(t, newFakeVault(), func(s *httptest.Server) { s.TLS = serverTLS(t, cert, key) })
-		cfg := at(t, config(func(c *Config) { c.CACert = ca.pem() }), server.URL)
+		template := certificatetest.Template("vault.test", "127.0.0.1")
+		test.edit(template)
+		cert := ca.Sign(template).TLS()
+		server := serveTLS(t, newFakeVault(), func(s *httptest.Server) { s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}} })
+		cfg := at(t, config(func(c *Config) { c.CACert = ca.PEM() }), server.URL)
 		_, err := readWithin(t, openAt(t, cfg, nil), 2*time.Second, "alice")
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", test.about, err)
@@ -297,7 +301,7 @@ func TestConnectionsAreKept(t *testing.T) {
 					}
 				}
 			})
-			s := openAt(t, at(t, config(func(c *Config) { c.CACert = certPEM(server.Certificate()) }), server.URL), nil)
+			s := openAt(t, at(t, config(func(c *Config) { c.CACert = certPEM(server) }), server.URL), nil)
 			const rounds = 6
 			for range rounds {
 				together.Add(maxParallel)

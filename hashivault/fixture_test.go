@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/credential"
 	"kong-vault-auth/kongschema"
 	"kong-vault-auth/pluginserver/servertest"
@@ -101,6 +102,11 @@ func serveTLS(t *testing.T, h http.Handler, edit func(*httptest.Server)) *httpte
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return server
+}
+
+// certPEM is the CA that clients of a server of serveTLS need.
+func certPEM(server *httptest.Server) string {
+	return certificatetest.Pair{Certificate: server.Certificate()}.PEM()
 }
 
 // inProcess is a transport that calls a handler.

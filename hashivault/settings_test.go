@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/credential"
 	"kong-vault-auth/secretstore"
 )
@@ -16,9 +17,9 @@ import (
 // Opening can't refuse what a definition accepts: everything that is wrong with a
 // vaults file or a plugin's configuration is reported before any of it is used.
 func TestDefinitionsRefuseWhatOpeningRefuses(t *testing.T) {
-	ca := newAuthority(t)
-	cert, key := ca.pair("kong", nil)
-	otherCert, _ := ca.pair("kong", nil)
+	ca := certificatetest.NewCA()
+	kong := ca.Issue("kong")
+	cert, key, otherCert := kong.PEM(), kong.KeyPEM(), ca.Issue("kong").PEM()
 	for _, test := range []struct {
 		about string
 		edit  func(*Config)

@@ -10,12 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/secretstore"
 )
 
 // The two files are replaced one after the other, and each change is noticed.
 func TestHalfReplacedCertificateInterruptsNothing(t *testing.T) {
-	ca := newAuthority(t)
+	ca := certificatetest.NewCA()
 	v := newFakeVault()
 	v.on(alice, func(w http.ResponseWriter, r *http.Request) {
 		if len(r.TLS.PeerCertificates) == 0 {
@@ -25,23 +26,22 @@ func TestHalfReplacedCertificateInterruptsNothing(t *testing.T) {
 	})
 	server := serveTLS(t, v, func(s *httptest.Server) {
 		s.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool()}
-		s.TLS.ClientCAs.AddCert(ca.cert)
+		s.TLS.ClientCAs.AddCert(ca.Certificate)
 	})
 	dir := t.TempDir()
-	cert, key := ca.pair("kong", nil)
-	cfg := at(t, config(func(c *Config) { c.CACert = certPEM(server.Certificate()) }), server.URL)
-	cfg.CertAuthCert, cfg.CertAuthCertKey = writePair(t, dir, cert, key)
+	cfg := at(t, config(func(c *Config) { c.CACert = certPEM(server) }), server.URL)
+	cfg.CertAuthCert, cfg.CertAuthCertKey = writePair(t, dir, ca.Issue("kong"))
 	s := openAt(t, cfg, nil)
 	wantFound(t, s)
 
 	reload := s.(*store).conn.reload
-	newCert, newKey := ca.pair("kong", nil)
-	replaceFile(t, filepath.Join(dir, "cert.pem"), newCert)
+	next := ca.Issue("kong")
+	replaceFile(t, filepath.Join(dir, "cert.pem"), next.PEM())
 	if err := reload(); err == nil {
 		t.Error("a certificate with another's key was accepted")
 	}
 	wantFound(t, s)
-	replaceFile(t, filepath.Join(dir, "key.pem"), newKey)
+	replaceFile(t, filepath.Join(dir, "key.pem"), next.KeyPEM())
 	if err := reload(); err != nil {
 		t.Error(err)
 	}

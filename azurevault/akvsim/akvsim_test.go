@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -29,6 +28,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/certificatetest"
 )
 
 const (
@@ -191,12 +191,12 @@ func TestListsComeInPages(t *testing.T) {
 func TestEveryIdentityGetsIn(t *testing.T) {
 	sim, server, o := start(t, akvsim.Options{})
 	sim.Put("greeting", "hello", nil)
-	cert, key := newCertificate(t)
+	cert := certificatetest.SelfSignedRSA()
 	tokenFile := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(tokenFile, []byte("federated"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sim.AddApp(akvsim.App{ClientID: "with-certificate", Certificate: cert, May: akvsim.Get})
+	sim.AddApp(akvsim.App{ClientID: "with-certificate", Certificate: cert.Certificate, May: akvsim.Get})
 	sim.AddApp(akvsim.App{ClientID: "federated", Federated: "federated", May: akvsim.Get})
 	// The SDK keeps the tokens of managed identities for as long as the process
 	// lives, so each run of the test has identities of its own.
@@ -227,7 +227,7 @@ func TestEveryIdentityGetsIn(t *testing.T) {
 			return azidentity.NewClientSecretCredential(akvsim.Tenant, officer, "s3cret", &azidentity.ClientSecretCredentialOptions{ClientOptions: inCloud(cloud.AzureGovernment)})
 		}},
 		"client certificate": {cred: func() (azcore.TokenCredential, error) {
-			return azidentity.NewClientCertificateCredential(akvsim.Tenant, "with-certificate", []*x509.Certificate{cert}, key, &azidentity.ClientCertificateCredentialOptions{ClientOptions: o})
+			return azidentity.NewClientCertificateCredential(akvsim.Tenant, "with-certificate", []*x509.Certificate{cert.Certificate}, cert.Key, &azidentity.ClientCertificateCredentialOptions{ClientOptions: o})
 		}},
 		"workload identity": {cred: func() (azcore.TokenCredential, error) {
 			return azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{ClientOptions: o, TenantID: akvsim.Tenant, ClientID: "federated", TokenFilePath: tokenFile})
@@ -291,10 +291,9 @@ func TestRefusals(t *testing.T) {
 	sim.Put("greeting", "hello", nil)
 	sim.AddApp(akvsim.App{ClientID: "old", Secret: "s3cret", SecretExpired: true})
 	sim.AddApp(akvsim.App{ClientID: "denied-one", Secret: "s3cret", May: akvsim.Get, Deny: []string{"greeting"}})
-	cert, _ := newCertificate(t)
-	otherCert, otherKey := newCertificate(t)
-	sim.AddApp(akvsim.App{ClientID: "with-certificate", Certificate: cert, May: akvsim.Get})
-	stolen, err := azidentity.NewClientCertificateCredential(akvsim.Tenant, "with-certificate", []*x509.Certificate{otherCert}, otherKey, &azidentity.ClientCertificateCredentialOptions{ClientOptions: o})
+	cert, other := certificatetest.SelfSignedRSA(), certificatetest.SelfSignedRSA()
+	sim.AddApp(akvsim.App{ClientID: "with-certificate", Certificate: cert.Certificate, May: akvsim.Get})
+	stolen, err := azidentity.NewClientCertificateCredential(akvsim.Tenant, "with-certificate", []*x509.Certificate{other.Certificate}, other.Key, &azidentity.ClientCertificateCredentialOptions{ClientOptions: o})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -509,22 +508,4 @@ func request(t *testing.T, url string) *http.Request {
 		t.Fatal(err)
 	}
 	return r
-}
-
-func newCertificate(t *testing.T) (*x509.Certificate, *rsa.PrivateKey) {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert, key
 }

@@ -49,7 +49,7 @@ func (srv *Server) ProxyURL() string { return "http://" + srv.addr.String() }
 func (srv *Server) IdentityEndpoint() string { return srv.ProxyURL() + appServicePath }
 
 // CA is the certificate of the CA that certifies the simulated hosts, as PEM.
-func (srv *Server) CA() []byte { return srv.sim.ca.pem() }
+func (srv *Server) CA() []byte { return []byte(srv.sim.ca.ca.PEM()) }
 
 // Environ is what the environment of a program must hold for it to meet the
 // simulator in the place of Azure; caFile is a file that CA was written to.
@@ -60,7 +60,7 @@ func (srv *Server) Environ(caFile string) []string {
 // Transport is Environ for a client in this process.
 func (srv *Server) Transport() *http.Transport {
 	roots := x509.NewCertPool()
-	roots.AddCert(srv.sim.ca.cert)
+	roots.AddCert(srv.sim.ca.ca.Certificate)
 	proxyURL := &url.URL{Scheme: "http", Host: srv.addr.String()}
 	return &http.Transport{
 		Proxy: func(r *http.Request) (*url.URL, error) {

@@ -30,6 +30,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"kong-vault-auth/certificatetest"
 )
 
 // What exists in the simulated Azure.
@@ -83,7 +85,7 @@ func New(o Options) *Sim {
 	return &Sim{
 		options: o,
 		ca:      newAuthority(),
-		signing: newKey(),
+		signing: certificatetest.NewKey(),
 		apps:    map[string]App{},
 		tokens:  map[string]token{},
 		secrets: map[string]*secret{},

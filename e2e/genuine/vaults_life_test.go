@@ -1,16 +1,10 @@
 package genuine
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
-	"math/big"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/e2e/vaultserver"
 )
 
@@ -155,10 +150,9 @@ func TestKongStartsWithItsDatabasePasswordFromAVault(t *testing.T) {
 }
 
 func TestCertificateFromAVaultIsServedToClients(t *testing.T) {
-	var cert, key string
+	certificate := certificatetest.SelfSigned("kong.example")
 	n := startVaults(t, vaultsOptions{tls: true, before: func(n *vaultsNode) {
-		cert, key = newCertificate(t, "kong.example")
-		if err := store.Put(t.Context(), vaultserver.KV{Mount: "secret", Version: 2}, "tls", map[string]any{"cert": cert, "key": key}); err != nil {
+		if err := store.Put(t.Context(), vaultserver.KV{Mount: "secret", Version: 2}, "tls", map[string]any{"cert": certificate.PEM(), "key": certificate.KeyPEM()}); err != nil {
 			t.Fatal(err)
 		}
 	}})
@@ -176,7 +170,7 @@ func TestCertificateFromAVaultIsServedToClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(cert))
+	roots.AddCert(certificate.Certificate)
 	n.eventually("the certificate is served", func() bool {
 		c, err := tls.Dial("tcp", n.kong.TLSAddr(), &tls.Config{ServerName: "kong.example", RootCAs: roots})
 		if err != nil {
@@ -185,27 +179,6 @@ func TestCertificateFromAVaultIsServedToClients(t *testing.T) {
 		c.Close()
 		return true
 	})
-}
-
-func newCertificate(t *testing.T, host string) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
 }
 
 // What Kong makes of entities: the documented ones with their defaults, and refusals.

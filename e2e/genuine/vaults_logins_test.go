@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/e2e/issuers"
 	"kong-vault-auth/e2e/vaultserver"
 	"kong-vault-auth/hashivault/clouds"
@@ -125,10 +126,11 @@ func (l *logins) kubernetes() (tokenFile string) {
 }
 
 func (l *logins) cert() (certificate, key string) {
-	ca := issuers.NewAuthority(l.T)
+	ca := certificatetest.NewCA()
 	l.must(store.EnableAuth(l.Context(), "cert", "cert"))
-	l.role("cert", "certs/kong", map[string]any{"certificate": ca.PEM, "allowed_common_names": "kong"})
-	return ca.Issue("kong")
+	l.role("cert", "certs/kong", map[string]any{"certificate": ca.PEM(), "allowed_common_names": "kong"})
+	client := ca.Issue("kong")
+	return client.PEM(), client.KeyPEM()
 }
 
 // oauth2 is an identity provider that grants the client kong what Vault's role wants.

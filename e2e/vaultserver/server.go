@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/e2e/build"
 )
 
@@ -93,10 +95,13 @@ func (s *Server) setUp(ctx context.Context) error {
 		return err
 	}
 	s.Addr, s.TLSAddr = "http://"+plain, "https://"+secure
-	if s.CA, err = writeCertificate(s.path("server.pem"), s.path("server.key")); err != nil {
+	certificate := certificatetest.SelfSigned("127.0.0.1")
+	s.CA = []byte(certificate.PEM())
+	certFile, keyFile, err := certificate.WriteFiles(s.dir)
+	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(s.path("vault.hcl"), s.configuration(plain, secure), 0o600); err != nil {
+	if err := os.WriteFile(s.path("vault.hcl"), s.configuration(plain, secure, certFile, keyFile), 0o600); err != nil {
 		return err
 	}
 	if s.client, err = newClient(s.Addr); err != nil {
@@ -123,7 +128,7 @@ func (s *Server) setUp(ctx context.Context) error {
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
 
 // configuration is the server's configuration file.
-func (s *Server) configuration(plain, secure string) []byte {
+func (s *Server) configuration(plain, secure, certFile, keyFile string) []byte {
 	return fmt.Appendf(nil, `disable_mlock = true
 api_addr      = "http://%[1]s"
 
@@ -141,7 +146,7 @@ listener "tcp" {
   tls_cert_file = %[4]q
   tls_key_file  = %[5]q
 }
-`, plain, secure, s.path("storage"), s.path("server.pem"), s.path("server.key"))
+`, plain, secure, s.path("storage"), certFile, keyFile)
 }
 
 // start runs the server and waits until it answers; it is sealed then.

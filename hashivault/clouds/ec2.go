@@ -3,17 +3,15 @@ package clouds
 import (
 	"crypto"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
+
+	"kong-vault-auth/certificatetest"
 )
 
 // Instance is an EC2 instance of the image ami-1.
@@ -26,26 +24,18 @@ type Instance struct {
 // NewInstance starts an instance.
 func NewInstance(t *testing.T) *Instance {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	signer := certificatetest.SelfSignedRSA()
 	pending := time.Now().UTC().Add(-time.Minute).Format("2006-01-02T15:04:05Z")
 	document := `{"accountId":"123456789012","imageId":"ami-1","instanceId":"i-1","region":"` + Region + `","pendingTime":"` + pending + `"}`
 	digest := sha256.Sum256([]byte(document))
-	signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, digest[:])
+	signature, err := signer.Key.Sign(rand.Reader, digest[:], crypto.SHA256)
 	if err != nil {
 		t.Fatal(err)
 	}
 	i := &Instance{
 		Metadata:    httptest.NewServer(metadata(document, base64.StdEncoding.EncodeToString(signature))),
 		EC2:         httptest.NewServer(http.HandlerFunc(describeInstances)),
-		Certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		Certificate: []byte(signer.PEM()),
 	}
 	t.Cleanup(i.Metadata.Close)
 	t.Cleanup(i.EC2.Close)
