@@ -37,7 +37,7 @@ func pluginServer(t *testing.T, e *env, variables map[string]string) {
 
 // TestAnswersSayWhereAChangeIsInForce: on this node when it is answered, or why not.
 func TestAnswersSayWhereAChangeIsInForce(t *testing.T) {
-	const inForce, nobody = "in force on this node now", "no plugin server runs on this node"
+	const inForce, nobody = "in force on this node now", "no plugin server was found on this node"
 	reference := strings.ReplaceAll(kongAuth, pluginToken, "{vault://env/ONLY_OURS}")
 	for name, tt := range map[string]struct {
 		server  map[string]string // nil: there is none

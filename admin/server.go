@@ -240,7 +240,7 @@ func (s *Server) changedVaults(r *request) {
 	case err == nil:
 		r.reach = "in force on this node now"
 	case errors.Is(err, control.ErrNotRunning):
-		r.reach = "no plugin server runs on this node"
+		r.reach = "no plugin server was found on this node"
 	default:
 		s.Log.Warn("the plugin server of this node does not use the vaults file as it is now", "vault", r.change.vault, "reason", "control", "err", err)
 		r.reach = "it is in the vaults file, but not in force: " + oneLine(err.Error())

@@ -120,7 +120,7 @@ func TestChangedWithoutAPluginServerIsNoError(t *testing.T) {
 		"of a process killed": deadSocket(t),
 	} {
 		got, err := NewClient(path).Changed(t.Context(), "hcv", "ac-alice")
-		if err != nil || got != (Reach{}) || !strings.Contains(got.String(), "no plugin server runs on this node") {
+		if err != nil || got != (Reach{}) || !strings.Contains(got.String(), "no plugin server was found on this node") {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 		if _, err := NewClient(path).Status(t.Context()); !errors.Is(err, ErrNotRunning) || !strings.Contains(err.Error(), path) {

@@ -33,13 +33,13 @@ func (r Reach) String() string {
 	case r.Here:
 		return "in force on this node now; " + r.others()
 	case r.Others != nil && r.Block:
-		return "no plugin server runs on this node, it is in force when one starts; " + r.others()
+		return "no plugin server was found on this node, it is in force when one starts; " + r.others()
 	case r.Others != nil:
-		return "no plugin server runs on this node; " + r.others()
+		return "no plugin server was found on this node; " + r.others()
 	case r.Block:
-		return "no plugin server runs on this node; it is in force when one starts, and on other nodes " + r.within()
+		return "no plugin server was found on this node; it is in force when one starts, and on other nodes " + r.within()
 	}
-	return "no plugin server runs on this node; all nodes notice within their vault object's max_ttl, or its revocation_interval if that is shorter"
+	return "no plugin server was found on this node (if one runs, set " + Variable + " to its control socket); all nodes notice within their vault object's max_ttl, or its revocation_interval if that is shorter"
 }
 
 // others is where it is in force beside this node.

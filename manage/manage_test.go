@@ -325,7 +325,7 @@ func TestRevocation(t *testing.T) {
 		"delete":   {"alice", false, []string{"delete alice"}, ""},
 		"purge":    {"alice", true, []string{"delete alice", "purge alice"}, ""},
 		"unusable": {"erin", false, []string{"delete erin"}, ""},
-		"unknown":  {"bob", true, nil, "credential of bob: not_found"},
+		"unknown":  {"bob", true, nil, "credential of bob: not_found: the vault object kong-auth has none with this access token (credential list shows access tokens and fingerprints)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v, m := newVault(map[string]string{"alice": "{}", "erin": "hunter2"})

@@ -92,8 +92,12 @@ func (v *Vault) change(stored []byte, change func(*credential.Record) error) ([]
 	return credential.Change(stored, change)
 }
 
-// about says which credential an error is about, as the plugin server's log would.
+// about says which credential an error is about, as the plugin server's log would. A name
+// that the store doesn't have is often a fingerprint.
 func (v *Vault) about(accessToken string, err error) error {
+	if secretstore.IsAbsent(err, secretstore.ReasonNotFound) {
+		return fmt.Errorf("credential %s: %w: the vault object %s has none with this access token (credential list shows access tokens and fingerprints)", v.Fingerprint(accessToken), err, v.Name)
+	}
 	return fmt.Errorf("credential %s: %w", v.Fingerprint(accessToken), err)
 }
 

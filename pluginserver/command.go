@@ -41,6 +41,10 @@ func ParseCommand(program string, args []string, stderr io.Writer) (*Command, er
 	c := &Command{SocketGroup: -1}
 	f := flag.NewFlagSet(filepath.Base(program), flag.ContinueOnError)
 	f.SetOutput(stderr)
+	f.Usage = func() {
+		fmt.Fprintf(stderr, "%[1]s runs Kong's plugin server. The operator's commands are listed by \"%[1]s help\".\n\nFlags of the plugin server:\n", f.Name())
+		f.PrintDefaults()
+	}
 	f.StringVar(&c.Name, "name", f.Name(), "the plugin's `name`, as in Kong's configuration")
 	f.StringVar(&c.KongPrefix, "kong-prefix", "/usr/local/kong", "Kong's `prefix` directory, in which the socket is made")
 	f.BoolVar(&c.Dump, "dump", false, "print what Kong's query command must know, and exit")

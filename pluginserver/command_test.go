@@ -54,7 +54,7 @@ func TestHelpShowsTheFlags(t *testing.T) {
 	if _, err := ParseCommand("vault-auth", []string{"-help"}, &stderr); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("got %v", err)
 	}
-	for _, name := range []string{"-kong-prefix", "-dump", "-env-file", "-socket-mode"} {
+	for _, name := range []string{"-kong-prefix", "-dump", "-env-file", "-socket-mode", `"vault-auth help"`} {
 		if !strings.Contains(stderr.String(), name) {
 			t.Errorf("usage has no %s: %s", name, &stderr)
 		}

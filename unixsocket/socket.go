@@ -99,7 +99,10 @@ func (s *Socket) bind(move func(from, to string) error) error {
 		}
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("listen on socket %s: %w (its folder must exist, and this user must be able to write to it)", s.path, err)
+	case err != nil:
 		return fmt.Errorf("listen on socket %s: %w", s.path, err)
 	}
 	l.SetUnlinkOnClose(false)

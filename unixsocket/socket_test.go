@@ -81,6 +81,13 @@ func TestASecondServerTakesThePathOver(t *testing.T) {
 	}
 }
 
+func TestSocketWithoutAFolderIsExplained(t *testing.T) {
+	_, err := Listen(filepath.Join(sockettest.Dir(t), "missing", "p.socket"), 0o600, -1)
+	if err == nil || !strings.Contains(err.Error(), "its folder must exist, and this user must be able to write to it") {
+		t.Errorf("it says %v", err)
+	}
+}
+
 func TestSocketThatWasRemovedComesBack(t *testing.T) {
 	path := filepath.Join(sockettest.Dir(t), "p.socket")
 	s := listen(t, path)

@@ -98,8 +98,9 @@ func (d *Defined) Object(name string) (Definition, error) {
 	names := d.Names()
 	known := "this environment defines " + strings.Join(names, ", ")
 	if len(names) == 0 {
-		known = "this environment defines none: name a file of vault objects in VAULT_AUTH_VAULTS_FILE, or set " +
-			strings.ToUpper(d.kinds.list("KONG_VAULT_", "_… ")) + "_… variables, as for the plugin server"
+		variables := strings.ReplaceAll(strings.ToUpper(d.kinds.list("KONG_VAULT_", ",")), ",", "_… or ") + "_…"
+		known = "this environment defines none: name a file of vault objects in VAULT_AUTH_VAULTS_FILE, or set " + variables +
+			" variables, as for the plugin server (an object inside a plugin's configuration is known to Kong only)"
 	}
 	if name == "" {
 		name = d.only
@@ -110,8 +111,10 @@ func (d *Defined) Object(name string) (Definition, error) {
 		return o, nil
 	case d.problems[name] != nil:
 		return o, d.problems[name]
+	case name == "" && len(names) == 0:
+		return o, fmt.Errorf("%w: %s", secretstore.ErrConfig, known)
 	case name == "":
-		return o, fmt.Errorf("%w: name a vault object with --vault; %s", secretstore.ErrConfig, known)
+		return o, fmt.Errorf("%w: name a vault object with --vault, or as the argument of vault check; %s", secretstore.ErrConfig, known)
 	}
 	return o, fmt.Errorf("%w: there is no vault object %q; %s", secretstore.ErrConfig, name, known)
 }

@@ -71,9 +71,9 @@ func TestWhichObjectIsMeant(t *testing.T) {
 		"of the environment beside a file": {oneVault, map[string]string{"VAULT_ADDR": "http://127.0.0.1:8200"}, "hcv", "hcv", ""},
 		"the only one of the environment":  {"", map[string]string{"VAULT_ADDR": "http://127.0.0.1:8200"}, "", "hcv", ""},
 		"one of two":                       {twoVaults, nil, "other", "other", ""},
-		"none of two":                      {twoVaults, nil, "", "", "name a vault object with --vault; this environment defines kong-auth, other"},
+		"none of two":                      {twoVaults, nil, "", "", "name a vault object with --vault, or as the argument of vault check; this environment defines kong-auth, other"},
 		"an unknown one":                   {oneVault, nil, "kong", "", `there is no vault object "kong"; this environment defines kong-auth`},
-		"none at all":                      {"", nil, "", "", "name a file of vault objects in VAULT_AUTH_VAULTS_FILE, or set KONG_VAULT_HCV_… KONG_VAULT_AZURE_… variables"},
+		"none at all":                      {"", nil, "", "", "name a file of vault objects in VAULT_AUTH_VAULTS_FILE, or set KONG_VAULT_HCV_… or KONG_VAULT_AZURE_… variables, as for the plugin server (an object inside a plugin's configuration is known to Kong only)"},
 		"a faulty variable":                {"", map[string]string{"KONG_VAULT_HCV_PORT": "many"}, "hcv", "", "port: it must be a whole number"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -139,7 +139,7 @@ func (r *Registry) storesOf(object string) (stores map[credential.Naming]*live, 
 	}
 	if len(stores) == 0 && object != "" {
 		known := slices.Sorted(maps.Keys(r.node.all()))
-		return nil, d, fmt.Errorf("%w %q: this plugin server knows %s", ErrUnknownObject, object, cmp.Or(strings.Join(known, ", "), "none"))
+		return nil, d, fmt.Errorf("%w %q: this plugin server knows %s", ErrUnknownObject, object, cmp.Or(strings.Join(known, ", "), "none: set VAULT_AUTH_VAULTS_FILE or KONG_VAULT_ variables in its environment"))
 	}
 	return stores, d, nil
 }

@@ -323,3 +323,12 @@ func TestShortIDsOfADropAreTheFingerprintsOfLogs(t *testing.T) {
 		}
 	})
 }
+
+func TestDropWhereNoObjectIsDefinedSaysHowToDefineOne(t *testing.T) {
+	r := NewRegistry(new(fakeStores).kinds(), Options{Getenv: environ()})
+	defer r.Close()
+	_, err := r.DropCredential("kong-auth", "ac-alice")
+	if !errors.Is(err, ErrUnknownObject) || !strings.Contains(err.Error(), "knows none: set VAULT_AUTH_VAULTS_FILE or KONG_VAULT_ variables in its environment") {
+		t.Errorf("it says %v", err)
+	}
+}

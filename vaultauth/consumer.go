@@ -152,7 +152,7 @@ func (cs *consumers) load(e consumerLoader, ref reference, k *knownConsumer) (*p
 	if !gone {
 		return cs.undecided(ref, k, began, why)
 	}
-	cs.log.Error("the record of a credential names a consumer that does not exist in Kong, or no longer, requests are answered 401", "reason", "consumer_gone", ref.attr())
+	cs.log.Error("the record of a credential names a consumer that does not exist in Kong, or no longer, requests are answered 401: create the consumer, or correct the record, which credential list --consumer finds", "reason", "consumer_gone", ref.attr())
 	cs.keep(&knownConsumer{ref: ref, read: began})
 	return nil, errConsumerGone
 }

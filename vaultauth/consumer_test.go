@@ -299,7 +299,7 @@ func TestConsumers(t *testing.T) {
 
 // TestConsumerThatDoesNotExistIsExplained: in one line.
 func TestConsumerThatDoesNotExistIsExplained(t *testing.T) {
-	wrong := `ERROR the record of a credential names a consumer that does not exist in Kong, or no longer, requests are answered 401 reason=consumer_gone consumer=nobody`
+	wrong := `ERROR the record of a credential names a consumer that does not exist in Kong, or no longer, requests are answered 401: create the consumer, or correct the record, which credential list --consumer finds reason=consumer_gone consumer=nobody`
 	for name, tt := range map[string]struct {
 		change func(*kongNode)
 		who    []string
