@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// What a body may hold at most, so that looking for a token can't be made
-// expensive. A body that exceeds either isn't searched.
+// Limits that keep a client from making the search for a token expensive. A body that
+// exceeds one of them isn't searched.
 const (
 	MaxFields = 100 // arguments of a form, members of a JSON object, parts of a multipart body
 	MaxDepth  = 32  // nesting of JSON; the outermost object is the first level
@@ -20,11 +20,11 @@ type Body struct {
 	json   bool
 }
 
-// field is one named thing in a body. Whatever lies between the end of one
-// field and the start of the next separates them.
+// field is one argument, member or part of a body. The bytes between the end of a field
+// and the start of the next one separate them.
 type field struct {
-	name       string // empty for what can't be a token, such as a file
-	value      string // empty for what has no value or none that can be read
+	name       string // empty if it can't be a token, such as a file
+	value      string // empty if it has none, or none that can be read
 	start, end int
 }
 
@@ -36,9 +36,8 @@ type field struct {
 // filename is a file and no field, and a part with a Content-Transfer-Encoding
 // that would have to be decoded has no value.
 //
-// A body that programs read differently is malformed: what is found and cut out
-// here must be what the upstream would have read. multipartFields, formFields
-// and jsonFields say which programs they were compared with.
+// A body that programs read differently is malformed. The comments of multipartFields,
+// formFields and jsonFields say which programs were compared.
 //
 // The error is a [Reason]: [ReasonSize], [ReasonFields], [ReasonDepth] or
 // [ReasonMalformed].
@@ -67,9 +66,9 @@ func (f Format) Parse(body []byte, maxBytes int) (*Body, error) {
 // Find looks for the field name. The value is a copy: keeping it doesn't keep
 // the body in memory.
 //
-// Names match exactly. But encoding/json and ASP.NET Core ignore the case of
-// JSON names and take the last of several members, so one that differs in case
-// only makes a duplicate of a token that is there.
+// Names match exactly. But encoding/json and ASP.NET Core ignore the case of JSON names
+// and take the last of several members. So a member whose name differs only in case makes
+// a token that was found a duplicate.
 func (b *Body) Find(name string) Found {
 	var found, folded Found
 	for _, f := range b.fields {
@@ -88,8 +87,8 @@ func (b *Body) Find(name string) Found {
 }
 
 // Strip returns the body without the fields of the given names, whether or not
-// their values are tokens. All other bytes stay as they are, but for one
-// separator per field. The result is shorter than the body exactly when
+// their values are tokens. All other bytes stay as they are, except one separator for
+// each field. The result is shorter than the body exactly when
 // something was stripped; otherwise it is the body itself.
 //
 // A multipart body that loses its only part becomes its closing delimiter

@@ -20,10 +20,10 @@ const (
 	kindMultipart
 )
 
-// FormatOf says from a request's headers, before its body is asked for, how
-// the body is to be read. The media type is compared without regard to case,
-// and its parameters are ignored, except for the boundary and the charset. An
-// absent Content-Encoding is an empty string.
+// FormatOf determines from a request's headers how to read its body, before Kong is
+// asked for the body. The media type is compared without regard to case, and its
+// parameters are ignored, except for the boundary and the charset. An absent
+// Content-Encoding is an empty string.
 //
 // The error is a [Reason]: [ReasonContentType], [ReasonContentEncoding],
 // [ReasonCharset] or [ReasonBoundary].
@@ -47,9 +47,9 @@ func FormatOf(contentType, contentEncoding string) (Format, error) {
 	return Format{kind: kind, boundary: parameters["boundary"]}, nil
 }
 
-// isASCII reports whether a charset has ASCII's letters where ASCII has them. To
-// an upstream that decodes by the charset (Tomcat, ASP.NET, Django), a body in
-// another one, UTF-16 or EBCDIC say, has fields with other names.
+// isASCII reports whether a charset encodes ASCII's letters as ASCII does. An upstream
+// that decodes by the charset (Tomcat, ASP.NET, Django) reads other names in a body in
+// another charset, such as UTF-16 or EBCDIC.
 func isASCII(charset string) bool {
 	switch strings.ToLower(charset) {
 	case "", "utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "iso-8859-15", "windows-1252":
@@ -72,19 +72,18 @@ func kindOf(contentType string) kind {
 	return kindOther
 }
 
-// validBoundary holds a boundary to RFC 2046, section 5.1.1, less the comma,
-// where PHP and Rack see its end. Where a boundary is invalid, programs differ in
-// where they see parts begin and end.
+// validBoundary checks a boundary by RFC 2046, section 5.1.1, but permits no comma,
+// because PHP and Rack end it there. With an invalid boundary, programs disagree about
+// where parts begin and end.
 func validBoundary(boundary string) bool {
 	const allowed = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'()+_-./:=? "
 	return 1 <= len(boundary) && len(boundary) <= 70 &&
 		strings.Trim(boundary, allowed) == "" && !strings.HasSuffix(boundary, " ")
 }
 
-// oneBoundary reports whether every reader of a Content-Type finds the same
-// boundary in it. PHP and Rack take whatever follows the first "boundary", be it
-// in the name or the value of another parameter; not all know boundary*, or
-// escapes.
+// oneBoundary reports whether every program finds the same boundary in a Content-Type.
+// PHP and Rack take whatever follows the first "boundary", even within the name or the
+// value of another parameter, and not every program knows boundary* or escapes.
 func oneBoundary(contentType string, parameters map[string]string) bool {
 	known := 1 // the boundary
 	if _, ok := parameters["charset"]; ok {
@@ -93,3 +92,24 @@ func oneBoundary(contentType string, parameters map[string]string) bool {
 	return len(parameters) == known &&
 		strings.Count(strings.ToLower(contentType), "boundary=") == 1 && !strings.ContainsAny(contentType, `\*`)
 }
+
+// Reason is an error that says why a body isn't searched for tokens. Its value is a
+// short word for logs, and never contains anything that a client sent.
+//
+// A body that isn't searched isn't stripped either, since nothing in it was a token.
+type Reason string
+
+// The reasons of this package's errors.
+const (
+	ReasonContentType     Reason = "content_type"     // not form-encoded, JSON or multipart/form-data
+	ReasonContentEncoding Reason = "content_encoding" // compressed
+	ReasonCharset         Reason = "charset"          // one that encodes letters otherwise than ASCII does
+	ReasonBoundary        Reason = "boundary"         // multipart, without a usable boundary
+	ReasonSize            Reason = "size"             // larger than max_body_bytes
+	ReasonFields          Reason = "fields"           // more than MaxFields
+	ReasonDepth           Reason = "depth"            // JSON, nested deeper than MaxDepth
+	ReasonMalformed       Reason = "malformed"        // not what its Content-Type says, or read differently by different programs
+)
+
+// Error names the reason.
+func (r Reason) Error() string { return "body not searched for tokens: " + string(r) }

@@ -13,8 +13,8 @@ var byteOrderMark = []byte("\ufeff")
 // jsonFields reads the members of a JSON object. It goes from token to token,
 // because decoding into a map would hide repeated members and where they lie.
 //
-// Bytes that aren't UTF-8 are refused, as Python and Jackson refuse them: Go and
-// JavaScript replace them, which makes different names and values equal.
+// Bytes that aren't UTF-8 are refused, as by Python and Jackson. Go and JavaScript replace
+// them, so that different names and values become equal.
 func jsonFields(body []byte) ([]field, error) {
 	text := bytes.TrimPrefix(body, byteOrderMark)
 	fields, err := jsonMembers(text)
@@ -69,7 +69,7 @@ func nextMember(decoder *json.Decoder, body []byte) (field, error) {
 	}
 	member := field{
 		name: key.(string),
-		// Between two members lie only white space and the comma.
+		// Between two members there are only white space and a comma.
 		start: before + bytes.IndexByte(body[before:], '"'),
 		end:   int(decoder.InputOffset()),
 	}
@@ -79,8 +79,8 @@ func nextMember(decoder *json.Decoder, body []byte) (field, error) {
 	return member, err
 }
 
-// jsonDepth is how deeply objects and arrays are nested. What it says about
-// malformed JSON doesn't matter, since that isn't searched anyway.
+// jsonDepth is how deeply objects and arrays are nested. Its result for malformed JSON
+// doesn't matter, since that isn't searched anyway.
 func jsonDepth(body []byte) int {
 	depth, deepest := 0, 0
 	quoted := false

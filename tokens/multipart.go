@@ -16,31 +16,31 @@ var crlf = []byte("\r\n")
 // RFC 2046 section 5.1). A part's field begins with its delimiter and ends
 // where the next one begins, so that parts need no separator.
 //
-// Programs disagree about much of what the RFCs permit and all of what they
-// forbid, so that a part one of them sees is content to another. What browsers
-// and HTTP libraries send they all read alike, and only that is read here. The
-// readers compared with, and what makes each of them differ from the others:
+// Programs disagree about much of what the RFCs permit and about all that they forbid, so
+// a part for one program is content for another. They agree about what browsers and HTTP
+// libraries send, and only that is read here. These programs were compared; each differs
+// from the others in this:
 //
 //   - Go's mime/multipart gives up at a line of 4,096 bytes outside of parts, and
 //     lets all lines end in LF if the first one does;
-//   - Django sees the boundary within a line too, reads on behind the closing
-//     delimiter, and leaves out a part whose headers are over 1,024 bytes;
-//   - Werkzeug sees the boundary within a line of the preamble, and takes a CR
-//     alone for the end of a line;
-//   - PHP reads on behind the closing delimiter, doesn't know white space behind
-//     a delimiter, and takes single quotes for quotes;
-//   - busboy doesn't know white space behind a delimiter, nor dispositions other
-//     than form-data, and decodes escapes;
-//   - python-multipart (Starlette) refuses a preamble, white space behind a
+//   - Django finds the boundary within a line too, reads on after the closing
+//     delimiter, and skips a part whose headers are over 1,024 bytes;
+//   - Werkzeug finds the boundary within a line of the preamble, and ends a line at a
+//     CR alone;
+//   - PHP reads on after the closing delimiter, doesn't know white space after a
+//     delimiter, and treats single quotes as quotes;
+//   - busboy knows neither white space after a delimiter nor dispositions other than
+//     form-data, and decodes escapes;
+//   - python-multipart (Starlette) refuses a preamble, white space after a
 //     delimiter, and folded headers;
 //   - commons-fileupload (Tomcat) decodes names (=?utf-8?…) and descends into
 //     parts that are multipart;
 //   - which of several equal headers counts, and whether a part without a file's
 //     name is a file, differs everywhere.
 //
-// So the boundary may occur as a delimiter only, on a line of its own that ends
-// in CRLF; there is nothing before the first delimiter or behind the last but
-// line ends; and a part is as readPart says.
+// So the boundary may occur only as a delimiter, on a line of its own that ends in CRLF;
+// before the first delimiter and after the last there may be only line ends; and a part
+// must be as readPart says.
 func multipartFields(body []byte, boundary string) ([]field, error) {
 	dashes := []byte("--" + boundary)
 	start := 0
@@ -78,8 +78,8 @@ func multipartFields(body []byte, boundary string) ([]field, error) {
 	}
 }
 
-// readPart reads what lies between two delimiters: headers, an empty line,
-// content, and the second delimiter's line break.
+// readPart reads what is between two delimiters: headers, an empty line, content, and the
+// line break that belongs to the second delimiter.
 func readPart(part []byte) (f field, ok bool) {
 	head, content, divided := bytes.Cut(part, []byte("\r\n\r\n"))
 	content, ended := bytes.CutSuffix(content, crlf)
@@ -107,7 +107,7 @@ func readPart(part []byte) (f field, ok bool) {
 // headerLine is a header in one line. Its value may be in any encoding of text.
 var headerLine = regexp.MustCompile(`^([A-Za-z0-9-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)$`)
 
-// partHeaders is the headers of a part by their names in lower case.
+// partHeaders returns the headers of a part by their names in lower case.
 func partHeaders(head string) (headers map[string]string, ok bool) {
 	headers = map[string]string{}
 	for line := range strings.SplitSeq(head, "\r\n") {
@@ -124,18 +124,17 @@ func partHeaders(head string) (headers map[string]string, ok bool) {
 	return headers, true
 }
 
-// disposition is what a part says of itself in Content-Disposition.
+// disposition is a part's Content-Disposition.
 type disposition struct {
 	name     string
 	filename string
-	// maybeFile: an empty filename, or only filename*. PHP and Go take such a part
-	// for a field where others take it for a file, so it has no value, but goes
-	// with its name.
+	// maybeFile: it has an empty filename, or only filename*. For PHP and Go such a part
+	// is a field, for others a file. So it has no value, but is stripped by its name.
 	maybeFile bool
 }
 
-// dispositionParameter is a parameter with nothing in it that programs take for
-// different things: a backslash ahead of a quote, single quotes.
+// dispositionParameter is a parameter without anything that programs read differently: a
+// backslash before a quote, single quotes.
 var dispositionParameter = regexp.MustCompile(`(?i)^;[ \t]*(?:` +
 	`(name|filename)=(?:"((?:[^"\\]|\\[^"\\])*)"|([\w.+-]+))` +
 	`|(filename\*)=[\w-]+'[\w-]*'[\w.%!#$&+^|~-]+)`)

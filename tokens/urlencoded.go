@@ -62,6 +62,41 @@ func isArgument(argument string, names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return decodesTo(key, name) })
 }
 
+// formFields reads application/x-www-form-urlencoded. Like Kong, it counts empty
+// arguments.
+//
+// For some programs (Rack 2, Python before 3.9.2) a bare ; separates arguments, and for
+// net/url it is an error; for PHP and nginx an invalid escape stands for itself, and for
+// net/url and Rack it is an error. Browsers and HTTP libraries encode both.
+func formFields(body string) ([]field, error) {
+	if strings.Count(body, "&") >= MaxFields {
+		return nil, ReasonFields
+	}
+	if strings.Contains(body, ";") || !validEscapes(body) {
+		return nil, ReasonMalformed
+	}
+	var fields []field
+	start := 0
+	for argument := range strings.SplitSeq(body, "&") {
+		key, value, _ := strings.Cut(argument, "=")
+		end := start + len(argument)
+		fields = append(fields, field{name: unescape(key), value: unescape(value), start: start, end: end})
+		start = end + len("&")
+	}
+	return fields, nil
+}
+
+func validEscapes(s string) bool {
+	for s != "" {
+		_, size := unescapeByte(s)
+		if s[0] == '%' && size == 1 {
+			return false
+		}
+		s = s[size:]
+	}
+	return true
+}
+
 // decodesTo reports whether an escaped key is name, without building the
 // decoded key. Kong drops arguments whose name is empty, so none has that name.
 func decodesTo(key, name string) bool {
