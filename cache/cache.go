@@ -125,32 +125,6 @@ func New[V any](lookup LookupFunc[V], o Options[V]) *Cache[V] {
 	return c
 }
 
-// Invalidate forgets the record of key, or the negative answer, and supersedes
-// lookups of it: the next Get asks the store. It reports whether there was a record.
-func (c *Cache[V]) Invalidate(key string) (dropped bool) {
-	c.mu.Lock()
-	defer c.unlock()
-	dropped = c.cached(key) != nil
-	c.supersede(key)
-	c.drop(key)
-	return dropped
-}
-
-// Refresh reads the cached record of key again, in the background, because
-// something newer is known to be in the store. It supersedes lookups that began
-// before. Until the store has answered, the record is treated as one past its
-// ttl. Keys that aren't cached are only invalidated.
-func (c *Cache[V]) Refresh(key string, p Policy) {
-	c.mu.Lock()
-	defer c.unlock()
-	c.supersede(key)
-	c.absent.Invalidate(key)
-	if e, ok := c.entries.GetIfPresent(key); ok {
-		e.state.CompareAndSwap(stateCurrent, stateOutdated)
-		c.callInBackground(key, e.name, p.withDefaults())
-	}
-}
-
 // Close cancels the lookups that run, and waits for their end and that of all
 // background work. Gets that wait for a lookup get an UnavailableError of ErrClosed.
 // Get still answers from memory.

@@ -36,9 +36,7 @@ func TestNoClientIsLimitedWhenTheCacheIsEmptyInAFlood(t *testing.T) {
 				var wg sync.WaitGroup
 				for i := range test.clients {
 					wg.Go(func() {
-						claim := claimOf("s")
-						claim.Source = func() string { return fmt.Sprint("address", i%test.addresses) }
-						a := r.claim(r.p, fmt.Sprint("client", i), claim)
+						a := r.claim(r.p, fmt.Sprint("client", i), from(fmt.Sprint("address", i%test.addresses), "s"))
 						mu.Lock()
 						defer mu.Unlock()
 						got[a.Got]++

@@ -31,8 +31,7 @@ func TestRefreshPointIsAt80PercentLessUpToTenAsJitter(t *testing.T) {
 	for jitter, point := range map[float64]time.Duration{0: 80 * time.Second, 0.5: 75 * time.Second, 0.75: 72500 * time.Millisecond} {
 		o := Options[string]{Jitter: func() float64 { return jitter }}
 		bubbleOf(t, o, func(r *rig) {
-			r.put("k", "old")
-			r.get("k", "old")
+			r.load("k", "old")
 			r.put("k", "new")
 			r.take(time.Second)
 			time.Sleep(point - time.Millisecond)
@@ -50,8 +49,7 @@ func TestRefreshPointIsAt80PercentLessUpToTenAsJitter(t *testing.T) {
 
 func TestRefreshIsOneLookupPerKeyWhateverTheTraffic(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		r.take(1900 * time.Millisecond)
 		time.Sleep(80 * time.Second)
 		r.looked()
@@ -80,8 +78,7 @@ func TestBusyCredentialNeverWaitsAgain(t *testing.T) {
 
 func TestIdleCredentialIsNotKeptAlive(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		time.Sleep(time.Hour)
 		r.wantLookups(1)
 	})
@@ -89,8 +86,7 @@ func TestIdleCredentialIsNotKeptAlive(t *testing.T) {
 
 func TestExpiredRecordWaitsForOneSharedLookup(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "old")
-		r.get("k", "old")
+		r.load("k", "old")
 		time.Sleep(100 * time.Second)
 		r.put("k", "new")
 		r.take(200 * time.Millisecond)
@@ -105,8 +101,7 @@ func TestExpiredRecordWaitsForOneSharedLookup(t *testing.T) {
 
 func TestSlowStoreIsGivenAQuarterOfASecondIfAStaleRecordIsAtHand(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		time.Sleep(100 * time.Second)
 		r.take(time.Second)
 		r.looked()
@@ -122,8 +117,7 @@ func TestSlowStoreIsGivenAQuarterOfASecondIfAStaleRecordIsAtHand(t *testing.T) {
 func TestPatienceWithAStaleRecordIsThePolicys(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.p.StalePatience = time.Second
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		time.Sleep(100 * time.Second)
 		r.take(900 * time.Millisecond)
 		r.want(r.get("k", "s"), answer{"s loaded", 900 * time.Millisecond})
@@ -139,8 +133,7 @@ func TestWithoutAStaleRecordTheLookupDeadlineHolds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(r *rig) {
 				if age > 0 {
-					r.put("k", "s")
-					r.get("k", "s")
+					r.load("k", "s")
 					time.Sleep(age)
 				}
 				r.looked()
@@ -158,8 +151,7 @@ func TestNegativeAnswerEndsARecordForGood(t *testing.T) {
 	for name, age := range map[string]time.Duration{"refreshed": 80 * time.Second, "expired": 100 * time.Second, "too old": 1100 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(r *rig) {
-				r.put("k", "s")
-				r.get("k", "s")
+				r.load("k", "s")
 				r.del("k")
 				time.Sleep(age)
 				r.get("k", "s") // has the store asked, in the background at first
@@ -242,8 +234,7 @@ func TestFreshnessIsJudgedByThePolicyOfEachGet(t *testing.T) {
 	bubble(t, func(r *rig) {
 		short := r.p
 		short.TTL = 10 * time.Second
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		time.Sleep(20 * time.Second)
 		r.want(r.get("k", "s"), answer{"s fresh", 0})
 		r.want(r.claim(short, "k", claimOf("s")), answer{"s loaded", 0})
@@ -292,8 +283,7 @@ func TestAgeIsTheLargerOfBothClocks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(r *rig) {
-				r.put("k", "s")
-				r.get("k", "s")
+				r.load("k", "s")
 				time.Sleep(time.Second)
 				now := r.clock()
 				r.clock = func() clock.Instant { return clock.Instant{Mono: now.Mono + skew.Mono, Wall: now.Wall + skew.Wall} }
@@ -399,8 +389,7 @@ func TestGuessesDontPushOutRecords(t *testing.T) {
 	bubbleOf(t, Options[string]{MaxEntries: 10, MaxAbsent: 10}, func(r *rig) {
 		r.p.LookupsPerSecond = 100_000
 		for i := range 10 {
-			r.put(fmt.Sprint(i), "s")
-			r.get(fmt.Sprint(i), "s")
+			r.load(fmt.Sprint(i), "s")
 		}
 		for i := range 10_000 {
 			r.get(fmt.Sprint("guess", i), "s")
@@ -413,8 +402,7 @@ func TestGuessesDontPushOutRecords(t *testing.T) {
 
 func TestMemoryIsFreedWhenNobodyComesBack(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		r.get("unknown", "s")
 		r.get("k", "wrong")
 		time.Sleep(2 * time.Hour)
@@ -427,8 +415,7 @@ func TestMemoryIsFreedWhenNobodyComesBack(t *testing.T) {
 
 func TestCloseEndsWhatIsGoingOn(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("cached", "s")
-		r.get("cached", "s")
+		r.load("cached", "s")
 		r.p.LookupsPerSecond = 1 // so that one lookup runs and one waits
 		r.take(time.Hour)
 		var wg sync.WaitGroup

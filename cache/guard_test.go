@@ -14,15 +14,6 @@ import (
 
 var sorted = cmpopts.SortSlices(func(a, b string) bool { return a < b })
 
-// fill caches n records.
-func (r *rig) fill(n int) {
-	for i := range n {
-		r.put(fmt.Sprint(i), "s")
-		r.get(fmt.Sprint(i), "s")
-	}
-	r.looked()
-}
-
 func (r *rig) wantAnswers(n int, want map[string]int) {
 	r.t.Helper()
 	got := map[string]int{}
@@ -165,8 +156,7 @@ func TestNothingIsDroppedWhileSuspectsAreVerifiedAndThenAsEver(t *testing.T) {
 	bubble(t, func(r *rig) {
 		losing(r, 100, 80*time.Second)
 		drop := func(key string) answer {
-			r.put(key, "s")
-			r.get(key, "s")
+			r.load(key, "s")
 			r.del(key)
 			r.get(key, "wrong") // has it read again
 			return r.get(key, "s")

@@ -11,11 +11,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// supersedes are the ways to let a cache know that something has changed in the store.
+// supersedes are the ways to tell a cache that something has changed in the store.
 var supersedes = map[string]func(r *rig){
 	"Invalidate": func(r *rig) { r.Invalidate("k") },
 	"Refresh":    func(r *rig) { r.Refresh("k", r.p) },
 	"Retain":     func(r *rig) { r.Retain(r.p, time.Now(), func(string) bool { return false }) },
+	"Verify":     func(r *rig) { r.Verify() },
+	"InvalidateMatching": func(r *rig) {
+		r.InvalidateMatching(func(string, string) bool { return true }, func(string, string) bool { return true })
+	},
 }
 
 func TestLookupHeldAcrossARevocationChangesNothing(t *testing.T) {
@@ -39,8 +43,7 @@ func TestLookupHeldAcrossARevocationChangesNothing(t *testing.T) {
 
 func TestInvalidateForgetsARecord(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		r.del("k")
 		r.Invalidate("k")
 		r.want(r.get("k", "s"), answer{"absent", 0})
@@ -58,8 +61,7 @@ func TestInvalidateForgetsAnAbsence(t *testing.T) {
 
 func TestRefreshReadsInTheBackground(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "old")
-		r.get("k", "old")
+		r.load("k", "old")
 		r.put("k", "new")
 		r.take(time.Second)
 		r.Refresh("k", r.p)
@@ -72,8 +74,7 @@ func TestRefreshReadsInTheBackground(t *testing.T) {
 
 func TestRefreshPromotesALookupThatWaits(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		time.Sleep(100 * time.Millisecond)
 		var claim sync.WaitGroup
 		claim.Go(func() { r.want(r.get("k", "wrong"), answer{"refused", 0}) }) // would wait 900 ms
@@ -87,8 +88,7 @@ func TestRefreshPromotesALookupThatWaits(t *testing.T) {
 func TestRefreshIsMadeThoughNoGetWaits(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.p.LookupsPerSecond = 1
-		r.put("k", "old")
-		r.get("k", "old")
+		r.load("k", "old")
 		time.Sleep(time.Second)
 		r.get("guess", "s") // takes the permit
 		r.put("k", "new")
@@ -104,8 +104,7 @@ func TestRefreshIsMadeThoughNoGetWaits(t *testing.T) {
 
 func TestRefreshedRecordIsNotFreshBeforeTheStoreHasAnswered(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		r.fail(errDown)
 		time.Sleep(time.Second)
 		r.Refresh("k", r.p)
@@ -117,14 +116,12 @@ func TestRefreshedRecordIsNotFreshBeforeTheStoreHasAnswered(t *testing.T) {
 func TestRetainDropsWhatAListingDoesNotHave(t *testing.T) {
 	bubble(t, func(r *rig) {
 		for i := range 10 {
-			r.put(fmt.Sprint(i), "s")
-			r.get(fmt.Sprint(i), "s")
+			r.load(fmt.Sprint(i), "s")
 		}
 		time.Sleep(time.Second)
 		listing := time.Now()
 		time.Sleep(time.Second)
-		r.put("read since", "s")
-		r.get("read since", "s")
+		r.load("read since", "s")
 		dropped := r.Retain(r.p, listing, func(key string) bool { return key < "5" })
 		var left []string
 		for item := range r.All() {
@@ -136,38 +133,10 @@ func TestRetainDropsWhatAListingDoesNotHave(t *testing.T) {
 	})
 }
 
-// invalidateAll are the ways to let a cache know that it has missed something.
-var invalidateAll = map[string]func(r *rig){
-	"InvalidateMatching": func(r *rig) {
-		r.InvalidateMatching(func(string, string) bool { return true }, func(string, string) bool { return true })
-	},
-	"Verify": func(r *rig) { r.Verify() },
-}
-
-func TestLookupHeldAcrossSuchANewsChangesNothing(t *testing.T) {
-	for name, invalidate := range invalidateAll {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(r *rig) {
-				r.put("k", "s")
-				r.take(time.Second)
-				var wg sync.WaitGroup
-				wg.Go(func() { r.want(r.get("k", "s"), answer{"absent", 1500 * time.Millisecond}) })
-				time.Sleep(500 * time.Millisecond)
-				r.del("k")
-				invalidate(r)
-				wg.Wait()
-				r.want(r.get("k", "s"), answer{"absent", 0})
-				r.wantLookups(2)
-			})
-		})
-	}
-}
-
 func TestInvalidateMatchingForgetsWhatMatchesOnly(t *testing.T) {
 	bubble(t, func(r *rig) {
 		for _, key := range []string{"a", "b"} {
-			r.put(key, "secret of "+key)
-			r.get(key, "secret of "+key)
+			r.load(key, "secret of "+key)
 			r.get("no "+key, "s")
 		}
 		r.looked()
@@ -202,8 +171,7 @@ func TestInvalidateMatchingCallsNoOtherLookupOff(t *testing.T) {
 func TestVerifyAsksWhenARecordIsNeeded(t *testing.T) {
 	bubble(t, func(r *rig) {
 		for _, key := range []string{"kept", "gone", "unused"} {
-			r.put(key, "s")
-			r.get(key, "s")
+			r.load(key, "s")
 		}
 		r.get("made since", "s")
 		r.looked()
@@ -218,26 +186,5 @@ func TestVerifyAsksWhenARecordIsNeeded(t *testing.T) {
 		r.wantLookups(3)
 		r.fail(errDown)
 		r.want(r.get("unused", "s"), answer{"s resurrected", 0})
-	})
-}
-
-func TestConditionTellsOfTheBudgetAndTheLatestFailure(t *testing.T) {
-	bubble(t, func(r *rig) {
-		if diff := cmp.Diff(Condition{}, r.Condition()); diff != "" {
-			t.Error(diff)
-		}
-		r.get("nobody", "s")
-		if got := r.Condition(); got.LookupsPerSecond != 100 || got.Permits != 99 {
-			t.Errorf("after a miss: %+v", got)
-		}
-		r.fail(errDown)
-		r.get("k", "s")
-		at := time.Now()
-		r.fail(nil)
-		time.Sleep(time.Minute)
-		r.get("k", "s")
-		if got := r.Condition(); got.LastFailure != errDown || !got.LastFailureAt.Equal(at) {
-			t.Errorf("after an outage: %+v", got)
-		}
 	})
 }

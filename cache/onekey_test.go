@@ -126,8 +126,7 @@ func TestOddRecordConcernsItsOwnerAlone(t *testing.T) {
 		t.Run(fmt.Sprint(others, " others"), func(t *testing.T) {
 			bubble(t, func(r *rig) {
 				r.fill(others)
-				r.put("odd", "s")
-				r.get("odd", "s")
+				r.load("odd", "s")
 				r.spoil("odd", page)
 				time.Sleep(100 * time.Second)
 				r.looked()
@@ -159,8 +158,7 @@ func TestOddRecordConcernsItsOwnerAlone(t *testing.T) {
 func TestOnlyRecordThatIsDeniedEndsEarly(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.p.ResurrectDeniedTTL = 300 * time.Second
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		r.spoil("k", failure{aboutKey: true, denied: true})
 		time.Sleep(399 * time.Second)
 		for range 10 {

@@ -26,17 +26,9 @@ func (f failure) AboutKey() bool            { return f.aboutKey }
 // page is a failure that concerns one key.
 var page = failure{aboutKey: true}
 
-// outage makes the store fail with err, and the cache know it.
-func (r *rig) outage(err error) {
-	r.fail(err)
-	r.get("never seen", "s")
-	r.looked()
-}
-
 func TestStaleRecordIsAnsweredAtOnceWhileTheStoreFails(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		time.Sleep(100 * time.Second)
 		r.take(2 * time.Second)
 		r.outage(errDown)
@@ -62,8 +54,7 @@ func TestResurrectionEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(r *rig) {
 				r.p.ResurrectDeniedTTL = test.denied
-				r.put("k", "s")
-				r.get("k", "s")
+				r.load("k", "s")
 				time.Sleep(test.last - time.Millisecond)
 				r.outage(test.err)
 				r.want(r.get("k", "s"), answer{"s resurrected", 0})
@@ -89,8 +80,7 @@ func TestFailureWhileWaitingFallsBackOnTheStaleRecord(t *testing.T) {
 	} {
 		bubble(t, func(r *rig) {
 			r.p.ResurrectDeniedTTL = test.denied
-			r.put("k", "s")
-			r.get("k", "s")
+			r.load("k", "s")
 			time.Sleep(200 * time.Second)
 			r.take(100 * time.Millisecond)
 			r.fail(test.err)
@@ -142,8 +132,7 @@ func TestFailingStoreIsProbedOncePerGrowingPause(t *testing.T) {
 
 func TestProbeRunsInTheBackgroundAndEndsTheOutage(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "old")
-		r.get("k", "old")
+		r.load("k", "old")
 		time.Sleep(100 * time.Second)
 		r.outage(errDown)
 		r.fail(nil)
@@ -191,8 +180,7 @@ func TestOutageIsReportedOnce(t *testing.T) {
 			last, held = lastAnswer, heldUntil
 		}
 		start := time.Now()
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		time.Sleep(100 * time.Second)
 		r.take(time.Millisecond)
 		r.fail(errDown)
@@ -220,8 +208,7 @@ func TestHowLongAnswersHoldIsReported(t *testing.T) {
 	}{
 		"what is fresh, past its ttl": {func(r *rig) { r.put("k", "s"); r.get("k", "s") }, 1000 * time.Second},
 		"what was read last, if that is long ago": {func(r *rig) {
-			r.put("k", "s")
-			r.get("k", "s")
+			r.load("k", "s")
 			time.Sleep(200 * time.Second)
 		}, 900 * time.Second},
 		"what an earlier process read last": {func(r *rig) {
@@ -320,8 +307,7 @@ func TestLookupThatHungThroughAnOutageOpensNoOther(t *testing.T) {
 
 func TestFreshRecordsDontNoticeAnOutage(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		r.outage(errDown)
 		time.Sleep(90 * time.Second) // past the refresh point
 		for range 10 {

@@ -114,10 +114,7 @@ func TestLookupsAreBounded(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.p.LookupsPerSecond = 100_000
 		r.take(100 * time.Millisecond)
-		got := map[string]int{}
-		for _, a := range r.all(2000, func(i int) answer { return r.get(fmt.Sprint(i), "s") }) {
-			got[a.Got]++
-		}
+		got := tally(r.all(2000, func(i int) answer { return r.get(fmt.Sprint(i), "s") }))
 		if diff := cmp.Diff(map[string]int{"absent": maxRunning + maxWaiting, "limited for 1s": 2000 - maxRunning - maxWaiting}, got); diff != "" {
 			t.Error(diff)
 		}
@@ -145,8 +142,7 @@ func TestKnownKeysFindRoomAmongGuesses(t *testing.T) {
 func TestStaleRecordIsGoodEnoughWithoutAPermit(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.p.LookupsPerSecond = 1
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		time.Sleep(100 * time.Second)
 		r.get("guess", "s")
 		r.want(r.get("k", "s"), answer{"s resurrected", 250 * time.Millisecond})
@@ -172,9 +168,7 @@ func (r *rig) flood(n int, d time.Duration, source func(i int) string) *sync.Wai
 	wg.Go(func() {
 		for i := range int(d.Seconds() * float64(n)) {
 			wg.Go(func() {
-				claim := claimOf("s")
-				claim.Source = func() string { return source(i) }
-				r.claim(r.p, fmt.Sprint("guess", i), claim)
+				r.claim(r.p, fmt.Sprint("guess", i), from(source(i), "s"))
 			})
 			time.Sleep(time.Second / time.Duration(n))
 		}
@@ -197,9 +191,7 @@ func TestManyClientsOfOneSourceAreAllServed(t *testing.T) {
 		for _, a := range r.all(500, func(i int) answer { // behind one address, after a restart
 			k := fmt.Sprint(i)
 			r.put(k, "s")
-			claim := claimOf("s")
-			claim.Source = func() string { return "office" }
-			return r.claim(r.p, k, claim)
+			return r.claim(r.p, k, from("office", "s"))
 		}) {
 			if a.Got != "s loaded" {
 				t.Fatalf("got %+v", a)
@@ -215,9 +207,7 @@ func TestFloodFromOneSourceHarmsNoOther(t *testing.T) {
 		for i := range 1000 { // new clients, of a few addresses
 			k := fmt.Sprint(i)
 			r.put(k, "s")
-			claim := claimOf("s")
-			claim.Source = func() string { return fmt.Sprint("client", i%5) }
-			r.want(r.claim(r.p, k, claim), answer{"s loaded", time.Millisecond})
+			r.want(r.claim(r.p, k, from(fmt.Sprint("client", i%5), "s")), answer{"s loaded", time.Millisecond})
 		}
 		flood.Wait()
 	})
@@ -232,9 +222,7 @@ func TestSourcesTakeTurnsAndTheFullestGivesWay(t *testing.T) {
 			t.Fatalf("%d lookups wait, want a full queue", got)
 		}
 		r.put("k", "s")
-		claim := claimOf("s")
-		claim.Source = func() string { return "client" }
-		if got := r.claim(r.p, "k", claim); got.Got != "s loaded" || got.Took > 700*time.Millisecond {
+		if got := r.claim(r.p, "k", from("client", "s")); got.Got != "s loaded" || got.Took > 700*time.Millisecond {
 			t.Errorf("got %+v, want a permit right after the five sources that had none yet", got)
 		}
 		flood.Wait()
@@ -269,9 +257,7 @@ func TestASourceThatKeepsGuessingComesAfterOneThatDoesNot(t *testing.T) {
 			bubble(t, func(r *rig) {
 				r.p.LookupsPerSecond = 10
 				ask := func(source, key string) {
-					claim := claimOf("s")
-					claim.Source = func() string { return source }
-					go r.claim(r.p, key, claim)
+					go r.claim(r.p, key, from(source, "s"))
 					synctest.Wait()
 				}
 				r.spoil("guess", of)
@@ -324,13 +310,6 @@ func TestSourceIsAskedForOnlyIfStrangersCanCauseTheLookup(t *testing.T) {
 	})
 }
 
-// from is a claim of a client's.
-func from(address, secret string) Claim[string] {
-	claim := claimOf(secret)
-	claim.Source = func() string { return address }
-	return claim
-}
-
 func TestNoClientWaitsForTheShareOfASourceThatAskedFirst(t *testing.T) {
 	for name, test := range map[string]struct {
 		known int // keys that have a record, and whose secret is another one now
@@ -342,8 +321,7 @@ func TestNoClientWaitsForTheShareOfASourceThatAskedFirst(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(r *rig) {
 				for i := range test.known {
-					r.put(fmt.Sprint("known", i), "old")
-					r.get(fmt.Sprint("known", i), "old")
+					r.load(fmt.Sprint("known", i), "old")
 				}
 				time.Sleep(rereadPause)
 				r.take(5 * time.Millisecond)
@@ -362,8 +340,7 @@ func TestNoClientWaitsForTheShareOfASourceThatAskedFirst(t *testing.T) {
 
 func TestARotationIsOneFindHoweverManyClaimIt(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "old")
-		r.get("k", "old")
+		r.load("k", "old")
 		time.Sleep(rereadPause)
 		r.put("k", "new")
 		r.take(time.Millisecond)

@@ -12,8 +12,7 @@ import (
 
 func TestRotatedSecretWorksAtOnce(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "old")
-		r.get("k", "old")
+		r.load("k", "old")
 		time.Sleep(10 * time.Second)
 		r.put("k", "new")
 		r.take(10 * time.Millisecond)
@@ -24,8 +23,7 @@ func TestRotatedSecretWorksAtOnce(t *testing.T) {
 
 func TestWrongSecretIsRefusedAfterOneLookup(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		time.Sleep(10 * time.Second)
 		r.take(10 * time.Millisecond)
 		r.looked()
@@ -71,8 +69,7 @@ func TestRefusedSecretWorksOnceTheRecordHasIt(t *testing.T) {
 
 func TestKeyIsReadAgainAtMostOnceASecond(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		r.take(10 * time.Millisecond)
 		time.Sleep(100 * time.Millisecond)
 		r.looked()
@@ -89,8 +86,7 @@ func TestKeyIsReadAgainAtMostOnceASecond(t *testing.T) {
 
 func TestSecondClaimantWaitsForTheNextRead(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "old")
-		r.get("k", "old")
+		r.load("k", "old")
 		time.Sleep(10 * time.Second)
 		r.take(200 * time.Millisecond)
 		var first sync.WaitGroup
@@ -105,13 +101,9 @@ func TestSecondClaimantWaitsForTheNextRead(t *testing.T) {
 
 func TestClaimantsOfOneKeyAreBounded(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		time.Sleep(time.Millisecond)
-		got := map[string]int{}
-		for _, a := range r.all(maxClaimants+10, func(i int) answer { return r.get("k", fmt.Sprint("guess", i)) }) {
-			got[a.Got]++
-		}
+		got := tally(r.all(maxClaimants+10, func(i int) answer { return r.get("k", fmt.Sprint("guess", i)) }))
 		if diff := cmp.Diff(map[string]int{"refused": maxClaimants, "limited for 1s": 10}, got); diff != "" {
 			t.Error(diff)
 		}
@@ -120,8 +112,7 @@ func TestClaimantsOfOneKeyAreBounded(t *testing.T) {
 
 func TestDeletedRecordIsFoundOutByAClaim(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		time.Sleep(10 * time.Second)
 		r.del("k")
 		r.want(r.get("k", "wrong"), answer{"absent", 0})
@@ -131,8 +122,7 @@ func TestDeletedRecordIsFoundOutByAClaim(t *testing.T) {
 
 func TestClaimIsNotDecidedWhileTheStoreFails(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.put("k", "s")
-		r.get("k", "s")
+		r.load("k", "s")
 		time.Sleep(10 * time.Second)
 		r.fail(errDown)
 		r.want(r.get("k", "new"), answer{"unavailable for 1s: connection refused", 0})

@@ -121,6 +121,20 @@ func (r *rig) put(key, secret string) {
 	r.set(func() { r.secrets[key] = Found[string]{Value: secret} })
 }
 
+// load stores a secret, and gets it into the cache.
+func (r *rig) load(key, secret string) {
+	r.put(key, secret)
+	r.get(key, secret)
+}
+
+// fill caches n records.
+func (r *rig) fill(n int) {
+	for i := range n {
+		r.load(fmt.Sprint(i), "s")
+	}
+	r.looked()
+}
+
 func (r *rig) del(key string) { r.set(func() { delete(r.secrets, key) }) }
 
 // fail makes the store answer every lookup with err; nil fixes it.
@@ -128,6 +142,13 @@ func (r *rig) fail(err error) { r.set(func() { r.fails = err }) }
 
 // spoil makes the store answer lookups of one key with err; nil fixes it.
 func (r *rig) spoil(key string, err error) { r.set(func() { r.spoiled[key] = err }) }
+
+// outage makes the store fail with err, and the cache know it.
+func (r *rig) outage(err error) {
+	r.fail(err)
+	r.get("never seen", "s")
+	r.looked()
+}
 
 // take sets how long the store takes to answer.
 func (r *rig) take(d time.Duration) { r.set(func() { r.takes = d }) }
@@ -174,6 +195,13 @@ func claimOf(secret string) Claim[string] {
 	}
 }
 
+// from is claimOf for a client at an address.
+func from(address, secret string) Claim[string] {
+	claim := claimOf(secret)
+	claim.Source = func() string { return address }
+	return claim
+}
+
 func describe(err error) string {
 	cause := err
 	for next := errors.Unwrap(cause); next != nil; next = errors.Unwrap(cause) {
@@ -212,6 +240,15 @@ func (r *rig) all(n int, claim func(i int) answer) []answer {
 	}
 	wg.Wait()
 	return answers
+}
+
+// tally counts answers.
+func tally(answers []answer) map[string]int {
+	n := map[string]int{}
+	for _, a := range answers {
+		n[a.Got]++
+	}
+	return n
 }
 
 func (r *rig) want(got, want answer) {

@@ -59,8 +59,7 @@ func TestRestoredRecordIsForOutages(t *testing.T) {
 	})
 	t.Run("not if there is a newer one", func(t *testing.T) {
 		bubble(t, func(r *rig) {
-			r.put("k", "new")
-			r.get("k", "new")
+			r.load("k", "new")
 			if r.Restore(item(time.Second), r.p) {
 				t.Error("was restored")
 			}

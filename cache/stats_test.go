@@ -59,8 +59,7 @@ func TestStatsCountDroppedRecords(t *testing.T) {
 			}
 		}
 		for _, key := range []string{"a", "b", "c"} {
-			r.put(key, "s")
-			r.get(key, "s")
+			r.load(key, "s")
 		}
 		gone("records found", 0)
 		r.Invalidate("never seen")
@@ -89,6 +88,27 @@ func TestStatsCountChangedRecords(t *testing.T) {
 			if got := r.Stats().Changed; got != step.want {
 				t.Errorf("after lookup %d: %d, want %d", i, got, step.want)
 			}
+		}
+	})
+}
+
+func TestConditionTellsOfTheBudgetAndTheLatestFailure(t *testing.T) {
+	bubble(t, func(r *rig) {
+		if diff := cmp.Diff(Condition{}, r.Condition()); diff != "" {
+			t.Error(diff)
+		}
+		r.get("nobody", "s")
+		if got := r.Condition(); got.LookupsPerSecond != 100 || got.Permits != 99 {
+			t.Errorf("after a miss: %+v", got)
+		}
+		r.fail(errDown)
+		r.get("k", "s")
+		at := time.Now()
+		r.fail(nil)
+		time.Sleep(time.Minute)
+		r.get("k", "s")
+		if got := r.Condition(); got.LastFailure != errDown || !got.LastFailureAt.Equal(at) {
+			t.Errorf("after an outage: %+v", got)
 		}
 	})
 }
