@@ -19,9 +19,9 @@ import (
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/cache"
 	"kong-vault-auth/credential"
-	"kong-vault-auth/credential/credentialtest"
 	"kong-vault-auth/kongschema"
 	"kong-vault-auth/secretstore"
+	"kong-vault-auth/secretstore/storetest"
 )
 
 const (
@@ -212,7 +212,7 @@ func TestKeyVaultHasAnAnswerForEveryAccessToken(t *testing.T) {
 	a := newAzure(t, akvsim.Options{})
 	for _, prefix := range []string{prefix, ""} {
 		s := a.open(t, func(c *Config) { c.NamePrefix = prefix })
-		for accessToken := range credentialtest.AccessTokens() {
+		for accessToken := range storetest.AccessTokens() {
 			if got := outcome(s.Read(t.Context(), accessToken)); got != "absent: not_found" {
 				t.Errorf("%q with the prefix %q: %s", accessToken, prefix, got)
 			}

@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"kong-vault-auth/credential/credentialtest"
 	"kong-vault-auth/secretstore"
+	"kong-vault-auth/secretstore/storetest"
 )
 
 func TestOutcomesOfARealVault(t *testing.T) {
@@ -102,7 +102,7 @@ func TestVaultHasAnAnswerForEveryAccessToken(t *testing.T) {
 		t.Run(kv, func(t *testing.T) {
 			t.Parallel()
 			s := openAt(t, v.config(func(c *Config) { c.Token, c.Mount, c.KV = token, mount, kv }), nil)
-			for accessToken := range credentialtest.AccessTokens() {
+			for accessToken := range storetest.AccessTokens() {
 				if got, err := readWithin(t, s, 5*time.Second, accessToken); got != (verdict{Absent: secretstore.ReasonNotFound}) {
 					t.Errorf("%q: %v, %v", accessToken, got, err)
 				}

@@ -12,17 +12,17 @@ import (
 	"kong-vault-auth/kongschema"
 )
 
-// Origin says who defined the settings, and so what they may use.
+// Origin says who defined a vault object, and so what its settings may use.
 type Origin struct {
-	// Node says that the operator of the node defined the object, or somebody who is
+	// Node is true if the operator of the node defined the object, or somebody who is
 	// trusted as much: it may name files and use what belongs to the node.
 	Node bool
 	// Reach is where the object may connect.
 	Reach Reach
-	// KeepIdentities says that it may not log in as an identity of the node.
+	// KeepIdentities is true if it may not log in as an identity of the node.
 	KeepIdentities bool
-	// Kong says that Kong itself describes the object, as one of its vaults. It has the
-	// fields that Kong documents, so what they can do must not need others.
+	// Kong is true if Kong itself describes the object, as one of its vaults. It then has
+	// only the fields that Kong documents, so none of the others may be required.
 	Kong bool
 	// Refs are the references in the configuration, by field. Kong passes the
 	// resolved value to the plugin, or an empty string if it couldn't resolve it.
@@ -33,7 +33,7 @@ type Origin struct {
 // I/O. The error matches ErrConfig and says for each problem what to change; warnings
 // are about settings that work but should be different. Neither contains a secret.
 //
-// It checks the schema's rules too: Kong has done so only for inline objects.
+// It checks the schema's rules too, since Kong has checked only inline objects.
 func Check(name string, c Config, o Origin) (warnings []string, err error) {
 	p := &Problems{Origin: o}
 	p.checkFields(c)
@@ -149,7 +149,7 @@ func (p *Problems) Required(field, value, authMethod string) {
 	p.Add(field, "it is empty, and auth_method %s needs it%s", authMethod, hint)
 }
 
-// InsteadOfFile is the remedy when an inline object names a file.
+// InsteadOfFile is the remedy if an inline object names a file.
 const InsteadOfFile = "a plugin's configuration may not use what belongs to the node. " +
 	"Define the vault object in VAULT_AUTH_VAULTS_FILE and name it in config.vault"
 
@@ -184,9 +184,9 @@ func isPEM(s string) bool {
 	return ok
 }
 
-// PEM returns a setting's value as PEM. ok is false if it is not PEM but names a
-// file. Line ends may be written as \n, since many tools can't put real ones into
-// environment variables; PEM itself has no backslashes.
+// PEM returns a setting's value as PEM. ok is false if it is not PEM but names a file.
+// Line ends may be written as \n, since many tools can't put real ones into environment
+// variables, and PEM itself has no backslashes.
 func PEM(value string) (pem string, ok bool) {
 	if !strings.Contains(value, "-----BEGIN ") {
 		return "", false

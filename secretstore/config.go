@@ -19,15 +19,15 @@ type Kind struct {
 	// It does no network I/O before it returns.
 	Open func(Config, OpenOptions) (Store, error)
 
-	// Key is the Key of a store with these settings. If it is nil, that is the access token.
+	// Key is Store.Key of a store with these settings; nil: it is the access token.
 	Key func(c Config, accessToken string) string
-	// Where is how many of the first elements of Identity say where the store is; the
-	// others say who logs in. 0 stands for all.
+	// Where is how many elements at the beginning of Identity say where the store is; the
+	// others say who logs in. 0 means all.
 	Where int
 
-	// ReadsPerSecond is how many reads the store allows; 0: it has no limit of its own.
+	// ReadsPerSecond is how many reads the store allows; 0: it has no such limit.
 	ReadsPerSecond float64
-	// CreatesPerSecond is how many new secrets it allows; 0: it has no limit of its own.
+	// CreatesPerSecond is how many new secrets it allows; 0: it has no such limit.
 	CreatesPerSecond float64
 
 	// Login names the fields that say who logs in. An operator's command logs in as
@@ -52,7 +52,7 @@ type Operator struct {
 type Config interface {
 	// Kind is the Name of the Kind.
 	Kind() string
-	// Common is the settings that all stores have.
+	// Common returns the settings that all stores have.
 	Common() *Limits
 	// Place says where the store is, for messages about an object without its own
 	// name. It contains no secret.
@@ -62,8 +62,8 @@ type Config interface {
 	// contains no secret. Credential ids and snapshots depend on it, so its format
 	// must never change.
 	Identity() []string
-	// HoldsCredential reports whether a credential of this object could be kept in
-	// the secret called name of the store that other, of the same kind, describes.
+	// HoldsCredential reports whether the secret called name, in the store that other
+	// describes, could hold a credential of this object. other is of the same kind.
 	HoldsCredential(other Config, name string) bool
 	// FromEnvironment completes an object that the node defines with the variables
 	// of the store's own tools. set reports the fields that the object itself sets.

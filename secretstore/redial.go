@@ -11,23 +11,23 @@ import (
 // connections.
 const redialPause = time.Second
 
-// Redial has a store open new connections once one has failed. What fails may keep
-// its connections; whatever leads to something better by now (DNS, a Service, a
-// load balancer) counts only for new ones. It is safe for concurrent use.
+// Redial makes a store open new connections after a failure. A server that fails may
+// keep its connections open; if DNS, a Service or a load balancer leads to a better one by
+// now, only new connections reach it. It is safe for concurrent use.
 type Redial struct {
 	redial  func()
 	oneName rate.Sometimes
 }
 
-// NewRedial returns a Redial that calls redial, which has later requests open new
+// NewRedial returns a Redial that calls redial, which must make later requests open new
 // connections.
 func NewRedial(redial func()) *Redial {
 	return &Redial{redial: redial, oneName: rate.Sometimes{Interval: redialPause}}
 }
 
-// After takes note of a request's error, or nil. An answer to one name counts once
-// a second: a stranger can cause as many as the store is asked for, and everybody
-// would share the cost of new connections.
+// After is called with the outcome of a request, an error or nil. Answers to single names
+// count at most once in redialPause: a stranger can cause any number of them, and all
+// clients would pay for the new connections.
 func (r *Redial) After(err error) {
 	var f *Failure
 	switch {

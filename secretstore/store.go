@@ -1,12 +1,17 @@
 // Package secretstore is the contract between vault objects and the secret stores
-// behind them: what a Store does, the outcomes of a read, the settings that all
-// stores have, and where a store may connect. It knows no store.
+// behind them: what a Store must do, the outcomes of a read, the settings that all
+// stores have, and where a store may connect. It knows no store by name.
+//
+// A store's package has one exported name, its [Kind]. The settings implement [Config],
+// the store [Store] and, where it can, [Lister], [LoginEnder], [Secrets] and
+// [Inspector]; for operators there is a [Writer].
 package secretstore
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"kong-vault-auth/cache"
@@ -27,7 +32,7 @@ type Store interface {
 	//   - a record and a nil error: found;
 	//   - an *Absent: the store has said that it has no usable record of that
 	//     name (a negative answer, which is cached and never resurrected);
-	//   - any other error, preferably a *Failure: the store could not say.
+	//   - any other error, preferably a *Failure: the store could not answer.
 	Read(ctx context.Context, accessToken string) (*credential.Record, error)
 
 	// Key is the name under which the record of an access token is cached.
@@ -70,6 +75,52 @@ type Listed struct {
 	Version string
 }
 
+// Secrets is a Store that can read secrets other than credentials: those that references
+// such as {vault://azure/secret-name/foo} name.
+type Secrets interface {
+	// CheckName returns nil if a secret can have this name, or why it can't.
+	CheckName(name string) error
+
+	// Secret reads a version of the secret called name, which CheckName has accepted.
+	// The settings path and name_prefix, which are for credentials, don't apply. Its
+	// outcomes are those of Store.Read.
+	Secret(ctx context.Context, name string, v Version) (Secret, error)
+}
+
+// Version says which version of a secret is meant. The zero Version is the current
+// one.
+type Version struct {
+	Previous bool   // the version directly before the current one
+	ID       string // the store's own name of a version; may be empty
+}
+
+// Secret is the contents of a secret.
+type Secret struct {
+	// Value is the secret's value in Azure, and the JSON object of its fields in Vault.
+	Value string
+	// Expires is when the secret expires; zero: never.
+	Expires time.Time
+}
+
+// Inspector is a Store that can be examined step by step, by vault-auth doctor.
+type Inspector interface {
+	// Address is the address that the store connects to: https://host:port, or
+	// unix:///path.
+	Address() *url.URL
+	// Login waits until the store is logged in. An error is what Read's would be.
+	Login(ctx context.Context) error
+	// MayWrite reports whether the login may write credentials. The plugin's login
+	// should not.
+	MayWrite(ctx context.Context) (bool, error)
+}
+
+// SingleUse is a Config that may log in with something that can be used only once.
+type SingleUse interface {
+	// SingleUse reports whether it does, so that only the plugin server may log in with
+	// it.
+	SingleUse() bool
+}
+
 // AbsentReason is the reason of a negative answer. It is a metric label and a word
 // in log lines, so it never contains anything that a client sent.
 type AbsentReason string
@@ -110,7 +161,7 @@ func IsAbsent(err error, reason AbsentReason) bool {
 	return errors.As(err, &absent) && absent.Reason == reason
 }
 
-// Failure is a store that could not say whether it has a record.
+// Failure means that the store could not say whether it has a record.
 type Failure struct {
 	Op     string        // what was tried: "read kong-auth/<fingerprint>", "login with approle"
 	Reason string        // a short word for metrics and for the throttling of log lines: Denied, "sealed", "tls", "timeout", …

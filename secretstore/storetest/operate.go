@@ -15,10 +15,10 @@ func Record(accessToken, secretToken string) string {
 	return fmt.Sprintf(`{"access_token":%q,"consumer":"bob","secret_token":%q}`, accessToken, secretToken)
 }
 
-// Operate does one operation after the other and says in a few words what each came to:
-// "create TOKEN", get, replace (what was read or recovered last), delete, recover, purge,
-// or one of others, which are done by somebody else. Create writes the secret token
-// secret-1, replace secret-2.
+// Operate does the steps, one after the other, and returns the result of each in a few
+// words. A step is an operation and an access token: create (with the secret token
+// secret-1), get, replace (the version that was read or recovered last, with secret-2),
+// delete, recover, purge, or one of others, which somebody else does.
 func Operate(t *testing.T, w secretstore.Writer, others map[string]func(accessToken string), steps ...string) (got []string) {
 	t.Helper()
 	o := operator{w: w}
@@ -37,7 +37,7 @@ func Operate(t *testing.T, w secretstore.Writer, others map[string]func(accessTo
 	return got
 }
 
-// operator remembers the version that it has seen last.
+// operator remembers the last version that it has seen.
 type operator struct {
 	w       secretstore.Writer
 	version string
@@ -70,7 +70,7 @@ func (o *operator) do(ctx context.Context, op, accessToken string) (said string,
 	return "", fmt.Errorf("there is no operation %q", op)
 }
 
-// Said is what a call of a store's came to, in a few words.
+// Said is the result of a store's method in a few words.
 func Said(err error) string {
 	var conflict *secretstore.Conflict
 	var absent *secretstore.Absent
