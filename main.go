@@ -44,11 +44,11 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:]))
 }
 
-// run returns the exit status: 0 after a stop that was asked for, 1 for what
-// failed, 2 for a command line that can't be taken.
+// run returns the exit status: 0 after a requested stop, 1 after a failure, 2 for an invalid
+// command line.
 func run(ctx context.Context, args []string) int {
 	if operator := operator(); operator.Names(args) {
-		_ = keepSecret() // a command shows an operator's secrets to nobody else either
+		_ = keepSecret() // commands handle secrets too
 		return operator.Run(ctx, args)
 	}
 	c, err := pluginserver.ParseCommand(os.Args[0], args, os.Stderr)
@@ -74,8 +74,8 @@ func run(ctx context.Context, args []string) int {
 	return 0
 }
 
-// described is the plugin of that name, for Kong's query command. One that is renamed is
-// vault-auth.
+// described returns the plugin of that name, for Kong's query command. Any other name is a
+// renamed vault-auth.
 func described(name string) pluginserver.Plugin {
 	log := slog.New(slog.DiscardHandler)
 	if name == vaultsecrets.Name {
@@ -84,7 +84,7 @@ func described(name string) pluginserver.Plugin {
 	return vaultauth.New(version, nil, log).Plugin
 }
 
-// stores are the kinds of secret store that there are.
+// stores are the supported kinds of secret store.
 var stores = []secretstore.Kind{hashivault.Kind, azurevault.Kind}
 
 // operator is the operator's command, in a process of its own.
@@ -117,9 +117,9 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	if err != nil {
 		return err
 	}
-	// SIGPIPE: after a crash of the worker that started it, nobody reads what this
-	// process prints, and a line more would be its last. SIGHUP: a closed terminal
-	// is no reason to stop, and what could be reloaded is watched anyway.
+	// SIGPIPE: after a crash of the worker that started this process, nobody reads its
+	// output, and writing another line would end it. SIGHUP: a closed terminal is no
+	// reason to stop, and files that could be reloaded are watched anyway.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 	log := pluginserver.NewLog(os.Stderr, set.level)
 	if errSecret != nil {
@@ -165,9 +165,9 @@ func serve(ctx context.Context, c *pluginserver.Command) error {
 	}, log)
 }
 
-// openBlocks is the list of blocked credentials, which is watched until ctx ends; nil if
-// the environment names none. A node of a fleet keeps one in memory all the same: it
-// confirms the blocks of others, so it must hold to them.
+// openBlocks returns the list of blocked credentials, whose file is watched until ctx ends. It
+// is nil if the environment names no file, except on a node of a fleet, which keeps the list
+// in memory: it confirms blocks to the other nodes, so it must apply them.
 func openBlocks(ctx context.Context, inFleet bool, log *slog.Logger) *blocklist.List {
 	path := os.Getenv(blocklist.FileVariable)
 	if path == "" && !inFleet {

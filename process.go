@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keepSecret keeps the process's memory, and the environment that it was started
-// with, from core dumps and from others of its user: it is not dumpable, and in
-// /proc only root may read of it what the kernel guards like a debugger's access.
+// keepSecret protects the process's memory, and the environment that it was started with, from
+// core dumps and from other processes of its user: the process is not dumpable, and only root
+// may read the protected parts of its /proc.
 func keepSecret() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
 
 // scheduling is what the setting of that name does to this process.
@@ -27,12 +27,11 @@ func scheduling(setting string) (func() error, error) {
 	return nil, fmt.Errorf("it must be batch or normal, not %.40q", setting)
 }
 
-// letKongRun has the kernel schedule every thread of this process as a batch task
-// (SCHED_BATCH), unless whoever started it has chosen something else. On a machine
-// without an idle core a thread that is woken takes the core from whoever has woken
-// it: here Kong, in the middle of sending a frame, and to no purpose, since the
-// frame isn't whole yet. A batch task waits until Kong does. Where a core is idle it
-// changes nothing.
+// letKongRun makes the kernel schedule every thread of this process as a batch task
+// (SCHED_BATCH), unless another policy has been chosen for it. On a machine without an idle
+// core, a thread that is woken takes the core from the thread that woke it: here Kong, in the
+// middle of sending a frame that isn't complete yet. A batch task waits until Kong does. With
+// an idle core nothing changes.
 func letKongRun() error {
 	for changed := true; changed; { // a thread that wasn't changed yet may have started others
 		changed = false
@@ -85,16 +84,16 @@ var keptVariables = []string{
 	"GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "GCE_METADATA_HOST",
 }
 
-// kept reports whether a variable stays in the environment. Of AWS', the SDK reads dozens
-// at each login, and only for objects that log in as the node.
+// kept reports whether a variable stays in the environment. The AWS SDK reads dozens of
+// variables at each login, and only for objects that log in as the node.
 func kept(name string) bool {
 	return slices.Contains(keptVariables, name) || strings.HasPrefix(name, "AWS_")
 }
 
-// takeEnv returns a look-up in the environment as it is now, and takes everything
-// out of it that no library reads later: what it holds is for vault objects of
-// the node, and neither for a library that would read it for every object, nor
-// for programs that are started. The secrets among it can have any name.
+// takeEnv returns a look-up in the current environment, and removes everything from it that no
+// library reads later. The environment is for vault objects of the node, and not for libraries
+// that would use it for every object, or for programs that this one starts. Secrets in it can
+// have any name.
 func takeEnv() func(string) string {
 	env := map[string]string{}
 	for _, line := range os.Environ() {

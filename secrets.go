@@ -12,8 +12,8 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// secretOptions are the settings of what resolves references, for Kong's vault
-// strategies and for the plugin vault-secrets.
+// secretOptions reads the settings for resolving references, for Kong's vault strategies and
+// for the plugin vault-secrets.
 func secretOptions(o *vault.Options, getenv func(string) string) (err error) {
 	if o.SecretPolicy, err = vault.ReadSecretPolicy(getenv("VAULT_AUTH_SECRETS_POLICY")); err != nil {
 		return fmt.Errorf("VAULT_AUTH_SECRETS_POLICY: %w", err)

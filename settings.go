@@ -18,8 +18,8 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// settings are what the environment says about the plugin server itself. What it says
-// about vault objects is read where they are.
+// settings are the environment variables of the plugin server itself. Those of vault objects
+// are read in package vault.
 type settings struct {
 	level       slog.Level
 	credentials int // that each store's cache keeps; 0 is vault's own default
@@ -31,7 +31,7 @@ type settings struct {
 	eventsKey   string
 }
 
-// readSettings reads them for a plugin server at a socket. An error names the variable.
+// readSettings reads them. socket is the plugin server's. Errors name the variable.
 func readSettings(socket string) (s settings, err error) {
 	s.level = logLevel(os.Getenv("VAULT_AUTH_LOG_LEVEL"))
 	s.eventsKey = os.Getenv(blocklist.KeyVariable)
@@ -59,7 +59,7 @@ func readSettings(socket string) (s settings, err error) {
 	return s, distinct(socket, s.control, s.metrics)
 }
 
-// distinct checks that no two of the process's sockets have one path.
+// distinct checks that no two of the process's sockets have the same path.
 func distinct(plugin, control string, metricsAddress localhttp.Address) error {
 	own, err := filepath.Abs(plugin)
 	switch {
@@ -75,11 +75,11 @@ func distinct(plugin, control string, metricsAddress localhttp.Address) error {
 	return nil
 }
 
-// mostCredentials is far beyond what one node's memory is good for.
+// mostCredentials is far more than fits into one node's memory.
 const mostCredentials = 100_000_000
 
-// maxCredentials is how many credentials a store's cache keeps. Nothing stands
-// for vault's own default.
+// maxCredentials is how many credentials a store's cache keeps; 0, without a setting, means
+// vault's default.
 func maxCredentials(setting string) (int, error) {
 	if setting == "" {
 		return 0, nil
@@ -93,8 +93,8 @@ func maxCredentials(setting string) (int, error) {
 
 const maxEnvFile = 1 << 20 // bytes
 
-// addEnv adds a file's variables to the environment. What is set already wins,
-// as with every such file.
+// addEnv adds a file's variables to the environment. Variables that are already set win, as
+// with every such file.
 func addEnv(path string) error {
 	b, err := securefile.Read(path, securefile.Group, maxEnvFile)
 	if err != nil {

@@ -13,16 +13,16 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// Alone tells the plugin servers of other machines of changes where none runs on this
+// Alone tells the plugin servers of other machines about changes when none runs on this
 // one: on an operator's laptop, or in a CronJob's pod. It does nothing without
-// VAULT_AUTH_EVENTS. It may be used by several goroutines.
+// VAULT_AUTH_EVENTS. It is safe for concurrent use.
 type Alone struct {
 	Getenv  func(string) string
 	Objects func() (*vault.Defined, error) // those of this environment
 
 	mu     sync.Mutex // guards the rest
 	node   *fleet.Node
-	failed error // why there is no node
+	failed error // why node is nil
 	tried  time.Time
 }
 
@@ -31,7 +31,7 @@ const tryEvery = 10 * time.Second
 
 func (a *Alone) able() bool { return a != nil && a.Getenv(fleet.URLVariable) != "" }
 
-// changed tells of what a plugin server would have dropped.
+// changed sends what a plugin server would have dropped.
 func (a *Alone) changed(ctx context.Context, q dropRequest) Reach {
 	if !a.able() {
 		return Reach{}
@@ -65,7 +65,7 @@ func (a *Alone) changes(q dropRequest) (vault.Dropped, error) {
 	return d, err
 }
 
-// Blocked tells of blocks, or of the end of some.
+// Blocked sends blocks, or the end of blocks.
 func (a *Alone) Blocked(ctx context.Context, entries ...blocklist.Entry) Reach {
 	r := Reach{Block: true}
 	if !a.able() {
@@ -81,8 +81,8 @@ func (a *Alone) Blocked(ctx context.Context, entries ...blocklist.Entry) Reach {
 	return r
 }
 
-// connection returns the connection to Redis, which is made if there is none yet. Nobody
-// waits for the messages that others send over it.
+// connection returns the connection to Redis, and makes it on first use. It is used without
+// the lock, so that callers don't wait for each other's messages.
 func (a *Alone) connection(ctx context.Context) (*fleet.Node, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

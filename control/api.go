@@ -24,8 +24,8 @@ const (
 // maxRequest bounds a request's body, in bytes.
 const maxRequest = 16 << 10
 
-// dropRequest is what is to be forgotten: one credential of an object, by its token or
-// its fingerprint, or with Object alone all of them.
+// dropRequest says what to forget: one credential of an object, by its token or its
+// fingerprint, or all of the object's.
 type dropRequest struct {
 	Object      string `json:"object"` // empty, with an access token: all objects
 	AccessToken string `json:"access_token,omitempty"`
@@ -33,19 +33,19 @@ type dropRequest struct {
 	All         bool   `json:"all,omitempty"` // all of the object's
 }
 
-// vaultsRequest is the vaults file that is to be read again.
+// vaultsRequest names the vaults file to read again.
 type vaultsRequest struct {
 	File string `json:"file"`
 }
 
-// Server answers at the socket.
+// Server answers requests at the control socket.
 type Server struct {
 	Objects *vault.Registry
 	Blocks  *blocklist.List // nil: blocks are not set up
-	Fleet   *fleet.Node     // nil: other nodes are told nothing
+	Fleet   *fleet.Node     // nil: there are no other nodes to tell
 }
 
-// Handler is the operations over HTTP.
+// Handler returns the operations as HTTP.
 func (s *Server) Handler() http.Handler {
 	m := http.NewServeMux()
 	m.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Objects.Status(), nil) })
@@ -61,7 +61,7 @@ func (s *Server) Handler() http.Handler {
 	return m
 }
 
-// drop forgets, and returns when it is done.
+// drop forgets credentials, and returns when that is done.
 func (s *Server) drop(ctx context.Context, q dropRequest) (Reach, error) {
 	d, err := s.dropped(q)
 	var bad badRequestError
@@ -95,18 +95,18 @@ func (s *Server) dropped(q dropRequest) (vault.Dropped, error) {
 	return vault.Dropped{}, badRequest(errors.New("exactly one of access_token, fingerprint and, with an object, all must be given"))
 }
 
-// badRequestError is a request that nobody could answer.
+// badRequestError says that the request itself is wrong.
 type badRequestError struct{ error }
 
 func badRequest(err error) error { return badRequestError{err} }
 
-// failure is the body of an answer to what failed.
+// failure is the body of an answer to a request that failed.
 type failure struct {
 	Message string `json:"message"`
 }
 
-// operation makes a handler of a function. What the request holds beside its fields is
-// refused: a command that is newer than the plugin server must not be half understood.
+// operation makes a handler of a function. It refuses unknown fields: a request of a newer
+// command must not be carried out in part.
 func operation[Q, A any](do func(context.Context, Q) (A, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var q Q

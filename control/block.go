@@ -16,26 +16,26 @@ const (
 	pathBlocks = "/v1/blocks" // GET: []blocklist.Entry
 )
 
-// BlockRequest is a credential or consumer to be blocked, or no longer: exactly one of
-// the first three.
+// BlockRequest says which credential or consumer to block or to unblock. Exactly one of the
+// first three fields is set.
 type BlockRequest struct {
 	AccessToken string  `json:"access_token,omitempty"` // in every store
 	Fingerprint string  `json:"fingerprint,omitempty"`
 	Consumer    string  `json:"consumer,omitempty"`    // by id or username
-	Label       string  `json:"label,omitempty"`       // what the list shows beside it
+	Label       string  `json:"label,omitempty"`       // a note, shown in the list
 	For         Seconds `json:"for_seconds,omitempty"` // 0: until it is lifted
-	Lift        bool    `json:"lift,omitempty"`
+	Lift        bool    `json:"lift,omitempty"`        // unblock
 }
 
 // ErrNoBlocks is matched by the error of a plugin server that has no list of blocks.
 var ErrNoBlocks = errors.New("blocks are not set up (set VAULT_AUTH_BLOCKS_FILE and VAULT_AUTH_EVENTS_KEY_FILE for the plugin server)")
 
-// Digester makes the target that stands for an access token: a blocklist.List, or Keys.
+// Digester makes the target of an access token: a *blocklist.List, or Keys.
 type Digester interface {
 	Token(accessToken string) (blocklist.Target, error)
 }
 
-// Entry is the request as an entry of a list.
+// Entry returns the request as an entry of a list.
 func (q BlockRequest) Entry(l Digester, now time.Time) (e blocklist.Entry, err error) {
 	e.At, e.Lifted, e.Label = now, q.Lift, q.Label
 	given := 0
@@ -94,20 +94,19 @@ func (s *Server) blocks() ([]blocklist.Entry, error) {
 	return Active(s.Blocks, time.Now()), s.Blocks.Problem()
 }
 
-// Active are the entries that block something at a time.
+// Active returns the entries that are in force at a time.
 func Active(l *blocklist.List, now time.Time) []blocklist.Entry {
 	return slices.DeleteFunc(l.Entries(), func(e blocklist.Entry) bool { return !e.Active(now) })
 }
 
-// Block blocks a credential or a consumer, or lifts that, in this node's plugin server,
-// before it returns. No store is asked. Its error matches ErrNotRunning if there is no
-// plugin server.
+// Block blocks or unblocks a credential or a consumer in this node's plugin server before it
+// returns. No store is asked. Its error matches ErrNotRunning if there is no plugin server.
 func (c *Client) Block(ctx context.Context, q BlockRequest) (r Reach, err error) {
 	return r, c.call(ctx, http.MethodPost, pathBlock, q, &r)
 }
 
-// Blocks are the entries that block something. Its error matches ErrNotRunning if there
-// is no plugin server.
+// Blocks returns the entries that are in force. Its error matches ErrNotRunning if there is
+// no plugin server.
 func (c *Client) Blocks(ctx context.Context) (all []blocklist.Entry, err error) {
 	return all, c.call(ctx, http.MethodGet, pathBlocks, nil, &all)
 }

@@ -16,13 +16,11 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// ErrNotRunning is matched by errors that say that no plugin server listens at the
-// socket.
+// ErrNotRunning is matched by errors that say that no plugin server listens at the socket.
 var ErrNotRunning = errors.New("no plugin server listens")
 
 // ErrRequest, ErrRefused and ErrNoAnswer are matched by the other errors of a Client that
-// concern the call as such: it can't be taken, the plugin server lets only its own user and
-// root in, and there was no answer.
+// concern the call itself: it is invalid, this user may not connect, or there was no answer.
 var (
 	ErrRequest  = errors.New("the request can't be taken")
 	ErrRefused  = errors.New("only the plugin server's user and root are let in")
@@ -36,7 +34,7 @@ var causes = map[int]error{
 	http.StatusNotImplemented: ErrNoBlocks,
 }
 
-// callError is an error in the words of the plugin server.
+// callError is an error in the plugin server's words.
 type callError struct {
 	text  string
 	cause error
@@ -54,19 +52,18 @@ type Client struct {
 	path string
 	http http.Client
 
-	// Alone tells the other nodes where no plugin server runs on this machine; nil: nobody
-	// does.
+	// Alone tells the other nodes when no plugin server runs on this machine; nil: they are
+	// not told.
 	Alone *Alone
 }
 
-// NewClient is for the plugin server whose control socket is at path, see Find.
+// NewClient returns a client of the plugin server whose control socket is at path; see Find.
 func NewClient(path string) *Client {
 	return &Client{path: path, http: http.Client{Timeout: answerTimeout + 10*time.Second, Transport: unixsocket.Transport(path)}}
 }
 
-// Changed is for whoever has changed a credential in a store: created, rotated, revoked
-// or edited it. Call it after the store has taken the change, and before you tell that
-// it is done:
+// Changed must be called by whoever has created, rotated, revoked or edited a credential in a
+// store: after the store has accepted the change, and before reporting that it is done:
 //
 //	reach, err := control.NewClient(control.Find(getenv)).Changed(ctx, object, accessToken)
 //	if err != nil {
@@ -76,17 +73,17 @@ func NewClient(path string) *Client {
 //
 // object is the vault object's name, as the node's vaults file or environment has it.
 // When Changed returns, the plugin server of this node has forgotten the credential, in
-// memory and in its snapshot, and lookups that had begun before can't bring it back. If
-// none runs, that is no error: Reach says so, and Alone has told the other nodes. With
-// VAULT_AUTH_EVENTS, the other nodes have been told as well, and Reach says which of them
-// have forgotten it within a second.
+// memory and in its snapshot, and lookups that had begun before can't bring it back. It is
+// not an error if no plugin server runs: Reach says so, and Alone has told the other nodes.
+// With VAULT_AUTH_EVENTS the other nodes have been told as well, and Reach says which of
+// them have forgotten it within a second.
 //
 // The access token is not stored, logged or sent beyond this node.
 func (c *Client) Changed(ctx context.Context, object, accessToken string) (Reach, error) {
 	return c.drop(ctx, dropRequest{Object: object, AccessToken: accessToken})
 }
 
-// ChangedFingerprint is Changed where only the credential's fingerprint is known.
+// ChangedFingerprint is Changed for a credential of which only the fingerprint is known.
 func (c *Client) ChangedFingerprint(ctx context.Context, object, fingerprint string) (Reach, error) {
 	return c.drop(ctx, dropRequest{Object: object, Fingerprint: fingerprint})
 }
@@ -96,9 +93,9 @@ func (c *Client) ChangedObject(ctx context.Context, object string) (Reach, error
 	return c.drop(ctx, dropRequest{Object: object, All: true})
 }
 
-// ChangedVaults is for whoever has changed the vaults file. When it returns, the plugin
-// server of this node uses it; its error says why it doesn't, and matches ErrNotRunning
-// if there is no plugin server.
+// ChangedVaults must be called by whoever has changed the vaults file. When it returns, the
+// plugin server of this node uses the file. Its error says why it doesn't, and matches
+// ErrNotRunning if there is no plugin server.
 func (c *Client) ChangedVaults(ctx context.Context, file string) error {
 	return c.call(ctx, http.MethodPost, pathVaults, vaultsRequest{file}, &struct{}{})
 }

@@ -14,8 +14,8 @@ const Variable = "VAULT_AUTH_CONTROL"
 // Off is the value of Variable for a plugin server without such a socket.
 const Off = "off"
 
-// Path is where a plugin server listens, by its Variable: beside its own socket unless
-// that says otherwise. It is empty if it listens nowhere.
+// Path returns where a plugin server listens, given the value of Variable: by default beside
+// its own socket. An empty path is nowhere.
 func Path(setting, pluginSocket string) (string, error) {
 	switch {
 	case setting == Off:
@@ -30,7 +30,7 @@ func Path(setting, pluginSocket string) (string, error) {
 	return path, nil
 }
 
-// Beside is the path beside a plugin server's own socket.
+// Beside returns the default path, beside a plugin server's own socket.
 func Beside(pluginSocket string) string {
 	return strings.TrimSuffix(pluginSocket, ".socket") + "-control.socket"
 }
@@ -42,8 +42,8 @@ var usual = []string{
 	Beside("/usr/local/kong/vault-auth.socket"),         // started by Kong
 }
 
-// Find is the socket that a command is to use, by the environment, or the first of the
-// usual ones that is there.
+// Find returns the socket for a command to use: the one that the environment names, or the
+// first of the usual ones that exists.
 func Find(getenv func(string) string) string {
 	if path := getenv(Variable); path != "" {
 		return path

@@ -12,22 +12,22 @@ import (
 type Reach struct {
 	Here    bool    `json:"here"`            // this node's plugin server has dropped what it knew
 	Dropped int     `json:"dropped"`         // how many credentials that were
-	Within  Seconds `json:"within_seconds"`  // after that, nodes that hear nothing have noticed; 0: never, or not known
+	Within  Seconds `json:"within_seconds"`  // until nodes that can't be told have noticed; 0: never, or unknown
 	Block   bool    `json:"block,omitempty"` // it is a block, or the end of one
 
-	Others  *fleet.Reach `json:"others,omitempty"`  // the other nodes; nil: they are told nothing
+	Others  *fleet.Reach `json:"others,omitempty"`  // the other nodes; nil: they are not told
 	Problem string       `json:"problem,omitempty"` // why they could not be told
 }
 
-// Seconds is a duration that is a number of seconds in JSON.
+// Seconds is a duration, as a number of seconds in JSON.
 type Seconds float64
 
-// Duration is the same for Go.
+// Duration converts it.
 func (s Seconds) Duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }
 
 func seconds(d time.Duration) Seconds { return Seconds(d.Seconds()) }
 
-// String is Reach in words, for whoever has made the change.
+// String says it in words to whoever has made the change.
 func (r Reach) String() string {
 	switch {
 	case r.Here:
@@ -42,7 +42,7 @@ func (r Reach) String() string {
 	return "no plugin server was found on this node (if one runs, set " + Variable + " to its control socket); all nodes notice within their vault object's max_ttl, or its revocation_interval if that is shorter"
 }
 
-// others is where it is in force beside this node.
+// others says where it is in force besides this node.
 func (r Reach) others() string {
 	switch o := r.Others; {
 	case o == nil:

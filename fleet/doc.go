@@ -1,13 +1,13 @@
-// Package fleet lets the plugin servers of several nodes hear of each other's changes,
-// through a stream of Redis or Valkey.
+// Package fleet tells the plugin servers of several nodes about each other's changes,
+// through a stream in Redis or Valkey.
 //
-// A node reads the stream from where it left off, so one that was away misses nothing;
-// where the stream doesn't reach back that far, it has all that is cached verified.
+// A node reads the stream from where it left off, so one that was away misses nothing. If the
+// stream doesn't reach back that far, everything in its cache is verified.
 // Messages hold fingerprints and blocks, never a token, and are signed (HMAC-SHA-256)
-// with a key that the nodes share: whoever can only write to Redis can't drop anybody's
-// cache, and a message that is sent again is known and ignored. Blocks are also kept in
-// a hash, since the stream is cut at its end.
+// with a key that the nodes share: access to Redis alone is not enough to drop anybody's
+// cache, and a message that is replayed is recognised and ignored. Blocks are also kept in
+// a hash, since old entries of the stream are deleted.
 //
-// All of it saves time and nothing more. While Redis is down a message and a metric say
-// so, requests wait for nothing, and changes are noticed as they are without it.
+// The fleet only saves time. While Redis is down, the log and a metric say so, no request
+// waits, and changes are noticed as they are without it.
 package fleet

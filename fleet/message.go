@@ -19,8 +19,8 @@ type message struct {
 	ID          string               `json:"id"` // random: one that is seen again is ignored
 	Node        string               `json:"node"`
 	At          time.Time            `json:"at"`
-	Credentials []credential.ShortID `json:"credentials,omitempty"` // that have changed, and what they are cached by
-	Stores      []credential.ShortID `json:"stores,omitempty"`      // of which everything has
+	Credentials []credential.ShortID `json:"credentials,omitempty"` // that have changed, and the keys they are cached by
+	Stores      []credential.ShortID `json:"stores,omitempty"`      // in which everything has changed
 	Placed      []credential.ShortID `json:"placed,omitempty"`      // see vault.Changes
 	Blocks      []blocklist.Entry    `json:"blocks,omitempty"`
 }
@@ -39,7 +39,7 @@ func newSigner(key []byte) signer {
 	return signer{derived}
 }
 
-// sign is the signature of a text for a purpose, which no other purpose can use.
+// sign returns the signature of a text for a purpose. It is not valid for another purpose.
 func (s signer) sign(purpose, text string) string {
 	mac := hmac.New(sha256.New, s.key)
 	mac.Write([]byte(purpose + "\n" + text))

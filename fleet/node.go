@@ -62,8 +62,8 @@ type Options struct {
 	Logger   *slog.Logger
 }
 
-// Node is this plugin server among the others. Make one with Start. A nil Node has no
-// others.
+// Node is this plugin server's connection to those of the other nodes. Make one with Start.
+// A nil Node has no other nodes.
 type Node struct {
 	o      Options
 	name   string
@@ -84,17 +84,17 @@ type Node struct {
 	stats     Stats
 
 	// The rest belongs to the goroutine.
-	last       string    // what comes after this id in the stream is new
-	placed     bool      // last is the id of an entry that was read
+	last       string    // id in the stream: entries after it are new
+	placed     bool      // last is the id of an entry that was read, not a point in time
 	verified   time.Time // when everything was verified last
 	verifyDue  bool
-	synced     time.Time // when blocks were last brought together
-	beat       time.Time // when the others last heard of this node
+	synced     time.Time // when blocks were last exchanged with Redis
+	beat       time.Time // of the last heartbeat
 	everLinked bool
 }
 
-// Start joins the fleet, in the background until stop is called, and never fails: what is
-// wrong is logged, and tried again.
+// Start joins the fleet, in the background until stop is called. It never fails: errors are
+// logged, and it tries again.
 func Start(ctx context.Context, o Options) (n *Node, stop func()) {
 	if o.Settings == nil {
 		return nil, func() {}
@@ -119,8 +119,9 @@ func newNode(o Options) *Node {
 	return &Node{o: o, name: host + "-" + rand.Text()[:8], log: o.Logger, seen: map[string]struct{}{}}
 }
 
-// Dial connects for a process that tells the nodes of changes and is none of them, as a
-// command does where no plugin server runs. What it can't send at once, it doesn't keep.
+// Dial connects for a process that sends messages to the nodes without being one of them: a
+// command on a machine without a plugin server. Messages that can't be sent at once are
+// dropped.
 func Dial(ctx context.Context, o Options) (*Node, error) {
 	n := newNode(o)
 	if err := n.connect(); err != nil {
@@ -136,18 +137,18 @@ func Dial(ctx context.Context, o Options) (*Node, error) {
 	return n, nil
 }
 
-// reachStream asks for the stream, and not with PING, which a cluster's client sends to
-// every server: it is this one that counts.
+// reachStream reads from the stream. A PING would not do: a cluster's client sends it to
+// every server, and only the one that has the stream counts.
 func (n *Node) reachStream(ctx context.Context) error {
 	return n.client.XRangeN(ctx, streamKey, "-", "+", 1).Err()
 }
 
-// quiet keeps Redis' library from writing to standard error.
+// quiet is a logger for Redis' library, which would otherwise write to standard error.
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
 
-// run keeps a link as long as it can, and then makes another.
+// run links to Redis, and again whenever the link breaks.
 func (n *Node) run(ctx context.Context) {
 	defer close(n.done)
 	began, pause := time.Now(), firstPause
@@ -226,14 +227,14 @@ func (n *Node) link(ctx context.Context, began time.Time) (linked bool, err erro
 	return true, ctx.Err()
 }
 
-// checkStream looks whether the stream is still the one that was read and written.
+// checkStream checks that the stream is still the one that was read and written.
 func (n *Node) checkStream(ctx context.Context) error {
 	if n.placed {
 		missed, err := n.missed(ctx, n.last)
 		if err != nil {
 			return err
 		}
-		if missed { // read what the stream still holds
+		if missed { // read everything that the stream still holds
 			n.last, n.placed = beginning, false
 		}
 	}
@@ -286,7 +287,8 @@ func (n *Node) lost(err error) {
 	n.log.Warn(what, "reason", "events_down", "err", err)
 }
 
-// leave has the others not count on this node any more. It ends what waits for Redis.
+// leave takes this node off the list, so that the others don't wait for it. It ends calls
+// that wait for Redis.
 func (n *Node) leave() {
 	n.mu.Lock()
 	client := n.client
@@ -296,18 +298,18 @@ func (n *Node) leave() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), ioTimeout)
 	defer cancel()
-	_ = client.HDel(ctx, nodesKey, n.name).Err() // else its heartbeat ends soon
+	_ = client.HDel(ctx, nodesKey, n.name).Err() // if it fails, the heartbeat expires soon
 	_ = client.Close()
 }
 
-// Stats is what a Node counts.
+// Stats are the counts of a Node.
 type Stats struct {
 	Connected bool
 	Failures  uint64 // of connections
 	Sent      uint64
 	Applied   uint64 // messages of others
 	Replayed  uint64 // messages that were known already
-	Stale     uint64 // messages about changes that are too long ago
+	Stale     uint64 // messages about changes that are too old
 	Forged    uint64 // messages that were not signed with the key, or can't be read
 	Verified  uint64 // times that everything was verified, since messages may have been missed
 	Waiting   int    // messages to be sent when Redis is back

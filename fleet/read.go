@@ -15,14 +15,15 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// The beginning of the stream, and the id before all of a time.
+// beginning is the id before the first entry of the stream.
 const beginning = "0-0"
 
+// startOf is the id before all entries of a time.
 func startOf(t time.Time) string { return fmt.Sprint(t.UnixMilli(), "-0") }
 
-// missed looks whether the stream still reaches back to an entry that was read. If it
-// doesn't, entries after it may be gone too, and everything is to be verified. So it is
-// if messages since then may be too old to be applied.
+// missed reports whether the stream no longer reaches back to an entry that was read. Entries
+// after it may then be gone too, so everything must be verified. The same is true if
+// messages since then may be too old to be applied.
 func (n *Node) missed(ctx context.Context, last string) (bool, error) {
 	there, err := n.client.XRange(ctx, streamKey, last, last).Result()
 	if err != nil {
@@ -39,8 +40,8 @@ func timeOf(id string) time.Time {
 	return time.UnixMilli(n)
 }
 
-// follow reads what is new in the stream, for which it waits so long; not at all if it is
-// negative. more reports whether there may be more.
+// follow reads new entries of the stream. It waits for them for up to block; if that is
+// negative, not at all. more reports whether there may be more.
 func (n *Node) follow(ctx context.Context, block time.Duration) (more bool, err error) {
 	n.verifyIfDue()
 	streams, err := n.client.XRead(ctx, &redis.XReadArgs{Streams: []string{streamKey, n.last}, Count: batch, Block: block}).Result()
@@ -56,7 +57,7 @@ func (n *Node) follow(ctx context.Context, block time.Duration) (more bool, err 
 	n.apply(entries)
 	before, placed := n.last, n.placed
 	n.last, n.placed = entries[len(entries)-1].ID, true
-	n.beat = time.Time{} // the others wait to hear it
+	n.beat = time.Time{} // others may be waiting for this node's confirmation
 	if len(entries) < batch {
 		return false, nil
 	}
@@ -79,7 +80,7 @@ func (n *Node) verifyIfDue() {
 	n.o.Target.Verify()
 }
 
-// apply takes in what others have changed.
+// apply applies the changes of other nodes.
 func (n *Node) apply(entries []redis.XMessage) {
 	changes := vault.Changes{Credentials: map[credential.ShortID]bool{}, Stores: map[credential.ShortID]bool{}, Placed: map[credential.ShortID]bool{}}
 	var blocks []blocklist.Entry
@@ -92,10 +93,10 @@ func (n *Node) apply(entries []redis.XMessage) {
 			n.log.Error("a message in Redis is ignored", "reason", "events_forged", "err", err)
 			continue
 		}
-		if !n.news(m.ID) {
+		if !n.isNew(m.ID) {
 			continue
 		}
-		blocks = append(blocks, m.Blocks...) // of any age: the later decision counts
+		blocks = append(blocks, m.Blocks...) // of any age: of two decisions the later one counts
 		if age := time.Since(m.At).Abs(); age > horizon {
 			n.count(func(s *Stats) { s.Stale++ })
 			continue
@@ -120,8 +121,8 @@ func (n *Node) apply(entries []redis.XMessage) {
 	}
 }
 
-// news remembers a message, and reports whether it was not known.
-func (n *Node) news(id string) bool {
+// isNew remembers a message, and reports whether it was not known yet.
+func (n *Node) isNew(id string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if _, known := n.seen[id]; known {
@@ -132,8 +133,8 @@ func (n *Node) news(id string) bool {
 	return true
 }
 
-// remember is for a message's id; the oldest are forgotten, which costs a lookup at most
-// if such a message is sent again. n.mu is held.
+// remember remembers a message's id. The oldest ids are forgotten: replaying such a message
+// costs a lookup at most. n.mu is held.
 func (n *Node) remember(id string) {
 	if len(n.order) >= maxSeen {
 		for _, old := range n.order[:maxSeen/10] {
@@ -145,7 +146,7 @@ func (n *Node) remember(id string) {
 	n.order = append(n.order, id)
 }
 
-// block takes in decisions of others.
+// block applies blocks of other nodes.
 func (n *Node) block(entries []blocklist.Entry) {
 	if n.o.Blocks == nil || len(entries) == 0 {
 		return
@@ -169,7 +170,7 @@ func (n *Node) count(f func(*Stats)) {
 	f(&n.stats)
 }
 
-// sync brings this node's blocks together with those that Redis keeps.
+// sync exchanges blocks with Redis, in both directions.
 func (n *Node) sync(ctx context.Context) error {
 	n.synced = time.Now()
 	if n.o.Blocks == nil {

@@ -19,7 +19,7 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// The variables of the environment that set events up, beside blocklist.KeyVariable.
+// The environment variables of this package, beside blocklist.KeyVariable.
 const (
 	URLVariable              = "VAULT_AUTH_EVENTS"
 	PasswordVariable         = "VAULT_AUTH_EVENTS_PASSWORD_FILE"
@@ -40,7 +40,8 @@ type Settings struct {
 	tls          bool
 }
 
-// ParseSettings reads the variables; nil if there are no events. It reads no file.
+// ParseSettings reads the variables. It returns nil if VAULT_AUTH_EVENTS is not set. It reads
+// no file.
 //
 // VAULT_AUTH_EVENTS is redis:// or, with TLS, rediss://user@host:port/database, with
 // several addresses separated by commas for a cluster (or one and ?cluster=true), or those
@@ -109,7 +110,7 @@ func parseURL(text string) (*Settings, error) {
 	return s, nil
 }
 
-// Plain reports whether what is sent can be read on the way to another machine.
+// Plain reports whether messages go to another machine without TLS.
 func (s *Settings) Plain() bool {
 	for _, addr := range s.addrs {
 		host, _, _ := net.SplitHostPort(addr)
@@ -126,8 +127,8 @@ const (
 	ioTimeout   = time.Second // of a command, without what it waits for by intent
 )
 
-// client connects when it is needed. Redis' password is read for each connection, so that
-// it may be replaced. dialled is called for each connection.
+// client returns a client that connects on demand. Redis' password is read for each
+// connection, so that it can be replaced. dialled is called for each connection.
 func (s *Settings) client(name string, dialled func()) (redis.UniversalClient, error) {
 	o := &redis.UniversalOptions{
 		Addrs: s.addrs, DB: s.db, MasterName: s.master, IsClusterMode: s.cluster, ClientName: name,

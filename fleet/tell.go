@@ -17,16 +17,16 @@ import (
 const (
 	// patience is how long a change waits for other nodes to have applied it.
 	patience = time.Second
-	// aliveFor is how long a node counts as there after its heartbeat.
+	// aliveFor is how long after its heartbeat a node counts as running.
 	aliveFor  = 15 * time.Second
 	beatEvery = 2 * time.Second
 	maxOutbox = 1000
-	// recentFor is how long a message that Redis has taken may be lost all the same: by a
-	// replica that takes over and doesn't have it.
+	// recentFor is for how long a message that Redis has accepted may still get lost: a
+	// replica may take over before it has the message.
 	recentFor = 10 * time.Minute
 )
 
-// sent is a message that Redis has taken.
+// sent is a message that Redis has accepted.
 type sent struct {
 	message
 	entry string // its id in the stream
@@ -35,12 +35,12 @@ type sent struct {
 
 // Reach says which other nodes have applied a change.
 type Reach struct {
-	Connected bool     `json:"connected"`        // Redis has taken the message
-	Applied   int      `json:"applied"`          // other nodes that have
-	Silent    []string `json:"silent,omitempty"` // those that are there and have not said so within a second
+	Connected bool     `json:"connected"`        // Redis has accepted the message
+	Applied   int      `json:"applied"`          // how many other nodes have applied it
+	Silent    []string `json:"silent,omitempty"` // running nodes that have not confirmed it within a second
 }
 
-// Changed tells the other nodes of changes. It waits a second at most for them.
+// Changed tells the other nodes of changes, and waits for them for a second at most.
 func (n *Node) Changed(ctx context.Context, c vault.Changes) Reach {
 	m := newMessage(n.name, time.Now())
 	m.Credentials, m.Stores, m.Placed = slices.Collect(maps.Keys(c.Credentials)), slices.Collect(maps.Keys(c.Stores)), slices.Collect(maps.Keys(c.Placed))
@@ -72,7 +72,7 @@ func (n *Node) tell(ctx context.Context, m message) Reach {
 	return n.await(ctx, id)
 }
 
-// keep has a message sent when Redis is back.
+// keep keeps a message until Redis is back.
 func (n *Node) keep(m message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -108,7 +108,7 @@ func (n *Node) send(ctx context.Context, m message) (id string, err error) {
 	}
 	n.mu.Lock()
 	if _, known := n.seen[m.ID]; !known {
-		n.remember(m.ID) // it comes back with the stream
+		n.remember(m.ID) // this node reads it in the stream too
 	}
 	n.mu.Unlock()
 	for _, e := range m.Blocks {
@@ -131,7 +131,7 @@ func (n *Node) send(ctx context.Context, m message) (id string, err error) {
 	return id, err
 }
 
-// taken remembers a message that Redis has taken.
+// taken remembers a message that Redis has accepted.
 func (n *Node) taken(s sent) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -144,8 +144,8 @@ func (n *Node) taken(s sent) {
 	})
 }
 
-// keepLost has this node's messages sent again that Redis had taken and has lost. The
-// others know those again that they have read.
+// keepLost sends this node's messages again that Redis had accepted and has lost. Other
+// nodes recognise those that they have read.
 func (n *Node) keepLost(ctx context.Context) error {
 	n.mu.Lock()
 	recent := slices.Clone(n.recent)
@@ -174,7 +174,7 @@ func (n *Node) is(e redis.XMessage, m message) bool {
 	return err == nil && got.ID == m.ID
 }
 
-// heartbeat tells the others that this node is there, and how far it has come.
+// heartbeat tells the other nodes that this one is running, and which entry it has read last.
 func (n *Node) heartbeat(ctx context.Context) error {
 	if time.Since(n.beat) < beatEvery {
 		return nil
@@ -184,7 +184,7 @@ func (n *Node) heartbeat(ctx context.Context) error {
 	return n.client.HSet(ctx, nodesKey, n.name, n.signer.sign(purposeNode, text)+" "+text).Err()
 }
 
-// await waits until all nodes that are there have applied the entry.
+// await waits until all running nodes have applied the entry.
 func (n *Node) await(ctx context.Context, id string) Reach {
 	deadline, pause := time.Now().Add(patience), 2*time.Millisecond
 	for {
@@ -192,7 +192,7 @@ func (n *Node) await(ctx context.Context, id string) Reach {
 		over := time.Now().After(deadline) || ctx.Err() != nil
 		switch {
 		case err != nil && over:
-			return Reach{} // Redis has the message, and nobody knows who has read it
+			return Reach{} // Redis has the message, and can't say who has read it
 		case over || err == nil && len(r.Silent) == 0:
 			return r
 		}
@@ -201,7 +201,7 @@ func (n *Node) await(ctx context.Context, id string) Reach {
 	}
 }
 
-// ask reads how far the others have come.
+// ask reads which entry the other nodes have read last.
 func (n *Node) ask(ctx context.Context, id string) (r Reach, err error) {
 	r.Connected = true
 	nodes, err := n.client.HGetAll(ctx, nodesKey).Result()

@@ -9,7 +9,7 @@ import (
 	"kong-vault-auth/vaultauth"
 )
 
-// Source is what there is to be told. Its functions are called at each scrape,
+// Source is where the values come from. Its functions are called at each scrape, possibly
 // concurrently.
 type Source struct {
 	Version string                         // of this program

@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metric is one name that Prometheus gets to see.
+// metric is one metric, under one name.
 type metric struct {
 	name, help string
 	kind       kind
@@ -28,7 +28,7 @@ func newMetric(k kind, name, help string, labels ...string) metric {
 	return metric{name, help, k, labels, prometheus.NewDesc(name, help, labels, nil)}
 }
 
-// at is the metric's series of these label values.
+// at returns the series with these label values.
 func (m *metric) at(value float64, labels ...string) prometheus.Metric {
 	t := prometheus.GaugeValue
 	if m.kind == counter {
@@ -37,8 +37,8 @@ func (m *metric) at(value float64, labels ...string) prometheus.Metric {
 	return m.valid(prometheus.NewConstMetric(m.desc, t, value, clean(labels)...))
 }
 
-// valid makes what is wrong with a series a failure of the scrape. To panic, as
-// Prometheus' library offers to, would end the plugin server.
+// valid turns an error into a failure of the scrape. A panic, as Prometheus' library
+// offers, would end the plugin server.
 func (m *metric) valid(series prometheus.Metric, err error) prometheus.Metric {
 	if err != nil {
 		return prometheus.NewInvalidMetric(m.desc, err)
@@ -46,7 +46,7 @@ func (m *metric) valid(series prometheus.Metric, err error) prometheus.Metric {
 	return series
 }
 
-// clean makes label values UTF-8, which Prometheus insists on.
+// clean makes label values valid UTF-8, which Prometheus requires.
 func clean(labels []string) []string {
 	for i, l := range labels {
 		labels[i] = strings.ToValidUTF8(l, "\ufffd")

@@ -12,8 +12,8 @@ import (
 // objectMetric is a metric of each open store.
 type objectMetric struct {
 	metric
-	// read returns values by the label beside those of the store, which is empty
-	// where there is none.
+	// read returns values by the metric's third label. The key is empty for a metric
+	// without one.
 	read func(*vault.Stats) map[string]float64
 }
 
@@ -35,7 +35,7 @@ func counters(name, label, help string, read func(*vault.Stats) map[string]uint6
 	}}
 }
 
-// moment is a Unix time, and is left out as long as there is none.
+// moment is a Unix time. It is left out while it is not known.
 func moment(name, help string, read func(*vault.Stats) time.Time) objectMetric {
 	return objectMetric{newMetric(gauge, name, help, "vault", "store"), func(s *vault.Stats) map[string]float64 {
 		t := read(s)

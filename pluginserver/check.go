@@ -14,9 +14,8 @@ import (
 // checkTimeout is how long Check waits for an answer.
 const checkTimeout = 2 * time.Second
 
-// Check is a health check: it asks the plugin server at the command's socket for
-// an answer. A socket's file alone says little, since a server that was killed
-// leaves it behind.
+// Check is a health check: it asks the plugin server at the command's socket for an answer. A
+// socket's file alone proves little, since a server that was killed leaves it behind.
 func (c *Command) Check(ctx context.Context) error {
 	if err := askStatus(ctx, c.SocketPath); err != nil {
 		return fmt.Errorf("no plugin server answers at %s: %w", c.SocketPath, err)

@@ -35,8 +35,8 @@ type Command struct {
 // unless -name says otherwise; of a symbolic link it is the link's own, since
 // turning a link to another file is how programs are upgraded.
 //
-// It returns flag.ErrHelp after having written usage for -help, and for anything
-// it can't take an error that says what to change, which it has written too.
+// It writes usage for -help, and returns flag.ErrHelp. For an invalid command line it returns,
+// and writes, an error that says what to change.
 func ParseCommand(program string, args []string, stderr io.Writer) (*Command, error) {
 	c := &Command{SocketGroup: -1}
 	f := flag.NewFlagSet(filepath.Base(program), flag.ContinueOnError)
@@ -89,8 +89,8 @@ func (c *Command) check(f *flag.FlagSet, mode, group string) error {
 	return nil
 }
 
-// Inherit takes over the socket that systemd passes on, if it does (LISTEN_FDS):
-// the command's socket is then that one.
+// Inherit takes over the socket that systemd passes on (LISTEN_FDS), if it does. It is then
+// the command's socket.
 func (c *Command) Inherit() error {
 	s, err := unixsocket.Inherit()
 	if s == nil || err != nil {

@@ -27,12 +27,12 @@ type conn struct {
 	steps atomic.Uint64 // one as a call begins, one when it is answered
 }
 
-// errClosing ends a connection without a word in the log: this side means it.
+// errClosing ends a connection on purpose, so nothing is logged.
 var errClosing = errors.New("closing")
 
 func newConn(s *Server, nc net.Conn) *conn {
 	if unix, ok := nc.(*net.UnixConn); ok {
-		if raw, err := newRawConn(unix); err == nil { // else it is closed, as reading tells
+		if raw, err := newRawConn(unix); err == nil { // otherwise it is closed, and reading fails
 			nc = raw
 		}
 	}
@@ -57,8 +57,8 @@ func (c *conn) serve() {
 		c.steps.Add(1)
 		err = c.call(buf)
 		if err == nil {
-			// Calls sent with an event's end are answered before Kong reads
-			// that end. Closing before that would fail the request.
+			// Kong replies to the calls that were sent with an event's end before it
+			// reads the end. Closing before that would fail the request.
 			err = c.event.drain()
 		}
 		c.steps.Add(1)
@@ -71,10 +71,9 @@ func (c *conn) serve() {
 	}
 }
 
-// halfClose tells Kong that nothing more will come, and goes on reading. A
-// connection that is closed whole resets a call that Kong is just sending, and
-// Kong answers that request 500; one that merely has ended makes Kong send the
-// call again.
+// halfClose ends this side of the connection, and goes on reading. Closing both sides would
+// reset a call that Kong is just sending, and Kong would answer that request 500. After a
+// half-close Kong sends the call again over another connection.
 func (c *conn) halfClose() {
 	half, ok := c.nc.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
@@ -128,9 +127,9 @@ func (c *conn) answer(sequence int64, ret *kong_plugin_protocol.RpcReturn) error
 	return err
 }
 
-// handleEvent runs one event. An unknown instance is the one case for closing
-// without an answer: Kong then starts the instance again and asks again. A server
-// that is leaving makes use of that.
+// handleEvent runs one event. Only for an unknown instance it closes without an answer: Kong
+// then starts the instance again and repeats the event. A server that is leaving makes use
+// of that.
 func (c *conn) handleEvent(call eventCall) error {
 	in, ok := c.server.instances.use(call.instance)
 	if !ok {
@@ -165,7 +164,7 @@ func (c *conn) handleEvent(call eventCall) error {
 	return errClosing
 }
 
-// decide runs the handler. Whatever it does, there is a verdict.
+// decide runs the handler. It returns a verdict whatever the handler does.
 func (c *conn) decide(in *instance, phase []byte) (v Verdict) {
 	if string(phase) != phaseAccess {
 		c.server.logger.Error("Kong asked for a phase that this plugin does not have", "reason", "phase")
@@ -181,8 +180,8 @@ func (c *conn) decide(in *instance, phase []byte) (v Verdict) {
 	return in.handler.Access(&c.event)
 }
 
-// panicReason names a panic by its type. Only the runtime's own texts are
-// shown: any other value may hold what a client sent.
+// panicReason names a panic by its type. Only the runtime's own texts are shown, since any
+// other value may hold what a client sent.
 func panicReason(r any) string {
 	if err, ok := r.(runtime.Error); ok {
 		return err.Error()

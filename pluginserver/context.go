@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// eventContext is the context of an Event. It joins the server's only when
-// somebody asks for its end: joining and leaving take a lock that all events share,
-// and an event that memory answers waits for nothing.
+// eventContext is the context of an Event. It joins the server's context only when somebody
+// waits for its end: joining and leaving take a lock that all events share, and an event
+// that is answered from memory doesn't wait.
 type eventContext struct {
 	server context.Context
 
@@ -49,5 +49,5 @@ func (c *eventContext) Err() error { return c.join().Err() }
 // Value is context.Context's. Package context finds the cause with it.
 func (c *eventContext) Value(key any) any { return c.join().Value(key) }
 
-// Deadline is context.Context's: there is none, since Kong's time doesn't count.
+// Deadline is context.Context's. An event has none, since Kong's time doesn't count.
 func (c *eventContext) Deadline() (time.Time, bool) { return c.server.Deadline() }

@@ -1,19 +1,18 @@
-// Package pluginserver serves one plugin to Kong over Kong's plugin-server
+// Package pluginserver serves plugins to Kong over Kong's plugin-server
 // protocol ("ProtoBuf:1"), on go-pdk's protobuf types.
 //
-// It stands in for go-pdk's server.StartServer and keeps its command line,
-// socket path and dump. It differs where a plugin that decides who may pass
-// needs more than that server gives:
+// It replaces go-pdk's server.StartServer and keeps its command line, socket path and dump.
+// It differs where a plugin that decides who may pass needs more than that server gives:
 //
 //   - An event ends only on an explicit [Verdict]. No verdict, a panic, a
 //     deadline or a reply that can't be read all end in an answer to the
 //     client, never in a proxied request, and never in a connection closed
 //     half-way, which would make Kong run the same event again without end.
 //   - Calls that have no result are sent together with the end of the event,
-//     and their empty replies are read off afterwards, so an event costs as
-//     few waits on the socket as it has rounds of questions.
+//     and their empty replies are read afterwards. So an event waits on the
+//     socket once for each round of questions.
 //   - Instance ids are random. Kong keeps ids across a restart of the plugin
-//     server; with counted ids a request could meet another route's
+//     server; with a counter a request could run with another route's
 //     configuration.
 //   - An invalid configuration gets an instance whose requests are answered
 //     500 and whose reason is in Kong's error log.

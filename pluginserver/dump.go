@@ -25,9 +25,9 @@ type pluginDescription struct {
 	Schema   any
 }
 
-// Dump writes the description of a plugin that Kong reads at its start: one
-// JSON object, which must be all there is on standard output. It fails when
-// the configuration's struct can't be put into Kong's schema language.
+// Dump writes the description of a plugin that Kong reads when it starts: one JSON object,
+// which must be the only output. It fails if the configuration's struct can't be expressed
+// in Kong's schema language.
 func Dump(w io.Writer, p Plugin, name, socket string) error {
 	config, err := kongschema.Schema(reflect.TypeOf(p.Config))
 	if err != nil {
@@ -60,7 +60,7 @@ func Dump(w io.Writer, p Plugin, name, socket string) error {
 
 var threeNumbers = regexp.MustCompile(`\d+\.\d+\.\d+`)
 
-// kongVersion is the part of a version that Kong takes. It refuses to load a
+// kongVersion is the part of a version that Kong accepts. It refuses to load a
 // plugin whose version isn't x.y.z (kong/db/dao/plugins.lua), such as the
 // "dev" or the commit's hash of a build without a tag.
 func kongVersion(version string) string {

@@ -7,10 +7,9 @@ import (
 	"strings"
 )
 
-// ParseEnv reads environment variables as `docker run --env-file` does: one
-// NAME=VALUE a line, the value as it stands, with no quotes and nothing
-// expanded, since secrets hold such characters; empty lines and lines that
-// begin with # are passed over. Errors name the line, never its value.
+// ParseEnv reads environment variables as `docker run --env-file` does: one NAME=VALUE a
+// line. Quotes stay and nothing is expanded, since secrets hold such characters. Empty lines
+// and lines that begin with # are skipped. Errors name the line, never its value.
 func ParseEnv(r io.Reader) (map[string]string, error) {
 	env := map[string]string{}
 	lines := bufio.NewScanner(r)

@@ -10,24 +10,23 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// errEventOver is what every question gets on an event that has ended: its
-// deadline has passed, or its connection is gone.
+// errEventOver is the error of every call in an event that has ended: its deadline has
+// passed, or its connection is gone.
 var errEventOver = errors.New("the event is over")
 
-// Event is one phase of one request. It speaks to Kong over a connection that
-// carries nothing else meanwhile.
+// Event is one phase of one request. Its connection to Kong carries nothing else until it
+// ends.
 //
-// Its methods are Kong's PDK functions, under Kong's names. Each only queues its
-// call, those with a result return a Reply; Reply.Wait and the event's end write
-// what is queued in one go. So questions that are asked together cost one wait,
-// and calls without a result none.
+// Its methods are Kong's PDK functions, under Kong's names. Each only queues its call, and
+// those with a result return a Reply. Reply.Wait and the event's end write all queued calls
+// at once. So calls that are made together cost one wait, and calls without a result none.
 //
-// An Event is for the goroutine that it was handed to, and not to be kept:
-// the connection's next event uses it again.
+// An Event belongs to the goroutine that it was passed to, and must not be kept: the
+// connection's next event reuses it.
 type Event struct {
 	c *conn
 
-	// What the handler's goroutine uses again, from call to call and from event to
+	// Buffers that the handler's goroutine reuses, from call to call and from event to
 	// event.
 	arg    []byte  // the argument of a call
 	part   []byte  // a message inside it
@@ -90,8 +89,8 @@ func (e *Event) reply(call int) ([]byte, error) {
 	return reply, err
 }
 
-// Context ends when the event's time is up or the server stops. It does not
-// end when the client leaves: Kong tells nobody of that.
+// Context ends when the event's time is up or the server stops. It does not end when the
+// client leaves, of which Kong doesn't tell plugins.
 func (e *Event) Context() context.Context {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -125,8 +124,8 @@ func (e *Event) resume() {
 	e.state, e.resumed = stateRunning, time.Now()
 }
 
-// expire takes the event away from a handler that has used up its time. It
-// reports whether it has.
+// expire ends the event for a handler that has used up its time, and reports whether it
+// did.
 func (e *Event) expire(now time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -151,8 +150,7 @@ func (e *Event) begin(answers *Answers) {
 	e.state, e.resumed = stateRunning, time.Now()
 }
 
-// reuse empties a buffer for the next event, and lets it go if a large body has
-// made it grow.
+// reuse empties a buffer for the next event, and drops it if a large body has made it grow.
 func reuse(buf []byte) []byte {
 	const keep = 64 << 10
 	if cap(buf) > keep {
@@ -161,8 +159,8 @@ func reuse(buf []byte) []byte {
 	return buf[:0]
 }
 
-// finish takes the event away from its handler and stops its clock. It reports
-// whether it was still the handler's to finish: the deadline may have won.
+// finish ends the event for its handler and stops its clock. It reports false if the
+// deadline has already ended it.
 func (e *Event) finish() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -181,8 +179,8 @@ func (e *Event) end(cause error) {
 	}
 }
 
-// flush writes what is queued. The caller owns the event or is its handler's
-// goroutine in stateAsking.
+// flush writes the queued calls. The caller owns the event, or is its handler's goroutine in
+// stateAsking.
 func (e *Event) flush() error {
 	if len(e.out) == 0 {
 		return nil
@@ -212,8 +210,8 @@ func (e *Event) read(call int) ([]byte, error) {
 	return e.replies[at.start:at.end:at.end], nil
 }
 
-// readReply reads the next reply. After one over maxFrame, which is as good as
-// empty, the event can go on, but only to an exit.
+// readReply reads the next reply. One over maxFrame counts as empty: the event goes on, and
+// can only end in an exit.
 func (e *Event) readReply() error {
 	start := len(e.replies)
 	var err error
@@ -229,7 +227,7 @@ func (e *Event) readReply() error {
 	return nil
 }
 
-// drain reads every reply that is still to come.
+// drain reads all replies that are still to come.
 func (e *Event) drain() error {
 	for e.heard < e.sent {
 		if err := e.readReply(); err != nil {
@@ -257,7 +255,7 @@ func appendSequence(buf []byte, sequence int64) []byte {
 	return protowire.AppendVarint(buf, uint64(sequence))
 }
 
-// tellLog queues the log lines that wait for an event to ride on.
+// tellLog queues the log lines that wait for an event.
 func (e *Event) tellLog() {
 	if e.c.server.log == nil {
 		return

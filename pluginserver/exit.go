@@ -12,14 +12,13 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// exitPatience is how long Kong may take to answer what is asked on the way
-// out, before the connection is given up.
+// exitPatience is how long Kong may take to reply while an event ends in an exit. After that
+// the connection is closed.
 const exitPatience = 5 * time.Second
 
-// exit ends the event with an answer to the client, and the connection with
-// it: whatever comes from Kong after kong.response.exit has nobody to read it.
-// Every reply still to come is read first. Kong writes replies to a socket
-// that must be open, or the client's answer becomes a 500.
+// exit ends the event with an answer to the client, and closes the connection: nobody would
+// read what Kong sends after kong.response.exit. All replies still to come are read first,
+// since Kong must be able to write them: otherwise the client's answer becomes a 500.
 func (e *Event) exit(v Verdict) error {
 	defer e.c.nc.Close()
 	if !v.calls {
@@ -45,14 +44,14 @@ func (e *Event) exit(v Verdict) error {
 	return e.flush()
 }
 
-// dropQueued takes back the calls that have not been written.
+// dropQueued drops the calls that have not been written.
 func (e *Event) dropQueued() {
 	e.out = e.out[:0]
 	e.calls = e.calls[:e.sent]
 }
 
-// askForExit asks for what an answer to the client is made of. An unreadable
-// answer is as good as none.
+// askForExit asks Kong for what an answer to the client needs. A reply that can't be read
+// counts as empty.
 func (e *Event) askForExit() (id, contentType string, err error) {
 	calls := [...]int{
 		e.append("kong.nginx.get_var", appendText(nil, "kong_request_id")),
@@ -75,7 +74,7 @@ func exitArgs(v Verdict, id, contentType string) *kong_plugin_protocol.ExitArgs 
 	}
 	args := &kong_plugin_protocol.ExitArgs{Status: int32(v.status)}
 	if IsGRPC(contentType) {
-		// Without a Content-Type Kong makes grpc-status and grpc-message of it.
+		// Without a Content-Type Kong turns it into grpc-status and grpc-message.
 		args.Body = []byte(v.message)
 	} else {
 		header["Content-Type"] = "application/json; charset=utf-8"
@@ -89,13 +88,13 @@ func exitArgs(v Verdict, id, contentType string) *kong_plugin_protocol.ExitArgs 
 	return args
 }
 
-// IsGRPC reports whether a request of that Content-Type is gRPC, as Kong tells it
-// when it answers one.
+// IsGRPC reports whether a request with that Content-Type is gRPC, by the rule that Kong
+// uses for its answers.
 func IsGRPC(contentType string) bool {
 	return strings.HasPrefix(strings.ToLower(contentType), "application/grpc")
 }
 
-// faultVerdict is the answer to a reply that couldn't be taken.
+// faultVerdict is the answer after a reply of Kong's that couldn't be used.
 func faultVerdict(err error) Verdict {
 	if errors.Is(err, errFrameTooLarge) {
 		return Exit(http.StatusRequestEntityTooLarge, "Request body too large", nil)
@@ -103,8 +102,7 @@ func faultVerdict(err error) Verdict {
 	return Fault()
 }
 
-// RetryAfter is the header of an answer that asks to come back after d, in
-// whole seconds, at least one.
+// RetryAfter is the Retry-After header for d, in whole seconds, at least one.
 func RetryAfter(d time.Duration) Header {
 	seconds := max(1, int64((d+time.Second-1)/time.Second))
 	return Header{"Retry-After": strconv.FormatInt(seconds, 10)}

@@ -8,13 +8,12 @@ import (
 	"io"
 )
 
-// maxFrame is the largest frame, in bytes, that is kept. A longer reply to a
-// PDK call is read off and thrown away, and the event ends with status 413; a
-// longer RpcCall closes the connection.
+// maxFrame is the largest frame, in bytes, that is kept. A longer reply to a PDK call is read
+// and discarded, and the event ends with status 413. A longer RpcCall closes the connection.
 const maxFrame = 8 << 20
 
-// errFrameTooLarge is returned by readFrame for a frame over maxFrame, which
-// it has read off: the next frame can be read.
+// errFrameTooLarge is returned by readFrame for a frame over maxFrame, which it has
+// discarded: the next frame can be read.
 var errFrameTooLarge = errors.New("frame larger than 8 MiB")
 
 // readFrame appends the next frame's bytes to buf.
@@ -37,7 +36,7 @@ func readFrame(r *bufio.Reader, buf []byte) ([]byte, error) {
 		return buf, fmt.Errorf("%w: %d bytes", errFrameTooLarge, n)
 	}
 	start := len(buf)
-	// The length is a claim until the bytes are there: grow in steps.
+	// The length is only a claim until the bytes arrive, so the buffer grows in steps.
 	const step = 64 << 10
 	for n > 0 {
 		part := min(n, step)
@@ -51,8 +50,7 @@ func readFrame(r *bufio.Reader, buf []byte) ([]byte, error) {
 	return buf, nil
 }
 
-// unexpected makes the end of a stream inside a frame tell from one between
-// frames.
+// unexpected tells the end of a stream inside a frame from one between frames.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

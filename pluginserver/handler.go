@@ -5,30 +5,29 @@ import (
 	"log/slog"
 )
 
-// Plugin is what is served to Kong.
+// Plugin is a plugin as a Server serves it.
 type Plugin struct {
 	Version  string
 	Priority int // order among plugins, highest first
-	// Config is a pointer to the zero value of the configuration's struct; its
-	// tags are what Kong's schema is made of (see package kongschema).
+	// Config is a pointer to the zero value of the configuration's struct. Kong's schema
+	// is made from its tags (see package kongschema).
 	Config any
-	// Start makes an instance of a configuration, as JSON. It is called while
-	// requests wait, so it must not do any I/O. An error means that every
-	// request of this configuration is answered 500 and the error logged; it
-	// must not hold a secret.
+	// Start makes an instance of a configuration, which is JSON. It is called while
+	// requests wait, so it must not do any I/O. After an error, every request of this
+	// configuration is answered 500 and the error is logged, so it must not hold a secret.
 	Start func(config []byte) (Handler, error)
 	// Answers counts the plugin's requests; nil: nothing does.
 	Answers *Answers
 }
 
-// Handler is one instance of a plugin: one configuration in one of Kong's
-// workers. Many live side by side, and Kong drops and starts them at will:
-// what is worth keeping belongs elsewhere.
+// Handler is one instance of a plugin: one configuration in one of Kong's workers. There
+// are many at a time, and Kong drops and starts them at will, so state that must last
+// belongs elsewhere.
 type Handler interface {
 	// Access decides about one request. It is called concurrently. A panic,
 	// or a time longer than the event's deadline, is answered with status 500.
 	Access(*Event) Verdict
-	// Close tells that no event will come any more.
+	// Close is called when no further event will come.
 	Close()
 }
 

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// How long instances are kept. Kong starts one per worker and configuration
-// and again after every reload of its configuration, closes the old one only
-// when a plugin was edited, and never when it was deleted.
+// How long instances are kept. Kong starts one per worker and configuration, and again after
+// every reload of its configuration. It closes the old one only when a plugin was edited,
+// and never when it was deleted.
 const (
 	keepUnused = time.Hour
 	keepClosed = 10 * time.Second // for requests that were given its id before
@@ -25,7 +25,7 @@ type instance struct {
 	lastUsed atomic.Int64 // Unix nanoseconds
 	running  atomic.Int32 // events
 	closed   atomic.Bool
-	spent    atomic.Bool // its one event on a server that is leaving has been
+	spent    atomic.Bool // it has had its one event on a server that is leaving
 }
 
 // instances is the table of live instances. It is safe for concurrent use.
@@ -63,7 +63,7 @@ func (in *instance) done(now time.Time) {
 	in.running.Add(-1)
 }
 
-// close lets an instance go once requests that were given its id are through.
+// close drops an instance after a while: requests in flight may still name it.
 func (t *instances) close(id int32) (*instance, bool) {
 	v, ok := t.byID.Load(id)
 	if !ok {

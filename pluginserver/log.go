@@ -19,15 +19,14 @@ const (
 	logEvery   = time.Minute // a kind's pause
 )
 
-// Log is a slog.Handler for an operator's lines. Each goes to standard error
-// and, with the next event, to Kong's error log: Kong shows what a plugin
-// server prints at info only, a level that it hides by default.
+// Log is a slog.Handler for an operator's lines. Each goes to standard error and, with the
+// next event, to Kong's error log: Kong logs a plugin server's output at level info, which it
+// hides by default.
 //
-// Clients control how often most lines are caused, so a line appears at most
-// once a minute for its level, message, vault object ("vault"), reason ("reason")
-// and credential ("credential"); the next one says how many were left out
-// ("repeated"). Lines
-// below warn go to standard error alone. A Log is safe for concurrent use.
+// Clients control how often most lines are caused, so a line appears at most once a minute
+// for its level, message, vault object ("vault"), reason ("reason") and credential
+// ("credential"). The next one says how many were left out ("repeated"). Lines below warn go
+// to standard error only. A Log is safe for concurrent use.
 type Log struct {
 	shared *logState
 	attrs  []slog.Attr
@@ -64,7 +63,7 @@ type logLine struct {
 	Text  string
 }
 
-// NewLog returns a Log that writes to w what is at or above a level.
+// NewLog returns a Log that writes lines at or above a level to w.
 func NewLog(w io.Writer, level slog.Leveler) *Log {
 	return &Log{shared: &logState{w: w, level: level, now: time.Now, kinds: map[logKind]*logSeen{}}}
 }
@@ -139,14 +138,14 @@ func (l *Log) Handle(_ context.Context, r slog.Record) error {
 	return err
 }
 
-// due reports whether a line of a kind may appear, and how many did not since
-// the last one.
+// due reports whether a line of a kind may appear, and how many were left out since the last
+// one.
 func (s *logState) due(kind logKind) (repeated int, due bool) {
 	now := s.now()
 	seen := s.kinds[kind]
 	if seen == nil {
 		if len(s.kinds) >= maxKinds {
-			clear(s.kinds) // a flood of kinds: better a line too many than none
+			clear(s.kinds) // in a flood of kinds a few lines too many are better than none
 		}
 		s.kinds[kind] = &logSeen{last: now}
 		return 0, true
@@ -160,11 +159,11 @@ func (s *logState) due(kind logKind) (repeated int, due bool) {
 	return repeated, true
 }
 
-// LeftOut is how many lines were left out so far, because one of their kind had
-// appeared within a minute.
+// LeftOut returns how many lines were left out so far because one of their kind had appeared
+// within a minute.
 func (l *Log) LeftOut() uint64 { return l.shared.leftOut.Load() }
 
-// keep lets a line wait for an event; the oldest gives way.
+// keep keeps a line for the next event, and drops the oldest if there are too many.
 func (s *logState) keep(line logLine) {
 	if len(s.waiting) == maxWaiting {
 		s.waiting = append(s.waiting[:0], s.waiting[1:]...)
@@ -191,8 +190,8 @@ func (l *Log) take() []logLine {
 	return lines
 }
 
-// format makes one line of a message and attributes. Control characters are
-// escaped: Kong writes lines to its error log as they are.
+// format puts a message and attributes into one line. Control characters are escaped, since
+// Kong writes lines to its error log unchanged.
 func format(message string, attrs []slog.Attr) string {
 	var b strings.Builder
 	b.WriteString(printable(message))

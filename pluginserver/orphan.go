@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// orphaned reports whether who started this process is gone: it has another
-// parent, or nobody reads any more what it prints.
+// orphaned reports whether the process that started this one is gone: this one has another
+// parent, or nobody reads its output any more.
 func orphaned(parent int) bool {
 	return os.Getppid() != parent || unread(os.Stdout) || unread(os.Stderr)
 }

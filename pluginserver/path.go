@@ -10,21 +10,20 @@ import (
 )
 
 const (
-	// lookEvery is how often a server looks where its socket's path leads.
+	// lookEvery is how often a server checks where its socket's path leads.
 	lookEvery = time.Second
 
-	// takeoverPatience is how long a server whose parent lives stays after another
-	// has taken its path. Was it started by a worker of Kong's, and left at once,
-	// the worker would start another, which would take the path from the new
-	// worker's. By then that worker is exiting and starts nothing any more.
+	// takeoverPatience is how long a server whose parent is alive stays after another
+	// has taken its path. If one of Kong's workers has started it and it left at once,
+	// that worker would start another, which would take the path from the new worker's
+	// server. After this time the old worker is exiting and starts nothing any more.
 	takeoverPatience = 10 * time.Second
 )
 
-// keepPath looks until ctx ends where the socket's path leads. It has the socket
-// restored when its file was removed, and sends Kong to the server that has taken
-// the path, until that one is gone. It returns true when this server isn't needed
-// any more and nothing is in flight: another has had the path for a while, or
-// whoever started this one is gone and has nobody to tell it.
+// keepPath checks until ctx ends where the socket's path leads. It restores the socket when
+// its file was removed. While another server has the path, it sends Kong there. It returns
+// true when this server isn't needed any more and nothing is in flight: another has had the
+// path for a while, or the process that started this one is gone.
 func (s *Server) keepPath(ctx context.Context, socket *unixsocket.Socket, orphaned func() bool) (needless bool) {
 	t := time.NewTicker(lookEvery)
 	defer t.Stop()

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Reply is the reply to a PDK function that was called with others, so that all
-// of them cost one wait on the socket.
+// Reply is a reply that is still to come. PDK functions that are called together cost one
+// wait on the socket.
 type Reply[T any] struct {
 	event  *Event
 	call   int
@@ -31,13 +31,13 @@ func ask[T any](e *Event, method string, arg []byte, decode func(*Event, []byte)
 	return Reply[T]{e, e.queue(method, arg), decode}
 }
 
-// Field is one value of a header: Kong gives the name in lower case. Both are
-// the client's bytes, and valid until the event ends.
+// Field is one value of a header. Kong gives the name in lower case. Both are bytes that the
+// client sent, and valid until the event ends.
 type Field struct{ Name, Value []byte }
 
 // GetHeaders is kong.request.get_headers: the headers of the request, one Field
-// for each value. Kong leaves out what is more than limit, which is 1,000 at most,
-// without saying so.
+// for each value. Kong returns no more than limit, which is 1,000 at most, and doesn't say
+// whether there are more.
 func (e *Event) GetHeaders(limit int) Reply[[]Field] {
 	e.arg = protowire.AppendVarint(protowire.AppendTag(e.arg[:0], 1, protowire.VarintType), uint64(limit))
 	return ask(e, "kong.request.get_headers", e.arg, decodeHeaders)
@@ -66,8 +66,8 @@ func (e *Event) GetForwardedIP() Reply[string] {
 	return ask(e, "kong.client.get_forwarded_ip", nil, decodeText)
 }
 
-// GetCtx is kong.nginx.get_ctx: the strings that are in a field of ngx.ctx, be it
-// one, a list, or the fields of a table.
+// GetCtx is kong.nginx.get_ctx: the strings in a field of ngx.ctx, which may hold one, a
+// list, or a table with strings in its fields.
 func (e *Event) GetCtx(name string) Reply[[]string] {
 	e.arg = appendText(e.arg[:0], name)
 	return ask(e, "kong.nginx.get_ctx", e.arg, decodeStrings)
@@ -95,8 +95,7 @@ func (e *Event) SetShared(key string, list []string) {
 // ClearShared is kong.ctx.shared.set without a value.
 func (e *Event) ClearShared(key string) { e.tellText("kong.ctx.shared.set", key) }
 
-// RawBody is the body of a request. Both fields are empty if Kong hands over
-// neither.
+// RawBody is the body of a request. Both fields are empty if there is none.
 type RawBody struct {
 	Content []byte // valid until the event ends
 	File    string // where nginx has put a body that was too large for its buffer
@@ -115,26 +114,25 @@ type Consumer struct {
 	rest []byte // the other fields, as Kong sent them: tags and created_at serve its logs
 }
 
-// Credential is what Kong knows of the credential that a request was
-// authenticated with.
+// Credential is the credential that a request was authenticated with, as Kong knows it.
 type Credential struct{ ID, ConsumerID string }
 
-// GetConsumer is kong.client.get_consumer: whom another plugin has authenticated,
-// nil for nobody.
+// GetConsumer is kong.client.get_consumer: the consumer that another plugin has
+// authenticated, or nil.
 func (e *Event) GetConsumer() Reply[*Consumer] {
 	return ask(e, "kong.client.get_consumer", nil, decodeConsumer)
 }
 
-// GetCredential is kong.client.get_credential: what another plugin has
-// authenticated the request with, nil for nothing.
+// GetCredential is kong.client.get_credential: the credential that another plugin has
+// authenticated, or nil.
 func (e *Event) GetCredential() Reply[*Credential] {
 	return ask(e, "kong.client.get_credential", nil, decodeCredential)
 }
 
 // LoadConsumer is kong.client.load_consumer, and waits for its reply. It returns
-// nil if there is no such consumer, and also if Kong can't read its database:
-// Kong's reply is the same. Without byUsername Kong raises an error for what is
-// no UUID; with it, Kong tries the name as an id first.
+// nil if there is no such consumer, and also if Kong can't read its database: Kong's reply
+// is the same. Without byUsername Kong raises an error for a name that isn't a UUID; with
+// it, Kong tries the name as an id first.
 func (e *Event) LoadConsumer(name string, byUsername bool) (*Consumer, error) {
 	e.arg = appendText(e.arg[:0], name)
 	if byUsername {
@@ -147,9 +145,9 @@ func (e *Event) LoadConsumer(name string, byUsername bool) (*Consumer, error) {
 	return c, nil
 }
 
-// Authenticate is kong.client.authenticate: it tells Kong who is calling, and
-// with which credential. Without one the consumer is the anonymous one. An empty
-// Credential is not none: Kong then takes the request for authenticated.
+// Authenticate is kong.client.authenticate: it tells Kong who is calling, and with which
+// credential. A nil credential means that the consumer is the anonymous one. An empty
+// Credential would not: Kong takes such a request for authenticated.
 func (e *Event) Authenticate(consumer *Consumer, credential *Credential) {
 	e.part = consumer.append(e.part[:0])
 	e.arg = appendPart(e.arg[:0], 1, e.part)
@@ -160,11 +158,11 @@ func (e *Event) Authenticate(consumer *Consumer, credential *Credential) {
 	e.queue("kong.client.authenticate", e.arg)
 }
 
-// HeaderChange is a header that the upstream gets instead of those of that name,
-// or with an empty value, no header of that name.
+// HeaderChange replaces all headers of a name for the upstream, or removes them if the value
+// is empty.
 type HeaderChange struct{ Name, Value string }
 
-// SetHeaders is kong.service.request.set_headers. Nothing to change is no call.
+// SetHeaders is kong.service.request.set_headers. Without changes it makes no call.
 func (e *Event) SetHeaders(changes []HeaderChange) {
 	if len(changes) == 0 {
 		return
@@ -197,8 +195,8 @@ func (e *Event) SetSerializeValue(key, value string) {
 // plugins see nothing under the key.
 func (e *Event) ClearSerializeValue(key string) { e.tellText("kong.log.set_serialize_value", key) }
 
-// tellText calls a function without a result whose argument has one string, or
-// whose other fields are left out.
+// tellText calls a function without a result whose argument is one string. Further fields
+// of the argument are left out.
 func (e *Event) tellText(method, text string) {
 	e.arg = appendText(e.arg[:0], text)
 	e.queue(method, e.arg)
@@ -211,8 +209,7 @@ func decodeText(_ *Event, reply []byte) (string, error) {
 
 func decodeStrings(_ *Event, reply []byte) ([]string, error) { return valueStrings(reply) }
 
-// decodeHeaders puts the fields where the connection's next event can put its
-// own.
+// decodeHeaders puts the fields into a slice that the connection's next event reuses.
 func decodeHeaders(e *Event, reply []byte) ([]Field, error) {
 	start := len(e.fields)
 	fields, err := appendFields(e.fields, reply)
@@ -229,7 +226,7 @@ func decodeRawBody(_ *Event, reply []byte) (RawBody, error) {
 	return RawBody{content, string(file)}, cmp.Or(err, fileErr)
 }
 
-// The fields of Kong's Consumer message that a Consumer has by name.
+// The fields of Kong's Consumer message that Consumer has fields for.
 const (
 	consumerID       = 1
 	consumerUsername = 3

@@ -6,11 +6,10 @@ import (
 	"syscall"
 )
 
-// rawConn is a unix socket whose reads and writes don't go through Go's scheduler.
-// Go takes every system call for one that may block: it wakes the thread that
-// watches over such calls, which costs more than the read or write of a PDK call
-// does. On a socket that is set to non-blocking none of them blocks. Waiting for
-// more is Go's poller's as with any other socket.
+// rawConn is a unix socket whose reads and writes don't go through Go's scheduler. Go treats
+// every system call as one that may block: it wakes the thread that watches such calls, which
+// costs more than the read or write of a PDK call itself. On a non-blocking socket no call
+// blocks. Go's poller waits for more data, as with any other socket.
 //
 // One goroutine may read while another one writes.
 type rawConn struct {

@@ -10,8 +10,8 @@ type eventCall struct {
 }
 
 // decodeEvent reads the one call that every request makes, without the
-// allocations of protobuf's own decoder. ok is false for every other call and
-// for whatever is out of the ordinary: the caller then decodes it the usual way.
+// allocations of protobuf's own decoder. ok is false for every other call and for anything
+// unusual: the caller then decodes it with protobuf's.
 func decodeEvent(frame []byte) (c eventCall, ok bool) {
 	const sequence, handleEvent = 1, 36 // RpcCall's fields
 	for len(frame) > 0 {

@@ -15,17 +15,16 @@ const DefaultGrace = 5 * time.Second
 
 const defaultEventTimeout = 5 * time.Second
 
-// Options are what a Server may be told. The zero value of each field means
-// its default.
+// Options are the settings of a Server. The zero value of each field means its default.
 type Options struct {
 	Name string // the plugin's name, as Kong knows it
-	// Others are further plugins to serve, by their names. What has none of these is an
-	// instance of the first plugin.
+	// Others are further plugins to serve, by name. An instance with any other name
+	// belongs to the first plugin.
 	Others       map[string]Plugin
 	EventTimeout time.Duration // an event's time outside Kong's own calls; 5 s
 	Grace        time.Duration // for Kong to go elsewhere when the server stops; DefaultGrace
-	Log          *Log          // where lines for Kong's error log wait; none
-	// Allow says whether a peer may speak to the server; nil allows all.
+	Log          *Log          // where lines for Kong's error log wait; default none
+	// Allow decides whether a peer may connect; nil allows all.
 	Allow func(*net.UnixConn) error
 }
 
@@ -44,7 +43,7 @@ type Server struct {
 	ctx    context.Context // ends when the server has stopped
 	cancel context.CancelFunc
 
-	leaving atomic.Int64 // since when, in Unix nanoseconds, another server is there for Kong; 0 if none is
+	leaving atomic.Int64 // since when, in Unix nanoseconds, Kong has another server to go to; 0 if it has none
 
 	mu    sync.Mutex // guards conns
 	conns map[*conn]struct{}
@@ -70,11 +69,9 @@ func NewServer(p Plugin, o Options) *Server {
 	return s
 }
 
-// Serve answers Kong's connections until ctx ends. It then stops accepting,
-// goes on until Kong has closed its connections or the grace time is over, and
-// closes every instance.
-// It returns nil after such a stop, else what Accept returned. It closes the
-// listener.
+// Serve answers Kong's connections until ctx ends. It then stops accepting, continues until
+// Kong has closed its connections or the grace time is over, and closes every instance. It
+// returns nil after such a stop, and otherwise the error of Accept. It closes the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	go s.sweep(ctx)
@@ -98,7 +95,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 			if errors.Is(err, net.ErrClosed) {
 				return err
 			}
-			// Out of file descriptors, most likely: it passes.
+			// Most likely out of file descriptors, which is transient.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			s.logger.Error("connection from Kong could not be accepted", "reason", "accept", "err", err)
 			wait(ctx, pause)
@@ -137,8 +134,8 @@ func (s *Server) add(c *conn) {
 	})
 }
 
-// calls counts what Kong has asked for over the connections that there are, and
-// reports whether something of it is not answered yet.
+// calls counts Kong's calls over the current connections, and reports whether one of them is
+// not answered yet.
 func (s *Server) calls() (count uint64, busy bool) {
 	s.each(func(c *conn) {
 		steps := c.steps.Load()
@@ -148,9 +145,9 @@ func (s *Server) calls() (count uint64, busy bool) {
 	return count, busy
 }
 
-// Leave makes Kong's workers go over to another server that has taken the
-// socket's path, or will get the connections that wait there, while everything
-// is still answered; or not any more.
+// Leave starts or stops sending Kong's workers to another server: one that has taken the
+// socket's path, or that will accept the connections that wait there. All calls are still
+// answered meanwhile.
 func (s *Server) Leave(leaving bool) {
 	if !leaving {
 		s.leaving.Store(0)
@@ -159,26 +156,26 @@ func (s *Server) Leave(leaving bool) {
 	s.leaving.CompareAndSwap(0, time.Now().UnixNano())
 }
 
-// sendsAway reports whether an event is to be refused so that Kong runs it at
-// another server: all of instances that were started before this one began to
-// leave, and all but the first of those that were started since. So each request
-// is refused once or twice, and each refusal takes one of its worker's
-// connections: when none is left, the next is to the other server.
+// sendsAway reports whether an event is refused so that Kong runs it at another server:
+// every event of an instance that was started before this server began to leave, and all
+// but the first of an instance that was started since. So each request is refused once or
+// twice, and each refusal uses up one of its worker's connections. When none is left, the
+// next one is to the other server.
 //
-// Connections are closed in answer to an event only: Kong repeats an event whose
-// connection has ended, but answers 500 when that happens to the start of an
-// instance, or to a call that it is just sending. New workers too can have
-// connections to an old server, made before the new one listened.
+// Connections are closed only in answer to an event. Kong repeats an event whose connection
+// has ended, but answers 500 when that happens while it starts an instance, or to a call that
+// it is just sending. New workers can have connections to an old server too, made before the
+// new one listened.
 func (s *Server) sendsAway(in *instance) bool {
 	since := s.leaving.Load()
 	return since != 0 && (in.started.UnixNano() < since || in.spent.Swap(true))
 }
 
-// linger is how long Kong may take to let go of connections that have ended.
+// linger is how long Kong may take to close connections that have ended.
 const linger = 250 * time.Millisecond
 
-// shutdown answers what comes until Kong's workers have gone, or the grace is
-// over. A handler that is stuck must not keep the process.
+// shutdown answers calls until Kong's workers have gone, or the grace time is over. A handler
+// that is stuck must not keep the process alive.
 func (s *Server) shutdown() {
 	gone := make(chan struct{})
 	go func() { s.wg.Wait(); close(gone) }()
@@ -191,12 +188,12 @@ func (s *Server) shutdown() {
 	s.instances.dropAll()
 }
 
-// quiet is how long a server that is leaving must have heard nothing before it
-// goes: Kong's workers then have no connection to it that they still use.
+// quiet is how long a server that is leaving must have heard nothing before it stops: Kong's
+// workers then no longer use a connection to it.
 const quiet = 100 * time.Millisecond
 
-// drain waits until Kong has closed all connections, which it reports, or the
-// grace is over, or a server that is leaving hears nothing any more.
+// drain waits until Kong has closed all connections, the grace time is over, or a server that
+// is leaving hears nothing any more. It reports whether all connections are closed.
 func (s *Server) drain(gone <-chan struct{}) bool {
 	late := time.NewTimer(s.grace)
 	defer late.Stop()
@@ -219,9 +216,9 @@ func (s *Server) drain(gone <-chan struct{}) bool {
 	}
 }
 
-// part ends this side of the connections one after the other. Were it all at
-// once, a worker that repeats an event, and first starts an instance, could do
-// that over a connection of whose end it has not read yet.
+// part half-closes the connections one after the other. If they all ended at once, a worker
+// that repeats an event, and starts an instance for it, could do so over another connection
+// whose end it has not read yet.
 func (s *Server) part() {
 	var conns []*conn
 	s.each(func(c *conn) { conns = append(conns, c) })
@@ -231,7 +228,7 @@ func (s *Server) part() {
 	}
 }
 
-// within waits for done, and no longer than d.
+// within waits for done, for d at most.
 func within(d time.Duration, done <-chan struct{}) {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -249,9 +246,9 @@ func (s *Server) each(f func(*conn)) {
 	}
 }
 
-// start makes an instance of the plugin of that name. It always does: what is wrong with a configuration
-// is for the log and for every request's answer, since Kong's log would say
-// only "closed".
+// start makes an instance of the plugin of that name, even for an invalid configuration: the
+// log and the answer to every request then say what is wrong, while Kong's own log would
+// only say "closed".
 func (s *Server) start(name string, config []byte) *instance {
 	p, ok := s.others[name]
 	if !ok {
@@ -274,9 +271,9 @@ func startHandler(p *Plugin, config []byte) (h Handler, err error) {
 	return p.Start(config)
 }
 
-// watch keeps every event's deadline, to a twentieth of it. A timer of its own
-// for each event would cost more than all else that the server does for it:
-// setting one wakes the thread that waits for the network.
+// watch enforces the events' deadlines, to within a twentieth of the time. A timer for each
+// event would cost more than everything else that the server does for it, since setting one
+// wakes the thread that waits for the network.
 func (s *Server) watch() {
 	t := time.NewTicker(max(s.timeout/20, time.Millisecond))
 	defer t.Stop()

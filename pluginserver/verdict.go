@@ -1,6 +1,6 @@
 package pluginserver
 
-// Verdict is how an event ends. Its zero value is no verdict, which is
+// Verdict is how an event ends. Its zero value means that there is no verdict, which is
 // answered like any other fault in a plugin: status 500, not proxied.
 type Verdict struct {
 	kind    verdictKind

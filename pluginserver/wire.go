@@ -8,11 +8,10 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// Kong puts bytes of the client's into protobuf strings. Go's decoder rejects
-// a whole message for one byte that isn't UTF-8, and its encoder refuses to
-// send one back: a single odd header would make every request of a client
-// unreadable. So what a client can fill is read and written here, field by
-// field, as bytes.
+// Kong puts bytes from the client into protobuf strings. Go's decoder rejects a whole
+// message for one byte that isn't UTF-8, and its encoder refuses to send such a byte back: a
+// single odd header would make every request of a client unreadable. So fields that a
+// client can fill are read and written here, one by one, as bytes.
 
 var errUndecodable = errors.New("reply can't be decoded")
 

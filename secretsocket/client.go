@@ -20,8 +20,8 @@ var usual = []string{
 	"/usr/local/kong/vault-auth-secrets.socket", // started by Kong
 }
 
-// Find is the socket of this node's plugin server, by VAULT_AUTH_SECRETS_LISTEN or at a
-// usual place. It is empty if none is there.
+// Find returns the secrets socket of this node's plugin server: the one that
+// VAULT_AUTH_SECRETS_LISTEN names, or one of the usual ones. It is empty if there is none.
 func Find(getenv func(string) string) string {
 	paths := usual
 	if setting := getenv("VAULT_AUTH_SECRETS_LISTEN"); setting != "" {

@@ -4,10 +4,10 @@
 //	POST /secret
 //	{"vault": "azure", "config": {...}, "environ": {...}, "resource": "secret-name", "version": 2}
 //
-// for each, which is answered with 200 and {"value": "...", "ttl": 60} (ttl only if
-// there is one), or with {"error": "..."}: 404 where there is no such secret by the
-// store's own word, 403 where this node doesn't hand it out, 400 where the question
-// can't be understood, and 503 where the store can't say.
+// for each. The answer is 200 and {"value": "...", "ttl": 60} (ttl only if the vault has
+// one), or {"error": "..."} with 404 if the store says that there is no such secret, 403 if
+// this node doesn't hand it out, 400 if the question is invalid, and 503 if the store can't
+// answer.
 package secretsocket
 
 import (
@@ -29,21 +29,21 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// Bounds of what a peer can cause.
+// Limits for peers.
 const (
 	maxQuestion = 256 << 10 // bytes
 	maxConns    = 128
 	timeout     = 10 * time.Second // of a question and its answer
 )
 
-// Resolver is what answers: *vault.Secrets.
+// Resolver answers questions: *vault.Secrets.
 type Resolver interface {
 	Ask(ctx context.Context, a vault.Ask) (vault.Answer, error)
 }
 
-// Path is where to listen, by the setting VAULT_AUTH_SECRETS_LISTEN: an absolute
-// path, perhaps behind "unix:"; off is nowhere (empty), and an empty setting stands
-// for a path beside the plugin's own socket.
+// Path returns where to listen, given the setting VAULT_AUTH_SECRETS_LISTEN: an absolute
+// path, which may stand behind "unix:", or off. An empty setting means a path beside the
+// plugin's own socket, and an empty path nowhere.
 func Path(setting, pluginSocket string) (string, error) {
 	switch setting {
 	case "off":
@@ -97,7 +97,7 @@ type answer struct {
 	Error string   `json:"error,omitempty"`
 }
 
-// Handler answers questions by r.
+// Handler answers questions with r.
 func Handler(r Resolver) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /secret", func(w http.ResponseWriter, req *http.Request) {
@@ -136,5 +136,5 @@ func respond(w http.ResponseWriter, status int, a answer) {
 	b, _ := json.Marshal(a) // strings and a number can always be marshalled
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(b) // a peer that has gone away is not answered
+	_, _ = w.Write(b) // the peer may have gone away
 }

@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PeerCheck returns a check that a peer is this user, root, or, if gid is not
-// negative, in that group. It takes the kernel's word for who the peer is: in a
-// container there is often no passwd entry to look a user's groups up in.
+// PeerCheck returns a check that a peer is the user uid, root, or, if gid is not negative, in
+// that group. It asks the kernel for the peer's groups: in a container there is often no
+// passwd entry to look them up in.
 func PeerCheck(uid, gid int) func(*net.UnixConn) error {
 	return func(c *net.UnixConn) error {
 		p, err := peerOf(c)
 		if err != nil {
-			return fmt.Errorf("it can't be found out who the peer is: %w", err)
+			return fmt.Errorf("who the peer is can't be read: %w", err)
 		}
 		return p.mayConnect(uid, gid)
 	}

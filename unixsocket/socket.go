@@ -70,8 +70,7 @@ func Listen(path string, mode fs.FileMode, gid int) (*Socket, error) {
 	return s, nil
 }
 
-// Inherit returns the socket that systemd has passed on, by its protocol
-// (LISTEN_FDS), or nil if it hasn't.
+// Inherit returns the socket that systemd has passed on (LISTEN_FDS), or nil if it hasn't.
 func Inherit() (*Socket, error) {
 	listeners, err := activation.Listeners()
 	if err != nil || len(listeners) == 0 {
@@ -89,8 +88,7 @@ func Inherit() (*Socket, error) {
 	return s, nil
 }
 
-// bind makes the socket under a name of its own and lets move take it to the
-// path.
+// bind makes the socket under a temporary name, and lets move rename it to the path.
 func (s *Socket) bind(move func(from, to string) error) error {
 	temporary := filepath.Join(filepath.Dir(s.path), fmt.Sprintf(".%d-%x", os.Getpid(), time.Now().UnixNano()&0xffffff))
 	for _, p := range []string{s.path, temporary} {
@@ -217,8 +215,8 @@ func (s *Socket) Keep(ctx context.Context, period time.Duration, failed func(err
 	}
 }
 
-// Restore listens at the path again after its file was removed. It fails, and
-// changes nothing, if another server has the path by then.
+// Restore listens at the path again after its file was removed. It fails, and changes
+// nothing, if another server has taken the path in the meantime.
 func (s *Socket) Restore() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -82,8 +82,7 @@ type caller struct {
 	refused    string   // why it is the anonymous consumer
 }
 
-// authenticate finds out who is calling. Its errors are the rows of the
-// answers table.
+// authenticate finds out who is calling. answers.verdict lists its errors.
 func (h *handler) authenticate(e *pluginserver.Event, r *request) (caller, error) {
 	if err := h.object.Usable(); err != nil {
 		return caller{}, err
@@ -107,9 +106,8 @@ func (h *handler) authenticate(e *pluginserver.Event, r *request) (caller, error
 	return caller{consumer: consumer, credential: c.ID, groups: c.Groups()}, nil
 }
 
-// instead is who calls when nobody could be authenticated: the anonymous
-// consumer, if there is one and authentication has failed. It is no answer to
-// an outage, a limit or a fault.
+// instead returns the anonymous consumer, if there is one and authentication has failed. It
+// doesn't stand in for an outage, a limit or a fault.
 func (h *handler) instead(e *pluginserver.Event, err error) (caller, error) {
 	refused, ok := asRefusal(err)
 	if !ok || h.config.Anonymous == "" {

@@ -12,8 +12,8 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// refusal is failed authentication: the only thing that the anonymous consumer
-// is an answer to.
+// refusal is failed authentication: the only error for which the anonymous consumer stands
+// in.
 type refusal struct {
 	reason  string // for the log and for counting
 	message string // for the client
@@ -32,11 +32,11 @@ const (
 	consumerIsGone       = "consumer_gone"
 )
 
-// unauthorized is all that a client is told of a pair that isn't accepted,
-// whatever is wrong with it.
+// unauthorized is the message to a client whose pair isn't accepted, whatever is wrong
+// with it.
 const unauthorized = "Unauthorized"
 
-// asRefusal says whether an error is failed authentication.
+// asRefusal returns err as a refusal, if it is failed authentication.
 func asRefusal(err error) (*refusal, bool) {
 	var r *refusal
 	var refused *vault.RefusedError
@@ -51,8 +51,7 @@ func asRefusal(err error) (*refusal, bool) {
 	return nil, false
 }
 
-// anonymousError says that the consumer named by config.anonymous could not be
-// had.
+// anonymousError says that the consumer named by config.anonymous can't be used.
 type anonymousError struct{ err error }
 
 func (e *anonymousError) Error() string {
@@ -66,7 +65,7 @@ func isAnonymous(err error) bool {
 	return errors.As(err, &a)
 }
 
-// answers makes verdicts of what stopped a request, and tells the operator.
+// answers turns the error that stopped a request into a verdict, and logs it.
 type answers struct {
 	realm string
 	log   *slog.Logger
@@ -89,7 +88,7 @@ func (a *answers) verdict(err error) pluginserver.Verdict {
 		a.log.Warn("too many lookups of access tokens that are not in the store, requests are answered 429", "vault", limit.Object, "reason", reasonLimit)
 		return pluginserver.Exit(http.StatusTooManyRequests, "Too many requests", pluginserver.RetryAfter(limit.RetryAfter)).Because(reasonLimit)
 	case errors.As(err, &guessing):
-		a.tell(&refusal{reasonGuessing, unauthorized}) // the vault object has told who
+		a.tell(&refusal{reasonGuessing, unauthorized}) // the vault object has logged for which credential
 		return pluginserver.Exit(http.StatusTooManyRequests, "Too many requests", pluginserver.RetryAfter(guessing.RetryAfter)).Because(reasonGuessing)
 	case errors.As(err, &unavailable):
 		a.log.Error("the secret store can't answer, requests are answered 503", "vault", unavailable.Object, "reason", unavailable.Reason, "err", unavailable.Error())
@@ -106,14 +105,14 @@ func (a *answers) verdict(err error) pluginserver.Verdict {
 
 const couldNot = "the request could not be authenticated"
 
-// fault is the answer to what should not happen.
+// fault is the answer to what should never happen.
 func (a *answers) fault(reason, message string, err error) pluginserver.Verdict {
 	a.log.Error(message+", it is answered 500", "reason", err.Error())
 	return pluginserver.Fault().Because(reason)
 }
 
-// tell logs a refusal by its reason. What a client simply forgot is not worth a
-// line.
+// tell logs a refusal by its reason. Tokens that a client has forgotten are logged at debug
+// level only.
 func (a *answers) tell(r *refusal) {
 	level := slog.LevelInfo
 	if r.message != unauthorized {

@@ -49,9 +49,9 @@ func (c *Config) inline() secretstore.Config {
 	return nil // and no interface that holds a nil pointer
 }
 
-// origin is what Kong adds to a configuration: whose it is, what it is for, and
-// the references that it has resolved in records, by field. Kong itself sets the
-// ids, so nobody can put others into a configuration.
+// origin is what Kong adds to a configuration: whose it is, what it applies to, and the
+// references that Kong has resolved in records, by field. Kong overwrites these ids, so a
+// configuration can't claim others.
 type origin struct {
 	PluginID  string `json:"__plugin_id"`
 	Workspace string `json:"__ws_id"`
@@ -78,8 +78,8 @@ func (o origin) refs() map[string]string {
 	return refs
 }
 
-// reserved are the headers that can't carry a token: hiding it would break the
-// request, or take away what this plugin itself sets.
+// reserved are the headers that can't carry a token: removing them would break the request,
+// or remove what this plugin itself sets.
 var reserved = append([]string{
 	"host", "content-length", "transfer-encoding", "connection", "content-type", "content-encoding", "upgrade",
 }, identityNames[:]...)
@@ -98,8 +98,8 @@ func parseConfig(data []byte) (*Config, origin, error) {
 	return &c, o, c.validate()
 }
 
-// validate repeats what Kong's schema says, since not everything that starts
-// an instance has been through it, and adds what it can't say.
+// validate checks what Kong's schema checks, since not every configuration has been through
+// it, and what the schema can't express.
 func (c *Config) validate() error {
 	for _, f := range []struct{ field, name string }{{"access_token_name", c.AccessTokenName}, {"secret_token_name", c.SecretTokenName}} {
 		if err := checkTokenName(f.name); err != nil {
@@ -129,7 +129,7 @@ func (c *Config) validate() error {
 
 func checkTokenName(name string) error {
 	if name == "" || strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
-		return fmt.Errorf("%q is no name for a header, query argument and body field: use letters, digits, _ and -", name)
+		return fmt.Errorf("%q can't be the name of a header, query argument and body field: use letters, digits, _ and -", name)
 	}
 	for _, r := range reserved {
 		if tokens.SameHeader(name, r) {

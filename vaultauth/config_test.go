@@ -43,8 +43,8 @@ func TestConfigurationThatCannotWorkSaysWhatToChange(t *testing.T) {
 	for name, tc := range map[string]struct{ config, want string }{
 		"no vault":           {`{}`, "exactly one of vault, hcv and azure must be set, and 0 are"},
 		"two vaults":         {`{"vault": "a", "hcv": {}}`, "exactly one of vault, hcv and azure must be set, and 2 are"},
-		"name characters":    {`{"vault": "a", "access_token_name": "a b"}`, `config.access_token_name: "a b" is no name`},
-		"empty name":         {`{"vault": "a", "secret_token_name": ""}`, `config.secret_token_name: "" is no name`},
+		"name characters":    {`{"vault": "a", "access_token_name": "a b"}`, `config.access_token_name: "a b" can't be the name`},
+		"empty name":         {`{"vault": "a", "secret_token_name": ""}`, `config.secret_token_name: "" can't be the name`},
 		"host":               {`{"vault": "a", "access_token_name": "Host"}`, `"Host" can't carry a token`},
 		"identity header":    {`{"vault": "a", "access_token_name": "x_consumer_id"}`, `"x_consumer_id" can't carry a token`},
 		"one header for two": {`{"vault": "a", "access_token_name": "X-Token", "secret_token_name": "x_token"}`, "are the same header"},

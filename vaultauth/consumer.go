@@ -7,26 +7,27 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
+
 	"kong-vault-auth/clock"
 	"kong-vault-auth/pluginserver"
 )
 
-// How long what Kong says about a consumer is believed.
+// How long Kong's answer about a consumer is used. The next request then reads it again.
 const (
-	consumerFresh = 10 * time.Second // then the next request reads it again
-	consumerGone  = time.Second      // likewise, for one that doesn't exist
+	consumerFresh = 10 * time.Second
+	consumerGone  = time.Second // for one that doesn't exist
 	maxConsumers  = 100_000
 )
 
-// DefaultConsumerResurrectTTL is how long a known consumer is honoured while
-// Kong's database can't say whether it is still there.
+// DefaultConsumerResurrectTTL is how long a known consumer is accepted while
+// Kong's database can't say whether it still exists.
 const DefaultConsumerResurrectTTL = time.Hour
 
-// errConsumerGone says that Kong has no such consumer (any more).
+// errConsumerGone says that Kong has no such consumer, or no longer has it.
 var errConsumerGone = errors.New("the consumer does not exist")
 
-// errDatabase says that Kong could not tell.
-var errDatabase = errors.New("it can't be found out whether the consumer exists")
+// errDatabase says that Kong could not answer.
+var errDatabase = errors.New("Kong can't say whether the consumer exists")
 
 // reference names a consumer as a credential record does. Usernames are only
 // unique within a workspace.
@@ -40,18 +41,18 @@ func (ref reference) attr() slog.Attr {
 }
 
 // consumers remembers Kong's consumers, since every kong.client.load_consumer
-// reads Kong's database. It outlives instances and is safe for concurrent use.
+// reads Kong's database. It outlives instances, and is safe for concurrent use.
 //
 //	          found                     after 10 s: read again
 //	unknown ─────────▶ known: answered ─────────────────────┐
-//	 │    ▲            from memory ◀────────────────────────┤ found, or nobody can tell
+//	 │    ▲            from memory ◀────────────────────────┤ found, or Kong can't say
 //	 │    │ after 1 s                                       │ (within resurrectTTL,
 //	 │    │                                                 │ after that: 503)
 //	 └──▶ gone: 401 ◀───────────────────────────────────────┘ gone
 //
-// An unknown one about which nobody can tell is 503, and stays unknown.
-// What an empty answer means is decided in gone, and when known consumers
-// aren't read again although it is time, by databaseState.
+// If Kong can't say whether an unknown consumer exists, the answer is 503 and the consumer
+// stays unknown. gone decides what an empty answer means, and databaseState when known
+// consumers are not read again although it is time.
 type consumers struct {
 	known        *otter.Cache[reference, *knownConsumer]
 	database     *databaseState
@@ -61,18 +62,18 @@ type consumers struct {
 
 	mu       sync.Mutex // guards the rest, and the replacing of what is known
 	anyFound bool
-	controls map[string][2]*knownConsumer // by workspace: the two found last, so that one of them is another
+	controls map[string][2]*knownConsumer // by workspace: the two found last, so that one of them isn't the consumer in question
 }
 
 // knownConsumer is what is known of one consumer. It is immutable.
 type knownConsumer struct {
 	ref      reference
 	consumer *pluginserver.Consumer // nil: gone
-	found    clock.Instant          // when the read began that has last found it
+	found    clock.Instant          // when the last read that found it began
 	read     clock.Instant          // when the last read began
 }
 
-// consumerLoader is a pluginserver.Event as far as it is needed here.
+// consumerLoader is the part of pluginserver.Event that consumers need.
 type consumerLoader interface {
 	LoadConsumer(name string, byUsername bool) (*pluginserver.Consumer, error)
 }
@@ -87,8 +88,8 @@ func newConsumers(resurrectTTL time.Duration, log *slog.Logger) *consumers {
 	}
 }
 
-// find returns a consumer, from memory where it can. It fails with
-// errConsumerGone or errDatabase, or with what kept Kong from answering.
+// find returns a consumer, from memory if possible. It fails with errConsumerGone,
+// errDatabase, or the error of the call to Kong.
 func (cs *consumers) find(e consumerLoader, ref reference) (*pluginserver.Consumer, error) {
 	k, ok := cs.known.GetIfPresent(ref)
 	now := cs.now()
@@ -158,7 +159,7 @@ func (cs *consumers) load(e consumerLoader, ref reference, k *knownConsumer) (*p
 }
 
 // ask has Kong read a consumer; nil is its empty answer. Kong raises an error for
-// an id that is no UUID, and tries a username as an id first.
+// an id that isn't a UUID, and tries a username as an id first.
 func (cs *consumers) ask(e consumerLoader, ref reference) (*pluginserver.Consumer, error) {
 	if ref.id != "" {
 		return e.LoadConsumer(ref.id, false)
@@ -167,15 +168,15 @@ func (cs *consumers) ask(e consumerLoader, ref reference) (*pluginserver.Consume
 }
 
 // gone decides what an empty answer means, since Kong answers "not found" and
-// "database error" alike: the consumer is gone if Kong's Status API says that
-// the database can be reached. Where it can't be asked, another consumer of the
-// same workspace that is found now, the control, tells as much. As long as
-// Kong has found nobody at all, a wrong name is likelier than an outage.
+// "database error" alike. The consumer is gone if Kong's Status API says that the database
+// is reachable. If the Status API can't be asked, a control decides: another consumer of
+// the same workspace that Kong finds now shows that the database answers. As long as Kong
+// has never found any consumer, a wrong name is likelier than an outage.
 //
-// If it isn't gone, why says what Kong's database is thought to have.
+// If the consumer isn't gone, why says what seems to be wrong with Kong's database.
 func (cs *consumers) gone(e consumerLoader, ref reference, k *knownConsumer, began clock.Instant) (gone bool, why, err error) {
 	since := began
-	if k == nil { // nobody loses by an answer from before the read
+	if k == nil { // for an unknown consumer, a slightly older answer does no harm
 		since.Mono -= statusFresh
 	}
 	reachable, why := cs.database.reachable(since.Mono)
@@ -198,10 +199,9 @@ func (cs *consumers) gone(e consumerLoader, ref reference, k *knownConsumer, beg
 	return true, nil, nil
 }
 
-// undecided honours a known consumer although Kong doesn't say that it is still
-// there.
+// undecided accepts a known consumer although Kong doesn't say that it still exists.
 func (cs *consumers) undecided(ref reference, k *knownConsumer, began clock.Instant, why error) (*pluginserver.Consumer, error) {
-	cs.log.Error("Kong could not say whether a consumer exists, known ones are honoured meanwhile", "reason", "consumer_unknown", ref.attr(), "err", why)
+	cs.log.Error("Kong could not say whether a consumer exists; known ones are accepted meanwhile", "reason", "consumer_unknown", ref.attr(), "err", why)
 	if k == nil {
 		return nil, errDatabase
 	}
@@ -236,8 +236,8 @@ func (cs *consumers) keep(k *knownConsumer) *knownConsumer {
 	return k
 }
 
-// controlFor returns another consumer of the workspace that was found not too
-// long ago, nil if there is none, and whether anybody has ever been found.
+// controlFor returns another consumer of the workspace that was found recently, nil if
+// there is none, and whether any consumer has ever been found.
 func (cs *consumers) controlFor(ref reference, k *knownConsumer) (control *knownConsumer, anyFound bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

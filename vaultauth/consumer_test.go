@@ -309,7 +309,7 @@ func TestConsumerThatDoesNotExistIsExplained(t *testing.T) {
 		"the first of all, without the Status API": {statusOff, []string{"a/nobody"}, wrong},
 		"while others are found":                   {nil, []string{"a/alice", "a/nobody"}, wrong},
 		"the database is down": {databaseOff, []string{"a/nobody"},
-			`ERROR Kong could not say whether a consumer exists, known ones are honoured meanwhile reason=consumer_unknown consumer=nobody err="the Status API says that Kong can't reach its database"`},
+			`ERROR Kong could not say whether a consumer exists; known ones are accepted meanwhile reason=consumer_unknown consumer=nobody err="the Status API says that Kong can't reach its database"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -13,26 +13,24 @@ import (
 )
 
 const (
-	// slowRead is when reading a consumer has taken so long that it rather
-	// failed: a database that hangs costs pg_timeout, 5 s unless kong.conf says
-	// otherwise.
+	// slowRead is how long reading a consumer takes if it has most likely failed: a
+	// database that hangs costs pg_timeout, which is 5 s by default.
 	slowRead = time.Second
-	// After a slow read, known consumers aren't read for this long, which
-	// doubles with every further one. It is longer than statusTimeout, so that
-	// the Status API's answer comes first.
+	// After a slow read, known consumers aren't read again for minPause, which doubles
+	// with every further slow read. It is longer than statusTimeout, so that the Status
+	// API's answer comes first.
 	minPause, maxPause = 8 * time.Second, 30 * time.Second
 
-	// patience is how long a request waits for what another one, or the Status
-	// API, is about to find out.
+	// patience is how long a request waits for another request's read, or for the
+	// Status API.
 	patience = 250 * time.Millisecond
 
-	statusFresh   = 2 * time.Second  // how long the Status API's answer is believed where no known consumer depends on it
-	statusTimeout = 7 * time.Second  // more than pg_timeout, for which a Status API waits whose database hangs
+	statusFresh   = 2 * time.Second  // how long the Status API's answer is used for consumers that aren't known
+	statusTimeout = 7 * time.Second  // more than pg_timeout: for so long a Status API waits for a database that hangs
 	statusPause   = 10 * time.Second // between two tries while the Status API can't be asked
 	minPoll       = time.Second      // between two questions while the database is down; doubles up to databaseDown
 
-	// databaseDown is when clients are told to come back while Kong's database
-	// is down.
+	// databaseDown is the Retry-After while Kong's database is down.
 	databaseDown = 5 * time.Second
 )
 
@@ -48,35 +46,35 @@ var (
 type statusFunc func(context.Context) (kongstatus.Status, error)
 
 // databaseState is what is known of Kong's database: whether Kong's Status API says
-// that it can be reached, and whether reads of it have been slow. Kong holds a
+// that it is reachable, and whether reads of it have been slow. Kong holds a
 // request back until all calls of its event have ended, so a read of a database
-// that hangs costs a request 5 s. Hence consumers that are known are read again
+// that hangs costs a request 5 s. That is why known consumers are read again
 // by one request at a time, and by none
 //
 //   - while the Status API says that the database is down. It is asked when an
 //     empty answer needs it, and from then on until the database is back;
 //   - in a pause after a slow read, which grows;
-//   - while another request's read is on its way to being slow.
+//   - while another request's read has taken longer than patience.
 type databaseState struct {
-	status statusFunc // nil: Kong's Status API is not to be asked
+	status statusFunc // nil: Kong's Status API is not asked
 	ctx    context.Context
 	now    func() clock.Instant
 	log    *slog.Logger
 
 	mu      sync.Mutex
 	pause   time.Duration // the latest; 0 after a read that was quick
-	until   time.Duration // the mono at which it ends
-	reread  *pending      // of a known consumer; nil: none is under way
-	asking  *pending      // the Status API; nil: it isn't being asked
-	asked   time.Duration // the mono at which the question of answer was asked
-	answer  error         // nil: reachable; errUnreachable, or why it couldn't be asked
+	until   time.Duration // monotonic time at which the pause ends
+	reread  *pending      // the read of a known consumer in flight; may be nil
+	asking  *pending      // the question to the Status API in flight; may be nil
+	asked   time.Duration // monotonic time of the question that answer belongs to
+	answer  error         // nil: reachable; errUnreachable; or why the Status API couldn't be asked
 	poll    time.Duration // until the next question while the database is down
-	version string        // Kong's, that was checked last
+	version string        // Kong's version that was checked last
 }
 
 // pending is something that a request waits for.
 type pending struct {
-	began time.Duration // mono
+	began time.Duration // monotonic time
 	done  chan struct{} // closed at its end
 }
 
@@ -84,8 +82,8 @@ func newDatabaseState(now func() clock.Instant, log *slog.Logger) *databaseState
 	return &databaseState{ctx: context.Background(), now: now, log: log, answer: errNoStatus}
 }
 
-// useStatus has the Status API asked until ctx ends, once at the beginning for
-// Kong's version. It must come before the first request.
+// useStatus makes it ask the Status API, until ctx ends: at once for Kong's version, and
+// later when needed. It must be called before the first request.
 func (db *databaseState) useStatus(ctx context.Context, status statusFunc) {
 	db.ctx, db.status, db.asked = ctx, status, -time.Hour
 	go db.learnVersion()
@@ -147,7 +145,7 @@ func (db *databaseState) endReread() {
 	db.reread = nil
 }
 
-// wasRead takes how long a read has taken, and reports whether that was slow.
+// wasRead records how long a read took, and reports whether that was slow.
 func (db *databaseState) wasRead(took time.Duration, found bool) (slow bool) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -163,10 +161,10 @@ func (db *databaseState) wasRead(took time.Duration, found bool) (slow bool) {
 	return slow
 }
 
-// reachable reports whether the database can be reached, by an answer of the
-// Status API that was asked for at since or later. It asks where there is none
-// yet, and waits for up to patience. why is nil if it can, errUnreachable if it
-// can't, and otherwise the reason why nobody knows.
+// reachable reports whether the database can be reached, by the Status API's answer to a
+// question that was asked at since or later. If there is none yet, it asks, and waits for
+// up to patience. why is nil if the database is reachable, errUnreachable if it isn't, and
+// otherwise says why that is not known.
 func (db *databaseState) reachable(since time.Duration) (ok bool, why error) {
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
@@ -202,8 +200,8 @@ func (db *databaseState) latest(since time.Duration) (question *pending, why err
 	return db.asking, nil
 }
 
-// ask begins to ask the Status API, unless that is being done. The caller holds
-// mu.
+// ask asks the Status API in the background, unless a question is in flight. The caller
+// holds mu.
 func (db *databaseState) ask(now time.Duration) {
 	if db.asking == nil && db.status != nil {
 		db.asking = &pending{now, make(chan struct{})}
@@ -211,7 +209,7 @@ func (db *databaseState) ask(now time.Duration) {
 	}
 }
 
-// askStatus asks, and goes on asking for as long as the database is down.
+// askStatus asks the Status API, and keeps asking while the database is down.
 func (db *databaseState) askStatus() {
 	ctx, cancel := context.WithTimeout(db.ctx, statusTimeout)
 	defer cancel()
@@ -243,7 +241,7 @@ func (db *databaseState) askStatus() {
 	db.check(s.Version)
 }
 
-// learnVersion asks the Status API until it has answered once: a plugin server
+// learnVersion asks the Status API until it has answered once, since a plugin server
 // may start before Kong does.
 func (db *databaseState) learnVersion() {
 	for pause := minPoll; ; pause = min(2*pause, time.Minute) {

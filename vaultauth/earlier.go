@@ -7,14 +7,14 @@ import (
 	"kong-vault-auth/pluginserver"
 )
 
-// earlier is what plugins before this one have told Kong about who is calling;
-// nil is nothing.
+// earlier is what plugins before this one have told Kong about the caller. A nil field
+// means that they have said nothing.
 type earlier struct {
 	consumer   *pluginserver.Consumer
 	credential *pluginserver.Credential
 }
 
-// earlierReplies are the replies that earlier is made of.
+// earlierReplies are the pending replies for an earlier.
 type earlierReplies struct {
 	consumer   pluginserver.Reply[*pluginserver.Consumer]
 	credential pluginserver.Reply[*pluginserver.Credential]
@@ -36,16 +36,16 @@ func (asked earlierReplies) wait() (*earlier, error) {
 	return &earlier{consumer, credential}, nil
 }
 
-// authenticated says whether another plugin has authenticated the request. A
-// credential without an id looks to us like none, so a consumer is enough,
-// unless it is marked as an anonymous one.
+// authenticated reports whether another plugin has authenticated the request. A credential
+// without an id can't be told from none here, so a consumer is enough, unless it is
+// marked as an anonymous one.
 func (before *earlier) authenticated(r *request) bool {
 	anonymous := slices.ContainsFunc(r.identity, func(s shownHeader) bool { return s.header == anonymousConsumer && s.plain() })
 	return before.credential != nil || before.consumer != nil && !anonymous
 }
 
-// passOn lets a request go on that this plugin has nothing to say about, without
-// the identity headers that the client made up, and without the tokens.
+// passOn lets a request go on without this plugin's judgement, and without the tokens and
+// identity headers that the client made up.
 func (h *handler) passOn(e *pluginserver.Event, r *request) error {
 	keep, err := h.setByOthers(e, r)
 	if err != nil {
@@ -58,9 +58,9 @@ func (h *handler) passOn(e *pluginserver.Event, r *request) error {
 	return nil
 }
 
-// setByOthers returns the identity headers that a plugin before this one has
-// set. Their values say what Kong knows of the caller by itself; a client could
-// only repeat them.
+// setByOthers returns the identity headers that a plugin before this one has set: those
+// whose values agree with what Kong knows about the caller. A client that sends the same
+// values gains nothing.
 func (h *handler) setByOthers(e *pluginserver.Event, r *request) (identitySet, error) {
 	if !slices.ContainsFunc(r.identity, shownHeader.plain) {
 		return 0, nil
@@ -76,7 +76,7 @@ func (h *handler) setByOthers(e *pluginserver.Event, r *request) (identitySet, e
 		switch {
 		case !s.plain():
 			continue
-		case theirs.has(s.header) || forged.has(s.header): // a plugin sets one value
+		case theirs.has(s.header) || forged.has(s.header): // a second value: a plugin sets only one
 			forged = forged.with(s.header)
 			continue
 		}
@@ -93,7 +93,7 @@ func (h *handler) setByOthers(e *pluginserver.Event, r *request) (identitySet, e
 	return theirs &^ forged, nil
 }
 
-// vouchesFor says whether a header's value is what Kong knows of the caller.
+// vouchesFor reports whether a header's value agrees with what Kong knows about the caller.
 func (before *earlier) vouchesFor(e *pluginserver.Event, s shownHeader) (bool, error) {
 	switch s.header {
 	case consumerID, consumerUsername, consumerCustomID:
@@ -102,7 +102,7 @@ func (before *earlier) vouchesFor(e *pluginserver.Event, s shownHeader) (bool, e
 		if before.credential != nil && s.value != "" && s.value == before.credential.ID {
 			return true, nil
 		}
-		// Not the id: some plugins take its key, username or client id.
+		// Some plugins put the credential's key, username or client id into the header.
 		fields, err := e.GetCtx("authenticated_credential").Wait()
 		return slices.Contains(fields, s.value), err
 	case anonymousConsumer:

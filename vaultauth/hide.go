@@ -7,7 +7,7 @@ import (
 	"kong-vault-auth/tokens"
 )
 
-// prepareHiding puts the questions whose answers hide needs.
+// prepareHiding asks Kong for what hide needs.
 func (h *handler) prepareHiding(e *pluginserver.Event, r *request) error {
 	if err := h.stripQuery(e, r); err != nil {
 		return err
@@ -18,9 +18,9 @@ func (h *handler) prepareHiding(e *pluginserver.Event, r *request) error {
 	return nil
 }
 
-// hide takes the tokens out of what comes after this plugin: out of the query
-// string and the body for the upstream, if that is wanted, and in any case out
-// of what log plugins see. Those in headers go with the identity headers.
+// hide removes the tokens from the query string and the body for the upstream, with
+// hide_credentials, and in any case from what log plugins see. Tokens in headers are
+// removed together with the identity headers.
 func (h *handler) hide(e *pluginserver.Event, r *request) {
 	if !h.config.HideCredentials {
 		for _, name := range r.hide {
@@ -40,9 +40,9 @@ func (h *handler) hide(e *pluginserver.Event, r *request) {
 	}
 }
 
-// hideRefused takes the tokens of a request that is refused out of what log
-// plugins see, by taking them out of the request. The query string is asked for
-// if it wasn't yet: a client may put tokens where they aren't looked for.
+// hideRefused keeps the tokens of a refused request from log plugins, by removing them from
+// the request. It asks for the query string if need be: a client may put tokens where they
+// aren't searched for.
 func (h *handler) hideRefused(e *pluginserver.Event, r *request) {
 	e.SetHeaders(removeAll(nil, r.hide))
 	if !h.config.TokensInQuery {
@@ -65,15 +65,14 @@ func (h *handler) tokenNames() []string {
 	return []string{h.config.AccessTokenName, h.config.SecretTokenName}
 }
 
-// strippedQuery is what is to be seen of a request whose query string held
-// tokens.
+// strippedQuery is what others may see of a query string that held tokens.
 type strippedQuery struct {
 	query  string
 	logged map[string]string // for log plugins, by the key of kong.log.serialize
 }
 
-// stripQuery takes the tokens out of the query string, and asks Kong for what
-// log plugins would show of it: they see the URL as the client sent it.
+// stripQuery removes the tokens from the query string, and from the URLs that log plugins
+// would show as the client sent them.
 func (h *handler) stripQuery(e *pluginserver.Event, r *request) error {
 	if r.query == "" {
 		return nil
@@ -116,7 +115,7 @@ func withQuery(path, query string) string {
 	return path + "?" + query
 }
 
-// unlogQuery has log plugins see the query string without the tokens.
+// unlogQuery makes log plugins see the query string without the tokens.
 func (h *handler) unlogQuery(e *pluginserver.Event, s *strippedQuery) {
 	for key, value := range s.logged {
 		e.SetSerializeValue(key, value)

@@ -62,23 +62,23 @@ type shownHeader struct {
 	value  string
 }
 
-// plain says whether the name is spelled as Kong spells it. To nginx any other
+// plain reports whether the name is spelled as Kong spells it. To nginx any other
 // spelling is another header, which an upstream's framework may read as the
 // same.
 func (s shownHeader) plain() bool { return !strings.Contains(s.name, "_") }
 
-// identity is what the identity headers say of a caller. An empty value is no
-// header.
+// identity holds the values of the identity headers for a caller. A header with an empty
+// value is not sent.
 type identity [len(identityNames)]string
 
-// identityOf is what names a consumer.
+// identityOf returns the identity of a consumer.
 func identityOf(c *pluginserver.Consumer) identity {
 	return identity{consumerID: c.ID, consumerUsername: c.Username, consumerCustomID: c.CustomID}
 }
 
-// identify tells Kong and the upstream who is calling. None of it has a
-// result, so all of it goes out together with the end of the event. Without a
-// credential Kong knows that the consumer is the anonymous one.
+// identify tells Kong and the upstream who is calling. None of these calls has a result, so
+// all of them go out together with the end of the event. A consumer without a credential
+// is the anonymous one, to Kong.
 func (h *handler) identify(e *pluginserver.Event, r *request, who caller) {
 	headers := identityOf(who.consumer)
 	if who.credential != "" {
@@ -96,9 +96,9 @@ func (h *handler) identify(e *pluginserver.Event, r *request, who caller) {
 // kong.ctx.shared, then in ngx.ctx.
 const groupsKey = "authenticated_groups"
 
-// setGroups tells Kong's ACL plugin which groups the caller is in. Those of another
-// credential, with which a plugin before this one may have authenticated the request,
-// must not stay: only then there are headers, or a consumer, that say so.
+// setGroups tells Kong's ACL plugin which groups the caller is in. If a plugin before this
+// one has authenticated the request, its groups must not stay. The request then has
+// identity headers, or a consumer.
 func (h *handler) setGroups(e *pluginserver.Event, r *request, groups []string) {
 	switch {
 	case groups != nil:
@@ -109,25 +109,24 @@ func (h *handler) setGroups(e *pluginserver.Event, r *request, groups []string) 
 	}
 }
 
-// send tells Kong what the upstream is to get: the identity headers in set, and
-// else what the client has sent, without the tokens and without identity headers
-// that aren't in keep.
+// send tells Kong what to send to the upstream: the identity headers in set, and the
+// client's own headers without the tokens and without identity headers that aren't in keep.
 func (h *handler) send(e *pluginserver.Event, r *request, set identity, keep identitySet) {
 	changes := h.appendIdentity(make([]pluginserver.HeaderChange, 0, 16), r, set, keep)
 	if connection, rewritten := withoutIdentity(r.connection); rewritten {
 		changes = append(changes, pluginserver.HeaderChange{Name: "Connection", Value: connection})
-		// After the plugins Kong takes away what Connection names, and reads
-		// that from the headers it has kept since the request came in
-		// (kong/tools/http.lua, get_header). Without these it looks again.
+		// After the plugins Kong removes the headers that Connection names. It reads
+		// Connection from a copy that it has kept since the request came in
+		// (kong/tools/http.lua, get_header). Without the copy it reads the new one.
 		e.ClearCtx("cached_request_headers")
 	}
 	e.SetHeaders(changes)
 	h.hide(e, r)
 }
 
-// appendIdentity sets the identity headers in set, and removes every other one
-// that isn't in keep, every other spelling, and the tokens: as far as the request
-// has them, since each name costs Kong time.
+// appendIdentity sets the identity headers in set, and removes all others that aren't in
+// keep, all other spellings, and the tokens. It names only headers that the request has,
+// since each name costs Kong time.
 func (h *handler) appendIdentity(changes []pluginserver.HeaderChange, r *request, set identity, keep identitySet) []pluginserver.HeaderChange {
 	for i, value := range set {
 		if value != "" {
@@ -153,8 +152,8 @@ func removeAll(changes []pluginserver.HeaderChange, names []string) []pluginserv
 	return changes
 }
 
-// withoutIdentity takes identity headers out of a Connection header, and says
-// whether there were any.
+// withoutIdentity removes identity headers from the value of Connection, and reports whether
+// it named any.
 func withoutIdentity(connection []byte) (rest string, changed bool) {
 	for option := range bytes.SplitSeq(connection, []byte(",")) {
 		_, named := asIdentityHeader(bytes.TrimSpace(option))

@@ -40,16 +40,15 @@ func (h *handler) tokens(e *pluginserver.Event, r *request) (pair, error) {
 	return pair{access.Value, secret.Value}, nil
 }
 
-// fill takes what a place holds unless an earlier place held something.
+// fill sets a token unless an earlier place held one.
 func fill(into *tokens.Found, found tokens.Found) {
 	if into.Count == 0 {
 		*into = found
 	}
 }
 
-// readBody asks, once, for a body that may be searched and is of a kind that can
-// hold tokens. One that can't be searched holds none: the request then lacks a
-// token.
+// readBody asks, once, for the body if it may be searched and is of a type that can hold
+// tokens. A body that can't be searched counts as one without tokens.
 func (h *handler) readBody(e *pluginserver.Event, r *request) error {
 	if r.bodyRead || !h.config.TokensInBody || pluginserver.IsGRPC(r.contentType.Value) || r.upgrade {
 		return nil
@@ -73,8 +72,8 @@ func (h *handler) readBody(e *pluginserver.Event, r *request) error {
 	return nil
 }
 
-// bodyContent returns the bytes of a body, nil if there are none or too many. A
-// body that nginx has put into a file is read from there, where this process can.
+// bodyContent returns the bytes of a body, nil if there are none or too many. If nginx has
+// put the body into a file, it is read from there, if this process can.
 func (h *handler) bodyContent(raw pluginserver.RawBody) []byte {
 	if raw.Content != nil || raw.File == "" {
 		return raw.Content

@@ -14,9 +14,8 @@ import (
 // Enterprise's vault-auth.
 const Priority = 1350
 
-// Plugin is the plugin, for a plugin server. What outlives a request (vault
-// objects, consumers, counts) belongs to it, not to the instances that Kong
-// starts and drops.
+// Plugin is the plugin, for a plugin server. State that outlives a request (vault objects,
+// consumers, counts) belongs to it, not to the instances that Kong starts and drops.
 type Plugin struct {
 	pluginserver.Plugin // what is served
 
@@ -39,25 +38,25 @@ func newPlugin(version string, log *slog.Logger, open openFunc) *Plugin {
 	return p
 }
 
-// UseStatus has Kong's Status API asked, in the background until ctx ends, when
-// it takes that to tell a consumer that is gone from a database that is down. It
-// must be called before the plugin is served; without it, and with a nil
-// client, another consumer that is still found has to tell.
+// UseStatus makes the plugin ask Kong's Status API, in the background until ctx ends, when it
+// must tell a consumer that is gone from a database that is down. It must be called before
+// the plugin is served. Without it, or with a nil client, the plugin looks whether Kong still
+// finds another consumer.
 func (p *Plugin) UseStatus(ctx context.Context, kong *kongstatus.Client) {
 	if kong != nil {
 		p.consumers.database.useStatus(ctx, kong.Ask)
 	}
 }
 
-// UseBlocks has the requests of blocked consumers refused. It must be called before the
-// plugin is served. Blocked credentials are the vault objects' to refuse.
+// UseBlocks makes the plugin refuse requests of blocked consumers. It must be called before
+// the plugin is served. Blocked credentials are refused by the vault objects.
 func (p *Plugin) UseBlocks(l *blocklist.List) { p.blocked = l }
 
 // openFunc is vault.Registry.Open.
 type openFunc func(owner string, c vault.Config) (lookuper, func(), error)
 
-// start makes an instance. Its errors are what an operator reads in Kong's
-// error log at every request of a configuration that can't work.
+// start makes an instance. Its errors appear in Kong's error log at every request of a
+// configuration that can't work.
 func (p *Plugin) start(config []byte) (pluginserver.Handler, error) {
 	c, id, err := parseConfig(config)
 	if err != nil {

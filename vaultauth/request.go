@@ -9,9 +9,8 @@ import (
 	"kong-vault-auth/tokens"
 )
 
-// maxHeaders is how many header values Kong hands over at most (1,000, the
-// limit of kong.request.get_headers). Where there may be more, forged ones may
-// hide behind them.
+// maxHeaders is how many header values kong.request.get_headers returns at most. If a
+// request may have more, forged ones may be among those that weren't returned.
 const maxHeaders = 1000
 
 var errTooManyHeaders = errors.New("the request has more headers than Kong passes on")
@@ -44,8 +43,8 @@ type request struct {
 	address *string // the client's; nil until it was asked for
 }
 
-// ask puts everything that is always needed to Kong in one write, so that it
-// costs one wait.
+// ask asks Kong for everything that is always needed, in one write, so that it costs one
+// wait.
 func (h *handler) ask(e *pluginserver.Event) (*request, error) {
 	headers := e.GetHeaders(maxHeaders)
 	var query, method pluginserver.Reply[string]
@@ -90,7 +89,7 @@ func (h *handler) ask(e *pluginserver.Event) (*request, error) {
 	return r, nil
 }
 
-// readHeader keeps what matters of a header.
+// readHeader keeps what this plugin needs of a header.
 func (h *handler) readHeader(r *request, f pluginserver.Field) {
 	switch {
 	case tokens.SameHeader(string(f.Name), h.config.AccessTokenName):

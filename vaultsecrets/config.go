@@ -34,7 +34,7 @@ func (Config) EntityChecks() []any {
 	return []any{map[string]any{"at_least_one_of": []string{"headers", "query", "authorization"}}}
 }
 
-// parseConfig reads what Kong hands over. Its errors say what to change.
+// parseConfig reads a configuration from Kong. Its errors say what to change.
 func parseConfig(data []byte) (*Config, vault.Scope, error) {
 	var c Config
 	var ids struct { // Kong itself sets them
@@ -51,8 +51,8 @@ func parseConfig(data []byte) (*Config, vault.Scope, error) {
 	return &c, vault.Scope{Service: ids.Service, Route: ids.Route, Workspace: ids.Workspace}, c.validate()
 }
 
-// validate checks names, and what Kong's schema can't say. Templates are checked as they
-// are parsed.
+// validate checks names, and what Kong's schema can't express. Templates are checked when
+// they are parsed.
 func (c *Config) validate() error {
 	if len(c.Headers) == 0 && len(c.Query) == 0 && c.Authorization == nil {
 		return errors.New("config: headers, query or authorization must be set")
@@ -68,7 +68,7 @@ func (c *Config) validate() error {
 		folded := folded(name)
 		switch {
 		case !isName(name):
-			return fmt.Errorf("config.headers: %q is no name for a header here: use letters, digits, _ and -", name)
+			return fmt.Errorf("config.headers: %q can't be the name of a header: use letters, digits, _ and -", name)
 		case slices.Contains(reserved, folded):
 			return fmt.Errorf("config.headers: %s can't be set: the request, or what Kong says of its consumer, depends on it", name)
 		case strings.Count(folded, "-") > maxSeparators:
@@ -83,7 +83,7 @@ func (c *Config) validate() error {
 		lower := strings.ToLower(name)
 		switch {
 		case !isName(name):
-			return fmt.Errorf("config.query: %q is no name for an argument here: use letters, digits, _ and -", name)
+			return fmt.Errorf("config.query: %q can't be the name of an argument: use letters, digits, _ and -", name)
 		case seen[lower] != "":
 			return fmt.Errorf("config.query: %s and %s differ in case only; set one of them", name, seen[lower])
 		}
@@ -101,7 +101,7 @@ func (a *Authorization) validate() error {
 	return errors.New("set type to basic, with username or password, or to bearer, with token")
 }
 
-// reserved are headers, folded, that aren't for secrets.
+// reserved are headers, folded, that can't hold a secret.
 var reserved = []string{
 	"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "content-type", "content-encoding",
 	"x-consumer-id", "x-consumer-custom-id", "x-consumer-username", "x-consumer-groups", "x-authenticated-groups",
@@ -112,5 +112,5 @@ func isName(name string) bool {
 	return name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == ""
 }
 
-// folded is a header's name as those upstreams read it for which _ and - are the same.
+// folded returns a header's name as upstreams read it that treat _ and - alike.
 func folded(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }

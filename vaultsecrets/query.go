@@ -8,9 +8,9 @@ import (
 	"kong-vault-auth/pluginserver"
 )
 
-// setQuery puts arguments into the query string for the upstream, in the place of those
-// that the client has sent, and keeps them from log plugins: of the upstream's URI they
-// see the path only. It waits for Kong once.
+// setQuery puts arguments into the query string for the upstream, in place of those that the
+// client has sent. Log plugins see only the path of the upstream's URI. It waits for Kong
+// once.
 func (h *handler) setQuery(e *pluginserver.Event, arguments []pluginserver.HeaderChange) error {
 	asked, path := e.GetRawQuery(), e.GetVar("upstream_uri") // without the query string, which Kong adds when the plugins have run
 	raw, err := asked.Wait()
@@ -36,9 +36,9 @@ func (h *handler) setQuery(e *pluginserver.Event, arguments []pluginserver.Heade
 	return nil
 }
 
-// without is a raw query string without the arguments of some names, in whatever way some
-// upstream may read them: escaped, in another case, as a list or a map (name[]), after a
-// semicolon. The others keep their order and every byte.
+// without removes the arguments of some names from a raw query string, in every form that some
+// upstream may read: escaped, in another case, as a list or a map (name[]), after a
+// semicolon. All others keep their order and every byte.
 func without(raw string, names []string) string {
 	var kept []string
 	for argument := range strings.SplitSeq(raw, "&") {
@@ -62,8 +62,8 @@ func named(argument string, names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(key, keyOf(name)) })
 }
 
-// keyOf is the name that an upstream may read: unescaped, and as PHP does it, up to a
-// bracket, with _ for dots and spaces, and without spaces in front.
+// keyOf returns the name as an upstream may read it: unescaped, and as in PHP up to a
+// bracket, with _ for dots and spaces, and without leading spaces.
 func keyOf(escaped string) string {
 	key := strings.TrimLeft(unescaped(escaped), " \x00")
 	if i := strings.IndexAny(key, "[\x00"); i > 0 {
