@@ -1,6 +1,7 @@
 package command
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -9,7 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"time"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -30,18 +31,20 @@ func redisServer(ts *testscript.TestScript, _ bool, _ []string) {
 	l.Close()
 	_, port, _ := net.SplitHostPort(addr)
 	cmd := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", ts.MkAbs("."))
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
 	ts.Check(cmd.Start())
 	ts.Defer(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	for {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			break
+	said := bufio.NewScanner(out)
+	for !strings.Contains(said.Text(), "Ready to accept connections") {
+		if !said.Scan() {
+			ts.Fatalf("Redis has ended: %v", said.Err())
 		}
-		time.Sleep(time.Millisecond)
 	}
+	go func() { _, _ = io.Copy(io.Discard, out) }()
 	ts.Setenv("REDIS", addr)
 }
 
@@ -59,8 +62,8 @@ func (n *otherNode) accepts(accessToken, secret string) bool {
 	return err == nil
 }
 
-// newNode is a plugin server on another machine for the rest of the script, which hears of
-// changes through Redis. It has looked up pairs in an object:
+// newNode starts a plugin server on another machine for the rest of the script. It gets
+// changes through Redis, and has looked up pairs in an object:
 //
 //	node one hcv mobile-1 $SECRET
 func newNode(ts *testscript.TestScript, _ bool, args []string) {
@@ -92,10 +95,9 @@ func newNode(ts *testscript.TestScript, _ bool, args []string) {
 	nodesOf(ts)[args[0]] = n
 	others := redis.NewClient(&redis.Options{Addr: ts.Getenv("REDIS")})
 	defer others.Close()
-	for known := int64(0); known < int64(len(nodesOf(ts))); { // it has said that it is there
+	for known := int64(0); known < int64(len(nodesOf(ts))); { // until the others count on it
 		known, err = others.HLen(context.Background(), "{vault-auth}:nodes").Result()
 		ts.Check(err)
-		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -1,8 +1,11 @@
 package command
 
 import (
+	"bufio"
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,16 +16,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"kong-vault-auth/admin"
 	"kong-vault-auth/azurevault"
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/blocklist"
@@ -56,7 +58,8 @@ func TestScripts(t *testing.T) {
 			"node":          newNode,
 			"node-accepts":  nodeAccepts,
 			"admin-api":     adminAPI,
-			"await-socket":  awaitSocket,
+			"certificate":   certificate,
+			"await-socket":  func(ts *testscript.TestScript, _ bool, args []string) { awaitSocket(ts, args[0]) },
 			"vault-server":  vaultServer,
 			"azure":         azure,
 			"kong":          kong,
@@ -82,8 +85,9 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// checkSecrets looks for every secret of a script in all that the commands of it have
-// written: none may be there, but for a new secret token once, after these words.
+// checkSecrets looks for every secret of a script in everything that its commands have
+// written. The only one that may be there is a new secret token, once, where the output
+// says so.
 func checkSecrets(t *testing.T, script, output, work string) {
 	all := ""
 	files, _ := filepath.Glob(output + "/*")
@@ -252,9 +256,8 @@ func vaultServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(".root-token"), []byte(ready.RootToken), 0o600))
 }
 
-// pluginServer is a plugin server for the rest of the script, with the script's
-// environment, and sets VAULT_AUTH_CONTROL. It has looked up the named access token, if
-// any, in the named object:
+// pluginServer starts a plugin server for the rest of the script, with the script's
+// environment, and sets VAULT_AUTH_CONTROL. It has looked up an access token in an object:
 //
 //	plugin-server hcv ac-alice
 func pluginServer(ts *testscript.TestScript, neg bool, args []string) {
@@ -281,13 +284,12 @@ func pluginServer(ts *testscript.TestScript, neg bool, args []string) {
 		cancel()
 		os.RemoveAll(dir)
 	})
-	for _, err := os.Lstat(path); err != nil; _, err = os.Lstat(path) {
-		runtime.Gosched()
-	}
+	awaitSocket(ts, path)
 	ts.Setenv("VAULT_AUTH_CONTROL", path)
 }
 
-// environment is the script's as it is now, for what reads it while the script goes on.
+// environment is a copy of the script's environment, for what reads it while the script
+// continues.
 func environment(ts *testscript.TestScript) func(name string) string {
 	ts.Check(ts.Exec("env", "-0"))
 	values := map[string]string{}
@@ -298,45 +300,80 @@ func environment(ts *testscript.TestScript) func(name string) string {
 	return func(name string) string { return values[name] }
 }
 
-// adminAPI is "vault-auth admin" for the rest of the script, with the environment that
-// the script has now, and sets SOCKET.
+// adminAPI runs "vault-auth admin" for the rest of the script, with the environment that
+// the script has now, and sets ADDRESS to where it listens. Files must be absolute:
+//
+//	admin-api --listen unix:$WORK/s
 func adminAPI(ts *testscript.TestScript, neg bool, args []string) {
-	dir, err := os.MkdirTemp("", "admin") // the path of a socket must be short
-	ts.Check(err)
-	path := filepath.Join(dir, "s")
 	written, err := os.CreateTemp(ts.Getenv("OUTPUT"), "*")
 	ts.Check(err)
-	ctx, cancel := context.WithCancel(context.Background())
-	listening, ended := make(chan struct{}), make(chan error, 1)
-	s := &admin.Server{
-		Kinds: []secretstore.Kind{hashivault.Kind, azurevault.Kind}, Getenv: environment(ts), Now: time.Now,
-		Audit: written, Log: slog.New(slog.NewTextHandler(written, nil)),
+	said, stderr := io.Pipe()
+	p := &Program{
+		Name: "vault-auth", Kinds: []secretstore.Kind{hashivault.Kind, azurevault.Kind}, Getenv: environment(ts), Now: time.Now,
+		Stdout: written, Stderr: io.MultiWriter(written, stderr),
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan int, 1)
 	go func() {
-		ended <- admin.Serve(ctx, s, admin.Listener{Address: "unix:" + path}, func(net.Addr) { close(listening) })
+		ended <- p.Run(ctx, append([]string{"admin"}, args...))
+		stderr.Close()
 	}()
+	lines := bufio.NewScanner(said)
+	address, listens := "", false
+	for !listens && lines.Scan() {
+		_, address, listens = strings.Cut(lines.Text(), "the Admin API listens at ")
+	}
+	go func() { _, _ = io.Copy(io.Discard, said) }()
 	ts.Defer(func() {
 		cancel()
-		ts.Check(<-ended)
+		if status := <-ended; status != 0 {
+			ts.Fatalf("vault-auth admin ended with status %d", status)
+		}
 		written.Close()
-		os.RemoveAll(dir)
 	})
-	<-listening
-	ts.Setenv("SOCKET", path)
+	if !listens {
+		ts.Fatalf("the Admin API doesn't listen")
+	}
+	ts.Setenv("ADDRESS", address)
 }
 
-// awaitSocket waits until a program of the script listens at a socket.
-func awaitSocket(ts *testscript.TestScript, neg bool, args []string) {
-	for {
-		if info, err := os.Lstat(args[0]); err == nil && info.Mode()&os.ModeSocket != 0 {
-			return
-		}
-		runtime.Gosched()
+// certificate makes a certificate for 127.0.0.1, its own CA, and the key:
+//
+//	certificate tls.crt tls.key
+func certificate(ts *testscript.TestScript, neg bool, args []string) {
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	pair := server.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	ts.Check(err)
+	for name, block := range map[string]*pem.Block{
+		args[0]: {Type: "CERTIFICATE", Bytes: pair.Certificate[0]},
+		args[1]: {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		ts.Check(os.WriteFile(ts.MkAbs(name), pem.EncodeToMemory(block), 0o600))
 	}
 }
 
-// vaultAPI is a program for scripts that sends a request to Vault, as the user whom
-// VAULT_TOKEN names or else root, and prints the answer:
+// awaitSocket waits until somebody listens at a socket.
+func awaitSocket(ts *testscript.TestScript, path string) {
+	w, err := fsnotify.NewWatcher()
+	ts.Check(err)
+	defer w.Close()
+	ts.Check(w.Add(filepath.Dir(path)))
+	for {
+		if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
+			return
+		}
+		select {
+		case <-w.Events:
+		case err := <-w.Errors:
+			ts.Check(err)
+		}
+	}
+}
+
+// vaultAPI is a program for scripts that sends a request to Vault as root, and prints the
+// answer:
 //
 //	vault-api POST sys/mounts/plain '{"type":"kv"}'
 func vaultAPI() {
@@ -391,8 +428,8 @@ consumers:
 	ts.Setenv("KONG_ADMIN_URL", k.AdminURL())
 }
 
-// kongAdmin is the part of Kong's Admin API that knows a consumer, and sets KONG_ADMIN_URL.
-// Where the argument is a status, it answers nothing else.
+// kongAdmin starts the part of Kong's Admin API that knows one consumer, and sets
+// KONG_ADMIN_URL. If the argument is a status, that is its only answer.
 func kongAdmin(ts *testscript.TestScript, neg bool, args []string) {
 	const mobileApp = `{"id":"3fd1eea1-885a-4011-b986-289943ff8177","username":"mobile-app","custom_id":"customer/4711"}`
 	status, _ := strconv.Atoi(strings.Join(args, ""))
