@@ -17,39 +17,39 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// Bulk imports a file of credentials, several at the same time. The file may be of any
-// length: of what was read only what is being written is kept.
+// Bulk imports a file of credentials, several at the same time. The file may have any
+// length: only the credentials that are being written are in memory.
 type Bulk struct {
 	Vault *Vault
 	How   Importing
 	File  credentialfile.Reader
-	// Consumer finds the consumer that a record names. A *StopError of it ends the
-	// import.
+	// Consumer finds the consumer that a record names. If it returns a *StopError, the
+	// import ends.
 	Consumer func(context.Context, credential.Consumer) (credential.Consumer, error)
 	Timeout  time.Duration // of one attempt
-	Report   func(Outcome) // is called by one at a time
+	Report   func(Outcome) // calls don't overlap
 
 	reports sync.Mutex
 	pause   pause
 	refused refusals
-	met     atomic.Bool // the store had the last credential already
+	met     atomic.Bool // the store already had the last credential
 }
 
-// Outcome is what came of a credential of a file.
+// Outcome is the result for one credential of a file.
 type Outcome struct {
 	Position    string
-	AccessToken string // empty if the file has none that is one
+	AccessToken string // empty if the file has no valid one
 	Imported    Imported
 	Err         error
 	Warnings    []string // in a dry run, of a credential that would be stored
 }
 
-// StopError ends an import, which can be started again.
+// StopError ends an import. The import can be started again.
 type StopError struct{ Err error }
 
 // Error says what to do.
 func (e *StopError) Error() string {
-	return fmt.Sprintf("%v; the import has stopped: start it again, and it goes on where it was", e.Err)
+	return fmt.Sprintf("%v; the import has stopped: start it again to continue", e.Err)
 }
 
 // Unwrap returns the cause.
@@ -57,14 +57,14 @@ func (e *StopError) Unwrap() error { return e.Err }
 
 const (
 	writesAtOnce = 16
-	readAhead    = 8 // rows for each of these, so that none waits for another's write
+	readAhead    = 8 // rows for each writer, so that none waits for another's write
 	maxRetries   = 8 // about two minutes
 	maxPause     = 30 * time.Second
 	maxRefusals  = 20
 )
 
-// Run imports the file. Credentials that fail are reported, and the others imported; an
-// error says why the rest of the file was not.
+// Run imports the file. It reports credentials that fail, and imports the others. An
+// error says why the import ended before the end of the file.
 func (b *Bulk) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -88,11 +88,11 @@ func (b *Bulk) Run(ctx context.Context) error {
 	return cmp.Or(context.Cause(ctx), err)
 }
 
-// feed reads the file. Credentials with the same access token, as Azure compares it, go
-// through the same queue, so that they are stored in their order.
+// feed reads the file. Credentials whose access tokens differ at most in case, which Azure
+// ignores, go through the same queue, so that they are stored in their order.
 func (b *Bulk) feed(ctx context.Context, queues []chan credentialfile.Row) error {
 	seed := maphash.MakeSeed()
-	names := newNames(b.Vault.Writer) // in a dry run, which stores nothing that could be met
+	names := newNames(b.Vault.Writer) // for a dry run, where the store doesn't show repetitions
 	for ctx.Err() == nil {
 		row, err := b.File.Next()
 		if err == io.EOF {
@@ -144,8 +144,8 @@ func (b *Bulk) report(o Outcome) {
 	b.Report(o)
 }
 
-// retry imports a credential, and waits while the store can't. What a write that was not
-// answered has left is found by the next attempt.
+// retry imports a credential, and retries while the store fails. If a write got no answer
+// but was made, the next attempt finds that out.
 func (b *Bulk) retry(ctx context.Context, r *credential.Record) (Imported, error) {
 	for attempt := range maxRetries {
 		if err := b.pause.wait(ctx); err != nil {
@@ -175,20 +175,21 @@ func (b *Bulk) attempt(ctx context.Context, r *credential.Record) (Imported, err
 		}
 	}
 	how := b.How
-	how.ReadFirst = b.met.Load()
-	imported, err := b.Vault.Import(ctx, &found, how)
+	how.readFirst = b.met.Load()
+	imported, err := b.Vault.importOne(ctx, &found, how)
 	b.met.Store(exists(imported, err))
 	return imported, err
 }
 
-// exists reports whether the store had the credential already. Where it did, it most
-// likely has the next one as well, for an import that is started again meets what the
-// last one has stored. A read finds that out, where a write would be refused first.
+// exists reports whether the store already had the credential. If it had, it most likely
+// has the next one too, because an import that is started again finds what the last one
+// stored. Then a read is better than a write that will be refused.
 func exists(imported Imported, err error) bool {
-	return imported == Unchanged || imported == Replaced || errors.As(err, new(*DiffersError))
+	return imported == Unchanged || imported == Replaced || errors.As(err, new(*differsError))
 }
 
-// pause is a time in which nothing is sent to the store, which has asked for it.
+// pause is a time in which nothing is sent to the store, because it asked to wait or
+// fails.
 type pause struct {
 	mu  sync.Mutex
 	end time.Time
@@ -218,8 +219,8 @@ func (p *pause) wait(ctx context.Context) error {
 	}
 }
 
-// refusals counts credentials in a row that the store has refused. A policy may leave out
-// some names, but not each.
+// refusals counts consecutive credentials that the store refused. A policy may not cover
+// some names, but if it covers none, the import can stop.
 type refusals struct {
 	mu sync.Mutex
 	n  int

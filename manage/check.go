@@ -10,15 +10,15 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// The errors about access tokens that are in a file twice, or that the store can't tell
-// apart.
+// The errors about access tokens of a file that are repeated, or that the store can't
+// distinguish.
 var (
-	ErrTwice    = errors.New("the file has this access token more than once: only the first is stored, or with --replace only the last")
-	ErrSameName = errors.New("another access token differs from it in capitals only, and the names of the store's secrets ignore case: give one of the two credentials another access token")
+	errTwice    = errors.New("the file has this access token more than once: only the first is stored, or with --replace only the last")
+	errSameName = errors.New("another access token differs from it in capitals only, and the names of the store's secrets ignore case: give one of the two credentials another access token")
 )
 
-// names notices access tokens of a file that would come to be in the same secret. It keeps
-// digests of them only.
+// names finds access tokens of a file that would be stored in the same secret. It keeps
+// only digests of them.
 type names struct {
 	writer secretstore.Writer
 	seed   maphash.Seed
@@ -29,7 +29,8 @@ func newNames(w secretstore.Writer) *names {
 	return &names{w, maphash.MakeSeed(), map[uint64]uint64{}}
 }
 
-// add returns why the access token can't be stored beside those before it.
+// add returns an error if the access token can't be stored in addition to the earlier
+// ones.
 func (n *names) add(accessToken string) error {
 	name, token := accessToken, maphash.String(n.seed, accessToken)
 	if namer, ok := n.writer.(secretstore.Namer); ok {
@@ -42,12 +43,12 @@ func (n *names) add(accessToken string) error {
 		n.seen[key] = token
 		return nil
 	case before == token:
-		return ErrTwice
+		return errTwice
 	}
-	return ErrSameName
+	return errSameName
 }
 
-// warnings are what an operator had better know of a credential that can be stored.
+// warnings are about a credential that can be stored, but may not work as intended.
 func (v *Vault) warnings(r *credential.Record) (all []string) {
 	if !r.ExpiresAt.IsZero() && !v.Now().Before(r.ExpiresAt) {
 		all = append(all, "expires_at: it has expired, so the plugin will refuse it")

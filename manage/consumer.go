@@ -11,20 +11,19 @@ import (
 	"kong-vault-auth/kongadmin"
 )
 
-// ErrConsumerName is matched by the error of FindConsumer about what can't be the name
-// of a consumer.
+// ErrConsumerName is matched by the error of FindConsumer for a text that can't be a
+// consumer's name.
 var ErrConsumerName = errors.New("it must be an id, a username or a custom_id of a consumer")
 
-// Found is a consumer as somebody has named it.
+// Found is a consumer that was named by its id, username or custom_id.
 type Found struct {
 	credential.Consumer
-	Names   []string // all that are known of it, for comparing; see Entry.Of
+	Names   []string // its id and username, as far as they are known; see Entry.Of
 	Checked bool     // Kong has it
 }
 
-// FindConsumer looks a consumer up in Kong by its id, username or custom_id. Where
-// there is no Admin API to ask, admin is nil, and the name is taken for an id or a
-// username.
+// FindConsumer looks a consumer up in Kong by its id, username or custom_id. admin may be
+// nil; then the name is taken for an id or a username.
 func FindConsumer(ctx context.Context, admin *kongadmin.Client, name string) (*Found, error) {
 	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return nil, ErrConsumerName

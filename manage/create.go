@@ -13,7 +13,7 @@ import (
 type New struct {
 	AccessToken string // empty: one is generated
 	Prefix      string // of generated tokens, see credential.Generate
-	Plain       bool   // keep the secret token in clear, as Kong Enterprise reads it
+	Plain       bool   // store the secret token in clear, which Kong Enterprise needs
 	Consumer    credential.Consumer
 	TTL         time.Duration
 	Groups      []string
@@ -25,14 +25,14 @@ type New struct {
 	Deleted     Deleted
 }
 
-// Deleted says what is done about a deleted secret that holds the name.
+// Deleted says what to do if a deleted secret holds the name of a new one.
 type Deleted int
 
-// What can be done about it.
+// The values of Deleted.
 const (
-	KeepDeleted    Deleted = iota // nothing is created
-	RecoverDeleted                // its history is kept, and the credential becomes its newest version
-	PurgeDeleted                  // it is removed for good
+	KeepDeleted    Deleted = iota // create nothing
+	RecoverDeleted                // recover it; the credential becomes its newest version
+	PurgeDeleted                  // remove it for good
 )
 
 // Create creates a credential with a generated secret token.

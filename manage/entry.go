@@ -9,13 +9,13 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// Entry is what may be shown of a credential: all but its secrets. As JSON it has the
-// names of the record's fields, and no secret.
+// Entry is a credential without its secrets, so it may be shown. As JSON it has the
+// names of the record's fields.
 type Entry struct {
 	AccessToken string    `json:"access_token"`
 	Fingerprint string    `json:"fingerprint"`
 	Consumer    *Consumer `json:"consumer,omitempty"`
-	// Stored says in which form the store keeps the secret token: hash, or plain.
+	// Stored is the form in which the store keeps the secret token: hash or plain.
 	Stored            string     `json:"stored,omitempty"`
 	Enabled           bool       `json:"enabled"`
 	CreatedAt         *time.Time `json:"created_at,omitempty"`
@@ -44,7 +44,7 @@ const (
 	StoredPlain = "plain"
 )
 
-// entry is what may be shown of a document.
+// entry is the entry for a document.
 func (v *Vault) entry(accessToken string, d *secretstore.Document) Entry {
 	e := Entry{AccessToken: accessToken, Fingerprint: v.Fingerprint(accessToken), Enabled: !d.Disabled, UpdatedAt: timeOf(d.Updated)}
 	if d.Disabled && d.Record == nil {
@@ -67,11 +67,11 @@ func (v *Vault) entry(accessToken string, d *secretstore.Document) Entry {
 	return shown
 }
 
-// digestName begins the names of those secrets in Key Vault whose access tokens can't be
-// names there.
+// digestName begins the names of secrets in Key Vault whose access tokens can't be names
+// there.
 const digestName = "sha256-"
 
-// shown is what may be shown of a record.
+// shown is the entry for a record.
 func (v *Vault) shown(r *credential.Record) Entry {
 	e := Entry{
 		AccessToken: r.AccessToken,
@@ -126,7 +126,7 @@ func rangesOf(ranges []netip.Prefix) []string {
 	return out
 }
 
-// Of reports whether the credential is the consumer's, by any of the names it has.
+// Of reports whether the credential belongs to the consumer with these names.
 func (e *Entry) Of(names ...string) bool {
 	for _, name := range names {
 		if name != "" && e.Consumer != nil && (e.Consumer.ID == name || e.Consumer.Username == name) {
@@ -136,5 +136,5 @@ func (e *Entry) Of(names ...string) bool {
 	return false
 }
 
-// Expired reports whether the pair is refused for its end.
+// Expired reports whether the credential's expires_at has passed.
 func (e *Entry) Expired(now time.Time) bool { return e.ExpiresAt != nil && !now.Before(*e.ExpiresAt) }

@@ -9,15 +9,15 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// Exporting says how secret tokens leave the store: as hashes, if they look generated,
-// unless Hash or Plain says otherwise.
+// Exporting says how secret tokens are exported. By default, those that look generated
+// are exported as hashes, and the others can't be.
 type Exporting struct {
-	Hash  bool // as a hash, whatever it looks like
+	Hash  bool // as hashes, whatever they look like
 	Plain bool // as they are stored
 }
 
-// Export yields the record of every credential of the store. failed is told of those that
-// can't be exported. An error of yield's ends it and is returned.
+// Export yields the record of every credential of the store, and calls failed for those
+// that can't be exported. It returns the first error of yield.
 func (v *Vault) Export(ctx context.Context, how Exporting, yield func(*credential.Record) error, failed func(accessToken string, err error)) error {
 	return v.Writer.Names(ctx, func(page []secretstore.Name) error {
 		for names := range slices.Chunk(page, readsAtOnce) {
@@ -32,14 +32,13 @@ func (v *Vault) Export(ctx context.Context, how Exporting, yield func(*credentia
 	})
 }
 
-// one yields a record that was read, or says why it can't be exported.
+// one yields a record that was read, or calls failed with why it can't be exported.
 func (how Exporting) one(r *credential.Record, err error, yield func(*credential.Record) error, failed func(error)) error {
 	if err == nil {
 		err = how.protect(r)
 	}
-	var absent *secretstore.Absent
 	switch {
-	case errors.As(err, &absent): // deleted meanwhile
+	case errors.As(err, new(*secretstore.Absent)): // deleted meanwhile
 		return nil
 	case isFailure(err):
 		return err
@@ -57,12 +56,9 @@ func (how Exporting) protect(r *credential.Record) error {
 
 // record reads a credential's record.
 func (v *Vault) record(ctx context.Context, accessToken string) (*credential.Record, error) {
-	d, err := v.Writer.Get(ctx, accessToken)
-	switch {
-	case err != nil:
-		return nil, v.about(accessToken, err)
-	case d.Disabled:
-		return nil, v.about(accessToken, ErrDisabled)
+	d, err := v.enabled(ctx, accessToken)
+	if err != nil {
+		return nil, err
 	}
 	r, err := v.parse(d.Record)
 	if err != nil {
@@ -72,6 +68,5 @@ func (v *Vault) record(ctx context.Context, accessToken string) (*credential.Rec
 }
 
 func isFailure(err error) bool {
-	var failure *secretstore.Failure
-	return errors.As(err, &failure)
+	return errors.As(err, new(*secretstore.Failure))
 }

@@ -11,47 +11,46 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// Importing says how credentials that were made elsewhere are stored. A secret token is
-// stored as a hash if it looks generated, and refused if it doesn't, unless Hash or Plain
-// says otherwise.
+// Importing says how credentials that were made elsewhere are stored. By default, secret
+// tokens that look generated are stored as hashes, and the others are refused.
 type Importing struct {
-	Hash    bool // as a hash, whatever it looks like
-	Plain   bool // as it is
-	Replace bool // what exists and differs
+	Hash    bool // store hashes, whatever the secret tokens look like
+	Plain   bool // store the secret tokens themselves
+	Replace bool // replace credentials that exist and differ
 	DryRun  bool // write nothing
 	Deleted Deleted
-	// ReadFirst finds what exists by a read, and not by a write that is refused.
-	ReadFirst bool
-	// Turn waits until one more may be written. If it is set, what exists is found by a
-	// read, which takes no turn.
+	// readFirst looks with a read whether a credential exists. Otherwise a write that is
+	// refused shows that it does.
+	readFirst bool
+	// Turn waits until one more credential may be written. If it is set, every credential
+	// is read first, since a read takes no turn.
 	Turn func(context.Context) error
 }
 
-// Imported is what came of a credential.
+// Imported is the result of importing a credential.
 type Imported string
 
-// What can come of it. In a dry run it is what would.
+// The values of Imported. In a dry run they say what would have happened.
 const (
 	Created   Imported = "created"
 	Replaced  Imported = "replaced"
 	Unchanged Imported = "unchanged" // the store has it already
 )
 
-// ErrGuessable is matched by the error about a secret token whose hash would be no
-// protection.
-var ErrGuessable = errors.New("it doesn't look generated, so it could be guessed from its hash (--plain keeps it as it is, --hash takes the hash all the same)")
+// errGuessable is matched by the error about a secret token that a hash would not protect.
+var errGuessable = errors.New("it doesn't look generated, so it could be guessed from its hash (--plain keeps it as it is, --hash takes the hash all the same)")
 
-// DiffersError says that the store has another credential of the same access token.
-type DiffersError struct{ Fields []string }
+// differsError says that the store has another credential with the same access token.
+type differsError struct{ Fields []string }
 
 // Error is one line.
-func (e *DiffersError) Error() string {
+func (e *differsError) Error() string {
 	return "the store has one already, which differs in " + strings.Join(e.Fields, ", ")
 }
 
-// Import writes a credential as it is. It can be repeated: one that the store has
-// already, but for dates and the salt of a hash, counts as done.
-func (v *Vault) Import(ctx context.Context, r *credential.Record, how Importing) (Imported, error) {
+// importOne writes a credential as it is. It can be repeated: if the store has the
+// credential already, except for dates and the salt of a hash, nothing is written.
+func (v *Vault) importOne(ctx context.Context, r *credential.Record, how Importing) (Imported, error) {
 	kept, err := v.kept(r, how)
 	if err != nil {
 		return "", err
@@ -66,7 +65,7 @@ func (v *Vault) Import(ctx context.Context, r *credential.Record, how Importing)
 		}
 	}
 	create := func() error { return v.write(ctx, r.AccessToken, record, how.Deleted) }
-	if !how.ReadFirst && how.Turn == nil && !how.DryRun {
+	if !how.readFirst && how.Turn == nil && !how.DryRun {
 		if err := create(); !secretstore.IsConflict(err, secretstore.ConflictExists) {
 			return Created, err
 		}
@@ -80,22 +79,22 @@ func (v *Vault) Import(ctx context.Context, r *credential.Record, how Importing)
 		if !secretstore.IsConflict(err, secretstore.ConflictExists) {
 			return Created, err
 		}
-		// It was stored since it was looked for: by the last write of an import that was
-		// killed, say.
+		// It was stored after the read, for example by the last write of an import that
+		// was killed.
 		document, err = v.Writer.Get(ctx, r.AccessToken)
 	}
 	if err != nil {
 		return "", v.about(r.AccessToken, err)
 	}
 	if v.isAnothers(document, r) {
-		return "", ErrSameName // also with Replace: it is another credential
+		return "", errSameName // also with Replace: it is another credential
 	}
 	differ := v.differences(document, r, kept)
 	switch {
 	case len(differ) == 0:
 		return Unchanged, nil
 	case !how.Replace:
-		return "", &DiffersError{differ}
+		return "", &differsError{differ}
 	}
 	return Replaced, how.write(ctx, func() error { return v.Writer.Replace(ctx, r.AccessToken, record, document.Version) })
 }
@@ -113,7 +112,7 @@ func (how Importing) write(ctx context.Context, write func() error) error {
 	return write()
 }
 
-// kept is the record as it is to be stored.
+// kept is the record to be stored.
 func (v *Vault) kept(r *credential.Record, how Importing) (*credential.Record, error) {
 	now := v.Now()
 	if p := r.Problems(now); len(p) > 0 {
@@ -143,7 +142,7 @@ func (how Importing) protect(s *credential.Secret) error {
 	case how.Plain || s.Token == "":
 		return nil
 	case !how.Hash && !credential.LooksGenerated(s.Token):
-		return ErrGuessable
+		return errGuessable
 	case s.Hash.IsZero():
 		*s = credential.HashedSecret(s.Token)
 	}
@@ -151,14 +150,14 @@ func (how Importing) protect(s *credential.Secret) error {
 	return nil
 }
 
-// isAnothers reports whether the secret of a record's name is that of an access token
-// which differs in case.
+// isAnothers reports whether the stored document is for another access token, which
+// differs from the record's only in case.
 func (v *Vault) isAnothers(d *secretstore.Document, r *credential.Record) bool {
 	stored, err := v.parse(d.Record)
 	return err == nil && stored.AccessToken != r.AccessToken && strings.EqualFold(stored.AccessToken, r.AccessToken)
 }
 
-// differences are those between what the store has and a record of a file.
+// differences are the fields in which the stored document differs from a record of a file.
 func (v *Vault) differences(d *secretstore.Document, r, kept *credential.Record) []string {
 	if d.Disabled {
 		return []string{"that it is disabled in the store"}

@@ -62,8 +62,8 @@ func TestImport(t *testing.T) {
 		"new":                         {record: record(), want: Created, log: []string{"create alice"}},
 		"new, plain":                  {record: record(), how: Importing{Plain: true}, want: Created, log: []string{"create alice"}},
 		"new, only a hash":            {record: record(secret(hashed)), want: Created, log: []string{"create alice"}},
-		"new, guessable":              {record: record(secret(weak)), says: "secret_token: " + ErrGuessable.Error()},
-		"new, guessable before":       {record: record(previous(weak, soon)), says: "previous_secret_token: " + ErrGuessable.Error()},
+		"new, guessable":              {record: record(secret(weak)), says: "secret_token: " + errGuessable.Error()},
+		"new, guessable before":       {record: record(previous(weak, soon)), says: "previous_secret_token: " + errGuessable.Error()},
 		"new, guessable, and over":    {record: record(previous(weak, now)), want: Created, log: []string{"create alice"}},
 		"new, guessable, as hash":     {record: record(secret(weak)), how: Importing{Hash: true}, want: Created, log: []string{"create alice"}},
 		"new, guessable, plain":       {record: record(secret(weak)), how: Importing{Plain: true}, want: Created, log: []string{"create alice"}},
@@ -98,7 +98,7 @@ func TestImport(t *testing.T) {
 				if limited {
 					tt.how.Turn = func(context.Context) error { turns++; return nil }
 				}
-				got, err := v.Import(t.Context(), tt.record, tt.how)
+				got, err := v.importOne(t.Context(), tt.record, tt.how)
 				if says := fmt.Sprint(err); got != tt.want || (err == nil) != (tt.says == "") || err != nil && says != tt.says {
 					t.Fatalf("%q, %v", got, err)
 				}
@@ -114,7 +114,7 @@ func TestImport(t *testing.T) {
 				if tt.how.DryRun || tt.want == "" {
 					continue
 				}
-				if again, err := v.Import(t.Context(), tt.record, tt.how); again != Unchanged || err != nil {
+				if again, err := v.importOne(t.Context(), tt.record, tt.how); again != Unchanged || err != nil {
 					t.Errorf("once more: %q, %v", again, err)
 				}
 			}
@@ -125,7 +125,7 @@ func TestImport(t *testing.T) {
 func TestImportWaitsForItsTurn(t *testing.T) {
 	v, m := newVault(nil)
 	enough := errors.New("enough")
-	_, err := v.Import(t.Context(), record(), Importing{Turn: func(context.Context) error { return enough }})
+	_, err := v.importOne(t.Context(), record(), Importing{Turn: func(context.Context) error { return enough }})
 	if err != enough || len(m.log) > 0 {
 		t.Error(err, m.log)
 	}
@@ -139,7 +139,7 @@ func TestImportKeepsDates(t *testing.T) {
 		"both":    {created: then, updated: now.Add(-time.Hour), wantCreated: then, wantUpdated: now.Add(-time.Hour)},
 	} {
 		v, m := newVault(nil)
-		if _, err := v.Import(t.Context(), record(func(r *credential.Record) { r.CreatedAt, r.UpdatedAt = tt.created, tt.updated }), Importing{}); err != nil {
+		if _, err := v.importOne(t.Context(), record(func(r *credential.Record) { r.CreatedAt, r.UpdatedAt = tt.created, tt.updated }), Importing{}); err != nil {
 			t.Fatal(err)
 		}
 		r, err := credential.Parse([]byte(m.documents["alice"]))
@@ -158,7 +158,7 @@ func TestExport(t *testing.T) {
 		"dave":  "",
 		"erin":  "{}",
 	}
-	guessable := "carol: " + ErrGuessable.Error()
+	guessable := "carol: " + errGuessable.Error()
 	unusable := []string{"dave: credential of dave: it is disabled in the store, and can't be read: enable it there first", "erin: credential of erin: access_token: it is missing or empty (write the token that clients send, which is also the secret's name)"}
 	for name, tt := range map[string]struct {
 		how  Exporting
@@ -270,7 +270,7 @@ func TestBulk(t *testing.T) {
 		"twice the same":        {text: line("a", "x") + line("a", "x"), want: []string{"line 1 a created", "line 2 a unchanged"}},
 		"twice, the first":      {text: line("a", "x") + line("a", "y"), want: []string{"line 1 a created", "line 2 a  the store has one already, which differs in consumer"}},
 		"twice, the last":       {text: line("a", "x") + line("a", "y"), how: Importing{Replace: true}, want: []string{"line 1 a created", "line 2 a replaced"}},
-		"twice, in a dry run":   {text: line("a", "x") + line("a", "x"), how: Importing{DryRun: true}, want: []string{"line 1 a created", "line 2 a  " + ErrTwice.Error()}},
+		"twice, in a dry run":   {text: line("a", "x") + line("a", "x"), how: Importing{DryRun: true}, want: []string{"line 1 a created", "line 2 a  " + errTwice.Error()}},
 		"a file that is no use": {text: `{"data":1}`, end: "the file: after credential 0: it is not an answer of Kong Enterprise's, an object with the field data"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -312,7 +312,7 @@ func TestBulkWaitsForTheStore(t *testing.T) {
 		"for good": {
 			fail:  func(string, int) error { return down },
 			asked: []time.Duration{0, 1 * time.Second, 3 * time.Second, 7 * time.Second, 15 * time.Second, 31 * time.Second, 61 * time.Second, 91 * time.Second},
-			end:   "create: timeout; the import has stopped: start it again, and it goes on where it was",
+			end:   "create: timeout; the import has stopped: start it again to continue",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -488,7 +488,7 @@ func TestImportMeetsTheLastWriteOfAKilledOne(t *testing.T) {
 	} {
 		v, m := newVault(nil)
 		v.Writer = &latecomer{memory: m, late: late}
-		got, err := v.Import(t.Context(), record(), Importing{ReadFirst: true})
+		got, err := v.importOne(t.Context(), record(), Importing{readFirst: true})
 		if says := string(got) + errorOf(err); says != want {
 			t.Errorf("%s, want %s", says, want)
 		}
@@ -569,9 +569,9 @@ func TestCheckSaysWhatTheStoreOrThePluginWouldMakeOfIt(t *testing.T) {
 		"ttl":               {file(`"ttl":"1h"`), "created"},
 		"too large":         {file(`"description":"` + strings.Repeat("d", 400) + `"`), "it is too large"},
 		"no name":           {line("a_b", "x"), "created " + digest},
-		"twice":             {line("a", "x") + line("a", "x"), "created; " + ErrTwice.Error()},
-		"the same name":     {line("a", "x") + line("A", "x"), "created; " + ErrSameName.Error()},
-		"another's already": {line("HELD", "x"), ErrSameName.Error()},
+		"twice":             {line("a", "x") + line("a", "x"), "created; " + errTwice.Error()},
+		"the same name":     {line("a", "x") + line("A", "x"), "created; " + errSameName.Error()},
+		"another's already": {line("HELD", "x"), errSameName.Error()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, _, _ := bulk(never, tt.text, Importing{DryRun: true})
@@ -603,9 +603,9 @@ func reversed(want string) []string {
 func TestReplaceLeavesAnothersCredentialAlone(t *testing.T) {
 	v, m := newVault(map[string]string{"alice": stored(t, record())})
 	v.Writer = folding{m}
-	for _, how := range []Importing{{Replace: true}, {Replace: true, ReadFirst: true}, {}} {
-		_, err := v.Import(t.Context(), record(func(r *credential.Record) { r.AccessToken = "ALICE" }), how)
-		if !errors.Is(err, ErrSameName) || len(m.log) > 0 {
+	for _, how := range []Importing{{Replace: true}, {Replace: true, readFirst: true}, {}} {
+		_, err := v.importOne(t.Context(), record(func(r *credential.Record) { r.AccessToken = "ALICE" }), how)
+		if !errors.Is(err, errSameName) || len(m.log) > 0 {
 			t.Errorf("%+v: %v, %v", how, err, m.log)
 		}
 	}

@@ -7,10 +7,9 @@ import (
 	"time"
 )
 
-var errSpan = errors.New("it must be a length of time, as 90d, 12h or 30m")
+var errSpan = errors.New("it must be a length of time such as 90d, 12h or 30m")
 
-// ParseSpan reads a length of time as operators write it, in days as well: 90d, 1h30m. It
-// is not negative.
+// ParseSpan parses a duration that may be in days, and isn't negative: 90d, 1h30m.
 func ParseSpan(text string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 16)

@@ -1,5 +1,5 @@
-// Package manage creates, rotates and revokes credentials in a store that can write.
-// It is what the operator's commands do, without a command line.
+// Package manage creates, changes, imports, exports and revokes credentials in a store
+// that can be written to. The operator's commands and the Admin API are made of it.
 package manage
 
 import (
@@ -21,11 +21,11 @@ type Vault struct {
 	Writer      secretstore.Writer
 	Fingerprint func(accessToken string) string
 	Now         func() time.Time
-	MaxTTL      time.Duration // the object's max_ttl; 0: not known
+	MaxTTL      time.Duration // the object's max_ttl; 0: unknown
 }
 
-// Issued is a credential with a secret token that was generated just now. It is the
-// only thing that holds one, and shows it only where Reveal is called.
+// Issued is a credential with its new secret token. Nothing else holds a new secret token,
+// and only Reveal shows it.
 type Issued struct {
 	Entry
 	secretToken string
@@ -40,12 +40,12 @@ func (i *Issued) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "manage.
 // MarshalJSON is that of the entry, without the secret token.
 func (i *Issued) MarshalJSON() ([]byte, error) { return json.Marshal(i.Entry) }
 
-// Delivery takes a new secret token to where it is shown or kept, before the store is
-// written to: a secret that got lost in between would be no use to anybody. undo takes
-// it back, if the store has certainly not been written to; it may be nil.
+// Delivery delivers a new secret token to where it is shown or kept. That happens before
+// the store is written to, so that the secret can't be lost in between. undo, which may
+// be nil, takes it back if the store has certainly not been written to.
 type Delivery func(*Issued) (undo func(), err error)
 
-// deliver has a secret delivered, and then write write it to the store.
+// deliver delivers a secret token, and then calls write, which writes to the store.
 func deliver(d Delivery, i *Issued, write func() error) error {
 	undo, err := d(i)
 	if err != nil {
@@ -63,7 +63,7 @@ func deliver(d Delivery, i *Issued, write func() error) error {
 	return err
 }
 
-// secretOf is a secret as a record keeps it.
+// secretOf is a secret token in the form that a record keeps.
 func secretOf(secretToken string, plain bool) credential.Secret {
 	if plain {
 		return credential.PlainSecret(secretToken)
@@ -85,15 +85,8 @@ func (v *Vault) encode(r *credential.Record) ([]byte, error) {
 	return credential.Encode(r)
 }
 
-func (v *Vault) change(stored []byte, change func(*credential.Record) error) ([]byte, error) {
-	if v.Writer.Base64() {
-		return credential.ChangeBase64(stored, change)
-	}
-	return credential.Change(stored, change)
-}
-
-// about says which credential an error is about, as the plugin server's log would. A name
-// that the store doesn't have is often a fingerprint.
+// about adds the credential's fingerprint to an error, as the plugin server's log has it. A
+// name that the store doesn't have is often a fingerprint.
 func (v *Vault) about(accessToken string, err error) error {
 	if secretstore.IsAbsent(err, secretstore.ReasonNotFound) {
 		return fmt.Errorf("credential %s: %w: the vault object %s has none with this access token (credential list shows access tokens and fingerprints)", v.Fingerprint(accessToken), err, v.Name)
@@ -101,8 +94,8 @@ func (v *Vault) about(accessToken string, err error) error {
 	return fmt.Errorf("credential %s: %w", v.Fingerprint(accessToken), err)
 }
 
-// Revoke deletes a credential, whether or not it is a usable one. Where the store keeps
-// what is deleted, purge removes that as well.
+// Revoke deletes a credential, usable or not. If the store keeps deleted secrets, purge
+// removes the secret for good.
 func (v *Vault) Revoke(ctx context.Context, accessToken string, purge bool) error {
 	if _, err := v.Writer.Get(ctx, accessToken); err != nil && !(purge && secretstore.IsAbsent(err, secretstore.ReasonDeleted)) {
 		return v.about(accessToken, err)
@@ -116,7 +109,7 @@ func (v *Vault) Revoke(ctx context.Context, accessToken string, purge bool) erro
 	}
 	err := v.Writer.Purge(ctx, accessToken)
 	if secretstore.IsAbsent(err, secretstore.ReasonNotFound) {
-		return nil // nothing was kept
+		return nil // the store keeps no deleted secrets
 	}
 	return err
 }
