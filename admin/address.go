@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,23 +14,25 @@ import (
 // Listener says where the API listens, and who may use it.
 type Listener struct {
 	Address    string   // unix:PATH, or HOST:PORT
-	BearerFile string   // the tokens that let in, a line each; not for a unix socket
-	CertFile   string   // TLS
-	KeyFile    string   // TLS
-	Hosts      []string // names that requests may be for, beside the address itself
+	BearerFile string   // bearer tokens, one a line; not for a unix socket
+	CertFile   string   // of TLS
+	KeyFile    string   // of TLS
+	Hosts      []string // host names of the API, in addition to the address
 }
 
 // socket is the path of a unix socket.
-func (l *Listener) socket() (path string, is bool) { return strings.CutPrefix(l.Address, "unix:") }
+func (l *Listener) socket() (path string, isSocket bool) {
+	return strings.CutPrefix(l.Address, "unix:")
+}
 
-// Check refuses a listener that would let in who must not be.
-func (l *Listener) Check() error {
-	if path, is := l.socket(); is {
+// check refuses a listener that would let in anybody.
+func (l *Listener) check() error {
+	if path, isSocket := l.socket(); isSocket {
 		switch {
 		case !filepath.IsAbs(path):
 			return errors.New("the address must be unix: and the absolute path of a socket, such as unix:/run/kong/vault-auth-admin.socket")
 		case l.BearerFile != "" || l.CertFile != "" || l.KeyFile != "":
-			return errors.New("a unix socket takes no bearer token and no TLS: its mode 0600 lets in this user and root only")
+			return errors.New("a unix socket takes no bearer token and no TLS: its mode 0600 lets in only this user and root")
 		}
 		return nil
 	}
@@ -53,8 +56,8 @@ func isLoopback(host string) bool {
 	return err == nil && a.IsLoopback()
 }
 
-// serves reports whether a request's Host is one that this listener is known by. A page
-// whose name its owner has pointed at this address sends its own, see DNS rebinding.
+// serves reports whether a request's Host is a name of this listener. A request that a
+// web page causes by DNS rebinding has the page's host instead.
 func (l *Listener) serves(host string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
@@ -65,10 +68,5 @@ func (l *Listener) serves(host string) bool {
 	if strings.EqualFold(name, own) || isLoopback(own) && (isLoopback(name) || strings.EqualFold(name, "localhost")) {
 		return true
 	}
-	for _, h := range l.Hosts {
-		if strings.EqualFold(name, h) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(l.Hosts, func(h string) bool { return strings.EqualFold(name, h) })
 }

@@ -18,8 +18,8 @@ type change struct {
 	fingerprint string // the credential's, never its access token
 }
 
-// auditFile is where the audit log goes. As long as its last line could not be written,
-// nothing is changed.
+// auditFile is where the audit log is written to. If its last line could not be written,
+// changes are refused until a line can be.
 type auditFile struct {
 	io.Writer
 	failed atomic.Bool
@@ -31,13 +31,13 @@ func (f *auditFile) Write(b []byte) (int, error) {
 	return n, err
 }
 
-var errNoAudit = errors.New("nothing is changed as long as the audit log can't be written: make room for it")
+var errNoAudit = errors.New("no change is made while the audit log can't be written: make room for it")
 
-// audited has h answer, unless it changes something and that could not be recorded.
+// audited refuses requests that change something while the audit log can't be written.
 func (s *Server) audited(h handler) handler {
 	return func(r *request) (int, any, error) {
 		if r.Method != http.MethodGet && s.auditFile.failed.Load() {
-			r.change.action = "refused" // its line finds out whether there is room again
+			r.change.action = "refused" // writing its line shows whether there is room again
 			return 0, nil, unavailable(errNoAudit)
 		}
 		return h(r)
@@ -65,8 +65,9 @@ func (s *Server) record(r *request, status int) {
 	s.audit.Info(r.change.action, "who", who(r.Context()), "vault", r.change.vault, "fingerprint", r.change.fingerprint, "status", status)
 }
 
-// vaultOf is the vault object that the path of a request names which was refused before it
-// was looked for. What can't be a name may be a secret in the wrong place.
+// vaultOf is the vault object in the path of a request that was refused before the object
+// was looked up. Text that can't be a name is left out: it may be a secret in the wrong
+// place.
 func (s *Server) vaultOf(r *request) string {
 	name := r.PathValue("vault")
 	if s.file != nil {
@@ -80,19 +81,18 @@ func (s *Server) vaultOf(r *request) string {
 	return name
 }
 
-// maxAuditName is the length in bytes of the longest name of a vault object that is in an
-// audit line although there is no such object.
+// maxAuditName limits the length of names in audit lines, if no object has them.
 const maxAuditName = 64
 
 type whoKey struct{}
 
-// who has sent a request: uid:0 through a unix socket, token:NAME otherwise.
+// who is the sender of a request: uid:0 through a unix socket, token:NAME otherwise.
 func who(ctx context.Context) string {
 	name, _ := ctx.Value(whoKey{}).(string)
 	return name
 }
 
-// withWho says who has sent the requests of a context.
+// withWho adds the sender to the context of a request.
 func withWho(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, whoKey{}, name)
 }

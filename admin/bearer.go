@@ -19,15 +19,15 @@ import (
 const (
 	// minBearer is the shortest bearer token, in bytes: one that can't be guessed.
 	minBearer = 32
-	// A source may send this many wrong tokens at once, and then one in each of these
-	// times. Until then none of its tokens is looked at.
+	// A source may send failuresAtOnce wrong tokens at once, and then one in each
+	// failureEvery. When it has used them up, none of its tokens is accepted.
 	failuresAtOnce = 5
 	failureEvery   = 10 * time.Second
 	maxSources     = 1024
 	maxBearerFile  = 64 << 10
 )
 
-// bearers are the tokens that let a request in.
+// bearers are the bearer tokens in a file.
 type bearers struct {
 	path string
 
@@ -40,8 +40,8 @@ type bearer struct {
 	digest [sha256.Size]byte
 }
 
-// read reads the file: a line for each token, NAME:TOKEN, or the token alone. It is read
-// for each request, so that a token which is taken out counts no more.
+// read reads the file: a line for each token, NAME:TOKEN, or the token alone. That is done
+// for each request, so that a token which is removed is refused at once.
 func (b *bearers) read() ([]bearer, error) {
 	contents, err := securefile.Read(b.path, securefile.Group, maxBearerFile)
 	if err != nil {
@@ -60,7 +60,7 @@ func (b *bearers) read() ([]bearer, error) {
 			name, token = "admin", line
 		}
 		if len(token) < minBearer {
-			// By its line: what is before a colon may be half of a token.
+			// Not by its name: what precedes a colon may be part of a token.
 			return nil, fmt.Errorf("%s: the token in line %d has less than %d characters: make one with openssl rand -hex 32", b.path, number, minBearer)
 		}
 		all = append(all, bearer{name, sha256.Sum256([]byte(token))})
@@ -73,7 +73,7 @@ func (b *bearers) read() ([]bearer, error) {
 
 var errNoBearer = errors.New("no valid bearer token was sent: send the header Authorization: Bearer TOKEN")
 
-// admit is the name of the token that a request carries.
+// admit returns the name of the token that a request carries.
 func (b *bearers) admit(r *http.Request, now time.Time) (name string, err error) {
 	failures := b.failuresOf(r.RemoteAddr)
 	if failures.TokensAt(now) < 1 {
@@ -85,7 +85,7 @@ func (b *bearers) admit(r *http.Request, now time.Time) (name string, err error)
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	digest := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	for _, known := range all { // all of them, so that the time doesn't say which
+	for _, known := range all { // all of them, so that the time reveals nothing
 		if subtle.ConstantTimeCompare(known.digest[:], digest[:]) == 1 {
 			name = known.name
 		}
@@ -97,7 +97,7 @@ func (b *bearers) admit(r *http.Request, now time.Time) (name string, err error)
 	return name, nil
 }
 
-// failuresOf is how many wrong tokens a source may still send.
+// failuresOf limits the wrong tokens of a source.
 func (b *bearers) failuresOf(address string) *rate.Limiter {
 	var source netip.Prefix
 	if a, err := netip.ParseAddrPort(address); err == nil {

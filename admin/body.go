@@ -16,11 +16,11 @@ import (
 // strings where a field is repeated.
 type fields map[string]any
 
-// maxFields bounds the fields of a form.
+// maxFields limits the fields of a form.
 const maxFields = 200
 
-// body reads a request's fields, which may be those of known and no others. A body may
-// be missing.
+// body reads a request's fields, and refuses those that aren't known. The body may be
+// missing.
 func (r *request) body(known ...string) (fields, error) {
 	f, err := r.read()
 	if err != nil {
@@ -93,7 +93,7 @@ func formFields(r *request) (fields, error) {
 	values := r.PostForm
 	if r.MultipartForm != nil {
 		values = r.MultipartForm.Value
-		defer func() { _ = r.MultipartForm.RemoveAll() }() // nothing of it is in a file
+		defer func() { _ = r.MultipartForm.RemoveAll() }() // it has no files
 	}
 	f := fields{}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -122,7 +122,7 @@ func formFields(r *request) (fields, error) {
 	return f, nil
 }
 
-// text is a field as text. A field that is missing is not given; null is empty text.
+// text is a field as text; null is empty text. given is false if the field is missing.
 func (f fields) text(name string) (text string, given bool, err error) {
 	v, given := f[name]
 	switch v := v.(type) {
@@ -138,8 +138,8 @@ func (f fields) text(name string) (text string, given bool, err error) {
 	return "", true, badRequest("%s must be a single value", name)
 }
 
-// flag is a field, or a parameter of the query, that is true or false.
-func flag(text string) (bool, error) {
+// parseFlag parses a field, or a parameter of the query, that is true or false.
+func parseFlag(text string) (bool, error) {
 	switch text {
 	case "", "false", "0":
 		return false, nil
@@ -154,7 +154,7 @@ func (f fields) flag(name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	set, err := flag(text)
+	set, err := parseFlag(text)
 	if err != nil {
 		return false, badRequest("%s: %w", name, err)
 	}
@@ -163,7 +163,7 @@ func (f fields) flag(name string) (bool, error) {
 
 // parameter is a parameter of the query that is true or false.
 func (r *request) parameter(name string) (bool, error) {
-	set, err := flag(r.URL.Query().Get(name))
+	set, err := parseFlag(r.URL.Query().Get(name))
 	if err != nil {
 		return false, badRequest("%s: %w", name, err)
 	}

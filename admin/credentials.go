@@ -17,7 +17,7 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// The fields of a body that are the record's.
+// recordFields are the fields of a body that are the record's own.
 var recordFields = []string{"ttl", "groups", "allowed_ips", "not_before", "expires_at", "description"}
 
 // The sizes that a page of a list may have.
@@ -87,8 +87,8 @@ type listBody[T any] struct {
 	Offset string  `json:"offset,omitempty"`
 }
 
-// The secret token goes into the answer and nowhere else.
-func answered(*manage.Issued) (func(), error) { return nil, nil }
+// inAnswer is a manage.Delivery: the new secret token is only in the answer.
+func inAnswer(*manage.Issued) (func(), error) { return nil, nil }
 
 func (s *Server) list(r *request) (int, any, error) {
 	size, after, err := r.page()
@@ -114,7 +114,7 @@ func (s *Server) list(r *request) (int, any, error) {
 	return http.StatusOK, body, err
 }
 
-// page is which page of a list is asked for.
+// page is the page of a list that a request is for.
 func (r *request) page() (size int, after string, err error) {
 	q := r.URL.Query()
 	size = defaultSize
@@ -162,7 +162,7 @@ func (s *Server) create(r *request) (int, any, error) {
 		if n.AccessToken != "" {
 			r.change.fingerprint = v.Fingerprint(n.AccessToken)
 		}
-		i, err := v.Create(r.Context(), *n, answered)
+		i, err := v.Create(r.Context(), *n, inAnswer)
 		if secretstore.IsConflict(err, secretstore.ConflictDeleted) {
 			return fmt.Errorf("%w; ?recover=true makes the credential its newest version, ?purge=true removes it for good", err)
 		}
@@ -177,7 +177,7 @@ func (s *Server) create(r *request) (int, any, error) {
 	return http.StatusCreated, body, err
 }
 
-// deleted is what the query says about a deleted secret that holds the name.
+// deleted is what to do about a deleted secret that holds the name, by the query.
 func (r *request) deleted() (manage.Deleted, error) {
 	recovers, err := r.parameter("recover")
 	if err != nil {
@@ -197,7 +197,7 @@ func (r *request) deleted() (manage.Deleted, error) {
 	return manage.KeepDeleted, nil
 }
 
-// newCredential is what a body asks for.
+// newCredential is the credential that a body describes.
 func (s *Server) newCredential(r *request, f fields) (*manage.New, error) {
 	record, err := f.record()
 	if err != nil {
@@ -227,7 +227,7 @@ func (s *Server) newCredential(r *request, f fields) (*manage.New, error) {
 	return n, nil
 }
 
-// record reads those fields of a body that are a record's, by the rules of records.
+// record parses those fields of a body that are a record's, by the rules of records.
 func (f fields) record() (*credential.Record, error) {
 	members := map[string]any{"access_token": "a", "secret_token": "s", "consumer": "c"}
 	for _, name := range append([]string{"enabled"}, recordFields...) {
@@ -280,7 +280,7 @@ func consumerName(path string, field any) (string, error) {
 	return "", badRequest(`consumer must be given once: in the path, or as {"id": "…"} or {"username": "…"}`)
 }
 
-// ofKong gives errors of Kong's Admin API their status.
+// ofKong adds a status to an error of Kong's Admin API.
 func ofKong(err error) error {
 	if status := statusOf(err); status == http.StatusNotFound || status == http.StatusBadRequest {
 		return err
@@ -288,7 +288,7 @@ func ofKong(err error) error {
 	return &statusError{http.StatusBadGateway, err}
 }
 
-// onToken has f use the credential that the path names.
+// onToken calls f with the credential that the path names.
 func (s *Server) onToken(r *request, f func(v *manage.Vault, accessToken string) error) error {
 	accessToken := r.PathValue("token")
 	if err := credential.CheckAccessToken(accessToken); err != nil {
@@ -312,7 +312,7 @@ func (s *Server) show(r *request) (int, any, error) {
 	return http.StatusOK, body, err
 }
 
-// update changes the fields of a record that the body gives; null takes one out.
+// update changes the fields of a record that the body gives; null removes one.
 func (s *Server) update(r *request) (int, any, error) {
 	r.change.action = "credential.update"
 	f, err := r.body(append([]string{"enabled"}, recordFields...)...)
@@ -381,7 +381,7 @@ func (s *Server) rotate(r *request) (int, any, error) {
 	}
 	var body data
 	err = s.onToken(r, func(v *manage.Vault, accessToken string) error {
-		i, err := v.Rotate(r.Context(), accessToken, how, answered)
+		i, err := v.Rotate(r.Context(), accessToken, how, inAnswer)
 		if err != nil {
 			return err
 		}
@@ -392,7 +392,7 @@ func (s *Server) rotate(r *request) (int, any, error) {
 	return http.StatusOK, body, err
 }
 
-// duration is a field that is a number of seconds, or a length of time such as 7d or 1h.
+// duration parses a field with a number of seconds, or a length of time such as 7d or 1h.
 func (f fields) duration(name string) (time.Duration, error) {
 	text, _, err := f.text(name)
 	if err != nil || text == "" {

@@ -13,7 +13,7 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// statusError is an error with a status code of its own.
+// statusError is an error with a status code.
 type statusError struct {
 	status int
 	error
@@ -25,10 +25,10 @@ func badRequest(format string, args ...any) error {
 	return &statusError{http.StatusBadRequest, fmt.Errorf(format, args...)}
 }
 
-// unavailable is what is wrong with this program's surroundings, and not with a request.
+// unavailable is an error of this program's environment, not of a request.
 func unavailable(err error) error { return &statusError{http.StatusServiceUnavailable, err} }
 
-// statusOf is the status code that an error is answered with.
+// statusOf is the status code of the answer for an error.
 func statusOf(err error) int {
 	var own *statusError
 	var failure *secretstore.Failure
@@ -55,7 +55,7 @@ func statusOf(err error) int {
 	case errors.As(err, &failure) && failure.Denied():
 		return http.StatusForbidden
 	case errors.As(err, &failure) && failure.OneName:
-		return http.StatusBadGateway // the store, or something before it, has answered what makes no sense
+		return http.StatusBadGateway // the store, or a proxy in front of it, sent an unexpected answer
 	case errors.As(err, &failure), errors.Is(err, context.DeadlineExceeded):
 		return http.StatusServiceUnavailable
 	}

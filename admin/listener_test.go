@@ -39,7 +39,7 @@ func TestListenersThatWouldLetInAnybodyAreRefused(t *testing.T) {
 		{Listener{Address: "8010"}, "a host and a port"},
 		{Listener{Address: "127.0.0.1:many", BearerFile: "b"}, "a host and a port"},
 	} {
-		err := tt.Check()
+		err := tt.check()
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%+v: %v, want %q", tt.Listener, err, tt.want)
 		}

@@ -18,12 +18,12 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// defaultKind is the kind of a vault object of which a body doesn't say it, as all are in
-// Kong Enterprise.
+// defaultKind is the kind of a vault object if a body doesn't name one. In Kong
+// Enterprise, all are of this kind.
 const defaultKind = "hcv"
 
-// objectBody is a vault object as an answer shows it: the fields of its configuration
-// beside those of its own, as Kong Enterprise has them, and no secrets.
+// objectBody is a vault object as an answer shows it: its own fields and those of its
+// configuration on one level, as in Kong Enterprise, without secrets.
 func (s *Server) objectBody(o vault.Stored) map[string]any {
 	b := map[string]any{}
 	for _, f := range s.fieldsOf(o.Kind) {
@@ -83,7 +83,7 @@ func (s *Server) listObjects(*request) (int, any, error) {
 	return http.StatusOK, body, nil
 }
 
-// named is the object that the path names, by its name or id.
+// named is the object whose name or id is in the path.
 func (s *Server) named(r *request) (*vault.ObjectFile, vault.Stored, error) {
 	file, err := s.objects()
 	if err != nil {
@@ -155,7 +155,7 @@ func (s *Server) updated(r *request, file *vault.ObjectFile, o vault.Stored, rep
 	return http.StatusOK, s.objectBody(o), nil
 }
 
-// putObject replaces an object, or creates one of the name or id that the path has.
+// putObject replaces an object, or creates one with the name or id in the path.
 func (s *Server) putObject(r *request) (int, any, error) {
 	r.change.action = "vault.update"
 	file, o, err := s.named(r)
@@ -180,7 +180,8 @@ func (s *Server) putObject(r *request) (int, any, error) {
 	return s.created(r, file, e)
 }
 
-// edit is what a body asks for. old is nil for an object that doesn't exist yet.
+// edit is the change that a body describes. old is nil for an object that doesn't exist
+// yet.
 func (s *Server) edit(r *request, old *vault.Stored) (*vault.Edit, error) {
 	f, err := r.read()
 	if err != nil {
@@ -190,14 +191,14 @@ func (s *Server) edit(r *request, old *vault.Stored) (*vault.Edit, error) {
 	if old != nil {
 		e.Name, e.Kind = old.Name, old.Kind
 	}
-	var texts = map[string]string{}
+	texts := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(f)) {
 		if texts[name], _, err = f.text(name); err != nil {
 			return nil, err
 		}
 	}
 	if name := cmp.Or(r.PathValue("vault"), texts["name"]); old == nil && vault.IsObjectName(name) {
-		r.change.vault = name // also if the rest is refused
+		r.change.vault = name // for the audit line, even if the rest is refused
 	}
 	e.Kind = cmp.Or(texts["kind"], e.Kind)
 	known := []string{"name", "kind", "description"}
@@ -252,9 +253,9 @@ func (s *Server) deleteObject(r *request) (int, any, error) {
 }
 
 // unused returns an error if a plugin configuration or a credential uses the object, or
-// if that can't be told.
+// if that can't be determined.
 func (s *Server) unused(r *request, name string) error {
-	const remedy = "?force=true deletes the vault object all the same"
+	const remedy = "?force=true deletes the vault object anyway"
 	admin, err := s.kong()
 	if err != nil {
 		return err

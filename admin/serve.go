@@ -17,13 +17,13 @@ import (
 
 const (
 	maxConns = 64
-	// farewell is for requests that are under way when the server stops.
-	farewell = 10 * time.Second
+	// closeTimeout is the time for requests that are in progress when the server stops.
+	closeTimeout = 10 * time.Second
 )
 
-// Serve answers requests until ctx ends. ready is told the address once it listens.
+// Serve answers requests until ctx ends. It calls ready with the address once it listens.
 func Serve(ctx context.Context, s *Server, l Listener, ready func(net.Addr)) error {
-	if err := l.Usable(); err != nil {
+	if err := l.Check(); err != nil {
 		return err
 	}
 	h, err := s.Handler()
@@ -38,12 +38,13 @@ func Serve(ctx context.Context, s *Server, l Listener, ready func(net.Addr)) err
 	server := localhttp.New(guard(h), requestTimeout)
 	server.ConnContext = peerContext
 	ready(listener.Addr())
-	return localhttp.Serve(ctx, server, netutil.LimitListener(listener, maxConns), farewell)
+	return localhttp.Serve(ctx, server, netutil.LimitListener(listener, maxConns), closeTimeout)
 }
 
-// listen listens. guard lets in who may send requests.
+// listen opens the listener. guard refuses the requests that the listener itself doesn't
+// refuse.
 func (s *Server) listen(l *Listener) (listener net.Listener, guard func(http.Handler) http.Handler, err error) {
-	if path, is := l.socket(); is {
+	if path, isSocket := l.socket(); isSocket {
 		socket, err := unixsocket.Listen(path, 0o600, -1)
 		if err != nil {
 			return nil, nil, err
@@ -62,9 +63,9 @@ func (s *Server) listen(l *Listener) (listener net.Listener, guard func(http.Han
 	return listener, func(h http.Handler) http.Handler { return s.guarded(l, b, h) }, nil
 }
 
-// Usable is Check, and reads the files that are named, before anything listens.
-func (l *Listener) Usable() error {
-	if err := l.Check(); err != nil {
+// Check checks the settings and the files that they name.
+func (l *Listener) Check() error {
+	if err := l.check(); err != nil {
 		return err
 	}
 	if l.BearerFile != "" {
@@ -81,8 +82,8 @@ func (l *Listener) Usable() error {
 
 const maxCertificate = 1 << 20
 
-// certificate reads the certificate and its key, for each connection, so that a renewed
-// one counts at once.
+// certificate reads the certificate and its key. That is done for each connection, so
+// that a renewed certificate is used at once.
 func (l *Listener) certificate() (*tls.Certificate, error) {
 	cert, err := securefile.Read(l.CertFile, securefile.Anybody, maxCertificate)
 	if err != nil {
@@ -99,7 +100,7 @@ func (l *Listener) certificate() (*tls.Certificate, error) {
 	return &c, nil
 }
 
-// guarded lets in requests that are for this listener and carry a token.
+// guarded passes on requests that are for this listener and carry a valid token.
 func (s *Server) guarded(l *Listener, b *bearers, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !l.serves(r.Host) {
@@ -123,7 +124,7 @@ func (s *Server) guarded(l *Listener, b *bearers, h http.Handler) http.Handler {
 	})
 }
 
-// peerContext says who is at the other end of a unix socket.
+// peerContext adds the user at the other end of a unix socket.
 func peerContext(ctx context.Context, c net.Conn) context.Context {
 	if p, ok := c.RemoteAddr().(unixsocket.Peer); ok {
 		return withWho(ctx, p.String())

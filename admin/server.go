@@ -21,34 +21,34 @@ import (
 )
 
 const (
-	// maxBody bounds a request's body, in bytes. The largest field is a certificate.
+	// maxBody limits a request's body, in bytes. The largest field is a certificate.
 	maxBody = 64 << 10
-	// requestTimeout bounds the work for one request.
+	// requestTimeout limits the work for one request.
 	requestTimeout = 30 * time.Second
 )
 
 // Server answers the Admin API's requests.
 type Server struct {
-	Kinds      []secretstore.Kind // of secret store that there are
+	Kinds      []secretstore.Kind // the kinds of secret store
 	Version    string
 	Getenv     func(string) string // the environment
-	TokenFile  string              // with the Vault token to write with; may be empty
-	NoLiterals bool                // no secret itself may be written into the vaults file
+	TokenFile  string              // holds the Vault token to write with; may be empty
+	NoLiterals bool                // the vaults file may hold references to secrets, but no secrets
 	Now        func() time.Time
 	Audit      io.Writer // takes a line for each change
 	Log        *slog.Logger
 
-	alone     *control.Alone    // tells other nodes where no plugin server runs
+	alone     *control.Alone    // tells other nodes of changes if no plugin server runs here
 	file      *vault.ObjectFile // nil: the environment names no vaults file
 	audit     *slog.Logger
 	auditFile *auditFile
 	openAPI   []byte
 }
 
-// reachHeader carries where a change is in force.
+// reachHeader is the header that says where a change is in force.
 const reachHeader = "X-Vault-Auth-Reach"
 
-// Handler is the API over HTTP. It leaves to Serve who may send a request.
+// Handler returns the API as an HTTP handler. Serve decides who may use it.
 func (s *Server) Handler() (http.Handler, error) {
 	s.alone = &control.Alone{Getenv: s.Getenv, Objects: s.defined}
 	var err error
@@ -62,7 +62,7 @@ func (s *Server) Handler() (http.Handler, error) {
 	s.audit = newAudit(s.auditFile)
 	m := http.NewServeMux()
 	for path, methods := range s.routes() {
-		for _, prefix := range []string{"/vault-auth", "/vaults"} { // the second is the tutorial's of 2019
+		for _, prefix := range []string{"/vault-auth", "/vaults"} { // Kong's tutorial of 2019 has the second
 			m.Handle(prefix+path, s.route(methods))
 		}
 	}
@@ -82,14 +82,14 @@ func (s *Server) routes() map[string]map[string]handler {
 	}
 }
 
-// request is a request, and what is found out about it on the way.
+// request is a request, with what handlers note about it.
 type request struct {
 	*http.Request
-	change change // zero if it doesn't change anything
+	change change // zero if it changes nothing
 	reach  string // where the change is in force
 }
 
-// handler answers a request. A nil body is none.
+// handler answers a request. If body is nil, the answer has none.
 type handler func(r *request) (status int, body any, err error)
 
 // route answers the requests of one path.
@@ -126,10 +126,11 @@ func (s *Server) route(methods map[string]handler) http.Handler {
 	})
 }
 
-// errInternal is what a client is told about a mistake in this program.
+// errInternal is the error that a client gets for a panic.
 var errInternal = errors.New("an unexpected error occurred; the program's log has it")
 
-// answer keeps a mistake in a handler from ending without an answer and an audit line.
+// answer calls a handler, and turns a panic into an error, so that the request still gets
+// an answer and an audit line.
 func (s *Server) answer(h handler, r *request) (status int, body any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -140,7 +141,7 @@ func (s *Server) answer(h handler, r *request) (status int, body any, err error)
 	return h(r)
 }
 
-// message is the body of an answer that is no success, as Kong's.
+// message is the body of an answer with an error, as in Kong.
 type message struct {
 	Message string `json:"message"`
 }
@@ -159,13 +160,13 @@ func reply(w http.ResponseWriter, status int, body any) {
 		_, _ = w.Write(raw)
 		return
 	}
-	_ = json.NewEncoder(w).Encode(body) // the client has gone otherwise
+	_ = json.NewEncoder(w).Encode(body) // an error means that the client has gone
 }
 
 // document is the OpenAPI document.
 func (s *Server) document(*request) (int, any, error) { return http.StatusOK, s.openAPI, nil }
 
-// kong is Kong's Admin API, or nil if the environment doesn't name it.
+// kong is a client of Kong's Admin API, or nil if the environment doesn't name it.
 func (s *Server) kong() (*kongadmin.Client, error) {
 	k, err := kongadmin.New(s.Getenv)
 	if err != nil {
@@ -174,8 +175,7 @@ func (s *Server) kong() (*kongadmin.Client, error) {
 	return k, nil
 }
 
-// with has f use the credentials of the vault object that the path names, by its name
-// or id.
+// with calls f with the vault object whose name or id is in the path.
 func (s *Server) with(r *request, f func(*manage.Vault) error) error {
 	name := r.PathValue("vault")
 	defined, err := s.defined()
@@ -215,22 +215,22 @@ func (s *Server) defined() (*vault.Defined, error) {
 	return vault.NewDefined(s.Kinds, vault.Options{Getenv: s.Getenv, UserAgent: "kong-vault-auth/" + s.Version})
 }
 
-// changed has the plugin server of this node forget a credential that was changed. That
-// it can't is no failure of the change.
+// changed makes the plugin server of this node forget a credential that was changed. If
+// that fails, the change itself has still been made, so it is only reported.
 func (s *Server) changed(r *request, v *manage.Vault, accessToken string) {
 	node := control.NewClient(control.Find(s.Getenv))
 	node.Alone = s.alone
 	reach, err := node.Changed(r.Context(), v.Name, accessToken)
 	if err != nil {
-		s.Log.Warn("the plugin server of this node could not be told of a change", "vault", v.Name, "reason", "control", "err", err)
+		s.Log.Warn("a change could not be reported to the plugin server of this node", "vault", v.Name, "reason", "control", "err", err)
 		r.reach = "the store has the change, but this node may still use what it has cached: " + oneLine(err.Error())
 		return
 	}
 	r.reach = reach.String()
 }
 
-// changedVaults has the plugin server of this node read the vaults file before the change
-// is answered, and says whether it could.
+// changedVaults makes the plugin server of this node read the vaults file before the
+// client gets its answer, and notes whether that worked.
 func (s *Server) changedVaults(r *request) {
 	file, err := filepath.Abs(s.Getenv("VAULT_AUTH_VAULTS_FILE"))
 	if err == nil {
@@ -247,7 +247,7 @@ func (s *Server) changedVaults(r *request) {
 	}
 }
 
-// oneLine is text that can be in a header.
+// oneLine makes text fit for a header.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {

@@ -12,7 +12,7 @@ import (
 	"kong-vault-auth/pluginserver"
 )
 
-// adminFlags is what "admin" is told.
+// adminFlags is the command "admin" with its flags.
 type adminFlags struct {
 	*Program
 	listener   admin.Listener
@@ -48,7 +48,7 @@ the same as for "` + p.Name + ` credential".`,
 	f.StringVar(&o.listener.BearerFile, "bearer-file", "", "`file` of the tokens that let a client in, lines of NAME:TOKEN")
 	f.StringVar(&o.listener.CertFile, "tls-cert", "", "`file` with the certificate to serve TLS with")
 	f.StringVar(&o.listener.KeyFile, "tls-key", "", "`file` with its key")
-	f.StringSliceVar(&o.listener.Hosts, "host", nil, "`names` by which clients know this server, beside its address")
+	f.StringSliceVar(&o.listener.Hosts, "host", nil, "`names` by which clients know this server, in addition to its address")
 	f.StringVar(&o.tokenFile, "token-file", "", "`file` with the Vault token to write with")
 	f.StringVar(&o.auditFile, "audit-log", "", "`file` of mode 0600 to append a line to for each change; standard output if left out")
 	f.BoolVar(&o.noLiterals, "no-literals", false, "write no secret into the vaults file, only references such as {vault://env/NAME}")
@@ -56,7 +56,7 @@ the same as for "` + p.Name + ` credential".`,
 }
 
 func (o *adminFlags) run(ctx context.Context) error {
-	if err := o.listener.Usable(); err != nil {
+	if err := o.listener.Check(); err != nil {
 		return usageError{err}
 	}
 	audit := o.Stdout
