@@ -12,8 +12,8 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// credential is the parent of the commands for credentials, and the flags that all of
-// them have.
+// credentials is the command "credential", the parent of the commands for credentials,
+// with the flags that all of them have.
 type credentials struct {
 	*Program
 	object    string        // --vault
@@ -63,7 +63,7 @@ func (p *Program) defined() (*vault.Defined, error) {
 	return vault.NewDefined(p.Kinds, vault.Options{Getenv: p.Getenv, UserAgent: "kong-vault-auth/" + p.Version})
 }
 
-// chosen is the vault object that is meant.
+// chosen is the vault object that --vault names, or the only one.
 func (c *credentials) chosen() (*vault.Defined, vault.Definition, error) {
 	d, err := c.defined()
 	if err != nil {
@@ -91,15 +91,16 @@ func (c *credentials) with(f func(v *manage.Vault) error) error {
 	return f(&manage.Vault{Name: o.Name, Writer: w, Fingerprint: o.Fingerprint, Now: c.Now, MaxTTL: o.Config.Common().MaxTTL.Duration()})
 }
 
-// within gives one credential its time.
+// within limits the time for one credential to --timeout.
 func (c *credentials) within(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	return f(ctx)
 }
 
-// changed has the plugin server of this node forget a credential that was changed, and
-// says where the change is in force. That it can't is no failure of the change.
+// changed makes the plugin server of this node forget a credential that was changed, and
+// returns where the change is in force. If that fails, the change itself has still been
+// made, so it is only reported.
 func (c *credentials) changed(ctx context.Context, v *manage.Vault, accessToken string) *control.Reach {
 	return c.reached(c.control().Changed(ctx, v.Name, accessToken))
 }

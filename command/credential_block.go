@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +18,7 @@ import (
 	"kong-vault-auth/manage"
 )
 
-// block is what "credential block" and its opposite are told.
+// block is the commands "credential block" and "credential unblock" with their flags.
 type block struct {
 	*credentials
 	consumer string
@@ -65,7 +64,7 @@ of its names that Kong knows, if KONG_ADMIN_URL is set.`,
 	})
 }
 
-// command adds what both have.
+// command adds what both commands have.
 func (o *block) command(c *cobra.Command) *cobra.Command {
 	c.Args = cobra.MaximumNArgs(1)
 	c.RunE = o.run(o.do)
@@ -94,18 +93,18 @@ func (o *block) do(ctx context.Context, args []string) error {
 	return o.printBlock(blockResult{Reach: reach})
 }
 
-// request is what the flags say, for anybody.
+// request is a request with what the flags say, for no credential or consumer yet.
 func (o *block) request() control.BlockRequest {
 	return control.BlockRequest{Lift: o.lift, For: control.Seconds(o.lasts.Seconds())}
 }
 
-// ofConsumer blocks a consumer. Where Kong can be asked it is the id that is blocked, which
-// stays when a consumer gets another name.
+// ofConsumer blocks a consumer: its id, which stays the same when the consumer is
+// renamed, or its name if Kong can't be asked.
 func (o *block) ofConsumer(ctx context.Context) error {
 	who, err := o.Program.consumer(ctx, o.consumer)
 	note := ""
 	switch {
-	case errors.As(err, new(*kongadmin.Failure)): // which must not keep a block from being made
+	case errors.As(err, new(*kongadmin.Failure)): // it must not prevent a block
 		note = "not checked: " + err.Error()
 		who, err = manage.FindConsumer(ctx, nil, o.consumer)
 	case errors.Is(err, kongadmin.ErrNoConsumer) && o.lift: // it was deleted
@@ -129,8 +128,8 @@ func (o *block) ofConsumer(ctx context.Context) error {
 	return o.printBlock(r)
 }
 
-// requests are those for a consumer. A block can have been made by any name it has, so all
-// of these are lifted.
+// requests are the requests for a consumer. A block may have been made with any of its
+// names, so to lift it, there is a request for each.
 func (o *block) requests(who *manage.Found) (all []control.BlockRequest) {
 	q := o.request()
 	if !o.lift {
@@ -149,7 +148,7 @@ func (o *block) requests(who *manage.Found) (all []control.BlockRequest) {
 	return all
 }
 
-// blockResult is what has come of a block, or of the end of one.
+// blockResult is the result of a block, or of lifting one.
 type blockResult struct {
 	control.Reach
 	Consumer        *manage.Consumer `json:"consumer,omitempty"`
@@ -172,8 +171,8 @@ func (o *block) printBlock(r blockResult) error {
 	return err
 }
 
-// blocked has the plugin server of this node take a block in, or writes it to the file
-// for the next one.
+// blocked makes the plugin server of this node add or lift a block. If none runs, it
+// writes the file that the next one reads.
 func (p *Program) blocked(ctx context.Context, q control.BlockRequest) (control.Reach, error) {
 	reach, err := p.control().Block(ctx, q)
 	if !errors.Is(err, control.ErrNotRunning) {
@@ -196,7 +195,8 @@ func (p *Program) blocked(ctx context.Context, q control.BlockRequest) (control.
 	return p.elsewhere().Blocked(ctx, e), nil
 }
 
-// blockedElsewhere tells other nodes only: this machine keeps no list.
+// blockedElsewhere reports a block only to other nodes, because this machine keeps no
+// list.
 func (p *Program) blockedElsewhere(ctx context.Context, q control.BlockRequest) (reach control.Reach, err error) {
 	if _, err := fleet.ParseSettings(p.Getenv); err != nil {
 		return reach, usageError{err}
@@ -229,7 +229,7 @@ func (p *Program) blocks() (*blocklist.List, error) {
 	return l, l.Problem()
 }
 
-// listBlocked lists what is blocked on this node. No store is asked.
+// listBlocked lists what is blocked on this node. It asks no store.
 func (p *Program) listBlocked(ctx context.Context) error {
 	all, err := p.control().Blocks(ctx)
 	if errors.Is(err, control.ErrNotRunning) {
@@ -251,21 +251,20 @@ func (p *Program) printBlocks(all []blocklist.Entry) error {
 		}
 		return p.printJSON(all)
 	}
-	w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "BLOCKED\tBY\tSINCE\tUNTIL")
+	t := p.newTable("BLOCKED", "BY", "SINCE", "UNTIL")
 	for _, e := range all {
 		value := e.Value
 		switch {
 		case e.Kind == blocklist.ByToken:
 			value = "digest " + value[:12]
 		case e.Label != "":
-			value = fmt.Sprintf("%s (%s)", clean(e.Label), value)
+			value = fmt.Sprintf("%s (%s)", e.Label, value)
 		}
 		until := "it is lifted"
 		if !e.Until.IsZero() {
 			until = moment(e.Until, p.Now())
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", value, e.Kind, moment(e.At, p.Now()), until)
+		t.row(value, string(e.Kind), moment(e.At, p.Now()), until)
 	}
-	return w.Flush()
+	return t.flush()
 }

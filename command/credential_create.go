@@ -11,7 +11,7 @@ import (
 	"kong-vault-auth/manage"
 )
 
-// create is what "credential create" is told.
+// create is the command "credential create" with its flags.
 type create struct {
 	*credentials
 	secret      secretFlags
@@ -62,7 +62,7 @@ Enterprise needs. Nothing that exists is overwritten.`,
 }
 
 func (o *create) run(ctx context.Context, args []string) error {
-	if err := o.settle(args); err != nil {
+	if err := o.complete(args); err != nil {
 		return err
 	}
 	who, err := o.Program.consumer(ctx, o.consumer)
@@ -88,8 +88,8 @@ func (o *create) run(ctx context.Context, args []string) error {
 	})
 }
 
-// settle checks the command line and completes the credential.
-func (o *create) settle(args []string) error {
+// complete checks the command line and completes the credential.
+func (o *create) complete(args []string) error {
 	if err := o.secret.check(o.Program); err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 	"kong-vault-auth/manage"
 )
 
-// export is what "credential export" is told.
+// export is the command "credential export" with its flags.
 type export struct {
 	*credentials
 	how    manage.Exporting

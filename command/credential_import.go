@@ -17,7 +17,7 @@ import (
 	"kong-vault-auth/manage"
 )
 
-// imports is what "credential import" is told.
+// imports is the command "credential import" with its flags.
 type imports struct {
 	*credentials
 	how         manage.Importing
@@ -40,14 +40,14 @@ func (cr *credentials) importCommand() *cobra.Command {
 The file has a record a line as JSON, or is CSV with the names of the record's fields in
 its header, or holds Kong Enterprise's answers to GET /vault-auth/VAULT/credentials, one
 page after the other. A secret token is stored as a hash if it looks generated; --hash
-does so whatever it looks like, --plain stores the token itself. Other ones are refused,
-since they could be guessed from their hash.
+does so whatever it looks like, --plain stores the token itself. Otherwise a token that
+doesn't look generated is refused, since it could be guessed from its hash.
 
 Nothing that exists is overwritten without --replace. What the store has already counts as
-done, so an import that was stopped, even by kill -9, is started again as it was, and goes
-on. A credential that fails is reported by a line of JSON, the others are stored, and the
-exit status is 1. --check writes nothing and says what would fail, and of which credentials
-the plugin would make something else than the file says.`,
+done, so an import that was stopped, even by kill -9, continues when it is started again. A
+credential that fails is reported by a line of JSON, the others are stored, and the exit
+status is 1. --check writes nothing. It reports what would fail, and which credentials the
+plugin would treat differently from what the file says.`,
 		Example: "  " + name + " pairs.jsonl --check\n" +
 			"  " + name + " pairs.jsonl\n" +
 			"  " + name + " pairs.csv --plain --replace\n" +
@@ -88,7 +88,7 @@ func (o *imports) run(ctx context.Context, name string) error {
 		return usage("%s: %v", name, err)
 	}
 	return o.with(func(v *manage.Vault) error {
-		if err := o.settle(); err != nil {
+		if err := o.complete(); err != nil {
 			return err
 		}
 		t := &tally{imports: o, vault: v, size: size, began: o.Now()}
@@ -101,7 +101,7 @@ func (o *imports) run(ctx context.Context, name string) error {
 	})
 }
 
-// open opens the file, and says how large it is if it is known.
+// open opens the file and returns its size, or 0 if that isn't known.
 func (o *imports) open(name string) (io.ReadCloser, int64, error) {
 	if name == "-" {
 		return io.NopCloser(o.Stdin), 0, nil
@@ -117,8 +117,8 @@ func (o *imports) open(name string) (io.ReadCloser, int64, error) {
 	return f, info.Size(), nil
 }
 
-// settle completes how credentials are stored.
-func (o *imports) settle() error {
+// complete sets how credentials are stored.
+func (o *imports) complete() error {
 	switch {
 	case o.recoverName:
 		o.how.Deleted = manage.RecoverDeleted
@@ -135,15 +135,16 @@ func (o *imports) settle() error {
 	return nil
 }
 
-// turns keeps to a rate. A store counts over 10 seconds: in none of these there are more
-// than ten times the rate, although some needn't wait.
+// turns waits for the turn of the next write. Stores count writes over 10 seconds, so
+// within any 10 seconds there are at most ten times the rate, although the first few
+// don't wait.
 func turns(perSecond float64) func(context.Context) error {
 	const window = 10
 	burst := max(1, int(perSecond/3))
 	return rate.NewLimiter(rate.Limit((window*perSecond-float64(burst))/window), burst).Wait
 }
 
-// tally counts what came of the credentials, and reports those that failed.
+// tally counts the results of an import, and reports the credentials that failed.
 type tally struct {
 	*imports
 	vault  *manage.Vault
@@ -152,12 +153,12 @@ type tally struct {
 	counts map[manage.Imported]int
 	failed int
 	warned int
-	shown  time.Time // when the progress was
+	shown  time.Time // when progress was last shown
 	reach  *control.Reach
 	err    error // of writing
 }
 
-// reportedImport is a credential that was not imported, or that something is to be said of.
+// reportedImport is the line for a credential that failed, or has a warning.
 type reportedImport struct {
 	Position    string   `json:"position"`
 	AccessToken string   `json:"access_token,omitempty"`
@@ -200,15 +201,15 @@ func (t *tally) done() int {
 	return t.counts[manage.Created] + t.counts[manage.Replaced] + t.counts[manage.Unchanged]
 }
 
-// clear takes the progress off the terminal.
+// clear removes the progress from the terminal.
 func (t *tally) clear() {
 	if t.Terminal && !t.shown.IsZero() {
 		fmt.Fprint(t.Stderr, "\r\x1b[K")
 	}
 }
 
-// progress is how far an import is. What remains is estimated from how much of the file
-// has been read.
+// progress shows how far an import has come. It estimates the time that is left from how
+// much of the file has been read.
 func progress(done, failed int, read, size int64, elapsed time.Duration) string {
 	s := fmt.Sprintf("%d done, %d failed", done, failed)
 	if elapsed >= time.Second {
@@ -229,8 +230,8 @@ type summary struct {
 	Replaced  int    `json:"replaced"`
 	Unchanged int    `json:"unchanged"`
 	Failed    int    `json:"failed"`
-	Warned    int    `json:"warned,omitempty"` // that would be stored, and something is to be said of
-	// ConsumersChecked says whether a consumer was looked up.
+	Warned    int    `json:"warned,omitempty"` // in a check: would be stored, with a warning
+	// ConsumersChecked says whether consumers were looked up.
 	ConsumersChecked bool           `json:"consumers_checked"`
 	Reach            *control.Reach `json:"reach,omitempty"`
 }
@@ -260,7 +261,7 @@ func (t *tally) end(consumersChecked bool) error {
 	return err
 }
 
-// failure is the command's.
+// failure is the error of a command of which some credentials failed.
 func (t *tally) failure() error {
 	switch {
 	case t.failed == 0:
@@ -271,7 +272,7 @@ func (t *tally) failure() error {
 	return fmt.Errorf("%d of %d credentials were not imported", t.failed, t.failed+t.done())
 }
 
-// counted counts what is read.
+// counted counts the bytes that are read.
 type counted struct {
 	io.Reader
 	n *atomic.Int64

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/spf13/cobra"
@@ -8,7 +9,7 @@ import (
 	"kong-vault-auth/manage"
 )
 
-// list is what "credential list" is told.
+// list is the command "credential list" with its flags.
 type list struct {
 	*credentials
 	consumer      string
@@ -66,10 +67,7 @@ func (o *list) run(ctx context.Context) error {
 			}
 			return write(e)
 		})
-		if errFlush := flush(); err == nil {
-			err = errFlush
-		}
-		return err
+		return cmp.Or(err, flush())
 	})
 }
 

@@ -9,7 +9,7 @@ import (
 	"kong-vault-auth/manage"
 )
 
-// revoke is what "credential revoke" is told.
+// revoke is the command "credential revoke" with its flags.
 type revoke struct {
 	*credentials
 	consumer string
@@ -24,7 +24,7 @@ func (cr *credentials) revoke() *cobra.Command {
 		Use:   "revoke ACCESS_TOKEN... | --consumer CONSUMER",
 		Short: "Delete credentials from the store",
 		Long: `Delete credentials from the store. Plugin servers refuse them once their ttl is over, or
-after the next listing where revocation_interval is set.
+after the next listing if revocation_interval is set.
 
 HashiCorp Vault deletes all versions for good. Azure Key Vault keeps a deleted secret and
 its name for a while, disabled; --purge removes that too.`,

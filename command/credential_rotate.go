@@ -10,7 +10,7 @@ import (
 	"kong-vault-auth/manage"
 )
 
-// rotate is what "credential rotate" is told.
+// rotate is the command "credential rotate" with its flags.
 type rotate struct {
 	*credentials
 	secret    secretFlags
@@ -27,14 +27,14 @@ func (cr *credentials) rotate() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rotate ACCESS_TOKEN | --older-than TIME",
 		Short: "Give credentials another secret token",
-		Long: `Give a credential another secret token, or all whose secret token is older than a time.
+		Long: `Give another secret token to a credential, or to all whose secret token is older than a time.
 
 With --grace the old secret token keeps working for that long, at most 7 days; without,
 it is refused at once. The record stays as it is otherwise, and keeps the secret token as
 it did before: as a hash, or in clear.
 
 With --older-than, one line is written for each credential that is due, as JSON where
-standard output is no terminal. It may be stopped at any time: started again, it goes on
+standard output is not a terminal. It may be stopped at any time: started again, it continues
 with what is still due. In --secret-file the last line of an access token counts. A
 credential that can't be rotated is reported, the others are rotated, and the exit status
 is 1.`,
@@ -100,15 +100,15 @@ func (o *rotate) run(ctx context.Context, args []string) error {
 	})
 }
 
-// outcome is what came of one credential of many.
+// outcome is the result for one credential of many.
 type outcome struct {
 	*result
 	Result string `json:"result"` // rotated, due, skipped or failed
 	Error  string `json:"error,omitempty"`
 }
 
-// due rotates what is due. The store's names are read before anything is written, so
-// that a rotation doesn't change what is listed.
+// due rotates the credentials that are due. It reads the whole listing before it writes,
+// because a rotation changes what is listed.
 func (o *rotate) due(ctx context.Context, v *manage.Vault, how manage.Rotation) error {
 	h := &handover{close: func() error { return nil }}
 	if !o.dryRun {
@@ -163,7 +163,7 @@ func (o *rotate) one(ctx context.Context, v *manage.Vault, how manage.Rotation, 
 	})
 }
 
-// report writes what came of one credential.
+// report writes the result for one credential.
 func (o *rotate) report(out outcome) error {
 	if o.output == outputJSON || !o.Terminal {
 		return o.printJSON(out)

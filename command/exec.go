@@ -22,13 +22,13 @@ func (p *Program) exec() *cobra.Command {
 		Use:   "exec [flags] -- COMMAND [ARG...]",
 		Short: "Run a command with the references in its environment resolved",
 		Long: `Run a command, Kong's start above all, with the references in its environment resolved.
-Of each variable whose whole value is a reference such as {vault://azure/pg/password} the
-command gets the secret's value instead. The command takes the place of this program, so
-it gets signals itself, and its exit status is the command's.
+A variable whose whole value is a reference such as {vault://azure/pg/password} gets the
+secret's value instead. The command replaces this program, so signals reach it directly,
+and the exit status is its own.
 
 The vault objects and the login are those of this node's plugin server: those of
 VAULT_AUTH_VAULTS_FILE and of the KONG_VAULT_ variables. The plugin server is asked first, if
-it runs, and then the stores; while they can't answer, the snapshot counts that
+it runs, and then the stores; if they can't answer, the snapshot is used that
 VAULT_AUTH_SECRETS_SNAPSHOT_FILE names. References to Kong's vault env are left to Kong, and
 so are values that only contain a reference.
 
@@ -56,13 +56,13 @@ If a reference can't be resolved, the command is not started.
 		}),
 	}
 	c.Flags().SetInterspersed(false) // flags behind the command are the command's
-	c.Flags().BoolVar(&keep, "keep-unresolved", false, "start the command all the same, with references that can't be resolved as they are")
+	c.Flags().BoolVar(&keep, "keep-unresolved", false, "start the command even if references can't be resolved, and leave these as they are")
 	c.Flags().DurationVar(&timeout, "timeout", secretTimeout, "how long all references may take")
 	return c
 }
 
 // resolved is an environment with the values of its references. The error names each
-// variable that it couldn't resolve; those are as they were.
+// variable that can't be resolved; these keep their references.
 func (p *Program) resolved(ctx context.Context, environ []string) ([]string, error) {
 	secrets, stop, err := p.resolver()
 	if err != nil {
@@ -98,8 +98,8 @@ func valueFor(ctx context.Context, secrets *resolver, reference string) (string,
 	return value, err
 }
 
-// isReference reports whether a variable's value is one reference, to another vault than
-// Kong's env. A list of several is not one.
+// isReference reports whether a variable's value is one reference, and not one to Kong's
+// vault env. A list of several references doesn't count.
 func isReference(value string) bool {
 	if !secretstore.IsReference(value) || strings.Count(value, "{") > 1 {
 		return false

@@ -26,12 +26,12 @@ is no such credential, consumer or secret, 4 it exists already or was changed me
 5 the store, Kong or this node refuses the login or the operation, 6 the store, Kong or the
 plugin server of this node can't be reached or can't answer.`
 
-// usageError is a command line, or its environment, that can't be taken.
+// usageError is an error in the command line or in the environment.
 type usageError struct{ error }
 
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// exitStatus is that of a command that ran and failed.
+// exitStatus is the exit status of a command that ran and failed.
 func exitStatus(err error) int {
 	var failure *secretstore.Failure
 	var kong *kongadmin.Failure

@@ -17,14 +17,14 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// TestMain is the command itself where a script runs it.
+// TestMain makes the test binary the programs that scripts run.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"vault-auth": vaultAuth, "vault-api": vaultAPI, "present": present})
 }
 
-// vaultAuth is the command, as main runs it. What it writes goes to a file beside, for
-// checkSecrets. TERMINAL says that standard output is a terminal, and DAYS_LATER that
-// it is so many days later.
+// vaultAuth is the command, as main runs it. What it writes also goes to a file, for
+// checkSecrets. If TERMINAL is set, standard output counts as a terminal; DAYS_LATER moves
+// the clock forward.
 func vaultAuth() {
 	written, err := os.CreateTemp(os.Getenv("OUTPUT"), "*")
 	if err != nil {

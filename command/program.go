@@ -12,11 +12,11 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// Program is the surroundings of a command.
+// Program is what a command needs from its environment.
 type Program struct {
-	Name     string // what it is called, for help and messages
+	Name     string // of the program, for help and messages
 	Version  string
-	Kinds    []secretstore.Kind // of secret store that there are
+	Kinds    []secretstore.Kind // the kinds of secret store
 	Stdin    io.Reader
 	Stdout   io.Writer
 	Stderr   io.Writer
@@ -27,7 +27,7 @@ type Program struct {
 
 	alone   *control.Alone // see elsewhere
 	output  string         // --output
-	started bool           // the command line has been taken, and the command runs
+	started bool           // the command line was accepted, and the command runs
 }
 
 // Names reports whether the first of these arguments is a subcommand.
@@ -65,11 +65,25 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	return exitStatus(err)
 }
 
-// run makes a cobra function of a command's own. An error from before is one of the
-// command line.
+// run makes f a function for cobra. Errors before f is called concern the command line.
 func (p *Program) run(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		p.started = true
 		return f(c.Context(), args)
 	}
+}
+
+// control is the client of this node's plugin server.
+func (p *Program) control() *control.Client {
+	c := control.NewClient(control.Find(p.Getenv))
+	c.Alone = p.elsewhere()
+	return c
+}
+
+// elsewhere reports changes to the other nodes if no plugin server runs on this one.
+func (p *Program) elsewhere() *control.Alone {
+	if p.alone == nil {
+		p.alone = &control.Alone{Getenv: p.Getenv, Objects: p.defined}
+	}
+	return p.alone
 }

@@ -24,7 +24,7 @@ type result struct {
 	consumerNote string
 }
 
-// issued is the result of what has issued a secret token.
+// issued is the result of a command that issued a secret token.
 func (s *secretFlags) issued(v *manage.Vault, i *manage.Issued, h *handover) *result {
 	r := &result{Vault: v.Name, Entry: i.Entry, SecretFile: s.file, WrappingToken: h.wrapping}
 	if s.shown() {
@@ -110,7 +110,7 @@ func (t *table) row(cells ...string) {
 
 func (t *table) flush() error { return t.w.Flush() }
 
-// state is what the plugin would make of a credential now.
+// state is how the plugin would treat a credential now.
 func (p *Program) state(e *manage.Entry) string {
 	now := p.Now()
 	switch {
@@ -140,7 +140,8 @@ func shownTime(t *time.Time) string {
 	return t.Format(time.RFC3339)
 }
 
-// clean keeps what a store holds from writing to the terminal as it likes.
+// clean replaces control characters, so that text from a store can't control the
+// terminal.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || 0x7f <= r && r < 0xa0 {
@@ -148,4 +149,16 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// moment is a time relative to now.
+func moment(t, now time.Time) string {
+	switch d := t.Sub(now).Round(time.Second); {
+	case t.IsZero():
+		return "-"
+	case d <= 0:
+		return (-d).String() + " ago"
+	default:
+		return "in " + d.String()
+	}
 }

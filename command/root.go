@@ -2,12 +2,14 @@ package command
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"kong-vault-auth/manage"
 )
 
-// root is the whole tree of commands. Those of cobra's, help and completion, are
-// added by cobra.
+// root is the tree of commands. cobra adds help and completion.
 func (p *Program) root() *cobra.Command {
 	c := &cobra.Command{
 		Use:   p.Name,
@@ -44,3 +46,33 @@ func (p *Program) checkOutput() error {
 	}
 	return nil
 }
+
+// group makes a command the parent of others. By itself it shows its help. Without the
+// checks here, cobra would also show it, with status 0, for a subcommand that doesn't
+// exist, and a script would not notice the mistake.
+func group(c *cobra.Command, children ...*cobra.Command) *cobra.Command {
+	c.Args = cobra.NoArgs
+	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	c.AddCommand(children...)
+	return c
+}
+
+// span is the value of a flag for a duration, which may be in days: 90d, 1h30m.
+type span struct{ time.Duration }
+
+// Set implements pflag.Value.
+func (s *span) Set(text string) (err error) {
+	s.Duration, err = manage.ParseSpan(text)
+	return err
+}
+
+// String implements pflag.Value.
+func (s *span) String() string {
+	if s.Duration == 0 {
+		return ""
+	}
+	return s.Duration.String()
+}
+
+// Type implements pflag.Value.
+func (*span) Type() string { return "duration" }

@@ -12,7 +12,7 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// secret is the parent of the commands about secrets that are no credentials.
+// secret is the parent of the commands for secrets other than credentials.
 func (p *Program) secret() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "secret",
@@ -20,7 +20,7 @@ func (p *Program) secret() *cobra.Command {
 	}, p.secretGet())
 }
 
-// secretTimeout is how long all the secrets of a command may take.
+// secretTimeout limits the time for all the secrets of a command.
 const secretTimeout = 30 * time.Second
 
 func (p *Program) secretGet() *cobra.Command {
@@ -49,7 +49,7 @@ The value is written as it is, with a line end.`,
 
 func (p *Program) showSecret(ctx context.Context, reference string) error {
 	if !secretstore.IsReference(reference) {
-		reference = "{vault://" + reference + "}" // the short form that Kong takes too
+		reference = "{vault://" + reference + "}" // Kong accepts this short form too
 	}
 	if _, err := vault.ParseReference(reference); err != nil {
 		return usageError{err}
@@ -70,7 +70,7 @@ func (p *Program) showSecret(ctx context.Context, reference string) error {
 	return err
 }
 
-// resolver resolves references as the plugin server of this node does, which need not run.
+// resolver makes a resolver with the vault objects of this node.
 func (p *Program) resolver() (secrets *resolver, stop func(), err error) {
 	policy, err := vault.ReadSecretPolicy(p.Getenv("VAULT_AUTH_SECRETS_POLICY"))
 	if err != nil {
@@ -83,14 +83,14 @@ func (p *Program) resolver() (secrets *resolver, stop func(), err error) {
 	return &resolver{r.Secrets(), secretsocket.Find(p.Getenv)}, r.Close, nil
 }
 
-// resolver resolves references: it asks the plugin server, which may have in memory what
-// the store can't say now, and the store about what that one can't answer.
+// resolver resolves references. It asks the plugin server first, which may have a value
+// in memory that the store can't give now, and then the store.
 type resolver struct {
 	secrets *vault.Secrets
 	socket  string // of the plugin server; empty: none
 }
 
-// Get is that of vault.Secrets.
+// Get returns the value of a reference.
 func (r *resolver) Get(ctx context.Context, reference string) (string, error) {
 	if r.socket != "" {
 		if ref, ask, err := r.secrets.AskFor(reference); err == nil {

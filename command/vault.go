@@ -2,7 +2,7 @@ package command
 
 import "github.com/spf13/cobra"
 
-// vault is the parent of the commands about vault objects.
+// vault is the parent of the commands for vault objects.
 func (p *Program) vault() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "vault",

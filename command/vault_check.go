@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -20,7 +21,7 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// vaultCheck is what "vault check" is told, and what it finds.
+// vaultCheck is the command "vault check" with its flags and what it finds.
 type vaultCheck struct {
 	*Program
 	nodes   int
@@ -34,7 +35,7 @@ type vaultCheck struct {
 	findings
 }
 
-// findings is what there is to show of a check.
+// findings is the result of a check.
 type findings struct {
 	Vault    string    `json:"vault"`
 	Steps    []step    `json:"steps"`
@@ -42,7 +43,7 @@ type findings struct {
 	Reads    *expected `json:"expected_reads,omitempty"`
 }
 
-// step is one thing that the plugin does, and how it went.
+// step is the result of one thing that the plugin does.
 type step struct {
 	Name    string  `json:"step"`
 	OK      bool    `json:"ok"`
@@ -104,17 +105,13 @@ func (o *vaultCheck) run(ctx context.Context, args []string) error {
 	}
 	defer o.store.Close()
 	o.inspect = o.store.(secretstore.Inspector)
-	err = o.try(ctx)
-	if err == nil {
+	if err = o.try(ctx); err == nil {
 		o.expect(d.ReadLimit(o.object))
 	}
-	if errPrint := o.print(); err == nil {
-		err = errPrint
-	}
-	return err
+	return cmp.Or(err, o.print())
 }
 
-// try goes through the steps, up to the first that fails.
+// try makes the steps, up to the first that fails.
 func (o *vaultCheck) try(ctx context.Context) error {
 	network, address, proxied := dialled(o.inspect.Address())
 	steps := []struct {
@@ -141,8 +138,8 @@ func (o *vaultCheck) try(ctx context.Context) error {
 	return nil
 }
 
-// dialled is what a connection to an address goes to first: a proxy, if the environment
-// names one for it.
+// dialled is where a request for a URL connects to: to a proxy, if the environment names
+// one for it.
 func dialled(u *url.URL) (network, address string, proxied bool) {
 	if u.Scheme == "unix" {
 		return u.Scheme, u.Path, false
@@ -183,7 +180,7 @@ func connect(ctx context.Context, network, address string) (string, error) {
 	if err == nil {
 		return "", conn.Close()
 	}
-	remedy := "a firewall may drop the connection: let this node through to " + address
+	remedy := "check that no firewall between this node and " + address + " drops the connection"
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		remedy = "nothing listens there: check host and port, and that the store is running"
@@ -193,7 +190,7 @@ func connect(ctx context.Context, network, address string) (string, error) {
 	return "", &secretstore.Failure{Op: "connect to " + address, Reason: "network", Err: err, Remedy: remedy}
 }
 
-// read reads a record that isn't there: what matters is that the store says so.
+// read reads a record that doesn't exist. The store must say so.
 func (o *vaultCheck) read(ctx context.Context) (string, error) {
 	_, err := o.store.Read(ctx, "vault-auth-check-"+strings.ToLower(rand.Text()))
 	if errors.Is(err, cache.ErrAbsent) {
@@ -202,8 +199,8 @@ func (o *vaultCheck) read(ctx context.Context) (string, error) {
 	return "", err
 }
 
-// list counts the credentials. The plugin lists only if revocation_interval is set, so
-// it may do without.
+// list counts the credentials. Without revocation_interval the plugin never lists, so a
+// failure is not an error.
 func (o *vaultCheck) list(ctx context.Context) (string, error) {
 	o.listed = 0
 	err := o.store.(secretstore.Lister).List(ctx, func(page []secretstore.Listed) error {
@@ -224,14 +221,14 @@ func (o *vaultCheck) list(ctx context.Context) (string, error) {
 	return "not possible, and not needed without revocation_interval", nil
 }
 
-// rights warns of a login that may do more than the plugin needs.
+// rights warns if the login may do more than the plugin needs.
 func (o *vaultCheck) rights(ctx context.Context) (string, error) {
 	may, err := o.inspect.MayWrite(ctx)
 	switch {
 	case err != nil:
 		return "can't be found out: " + err.Error(), nil
 	case may:
-		o.Warnings = append(o.Warnings, "the plugin's login may write credentials: whoever gets hold of it could make their own. Give it a policy or role that reads only")
+		o.Warnings = append(o.Warnings, "the plugin's login may write credentials: whoever steals it could make their own. Give it a policy or role that can only read")
 		return "reads and writes", nil
 	}
 	return "reads only", nil
@@ -241,14 +238,14 @@ func (o *vaultCheck) rights(ctx context.Context) (string, error) {
 // again: 80 %, less up to 10 % of that as jitter.
 const refreshedAfter = 0.76
 
-// expect works out how often all nodes together will read.
+// expect calculates how often all nodes together will read.
 func (o *vaultCheck) expect(limit float64) {
 	n := o.active
 	if n == 0 {
 		n = o.listed
 	}
 	if n < 0 {
-		o.Warnings = append(o.Warnings, "how many reads to expect is not known: say how many credentials are in use with --active")
+		o.Warnings = append(o.Warnings, "the number of reads can't be calculated: give the number of credentials in use with --active")
 		return
 	}
 	perSecond := float64(n*o.nodes) / (refreshedAfter * ttlOf(o.object).Seconds())
@@ -258,7 +255,7 @@ func (o *vaultCheck) expect(limit float64) {
 	}
 }
 
-// ttlOf is the object's ttl as it counts.
+// ttlOf is the ttl that applies to the object.
 func ttlOf(o vault.Definition) time.Duration {
 	l := o.Config.Common()
 	if l.TTL == 0 {

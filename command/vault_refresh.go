@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -36,7 +35,7 @@ is given.`,
 				return fmt.Errorf("%w at %s: %s", control.ErrNotRunning, control.Find(p.Getenv), reach)
 			}
 			if p.output == outputJSON {
-				return json.NewEncoder(p.Stdout).Encode(reach)
+				return p.printJSON(reach)
 			}
 			_, err = fmt.Fprintln(p.Stdout, reach)
 			return err

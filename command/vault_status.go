@@ -2,11 +2,7 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -37,59 +33,31 @@ own user and root. ` + control.Variable + ` names the socket if it is not at a u
 				if all == nil {
 					all = []vault.Status{}
 				}
-				return json.NewEncoder(p.Stdout).Encode(all)
+				return p.printJSON(all)
 			}
-			return writeStatus(p.Stdout, all, p.Now())
+			return p.printStatus(all)
 		}),
 	}
 }
 
-// control is the plugin server of this node.
-func (p *Program) control() *control.Client {
-	c := control.NewClient(control.Find(p.Getenv))
-	c.Alone = p.elsewhere()
-	return c
-}
-
-// elsewhere are the other nodes, where no plugin server runs on this one.
-func (p *Program) elsewhere() *control.Alone {
-	if p.alone == nil {
-		p.alone = &control.Alone{Getenv: p.Getenv, Objects: p.defined}
-	}
-	return p.alone
-}
-
-func writeStatus(out io.Writer, all []vault.Status, now time.Time) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "OBJECT\tSTATE\tLAST SUCCESS\tHOLD UNTIL\tCREDENTIALS\tLOOKUPS\tLOGIN ENDS")
+func (p *Program) printStatus(all []vault.Status) error {
+	now := p.Now()
+	t := p.newTable("OBJECT", "STATE", "LAST SUCCESS", "HOLD UNTIL", "CREDENTIALS", "LOOKUPS", "LOGIN ENDS")
 	for _, s := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", s.Object, s.State, moment(s.LastSuccess, now), moment(s.HoldUntil, now),
-			s.Credentials, budget(s.Lookups), moment(s.LoginEnds, now))
+		t.row(s.Object, string(s.State), moment(s.LastSuccess, now), moment(s.HoldUntil, now), fmt.Sprint(s.Credentials), budget(s.Lookups), moment(s.LoginEnds, now))
 	}
-	if err := w.Flush(); err != nil {
+	if err := t.flush(); err != nil {
 		return err
 	}
 	for _, s := range all {
 		switch {
 		case s.Error != "" && s.ErrorAt.IsZero():
-			fmt.Fprintf(out, "\n%s: %s\n", s.Object, s.Error)
+			fmt.Fprintf(p.Stdout, "\n%s: %s\n", s.Object, s.Error)
 		case s.Error != "":
-			fmt.Fprintf(out, "\n%s, %s: %s\n", s.Object, moment(s.ErrorAt, now), s.Error)
+			fmt.Fprintf(p.Stdout, "\n%s, %s: %s\n", s.Object, moment(s.ErrorAt, now), s.Error)
 		}
 	}
 	return nil
-}
-
-// moment is a time as people read it.
-func moment(t, now time.Time) string {
-	switch d := t.Sub(now).Round(time.Second); {
-	case t.IsZero():
-		return "-"
-	case d <= 0:
-		return (-d).String() + " ago"
-	default:
-		return "in " + d.String()
-	}
 }
 
 func budget(l vault.LookupsStatus) string {

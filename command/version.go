@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime"
 
@@ -18,7 +17,7 @@ func (p *Program) version() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: p.run(func(context.Context, []string) error {
 			if p.output == outputJSON {
-				return json.NewEncoder(p.Stdout).Encode(map[string]string{"version": p.Version, "go": runtime.Version()})
+				return p.printJSON(map[string]string{"version": p.Version, "go": runtime.Version()})
 			}
 			_, err := fmt.Fprintln(p.Stdout, p.Version)
 			return err

@@ -16,8 +16,8 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// secretFlags say where a new secret token goes. There are three places, and no other:
-// a terminal, a file that only its owner may read, and a wrapping token.
+// secretFlags say where a new secret token goes. There are only three places: a terminal,
+// a file that only its owner may read, and a wrapping token.
 type secretFlags struct {
 	file string        // --secret-file
 	wrap time.Duration // --wrap; 0: no
@@ -34,7 +34,7 @@ func (s *secretFlags) add(f *pflag.FlagSet) {
 // shown reports whether the secret token is to be shown on the terminal.
 func (s *secretFlags) shown() bool { return s.file == "" && s.wrap == 0 }
 
-// check refuses a place that isn't one, before anything is done.
+// check checks the flags, before anything is changed.
 func (s *secretFlags) check(p *Program) error {
 	switch {
 	case s.file != "" && s.wrap != 0:
@@ -42,12 +42,12 @@ func (s *secretFlags) check(p *Program) error {
 	case s.wrap < 0:
 		return usage("--wrap must be a time such as 1h")
 	case s.shown() && !p.Terminal:
-		return usage("standard output is not a terminal, and a secret token is shown on nothing else: name a file with --secret-file, or hand it over with --wrap")
+		return usage("standard output is not a terminal, and a secret token is shown only on a terminal: name a file with --secret-file, or hand it over with --wrap")
 	}
 	return nil
 }
 
-// handover is the way of new secret tokens to where they go.
+// handover delivers new secret tokens to the place that the flags name.
 type handover struct {
 	deliver  manage.Delivery
 	wrapping string // the wrapping token of the last one
@@ -110,7 +110,7 @@ func appendPrivately(name string) (*os.File, error) {
 	if f, err = os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0); err != nil {
 		return nil, err
 	}
-	// It is still the file that was looked at.
+	// It must still be the file that was checked.
 	was, err1 := readable.Stat()
 	is, err2 := f.Stat()
 	if err1 != nil || err2 != nil || !os.SameFile(was, is) {
@@ -120,9 +120,9 @@ func appendPrivately(name string) (*os.File, error) {
 	return f, nil
 }
 
-// appendTo writes secret tokens to a file, a line each, and takes the last one back if
-// it didn't come to be used. After a kill in between, the last line of an access token
-// is the one that counts.
+// appendTo writes secret tokens to a file, a line each, and removes the last one again if
+// the store was not changed. After a kill in between, the file may have a line too many;
+// the last line of an access token counts.
 func appendTo(f *os.File) manage.Delivery {
 	return func(i *manage.Issued) (func(), error) {
 		end, err := f.Seek(0, io.SeekEnd)
