@@ -3,6 +3,7 @@ package kongtest
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,7 +60,7 @@ func (c *Client) Close() {
 	c.idle = nil
 }
 
-// Abort closes all connections, those in use too, as a worker that dies.
+// Abort closes all connections, also those in use, as a worker does that dies.
 func (c *Client) Abort() {
 	c.Close()
 	c.mu.Lock()
@@ -70,7 +71,7 @@ func (c *Client) Abort() {
 }
 
 // StartInstance starts an instance of the plugin with a configuration in JSON
-// and returns its id. A plugin that won't have the configuration can only
+// and returns its id. A plugin that refuses the configuration can only
 // close the connection: a *CallError saying "closed".
 func (c *Client) StartInstance(plugin string, config []byte) (id int, err error) {
 	ret, err := c.call(&pb.RpcCall{Call: &pb.RpcCall_CmdStartInstance{
@@ -211,7 +212,7 @@ func (c *Client) drop(conn *connection) {
 	conn.Close()
 }
 
-// put gives a connection back, at the expense of the one unused for longest.
+// put gives a connection back. In a full pool it takes the place of the one unused for longest.
 func (c *Client) put(conn *connection) {
 	conn.idle = time.Now()
 	c.mu.Lock()
@@ -226,4 +227,38 @@ func (c *Client) put(conn *connection) {
 		c.idle = append(c.idle[:0], c.idle[1:]...)
 	}
 	c.idle = append(c.idle, conn)
+}
+
+// CallError is a call to the plugin server that returned an error to Kong's
+// code: the connection failed, or the plugin asked for a method that doesn't
+// exist. Kong answers 500, or runs the event again, see Retried.
+type CallError struct {
+	Message string // as Kong would log it: "closed", "timeout", `method "x" not found`
+	Err     error  // the cause, if it has one
+}
+
+// Error returns the message.
+func (e *CallError) Error() string { return e.Message }
+
+// Unwrap returns the cause.
+func (e *CallError) Unwrap() error { return e.Err }
+
+// Retried reports whether Kong, on this error in an event, drops the plugin's
+// instances in all workers and runs the event again, however often.
+func (e *CallError) Retried() bool {
+	m := strings.ToLower(e.Message)
+	return strings.Contains(m, "no plugin instance") || strings.Contains(m, "closed")
+}
+
+// LuaError is an error raised in Kong's Lua code: by a PDK function that
+// refuses its arguments, by a reply that can't be encoded, or by a write to a
+// socket that the plugin has closed. It aborts the event, and Kong answers
+// 500.
+type LuaError struct{ Message string }
+
+// Error returns the message.
+func (e *LuaError) Error() string { return e.Message }
+
+func raise(format string, args ...any) error {
+	return &LuaError{fmt.Sprintf(format, args...)}
 }

@@ -101,12 +101,12 @@ func (c *connection) writeFrame(b []byte) error {
 	return nil
 }
 
-// alive reports whether a pooled connection may be used again: nginx drops the
-// ones that the other side has closed, or has written to unasked.
+// alive reports whether a pooled connection may be used again: nginx drops
+// connections that the other side has closed, or has written to without a request.
 func (c *connection) alive() bool { return c.r.Buffered() == 0 && nginx.Quiet(c.Conn) }
 
-// nginxError is what a cosocket would call the error: Kong decides by this
-// text whether it runs an event again.
+// nginxError is the text of the error in a cosocket: Kong decides by it whether it
+// runs an event again.
 func nginxError(err error) string {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):

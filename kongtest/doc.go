@@ -8,10 +8,10 @@
 // kong.yml with it. kongtest/schema, Kong's schema language, is independent of
 // this package.
 //
-// Where Kong's behaviour is odd, this package is odd in the same way, since a
-// plugin must survive it: header lists are cut at their limit without an
+// Where Kong behaves oddly, this package does too, since a plugin must cope with
+// it: header lists are cut at their limit without an
 // error, values cross the wire as Lua's protobuf library encodes them (no
 // UTF-8 check in either direction), a Lua error inside a PDK call is a 500. The
 // behaviour is that of Kong 3.9, and is checked against recordings of a genuine
-// one: see kongtest/recording and testdata/genuine.
+// Kong: see kongtest/recording and testdata/genuine.
 package kongtest

@@ -107,8 +107,8 @@ func (x *Exchange) Log(level, text string) {
 	}
 }
 
-// maxRequestLines limits what is kept of a request whose event is run without
-// end.
+// maxRequestLines limits what is kept of a request whose event runs again and
+// again.
 const maxRequestLines = 1000
 
 // Outcome returns what the plugins have done so far.

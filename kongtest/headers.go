@@ -54,12 +54,12 @@ func (x *Exchange) headerVar(name string) any {
 }
 
 // cachedHeaders is the key of ngx.ctx under which Kong's own code keeps the
-// request's headers from the router on: what plugins change later isn't in it,
-// unless they take the key away.
+// request's headers from the router on. It lacks what plugins change later, unless
+// they remove the key.
 const cachedHeaders = "cached_request_headers"
 
-// headerCache is what Kong puts there: as many lines as lua_max_req_headers
-// says.
+// headerCache is what Kong keeps there: as many lines as lua_max_req_headers
+// allows.
 func (x *Exchange) headerCache() map[string]any { return headerTable(x.Upstream.Header, 100) }
 
 // setHeader is ngx.req.set_header: the values replace every line of that very

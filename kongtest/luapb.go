@@ -217,7 +217,7 @@ func appendField(b []byte, fd protoreflect.FieldDescriptor, v any) ([]byte, erro
 		if f, ok := number(v); ok {
 			return protowire.AppendFixed64(b, math.Float64bits(f)), nil
 		}
-	case protoreflect.BoolKind: // whatever Lua takes for true
+	case protoreflect.BoolKind: // anything but false is true in Lua
 		return protowire.AppendVarint(b, protowire.EncodeBool(v != false)), nil
 	default:
 		if f, ok := number(v); ok && f == math.Trunc(f) {

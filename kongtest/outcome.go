@@ -4,7 +4,7 @@ import (
 	"kong-vault-auth/kongtest/internal/lua"
 )
 
-// Outcome is what an event came to, and everything that the plugin did in it.
+// Outcome is the result of an event, and everything that the plugin did in it.
 type Outcome struct {
 	// Exit is the plugin's own answer to the client; nil if the request is to
 	// be proxied.
@@ -19,7 +19,7 @@ type Outcome struct {
 
 	Upstream       Upstream       // the request that would go to the service
 	ResponseHeader []Header       // set with kong.response.set_header and its kin
-	Serialize      map[string]any // kong.log.set_serialize_value, by key; nil takes the key out
+	Serialize      map[string]any // kong.log.set_serialize_value, by key; nil removes the key
 	Serialized     string         // what kong.log.serialize then gives log plugins; of a Client only
 	Log            []LogLine      // kong.log.*
 	Calls          []string       // names of the PDK methods, in order

@@ -82,8 +82,8 @@ func (x *Exchange) Serialized() string {
 	return string(b)
 }
 
-// setPath sets a value below a dotted key, making tables on the way; nil takes
-// the key out.
+// setPath sets a value below a dotted key, and makes the tables on the way; nil removes
+// the key.
 func setPath(t map[string]any, path []string, v any) {
 	for _, key := range path[:len(path)-1] {
 		next, ok := t[key].(map[string]any)

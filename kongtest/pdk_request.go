@@ -87,7 +87,7 @@ func getRawBody(x *Exchange, _ []any) (any, error) {
 		return map[string]any{"content": string(x.Upstream.Body)}, nil
 	}
 	if err := x.body.load(); err != nil {
-		// nginx ends a request whose body can't be read; Kong sees nothing more of it.
+		// nginx ends a request whose body can't be read; Kong never sees more of it.
 		return nil, raise("reading the request's body: %v", err)
 	}
 	if x.body.file != "" {

@@ -86,9 +86,9 @@ func (x *Exchange) setResponseHeader(name string, v any) error {
 	return nil
 }
 
-// finish makes the answer of kong.response.exit. To a gRPC client it is a
-// status in headers, and without a Content-Type of the plugin's the body goes
-// there too.
+// finish makes the answer of kong.response.exit. For a gRPC client it is a
+// status in headers, where the body goes too if the plugin has set no
+// Content-Type.
 func (x *Exchange) finish(status int, body string) {
 	contentType := values(x.ResponseHeader, "content-type")
 	own := len(contentType) > 0

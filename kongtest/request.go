@@ -30,7 +30,7 @@ type Request struct {
 	Forwarded netip.AddrPort // the real client behind a trusted proxy; Client
 	Trusted   bool           // Client is one of Kong's trusted_ips
 
-	// Vars are further nginx variables. kong_request_id is made up if missing.
+	// Vars are further nginx variables. A missing kong_request_id is generated.
 	Vars map[string]string
 
 	// Consumer and Credential are what another plugin authenticated earlier
@@ -64,7 +64,7 @@ type Request struct {
 // Header is one header line.
 type Header struct{ Name, Value string }
 
-// Consumers finds consumers, as Kong's database does. Nil says not found, and
+// Consumers finds consumers, as Kong's database does. Nil means not found, or
 // that the database can't be reached: Kong's plugins see no difference.
 type Consumers interface {
 	Consumer(id string) *Consumer

@@ -1,7 +1,7 @@
 package kongtest
 
-// How Kong turns protobuf's Value, ListValue and Struct into Lua values and
-// back. Both ways lose something: false and an empty list become nothing or an
+// The functions below turn protobuf's Value, ListValue and Struct into Lua values and
+// back, as Kong does. Both directions lose something: false and an empty list become nothing or an
 // empty table, null becomes the string NULL_VALUE.
 
 func luaValue(m any) any {

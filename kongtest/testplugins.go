@@ -2,5 +2,5 @@
 
 package kongtest
 
-// The plugin in testdata is built by the tests, where go mod tidy doesn't look.
+// The tests build the plugin in testdata, where go mod tidy doesn't look.
 import _ "github.com/Kong/go-pdk/server"

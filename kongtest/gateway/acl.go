@@ -13,7 +13,7 @@ func acl(x *exchange, config map[string]any, w *worker) {
 	_, denies := config["deny"].([]any)
 	header := "X-Authenticated-Groups"
 	if denies {
-		header = "" // Kong means to set it, but takes a nil for false
+		header = "" // Kong means to set it, but treats a nil as false
 	}
 	var groups []any
 	known := false

@@ -17,7 +17,7 @@ import (
 	"kong-vault-auth/kongtest/schema"
 )
 
-// configuration is what a declarative file configures.
+// configuration is the contents of a declarative file.
 type configuration struct {
 	routes    []*routeEntity
 	consumers kongtest.ConsumerList

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"kong-vault-auth/kongtest"
+	"kong-vault-auth/kongtest/internal/lua"
 	"kong-vault-auth/kongtest/internal/nginx"
 )
 
@@ -108,8 +109,8 @@ func (f *front) serveRequest() (again bool) {
 }
 
 // begin marks the beginning of a request. It fails if quit has closed the
-// connection since the request's first byte came: nobody would get the answer,
-// and the client sends the request again.
+// connection since the request's first byte came: the client would never get the
+// answer, and sends the request again.
 func (f *front) begin() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -117,8 +118,8 @@ func (f *front) begin() bool {
 	return !f.closed
 }
 
-// quit closes a connection that is kept alive. One that has just come may
-// still make its first request, as in nginx.
+// quit closes a connection that is kept alive. A new one may still make its
+// first request, as in nginx.
 func (f *front) quit() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -238,7 +239,7 @@ func parseRequestLine(line string, req *kongtest.Request) error {
 	}
 	path, _, _ := strings.Cut(uri, "?")
 	for i := range len(path) {
-		if path[i] == '%' && (i+2 >= len(path) || !nginx.IsHex(path[i+1]) || !nginx.IsHex(path[i+2])) {
+		if path[i] == '%' && (i+2 >= len(path) || !lua.IsHex(path[i+1]) || !lua.IsHex(path[i+2])) {
 			return bad("client sent invalid request")
 		}
 	}
@@ -257,7 +258,7 @@ func parseHeader(text string) (kongtest.Header, error) {
 		if name[i] <= ' ' || name[i] == 0x7f {
 			return kongtest.Header{}, bad("client sent invalid header line")
 		}
-		valid = valid && (nginx.IsAlnum(name[i]) || name[i] == '-' || name[i] == '_')
+		valid = valid && (lua.IsAlnum(name[i]) || name[i] == '-' || name[i] == '_')
 	}
 	if strings.IndexByte(value, 0) >= 0 {
 		return kongtest.Header{}, bad("client sent invalid header line")
@@ -390,8 +391,8 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// lingering is how long nginx reads on, in all and between two reads, when a
-// request was answered before its body had come.
+// How long nginx reads on, in all and between two reads, when it has answered a
+// request before its body came.
 const (
 	lingeringTime    = 30 * time.Second
 	lingeringTimeout = 5 * time.Second

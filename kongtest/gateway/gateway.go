@@ -43,9 +43,9 @@ type Options struct {
 	MainEnv string
 
 	// MaxRetries is how often the event of one request may be run again after
-	// the plugin closed its connection; Kong has no limit. One more fails the
-	// test, or the request where there is no test, so that a plugin that closes
-	// every time is noticed. -1 is no limit, as in Kong: only a warning.
+	// the plugin closed its connection. One more fails the test, or the request
+	// where there is no test, so that a plugin that closes every time is noticed.
+	// -1 is no limit, as in Kong: only a warning.
 	MaxRetries int
 
 	// ReloadDelay is how long, at least, the old workers and their plugin
@@ -336,10 +336,6 @@ func exported(processes []*process) []Process {
 	return all
 }
 
-// SetDatabaseDown makes Kong's database of consumers fail, or work again: a
-// plugin's load_consumer then finds no consumer, without an error.
-func (g *Gateway) SetDatabaseDown(down bool) { g.databaseDown.Store(down) }
-
 // Close is kong stop: connections are closed, plugin servers get SIGTERM and
 // are waited for. Orphans of CrashWorker, which Kong would leave behind, are
 // killed. Further calls do nothing.
@@ -380,8 +376,8 @@ func (g *Gateway) reportKilled(names []string) {
 	}
 }
 
-// giveUp reports whether an event has run too often to run again. Kong would
-// run it again.
+// giveUp reports whether an event has run so often that it isn't run again. Kong
+// never gives up.
 func (g *Gateway) giveUp(x *exchange, plugin string, rounds int) bool {
 	limit := g.options.MaxRetries
 	if limit < 0 {

@@ -124,9 +124,9 @@ func TestReferencesAreHandedOverAsByAGenuineKong(t *testing.T) {
 	}
 }
 
-// The schema of today is held to the verdicts on the recorded one: a case that
-// a genuine Kong accepted or refused, and the messages and the fields it then
-// had, stay. Fields that are new since then are allowed.
+// Today's schema must lead to the verdicts on the recorded one: what a genuine Kong
+// accepted or refused, with which messages, and which fields it stored. Fields that
+// are new since then are allowed.
 func TestConfigurationsAreJudgedAsByAGenuineKong(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	t.Run("vault-auth", func(t *testing.T) {
@@ -206,7 +206,7 @@ func judge(t *testing.T, pluginSchema *schema.Schema, v recording.Verdict) recor
 	return got
 }
 
-// listsAsKong makes of messages by entry a list with nulls, as Lua's JSON does.
+// listsAsKong turns messages by entry into a list with nulls, as Lua's JSON does.
 func listsAsKong(errs any) any {
 	switch errs := errs.(type) {
 	case schema.Errors:
@@ -234,7 +234,7 @@ func encode(t *testing.T, v any) json.RawMessage {
 	return b
 }
 
-// withNewFields is what was recorded, and with it what only the newer has.
+// withNewFields is what was recorded, plus the fields that only the newer has.
 func withNewFields(recorded, newer any) any {
 	was, ok := recorded.(map[string]any)
 	is, ok2 := newer.(map[string]any)

@@ -79,8 +79,8 @@ func forwardedBy(header string, lines []string) (client netip.AddrPort) {
 	return client
 }
 
-// routed sets what the matched route means for the request, or answers it
-// where Kong does so itself.
+// routed prepares the request for its route's service. It reports false where Kong
+// answers by itself.
 func (x *exchange) routed() bool {
 	m := x.match
 	switch {
@@ -127,23 +127,3 @@ func (x *exchange) exited() *response {
 const serverName = "kong/3.9.1"
 
 func line(name, value string) kongtest.Header { return kongtest.Header{Name: name, Value: value} }
-
-// database is Kong's, as of one configuration.
-type database struct {
-	kongtest.ConsumerList
-	gw *Gateway
-}
-
-func (d database) Consumer(id string) *kongtest.Consumer {
-	if d.gw.databaseDown.Load() {
-		return nil
-	}
-	return d.ConsumerList.Consumer(id)
-}
-
-func (d database) ConsumerByUsername(username string) *kongtest.Consumer {
-	if d.gw.databaseDown.Load() {
-		return nil
-	}
-	return d.ConsumerList.ConsumerByUsername(username)
-}

@@ -16,8 +16,8 @@ import (
 )
 
 // serveHTTP2 serves a connection that has begun with HTTP/2's preface. Its
-// header names are in lower case by themselves; only the order between
-// different names is lost, they come sorted.
+// header names are in lower case anyway; only the order between different names
+// is lost: they come sorted.
 func (f *front) serveHTTP2() {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)

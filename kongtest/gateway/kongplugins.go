@@ -7,7 +7,7 @@ import (
 	"kong-vault-auth/kongtest/schema"
 )
 
-// standIns are the plugins of Kong's own that tests of an auth plugin need
+// standIns stand in for those of Kong's own plugins that tests of an auth plugin need
 // beside it, with the parts of their configuration that matter there.
 func standIns() []*plugin {
 	all := []*plugin{
@@ -52,9 +52,8 @@ func mustPluginSchema(text string) *schema.Schema {
 	return s
 }
 
-// keyAuth is Kong's key-auth. Like it, it does nothing if the request is
-// authenticated already and anonymous is set, and sets the anonymous consumer
-// if the client isn't authenticated.
+// keyAuth is Kong's key-auth. With anonymous set, it does nothing if the request is
+// authenticated already, and sets the anonymous consumer if the client isn't.
 func keyAuth(x *exchange, config map[string]any, w *worker) {
 	if config["run_on_preflight"] != true && x.Upstream.Method == "OPTIONS" {
 		return

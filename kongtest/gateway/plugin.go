@@ -51,9 +51,9 @@ type plugin struct {
 	log      func(*exchange, map[string]any)          // likewise
 }
 
-// query runs a server's query command and reads what it dumps, as Kong does
-// when it starts: anything else on standard output is an error, and of several
-// plugins only the first one is used.
+// query runs a server's query command and reads the description that it prints, as
+// Kong does when it starts: anything else on standard output is an error, and of
+// several plugins only the first one is used.
 func (s *PluginServer) query(ctx context.Context, env []string) (*plugin, error) {
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", s.QueryCommand)
 	cmd.Env = env
@@ -115,8 +115,8 @@ func loadPlugins(ctx context.Context, servers []PluginServer, env []string) (map
 // hasPhase reports whether the plugin runs in a phase.
 func (p *plugin) hasPhase(phase string) bool { return slices.Contains(p.phases, phase) }
 
-// mainEnv is what of the environment a plugin server gets: nothing but what
-// nginx's main_env directive names, "A; env B" or "A=value".
+// mainEnv is the environment of a plugin server: only what nginx's main_env
+// directive names, "A; env B" or "A=value".
 func mainEnv(directive string, getenv func(string) (string, bool)) []string {
 	env := []string{}
 	for name := range strings.SplitSeq(directive, ";") {

@@ -170,8 +170,8 @@ func (s *supervisor) terminate(timeout time.Duration) (killed []string) {
 	return killed
 }
 
-// abandon leaves the servers running, as a worker does that crashes: what they
-// write is no longer read.
+// abandon leaves the servers running, as a worker does that crashes. Nobody reads
+// their output any more.
 func (s *supervisor) abandon() []*process {
 	processes := s.end()
 	for _, p := range processes {

@@ -74,8 +74,8 @@ func (w *worker) proxy(x *exchange) *response {
 	return res
 }
 
-// charsetTypes are those to which nginx adds a charset (charset UTF-8 in Kong's
-// template, and charset_types as nginx has it).
+// charsetTypes are the content types to which nginx adds a charset (charset UTF-8 in
+// Kong's template, and nginx's default charset_types).
 var charsetTypes = []string{"text/html", "text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml"}
 
 // forwardedFor is X-Forwarded-For: the client's own value and the address that
@@ -243,7 +243,7 @@ func (u *upstreams) roundTrip(x *exchange, content []byte) (*response, error) {
 		if err != nil {
 			u.drop(c)
 			if reused && u.ctx.Err() == nil {
-				continue // it was closed just then; nginx tries another, too
+				continue // it was closed at that moment; nginx tries another one too
 			}
 		}
 		return res, err

@@ -18,7 +18,7 @@ type Record struct {
 	kongtest.Outcome // of all plugins together; its Exit is nil if the request was proxied
 }
 
-// records holds the last so many.
+// records holds the latest ones.
 type records struct {
 	mu    sync.Mutex
 	byID  map[string]Record
@@ -51,18 +51,6 @@ func (g *Gateway) Record(id string) (Record, bool) {
 	defer g.records.mu.Unlock()
 	r, ok := g.records.byID[id]
 	return r, ok
-}
-
-// Records returns the latest records, in the order in which the requests were
-// answered.
-func (g *Gateway) Records() []Record {
-	g.records.mu.Lock()
-	defer g.records.mu.Unlock()
-	var all []Record
-	for _, id := range g.records.order {
-		all = append(all, g.records.byID[id])
-	}
-	return all
 }
 
 func (g *Gateway) record(x *exchange, status int) {

@@ -50,8 +50,8 @@ func (r *routeEntity) compile() error {
 	return nil
 }
 
-// route finds the route of a request as Kong's traditional router does: the
-// one that more kinds of attributes match, then the more exact of them.
+// route finds the route of a request as Kong's traditional router does: the one of
+// which most kinds of attributes match, and among equals the most exact.
 func (c *configuration) route(req *kongtest.Request) *match {
 	path := req.Path()
 	path = nginx.NormalizePath(path)
@@ -131,7 +131,7 @@ func (m *match) matchPath(path string) bool {
 	return found
 }
 
-// compare is negative if m goes before o.
+// compare is negative if m has priority over o.
 func (m *match) compare(o *match) int {
 	priority := 0
 	if m.regex && o.regex {

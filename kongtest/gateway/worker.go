@@ -28,7 +28,7 @@ type worker struct {
 	fronts    map[*front]bool      // client connections
 }
 
-// snapshot is a configuration in effect.
+// snapshot is the configuration in effect at some time.
 type snapshot struct{ *configuration }
 
 // prepared is a plugin entity as this worker hands it to the plugin.
@@ -160,7 +160,7 @@ func choose(configs map[string]*prepared, name string, x *exchange) *prepared {
 	return best
 }
 
-// event runs a plugin's access event, again for as long as Kong would.
+// event runs a plugin's access event, and again as often as Kong would.
 func (w *worker) event(x *exchange, p *plugin, conf *prepared) {
 	for {
 		x.rounds[p.name]++

@@ -1,5 +1,5 @@
-// Package genuine starts and stops a genuine Kong, one that is installed on
-// this machine, for tests and benchmarks that hold this project to it.
+// Package genuine starts and stops a genuine Kong that is installed on this machine,
+// for tests and benchmarks.
 package genuine
 
 import (
@@ -35,8 +35,8 @@ type Kong struct {
 // Options say what to start.
 type Options struct {
 	Program string // the kong command
-	// Prefix is Kong's prefix folder, which Kong makes. It is to be short: the
-	// path of a socket in it ends at 107 bytes.
+	// Prefix is Kong's prefix folder, which Kong makes. It must be short: the
+	// path of a socket in it can't be longer than 107 bytes.
 	Prefix string
 	// Servers are its plugin servers. One without a start command is
 	// started by the caller.
@@ -140,7 +140,7 @@ func (k *Kong) Output(args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// With is the same Kong for commands with further settings, such as
+// With is the same Kong for commands with more settings, such as
 // KONG_VAULT_AZURE_VAULT_URI=https://contoso.vault.azure.net.
 func (k *Kong) With(env ...string) *Kong {
 	with := *k
@@ -311,5 +311,5 @@ func eventually(what string, ok func() bool) error {
 			return nil
 		}
 	}
-	return errors.New("in vain for a minute: " + what)
+	return errors.New("not within a minute: " + what)
 }

@@ -122,7 +122,7 @@ func record(program, out string, verdictsOnly bool) error {
 	return recording.Write(out, recording.ReferencesFile, recording.Handovers{Kong: version, Cases: handed})
 }
 
-// judged are the plugins whose configurations Kong judges, and the files with the verdicts.
+// judged are the plugins whose configurations Kong judges, and the files of the verdicts.
 var judged = map[string]struct {
 	served   pluginserver.Plugin
 	verdicts string
@@ -131,7 +131,7 @@ var judged = map[string]struct {
 	vaultsecrets.Name: {vaultsecrets.New("0.0.0", nil, slog.New(slog.DiscardHandler)).Plugin, recording.SecretsFile},
 }
 
-// dumpOf is where the query command of a plugin finds what to print.
+// dumpOf is the file that the query command of a plugin prints.
 func dumpOf(dir, name string) string { return filepath.Join(dir, name+".json") }
 
 // describe writes the description of a plugin for Kong.

@@ -12,14 +12,14 @@ import (
 // Case is one request and what the plugin does with it.
 type Case struct {
 	Name    string
-	Request string // HTTP/1, all bytes; "$HOST" stands for the proxy's address
-	HTTP2   *HTTP2 // instead of Request
-	Trusted bool   // the client is one of Kong's trusted_ips
-	Script         // of the plugin
+	Request string        // HTTP/1, all bytes; "$HOST" stands for the proxy's address
+	HTTP2   *http2Request // instead of Request
+	Trusted bool          // the client is one of Kong's trusted_ips
+	script                // of the plugin
 }
 
-// HTTP2 is a request over HTTP/2 without TLS.
-type HTTP2 struct {
+// http2Request is a request over HTTP/2 without TLS.
+type http2Request struct {
 	Method, Path string
 	Header       []string // name, value, ...
 	Body         string
@@ -56,9 +56,12 @@ var alice = &pb.Consumer{Id: "11111111-1111-4111-8111-111111111111", Username: "
 // Cases are all requests that are recorded.
 func Cases() []Case {
 	var all []Case
-	add := func(c Case) { all = append(all, c) }
+	add := func(c Case, calls ...Call) {
+		c.calls = append(c.calls, calls...)
+		all = append(all, c)
+	}
 	get := func(name, head string, calls ...Call) {
-		add(Case{Name: name, Request: request("GET", "/r/x", head, ""), Script: Script{Calls: calls}})
+		add(Case{Name: name, Request: request("GET", "/r/x", head, "")}, calls...)
 	}
 
 	// What a plugin reads of a request.
@@ -78,8 +81,8 @@ func Cases() []Case {
 	} {
 		get("get_headers: "+h.name, h.lines, headers)
 	}
-	add(Case{Name: "get_headers: over the limit", Request: request("GET", "/r/x", many(1100), ""), Script: Script{Calls: []Call{headers}}})
-	add(Case{Name: "get_headers: over the default limit", Request: request("GET", "/r/x", many(150), ""), Script: Script{Calls: []Call{call("kong.request.get_headers", &pb.Int{V: 100})}}})
+	add(Case{Name: "get_headers: over the limit", Request: request("GET", "/r/x", many(1100), "")}, headers)
+	add(Case{Name: "get_headers: over the default limit", Request: request("GET", "/r/x", many(150), "")}, call("kong.request.get_headers", &pb.Int{V: 100}))
 	get("get_headers: limit out of range", "", call("kong.request.get_headers", &pb.Int{V: 1001}))
 	get("get_header: the first of several", "X-A: 1\r\nX-A: 2\r\n", call("kong.request.get_header", &pb.String{V: "x-a"}))
 	get("get_header: none", "", call("kong.request.get_header", &pb.String{V: "x-a"}))
@@ -90,14 +93,14 @@ func Cases() []Case {
 		if len(name) > 20 {
 			name = name[:20] + "..."
 		}
-		add(Case{Name: "get_raw_query: " + fmt.Sprintf("%+q", name), Request: request("GET", "/r/x"+q, "", ""), Script: Script{Calls: []Call{call("kong.request.get_raw_query", nil)}}})
+		add(Case{Name: "get_raw_query: " + fmt.Sprintf("%+q", name), Request: request("GET", "/r/x"+q, "", "")}, call("kong.request.get_raw_query", nil))
 	}
 	for _, m := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
-		add(Case{Name: "get_method: " + m, Request: request(m, "/r/x", "", ""), Script: Script{Calls: []Call{call("kong.request.get_method", nil)}}})
+		add(Case{Name: "get_method: " + m, Request: request(m, "/r/x", "", "")}, call("kong.request.get_method", nil))
 	}
 	for _, v := range []string{"request_uri", "scheme", "host", "server_port", "kong_request_id", "remote_addr", "no_such_variable"} {
 		name := "get_var: " + v
-		add(Case{Name: name, Request: request("GET", "/r/x?a=1", "", ""), Script: Script{Calls: []Call{call("kong.nginx.get_var", &pb.String{V: v})}}})
+		add(Case{Name: name, Request: request("GET", "/r/x?a=1", "", "")}, call("kong.nginx.get_var", &pb.String{V: v}))
 	}
 
 	// Bodies.
@@ -110,11 +113,11 @@ func Cases() []Case {
 		if b.body != "" {
 			head = fmt.Sprintf("Content-Length: %d\r\n", len(b.body))
 		}
-		add(Case{Name: "get_raw_body: " + b.name, Request: request("POST", "/r/x", head, b.body), Script: Script{Calls: []Call{rawBody}}})
+		add(Case{Name: "get_raw_body: " + b.name, Request: request("POST", "/r/x", head, b.body)}, rawBody)
 	}
-	add(Case{Name: "get_raw_body: chunked", Request: request("POST", "/r/x", "Transfer-Encoding: chunked\r\n", "3\r\na=1\r\n4\r\n&b=2\r\n0\r\n\r\n"), Script: Script{Calls: []Call{rawBody}}})
-	add(Case{Name: "get_raw_body: Content-Length 0", Request: request("POST", "/r/x", "Content-Length: 0\r\n", ""), Script: Script{Calls: []Call{rawBody}}})
-	add(Case{Name: "get_raw_body: Expect", Request: request("POST", "/r/x", "Expect: 100-continue\r\nContent-Length: 3\r\n", "abc"), Script: Script{Calls: []Call{rawBody}}})
+	add(Case{Name: "get_raw_body: chunked", Request: request("POST", "/r/x", "Transfer-Encoding: chunked\r\n", "3\r\na=1\r\n4\r\n&b=2\r\n0\r\n\r\n")}, rawBody)
+	add(Case{Name: "get_raw_body: Content-Length 0", Request: request("POST", "/r/x", "Content-Length: 0\r\n", "")}, rawBody)
+	add(Case{Name: "get_raw_body: Expect", Request: request("POST", "/r/x", "Expect: 100-continue\r\nContent-Length: 3\r\n", "abc")}, rawBody)
 	add(Case{Name: "a body that nobody asked for", Request: request("POST", "/r/x", "Content-Length: 3\r\n", "abc")})
 
 	// Client addresses.
@@ -129,8 +132,7 @@ func Cases() []Case {
 			{"X-Real-IP is no address", "X-Real-IP: nobody\r\n"},
 			{"X-Forwarded-For", "X-Forwarded-For: 10.1.2.3\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: example.com\r\nX-Forwarded-Port: 444\r\nX-Forwarded-Prefix: /p\r\nX-Forwarded-Path: /q\r\n"},
 		} {
-			add(Case{Name: fmt.Sprintf("get_forwarded_ip: %s, trusted %t", h.name, trusted), Request: request("GET", "/r/x", h.lines, ""), Trusted: trusted,
-				Script: Script{Calls: []Call{call("kong.client.get_forwarded_ip", nil), call("kong.client.get_ip", nil)}}})
+			add(Case{Name: fmt.Sprintf("get_forwarded_ip: %s, trusted %t", h.name, trusted), Request: request("GET", "/r/x", h.lines, ""), Trusted: trusted}, call("kong.client.get_forwarded_ip", nil), call("kong.client.get_ip", nil))
 		}
 	}
 
@@ -146,7 +148,7 @@ func Cases() []Case {
 	}
 	credential, consumer := call("kong.client.get_credential", nil), call("kong.client.get_consumer", nil)
 	get("get_credential: nobody is authenticated", "", credential, consumer)
-	add(Case{Name: "get_credential: after key-auth", Request: request("GET", "/k/x", "apikey: alice-key\r\n", ""), Script: Script{Calls: []Call{credential, consumer, headers}}})
+	add(Case{Name: "get_credential: after key-auth", Request: request("GET", "/k/x", "apikey: alice-key\r\n", "")}, credential, consumer, headers)
 	get("get_credential: after authenticate with one", "", authenticate(true), credential, consumer)
 	get("get_credential: after authenticate without one", "", authenticate(false), credential, consumer)
 
@@ -179,16 +181,14 @@ func Cases() []Case {
 	forget := call("kong.nginx.set_ctx", &pb.KV{K: "cached_request_headers"})
 	replaced := call("kong.service.request.set_headers", fields(map[string]any{"X-Set": "1", "Connection": "X-Other"}))
 	get("Connection is replaced, and the headers that Kong has kept are forgotten", "Connection: X-Set, X-Other\r\nX-Other: 1\r\n", replaced, forget)
-	add(Case{Name: "the same for an upgrade", Request: request("GET", "/r/ws", "Connection: Upgrade, X-Set\r\nUpgrade: websocket\r\n", ""),
-		Script: Script{Calls: []Call{call("kong.service.request.set_headers", fields(map[string]any{"X-Set": "1", "Connection": "Upgrade"})), forget}}})
+	add(Case{Name: "the same for an upgrade", Request: request("GET", "/r/ws", "Connection: Upgrade, X-Set\r\nUpgrade: websocket\r\n", "")}, call("kong.service.request.set_headers", fields(map[string]any{"X-Set": "1", "Connection": "Upgrade"})), forget)
 	get("hop-by-hop headers", "Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nProxy-Connection: a\r\nTE: trailers\r\nTrailer: X-T\r\nProxy-Authenticate: a\r\nProxy-Authorization: b\r\n")
 	get("clear_header", "X-Set: a\r\n", call("kong.service.request.clear_header", &pb.String{V: "X-Set"}))
 	for _, q := range []string{"", "a=1", "a=%20+%zz&b", "a=caf%C3%A9", "a=b c", "a=caf\xe9", "?a", "a=\x01\t\r\n\x7f#\"<>%"} {
-		add(Case{Name: fmt.Sprintf("set_raw_query: %+q", q), Request: request("GET", "/r/x?old=1", "", ""), Script: Script{Calls: []Call{rawText("kong.service.request.set_raw_query", q), call("kong.request.get_raw_query", nil)}}})
+		add(Case{Name: fmt.Sprintf("set_raw_query: %+q", q), Request: request("GET", "/r/x?old=1", "", "")}, rawText("kong.service.request.set_raw_query", q), call("kong.request.get_raw_query", nil))
 	}
 	for _, b := range []struct{ name, body string }{{"shorter", "b"}, {"empty", ""}, {"longer", strings.Repeat("y", 20000)}, {"not UTF-8", "\xff\xfe"}} {
-		add(Case{Name: "set_raw_body: " + b.name, Request: request("POST", "/r/x", "Content-Length: 3\r\nContent-Type: application/x-www-form-urlencoded\r\n", "a=1"),
-			Script: Script{Calls: []Call{rawBody, rawText("kong.service.request.set_raw_body", b.body)}}})
+		add(Case{Name: "set_raw_body: " + b.name, Request: request("POST", "/r/x", "Content-Length: 3\r\nContent-Type: application/x-www-form-urlencoded\r\n", "a=1")}, rawBody, rawText("kong.service.request.set_raw_body", b.body))
 	}
 	get("authenticate sets no header", "", authenticate(true))
 	get("authenticate without a credential sets no header", "", authenticate(false))
@@ -198,13 +198,10 @@ func Cases() []Case {
 		call("kong.ctx.shared.set", &pb.KV{K: "authenticated_groups"}), call("kong.ctx.shared.get", &pb.String{V: "authenticated_groups"}))
 	get("log and set_serialize_value", "", call("kong.log.err", list("a line")), call("kong.log.warn", list("a line")), call("kong.log.notice", list("a line")),
 		call("kong.log.set_serialize_value", &pb.KV{K: "request.uri", V: value("/hidden")}), call("kong.log.set_serialize_value", &pb.KV{K: "request.querystring.a"}))
-	add(Case{Name: "upgrade", Request: request("GET", "/r/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n", ""), Script: Script{Calls: []Call{headers}}})
-	add(Case{Name: "upgrade, and Connection names a header", Request: request("GET", "/r/ws", "Connection: Upgrade, X-Set\r\nUpgrade: websocket\r\n", ""),
-		Script: Script{Calls: []Call{call("kong.service.request.set_headers", fields(map[string]any{"X-Set": "1"}))}}})
-	add(Case{Name: "upgrade, and Connection is replaced", Request: request("GET", "/r/ws", "Connection: Upgrade, X-Set\r\nUpgrade: websocket\r\n", ""),
-		Script: Script{Calls: []Call{call("kong.service.request.set_headers", fields(map[string]any{"X-Set": "1", "Connection": "Upgrade"}))}}})
-	add(Case{Name: "upgrade, and Connection is removed", Request: request("GET", "/r/ws", "Connection: Upgrade, X-Set\r\nUpgrade: websocket\r\n", ""),
-		Script: Script{Calls: []Call{call("kong.service.request.set_headers", fields(map[string]any{"X-Set": "1", "Connection": []any{}}))}}})
+	add(Case{Name: "upgrade", Request: request("GET", "/r/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n", "")}, headers)
+	add(Case{Name: "upgrade, and Connection names a header", Request: request("GET", "/r/ws", "Connection: Upgrade, X-Set\r\nUpgrade: websocket\r\n", "")}, call("kong.service.request.set_headers", fields(map[string]any{"X-Set": "1"})))
+	add(Case{Name: "upgrade, and Connection is replaced", Request: request("GET", "/r/ws", "Connection: Upgrade, X-Set\r\nUpgrade: websocket\r\n", "")}, call("kong.service.request.set_headers", fields(map[string]any{"X-Set": "1", "Connection": "Upgrade"})))
+	add(Case{Name: "upgrade, and Connection is removed", Request: request("GET", "/r/ws", "Connection: Upgrade, X-Set\r\nUpgrade: websocket\r\n", "")}, call("kong.service.request.set_headers", fields(map[string]any{"X-Set": "1", "Connection": []any{}})))
 
 	// Answers by the plugin.
 	for _, m := range []string{"GET", "HEAD", "POST"} {
@@ -214,9 +211,9 @@ func Cases() []Case {
 	add(exit("exit: without Content-Type", Case{Request: request("GET", "/r/x", "", "")}, 503, "plain", map[string]any{"Retry-After": "3"}))
 	add(exit("exit: several values", Case{Request: request("GET", "/r/x", "", "")}, 401, "", map[string]any{"X-Several": []any{"a", "b"}}))
 	add(exit("exit: with a body not read", Case{Request: request("POST", "/r/x", "Content-Length: 3\r\n", "abc")}, 401, "no", nil))
-	add(exit("exit: HTTP/2", Case{HTTP2: &HTTP2{Method: "GET", Path: "/r/x"}}, 401, `{"message":"no"}`, map[string]any{"Content-Type": "application/json; charset=utf-8", "WWW-Authenticate": "VaultAuth"}))
+	add(exit("exit: HTTP/2", Case{HTTP2: &http2Request{Method: "GET", Path: "/r/x"}}, 401, `{"message":"no"}`, map[string]any{"Content-Type": "application/json; charset=utf-8", "WWW-Authenticate": "VaultAuth"}))
 	grpc := func(path string) Case {
-		return Case{HTTP2: &HTTP2{Method: "POST", Path: path, Header: []string{"content-type", "application/grpc", "te", "trailers"}, Body: "\x00\x00\x00\x00\x00"}}
+		return Case{HTTP2: &http2Request{Method: "POST", Path: path, Header: []string{"content-type", "application/grpc", "te", "trailers"}, Body: "\x00\x00\x00\x00\x00"}}
 	}
 	add(exit("exit: gRPC without Content-Type", grpc("/pkg.Service/Call"), 401, "Unauthorized", map[string]any{"WWW-Authenticate": "VaultAuth"}))
 	add(exit("exit: gRPC with a JSON Content-Type", grpc("/pkg.Service/Call"), 401, `{"message":"no"}`, map[string]any{"Content-Type": "application/json; charset=utf-8"}))
@@ -225,17 +222,17 @@ func Cases() []Case {
 	}
 
 	// HTTP/2 and gRPC as they pass.
-	add(Case{Name: "HTTP/2", HTTP2: &HTTP2{Method: "GET", Path: "/r/x?a=1", Header: []string{"x-one", "1"}}, Script: Script{Calls: []Call{headers, call("kong.request.get_raw_query", nil)}}})
-	add(Case{Name: "HTTP/2 with a body", HTTP2: &HTTP2{Method: "POST", Path: "/r/x", Header: []string{"content-type", "application/json"}, Body: `{"a":1}`}, Script: Script{Calls: []Call{headers, rawBody}}})
-	add(Case{Name: "HTTP/2 with a body of unknown length", HTTP2: &HTTP2{Method: "POST", Path: "/r/x", Header: []string{"content-type", "application/json"}, Body: `{"a":1}`, NoLength: true}, Script: Script{Calls: []Call{headers, rawBody}}})
+	add(Case{Name: "HTTP/2", HTTP2: &http2Request{Method: "GET", Path: "/r/x?a=1", Header: []string{"x-one", "1"}}}, headers, call("kong.request.get_raw_query", nil))
+	add(Case{Name: "HTTP/2 with a body", HTTP2: &http2Request{Method: "POST", Path: "/r/x", Header: []string{"content-type", "application/json"}, Body: `{"a":1}`}}, headers, rawBody)
+	add(Case{Name: "HTTP/2 with a body of unknown length", HTTP2: &http2Request{Method: "POST", Path: "/r/x", Header: []string{"content-type", "application/json"}, Body: `{"a":1}`, NoLength: true}}, headers, rawBody)
 	c := grpc("/pkg.Service/Call")
-	c.Name, c.Script = "gRPC", Script{Calls: []Call{headers, call("kong.service.request.set_headers", fields(map[string]any{"X-Set": "1"}))}}
-	add(c)
+	c.Name = "gRPC"
+	add(c, headers, call("kong.service.request.set_headers", fields(map[string]any{"X-Set": "1"})))
 
 	// What a plugin does wrong.
 	get("unknown method", "", Call{Method: "kong.plugin.explode"})
 	get("an argument that can't be decoded", "", Call{Method: "kong.client.load_consumer", Arg: []byte{0xff}})
-	add(Case{Name: "another sequence in the return", Request: request("GET", "/r/x", "", ""), Script: Script{End: WrongReturn}})
+	add(Case{Name: "another sequence in the return", Request: request("GET", "/r/x", "", ""), script: script{end: wrongReturn}})
 	return all
 }
 
@@ -253,7 +250,7 @@ func many(n int) string {
 
 func exit(name string, c Case, status int32, body string, headers map[string]any) Case {
 	c.Name = name
-	c.Script = Script{Calls: []Call{call("kong.response.exit", &pb.ExitArgs{Status: status, Body: []byte(body), Headers: fields(headers)})}, End: ExitResponse}
+	c.script = script{[]Call{call("kong.response.exit", &pb.ExitArgs{Status: status, Body: []byte(body), Headers: fields(headers)})}, exitResponse}
 	return c
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 // Step is one thing that happens to a Kong or to its plugin server, and what
-// the plugin server then saw until requests were answered as they should.
+// the plugin server saw while requests were answered after it.
 type Step struct {
 	Step   string   `json:"step"`
 	Calls  []string `json:"calls"`  // each the first time that it came; workers are not told apart
@@ -29,7 +29,7 @@ func LifeCycle(k Kong, p *Probe, u *Upstream) ([]Step, error) {
 	}
 	var steps []Step
 	step := func(name string, requests int, path string, act func() error) error {
-		p.setScript(Script{})
+		p.setScript(script{})
 		if act != nil {
 			if err := act(); err != nil {
 				return fmt.Errorf("step %q: %w", name, err)
@@ -68,7 +68,7 @@ func LifeCycle(k Kong, p *Probe, u *Upstream) ([]Step, error) {
 		{"requests of the other route", several, "/r1", nil},
 		{"the plugin is deleted", several, "/r0", set("", "c")},
 		{"the plugin is added again", several, "/r0", set("d", "c")},
-		{"the connection is closed once in an event", several, "/r0", func() error { p.setScript(Script{End: Hangup}); return nil }},
+		{"the connection is closed once in an event", several, "/r0", func() error { p.setScript(script{end: hangup}); return nil }},
 		{"the plugin server is killed and started again", several, "/r0", func() error { p.Kill(); return p.Listen() }},
 		{"nobody listens", 1, "/r0", func() error { p.Kill(); return nil }},
 		{"the plugin server is back", several, "/r0", p.Listen},

@@ -26,21 +26,21 @@ type Call struct {
 	Arg    []byte `json:"arg,omitempty"` // protobuf
 }
 
-// Script is what the plugin does with an event.
-type Script struct {
-	Calls []Call
-	End   End
+// script is what the plugin does with an event.
+type script struct {
+	calls []Call
+	end   ending
 }
 
-// End is how an event ends.
-type End int
+// ending is how an event ends.
+type ending int
 
 // The ways in which an event ends.
 const (
-	Proxy        End = iota // the request is proxied
-	ExitResponse            // the last call answers the client: kong.response.exit
-	Hangup                  // the connection is closed instead of the first call
-	WrongReturn             // proxied, but the RpcReturn has another sequence
+	proxied      ending = iota // the request is proxied
+	exitResponse               // the last call answers the client: kong.response.exit
+	hangup                     // the connection is closed instead of the first call
+	wrongReturn                // proxied, but the RpcReturn has another sequence
 )
 
 // Probe is a plugin server that follows scripts and records what Kong does.
@@ -53,8 +53,8 @@ type Probe struct {
 	listener  *net.UnixListener
 	conns     map[net.Conn]bool
 	instances map[int32]string // name in the configuration, by id
-	script    Script
-	hangups   int      // how many more events end with Hangup
+	script    script
+	hangups   int      // how many more events end with hangup
 	refuse    bool     // close the connection when an instance is to be started
 	seen      []string // calls of Kong's
 	replies   [][]byte // to the script's calls
@@ -118,12 +118,12 @@ func (p *Probe) Kill() {
 }
 
 // setScript sets the script of the events to come and clears what was seen.
-func (p *Probe) setScript(s Script) {
+func (p *Probe) setScript(s script) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.script, p.seen, p.replies = s, nil, nil
 	p.hangups = 0
-	if s.End == Hangup {
+	if s.end == hangup {
 		p.hangups = 1
 	}
 }
@@ -184,7 +184,7 @@ func (p *Probe) answer(c *wire, call *pb.RpcCall) error {
 		if err := p.event(c, s); err != nil {
 			return err
 		}
-		if s.End == WrongReturn {
+		if s.end == wrongReturn {
 			ret.Sequence += 7
 		}
 	}
@@ -212,31 +212,31 @@ func (p *Probe) start(config []byte) (int32, error) {
 	return id, nil
 }
 
-func (p *Probe) begin(id int32) (Script, error) {
+func (p *Probe) begin(id int32) (script, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	name, known := p.instances[id]
 	if !known {
 		p.see("event of an unknown instance")
-		return Script{}, errHangup
+		return script{}, errHangup
 	}
 	p.see("event " + name)
 	if p.hangups > 0 {
 		p.hangups--
-		return Script{}, errHangup
+		return script{}, errHangup
 	}
 	return p.script, nil
 }
 
-func (p *Probe) event(c *wire, s Script) error {
-	for i, call := range s.Calls {
+func (p *Probe) event(c *wire, s script) error {
+	for i, call := range s.calls {
 		if err := c.write([]byte(call.Method)); err != nil {
 			return err
 		}
 		if err := c.write(call.Arg); err != nil {
 			return err
 		}
-		if s.End == ExitResponse && i == len(s.Calls)-1 {
+		if s.end == exitResponse && i == len(s.calls)-1 {
 			return errHangup // as a plugin server has to after an exit
 		}
 		reply, err := c.read()

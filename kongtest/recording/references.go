@@ -51,7 +51,7 @@ func References(k Kong, p *Probe, u *Upstream) ([]Handed, error) {
 	var all []Handed
 	for _, c := range referenceCases {
 		h := Handed{Case: c.name, Config: json.RawMessage(c.config)}
-		p.setScript(Script{})
+		p.setScript(script{})
 		err := k.SetConfig(fmt.Sprintf(`_format_version: "3.0"
 vaults: [{name: env, prefix: recorded-vault, config: {prefix: RECORDED_}}]
 services:

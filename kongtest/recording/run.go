@@ -59,7 +59,7 @@ func Run(k Kong, p *Probe, u *Upstream, cases []Case) ([]Observed, error) {
 
 func runCase(k Kong, p *Probe, u *Upstream, c Case) (Observed, error) {
 	u.take()
-	p.setScript(c.Script)
+	p.setScript(c.script)
 	var answer *Answer
 	var err error
 	if c.HTTP2 != nil {
@@ -79,7 +79,7 @@ func runCase(k Kong, p *Probe, u *Upstream, c Case) (Observed, error) {
 		}
 	}
 	for i, r := range replies {
-		o.Replies = append(o.Replies, Reply{c.Calls[i], r})
+		o.Replies = append(o.Replies, Reply{c.calls[i], r})
 	}
 	o.normalise(k, u)
 	return o, nil
@@ -87,8 +87,8 @@ func runCase(k Kong, p *Probe, u *Upstream, c Case) (Observed, error) {
 
 var requestID = regexp.MustCompile(`[0-9a-f]{32}`)
 
-// normalise takes out what is another in every run: ports, request ids, times,
-// and the order in which Lua's tables come.
+// normalise replaces what differs from run to run: ports, request ids, times, and
+// the order of Lua's tables.
 func (o *Observed) normalise(k Kong, u *Upstream) {
 	id := ""
 	for _, h := range o.Client.Headers {
@@ -199,7 +199,7 @@ func sendHTTP1(addr, request string, trusted bool) (*Answer, error) {
 	}
 }
 
-func sendHTTP2(addr string, h *HTTP2) (*Answer, error) {
+func sendHTTP2(addr string, h *http2Request) (*Answer, error) {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: &protocols, DisableCompression: true}

@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// isReference reports whether a value is a reference to a secret as Kong
-// understands them.
+// isReference reports whether Kong would take a value for a reference to a secret.
 func isReference(s string) bool {
 	return strings.HasPrefix(s, "{vault://") && strings.HasSuffix(s, "}")
 }
@@ -53,8 +52,8 @@ func (s *Schema) Resolve(t map[string]any, get func(string) (string, error), not
 	return out
 }
 
-// resolveList resolves the references of a list. Its entry of refs has null for what is
-// no reference, and ends with the last one, as Lua's JSON writes such a table.
+// resolveList resolves the references of a list. Its entry of refs has null for
+// other values, and ends with the last reference, as Lua's JSON writes such a table.
 func (f *field) resolveList(list []any, resolve func(string) string, refs map[string]any) []any {
 	if f.elements == nil || !(f.Referenceable || f.elements.Referenceable) {
 		return list

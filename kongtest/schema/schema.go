@@ -64,8 +64,8 @@ type anyOf struct {
 	Err      string
 }
 
-// knownAttributes are those that Kong's own schema of schemas admits. What
-// isn't in attributes has no effect on an external plugin.
+// knownAttributes are those that Kong's own schema of schemas admits. Those that the
+// type attributes lacks have no effect on an external plugin.
 var knownAttributes = []string{
 	"type", "description", "required", "default", "referenceable", "encrypted", "auto", "uuid", "eq", "ne",
 	"one_of", "not_one_of", "gt", "between", "len_eq", "len_min", "len_max", "starts_with", "match", "not_match",
@@ -253,9 +253,8 @@ func (s *Schema) Record(name string) *Schema {
 	return nil
 }
 
-// With returns a schema with the same fields, those of them that plugin has
-// too as plugin has them, and with plugin's checks. So Kong joins its schema of
-// plugin entities with a plugin's own.
+// With joins Kong's schema of plugin entities with a plugin's own: its fields, in
+// plugin's version where plugin has one, and plugin's checks.
 func (s *Schema) With(plugin *Schema) *Schema {
 	joined := &Schema{Name: plugin.Name, checks: plugin.checks}
 	for _, f := range s.fields {

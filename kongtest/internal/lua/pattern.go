@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Pattern is a pattern of Lua's string library, as "match" in a schema holds it. Captures group nothing in Lua and are ignored; back references
-// (%1) are not supported.
+// Pattern is a pattern of Lua's string library, as "match" in a schema holds it.
+// Captures are ignored; back references (%1) are not supported.
 type Pattern struct {
 	items    []patternItem
 	anchored bool
@@ -145,15 +145,15 @@ func escapedClass(c byte) func(byte) bool {
 	case 'l':
 		in = func(b byte) bool { return 'a' <= b && b <= 'z' }
 	case 'p':
-		in = func(b byte) bool { return 0x20 < b && b < 0x7f && !isAlnum(b) }
+		in = func(b byte) bool { return 0x20 < b && b < 0x7f && !IsAlnum(b) }
 	case 's':
 		in = func(b byte) bool { return b == ' ' || '\t' <= b && b <= '\r' }
 	case 'u':
 		in = func(b byte) bool { return 'A' <= b && b <= 'Z' }
 	case 'w':
-		in = isAlnum
+		in = IsAlnum
 	case 'x':
-		in = isHex
+		in = IsHex
 	case 'z':
 		in = func(b byte) bool { return b == 0 }
 	}
@@ -249,10 +249,12 @@ func balanced(s string, i int, open, end byte) int {
 	return 0
 }
 
-func isAlnum(c byte) bool {
+// IsAlnum reports whether c is a letter or digit of ASCII.
+func IsAlnum(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-func isHex(c byte) bool {
+// IsHex reports whether c is a hexadecimal digit.
+func IsHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }

@@ -19,8 +19,8 @@ func RequestID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Quiet reports whether a connection is open and has nothing to read. nginx
-// reuses no other: the peer has closed it, or has sent data without a request.
+// Quiet reports whether a connection is open and has nothing to read. nginx reuses
+// no others: their peer has closed them, or has sent data without a request.
 func Quiet(c net.Conn) bool {
 	raw, err := c.(syscall.Conn).SyscallConn()
 	if err != nil {

@@ -56,7 +56,7 @@ func unescape(s string) string {
 		switch {
 		case s[i] == '+':
 			b.WriteByte(' ')
-		case s[i] == '%' && i+2 < len(s) && IsHex(s[i+1]) && IsHex(s[i+2]):
+		case s[i] == '%' && i+2 < len(s) && lua.IsHex(s[i+1]) && lua.IsHex(s[i+2]):
 			b.WriteByte(unhex(s[i+1])<<4 | unhex(s[i+2]))
 			i += 2
 		default:
@@ -100,12 +100,12 @@ func EscapeArgs(s string) string {
 }
 
 func escapeArg(s string) string {
-	return escapeBytes(s, func(c byte) bool { return IsAlnum(c) || strings.IndexByte("-._~", c) >= 0 })
+	return escapeBytes(s, func(c byte) bool { return lua.IsAlnum(c) || strings.IndexByte("-._~", c) >= 0 })
 }
 
 // EscapePath is kong.tools.uri's escape.
 func EscapePath(s string) string {
-	return escapeBytes(s, func(c byte) bool { return IsAlnum(c) || strings.IndexByte(`!#$&'()*+,/:;=?@[\]-_.~%`, c) >= 0 })
+	return escapeBytes(s, func(c byte) bool { return lua.IsAlnum(c) || strings.IndexByte(`!#$&'()*+,/:;=?@[\]-_.~%`, c) >= 0 })
 }
 
 func escapeBytes(s string, plain func(byte) bool) string {
@@ -125,7 +125,7 @@ func escapeBytes(s string, plain func(byte) bool) string {
 func NormalizePath(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
-		if s[i] != '%' || i+2 >= len(s) || !IsHex(s[i+1]) || !IsHex(s[i+2]) {
+		if s[i] != '%' || i+2 >= len(s) || !lua.IsHex(s[i+1]) || !lua.IsHex(s[i+2]) {
 			b.WriteByte(s[i])
 			continue
 		}
@@ -164,16 +164,6 @@ func HostOnly(host string) string {
 	}
 	host, _, _ = strings.Cut(host, ":")
 	return host
-}
-
-// IsAlnum reports whether c is a letter or digit of ASCII.
-func IsAlnum(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
-
-// IsHex reports whether c is a hexadecimal digit.
-func IsHex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
 func unhex(c byte) byte {
