@@ -7,8 +7,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// consumer reads whom a record stands for: an object with id or username, a
-// bare id or username, or either of these as JSON in a string.
+// consumer reads a record's consumer: an object with id or username, a bare id or
+// username, or either of these as JSON in a string.
 func (o object) consumer() (Consumer, error) {
 	raw, found := o["consumer"]
 	if !found {
@@ -58,8 +58,8 @@ func bareConsumer(s string) (Consumer, error) {
 	return withUsername(s)
 }
 
-// withID folds the id's case: Kong knows consumers by ids in lower case, and
-// without a database compares them as they are.
+// withID writes the id in lower case, as Kong does: without a database, Kong compares ids
+// byte by byte.
 func withID(id string) Consumer { return Consumer{ID: strings.ToLower(id)} }
 
 func withUsername(s string) (Consumer, error) {
@@ -69,6 +69,6 @@ func withUsername(s string) (Consumer, error) {
 	return Consumer{Username: s}, nil
 }
 
-// isUUID accepts the one form that Kong takes for a UUID; uuid.Validate alone
-// would accept braces and URNs too.
+// isUUID accepts only the form that Kong accepts as a UUID. uuid.Validate alone would also
+// accept braces and URNs.
 func isUUID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }

@@ -6,17 +6,17 @@ import (
 	"slices"
 )
 
-// notCompared are the fields that don't make another credential, and those of secrets,
+// notCompared are the fields without influence on a credential, and those of secrets,
 // which are compared by what they accept.
 var notCompared = []string{
 	"created_at", "updated_at", "created_by",
 	"secret_token", "secret_token_hash", "previous_secret_token", "previous_secret_token_hash", "previous_expires_at",
 }
 
-// Differences names the fields in which stored differs from wanted, in order. When and by
-// whom a record was written doesn't count, and neither does the form of a secret: a hash
-// is the same as the secret token that it matches. Two hashes with different salts differ,
-// since nobody can tell. A previous secret counts only if wanted has one.
+// Differences returns the names of the fields in which stored differs from wanted, sorted.
+// When and by whom a record was written doesn't count, and neither does the form of a
+// secret: a hash equals the secret token that it matches. Two hashes with different salts
+// differ, since nobody can know. A previous secret counts only if wanted has one.
 func Differences(stored, wanted *Record) []string {
 	a, b := plainText.fields(stored), plainText.fields(wanted)
 	var differ []string
@@ -36,7 +36,8 @@ func Differences(stored, wanted *Record) []string {
 	return differ
 }
 
-// same reports whether two secrets are known to accept the same secret token.
+// same reports whether two secrets accept the same secret token, as far as that can be
+// known.
 func (s Secret) same(other Secret) bool {
 	switch {
 	case s.Token != "" && other.Token != "":

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// Encode makes the JSON that a store keeps of a record: the value of a secret in Key
-// Vault, the fields of one in Vault. It has the fields and the form that Kong
-// Enterprise writes; what a record doesn't say is left out. Flaws are not encoded.
-// The error, an *UnusableError, says why Parse would refuse it.
+// Encode returns a record as JSON for a store: the value of a secret in Key Vault, the
+// fields of a secret in Vault. It writes the fields as Kong Enterprise does, and leaves out
+// those that are zero, and Flaws. The error, an *UnusableError, says why Parse would refuse
+// the result.
 func Encode(r *Record) ([]byte, error) { return Change([]byte("{}"), replaceBy(r)) }
 
 // EncodeBase64 is Encode for ParseBase64.
@@ -25,10 +25,9 @@ func replaceBy(r *Record) func(*Record) error {
 	return func(old *Record) error { *old = *r; return nil }
 }
 
-// Change makes stored JSON of what change makes of the record in it. Fields that
-// change leaves as they are stay as they were written, and so does what this
-// program doesn't know. An object without fields is an empty record. The error is
-// change's, or an *UnusableError.
+// Change applies change to the record in stored JSON, and returns the new JSON. Fields
+// that change doesn't modify stay as they were written, and so do unknown fields. An object
+// without fields is an empty record. The error is change's, or an *UnusableError.
 func Change(stored []byte, change func(*Record) error) ([]byte, error) {
 	return plainText.change(stored, change)
 }
@@ -38,7 +37,7 @@ func ChangeBase64(stored []byte, change func(*Record) error) ([]byte, error) {
 	return inBase64.change(stored, change)
 }
 
-// encoding is how secret tokens are written in a record.
+// encoding encodes and decodes the secret tokens of a record.
 type encoding struct {
 	encode func(string) string
 	decode decoder
@@ -72,8 +71,9 @@ func (e encoding) change(stored []byte, change func(*Record) error) ([]byte, err
 	return encoded, nil
 }
 
-// update changes those members in which before and after differ. The three of a
-// previous secret token make sense only together: what is left of another one goes.
+// update changes the members in which before and after differ. The three members of a
+// previous secret token make sense only together, so if one changes, none of the old ones
+// stays.
 func (o object) update(before, after object) {
 	changes := func(name string) bool { return !bytes.Equal(before[name], after[name]) }
 	together := slices.ContainsFunc(previousFields, changes)
@@ -93,7 +93,7 @@ func (o object) update(before, after object) {
 
 var previousFields = []string{"previous_secret_token", "previous_secret_token_hash", "previous_expires_at"}
 
-// differ says which field Parse would read as something else than it was meant to be.
+// differ returns an error about a field that Parse would read as another value.
 func differ(meant, read object) error {
 	for _, name := range slices.Sorted(maps.Keys(meant)) {
 		if !bytes.Equal(meant[name], read[name]) {
@@ -111,7 +111,7 @@ var (
 	inBase64 = encoding{
 		encode: func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
 		decode: func(s string) (string, bool) {
-			// base64(1) breaks lines, and not everything pads.
+			// base64(1) breaks lines, and some programs don't pad.
 			s = strings.TrimRight(strings.Join(strings.Fields(s), ""), "=")
 			decoded, err := base64.RawStdEncoding.DecodeString(s)
 			return string(decoded), err == nil
@@ -119,7 +119,7 @@ var (
 	}
 )
 
-// fields are those of a record that says something.
+// fields returns the record's fields that are not zero.
 func (e encoding) fields(r *Record) object {
 	o := object{}
 	o.put("access_token", r.AccessToken)
@@ -183,13 +183,13 @@ func date(t time.Time) string {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
-// marshal is JSON without the escapes that are for HTML only.
+// marshal returns JSON without the escapes for HTML.
 func marshal(v any) json.RawMessage {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
-		panic(err) // strings, numbers, and JSON that was read
+		panic(err) // impossible for strings, numbers, and JSON that was read
 	}
 	return bytes.TrimSpace(b.Bytes())
 }

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Prefix is this program's prefix of generated tokens, the one whose checksums
-// CheckAccessToken and CheckSecretToken check. Tokens with a prefix can be found
-// where they were leaked to: deploy/ has the rules.
+// Prefix is this program's prefix of generated tokens. CheckAccessToken and
+// CheckSecretToken check the checksums of tokens with this prefix. Scanners find leaked
+// tokens by their prefix: deploy/ has the rules.
 const Prefix = "kva"
 
 const (
@@ -49,8 +49,8 @@ func newToken(prefix string) string {
 	return prefix + "_" + random + "_" + checksum(random)
 }
 
-// randomText takes those bytes of crypto/rand that are less than a multiple of 62, so
-// that all characters are equally likely.
+// randomText skips the bytes of crypto/rand from the largest multiple of 62 on, so that all
+// characters are equally likely.
 func randomText(n int) string {
 	const fair = 256 - 256%len(alphabet)
 	text := make([]byte, 0, n)
@@ -75,13 +75,20 @@ func checksum(random string) string {
 	return string(digits)
 }
 
-// badChecksum reports whether s has the form of a token that Generate makes with
-// Prefix, and another checksum: a typing error, or made up.
-func badChecksum(s string) bool {
+// hasChecksum reports whether s has exactly the form of a token that Generate makes with
+// Prefix, and whether its checksum is right. If it isn't, there is a typing error, or
+// somebody made the token up.
+func hasChecksum(s string) (formed, right bool) {
 	const sumAt = len(Prefix) + 1 + randomLen + 1
 	if len(s) != sumAt+checksumLen || !strings.HasPrefix(s, Prefix+"_") || s[sumAt-1] != '_' {
-		return false
+		return false, false
 	}
 	random, sum := s[len(Prefix)+1:sumAt-1], s[sumAt:]
-	return strings.Trim(random+sum, alphabet) == "" && sum != checksum(random)
+	formed = strings.Trim(random, alphabet) == "" && strings.Trim(sum, alphabet) == ""
+	return formed, formed && sum == checksum(random)
+}
+
+func badChecksum(s string) bool {
+	formed, right := hasChecksum(s)
+	return formed && !right
 }

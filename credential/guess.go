@@ -6,23 +6,22 @@ import (
 	"github.com/google/uuid"
 )
 
-// What a secret token must have to look generated.
+// The least that a secret token must have to look generated.
 const (
 	minGenerated = 22 // characters; 22 of base 62 are 130 bits
 	minHex       = 32 // hexadecimal digits: 128 bits
 	minDistinct  = 10 // different characters
 )
 
-// LooksGenerated reports whether a secret token looks like a random one, so that it
-// can't be found from its hash by trying. It is an estimate, and rather says no. Yes is
-// for
+// LooksGenerated reports whether a secret token looks random, so that nobody can find it
+// from its hash by trial. It is an estimate that says no if in doubt. It says yes to
 //
 //   - a token that Generate made with Prefix,
 //   - a UUID of version 4,
-//   - 32 or more hexadecimal digits, letters and figures among them,
-//   - 22 or more characters in which capitals, small letters and figures alternate about
-//     as often as in random ones, unlike in words that were put together; at least a
-//     third of all characters is of another sort than the one before.
+//   - 32 or more hexadecimal digits, both letters and figures,
+//   - 22 or more characters of which at least a third are of another sort (capital, small
+//     letter, figure) than the character before. In random text the sorts alternate that
+//     often, in words that were put together they don't.
 //
 // Each must have at least ten different characters.
 func LooksGenerated(secretToken string) bool {
@@ -32,12 +31,13 @@ func LooksGenerated(secretToken string) bool {
 	if isUUID(secretToken) {
 		return uuid.MustParse(secretToken).Version() == 4
 	}
+	if _, right := hasChecksum(secretToken); right {
+		return true
+	}
 	sorts := sortsOf(secretToken)
 	switch {
 	case strings.Contains(sorts, "?"):
 		return false
-	case hasChecksum(secretToken):
-		return true
 	case strings.Trim(strings.ToLower(secretToken), "0123456789abcdef") == "":
 		return len(secretToken) >= minHex && strings.Contains(sorts, "0") && strings.Trim(sorts, "0") != ""
 	}
@@ -50,16 +50,9 @@ func LooksGenerated(secretToken string) bool {
 	return len(sorts) >= minGenerated && 3*changes >= len(sorts)
 }
 
-// hasChecksum reports whether s is a token that Generate made with Prefix.
-func hasChecksum(s string) bool {
-	rest, prefixed := strings.CutPrefix(s, Prefix+"_")
-	random, sum, found := strings.Cut(rest, "_")
-	return prefixed && found && len(random) == randomLen && sum == checksum(random)
-}
-
 // sortsOf maps each character to its sort: a capital to A, a small letter to a, a figure
-// to 0, and what no generator prints to a question mark. Those that only separate, or
-// that base64 has beside, are left out: they alternate in words as well.
+// to 0, and what no generator prints to a question mark. It leaves out separators and the
+// other characters of base64, since those alternate in words as well.
 func sortsOf(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -18,17 +18,17 @@ const (
 	slowProblem = "it is a slow password hash: a client could make the gateway compute many of them"
 )
 
-// Hash is what a record may hold instead of a secret token. In the store it is
+// Hash is the hash that a record may have instead of a secret token. In the store it is
 //
 //	sha256:<digest>         the SHA-256 of the secret token's bytes
 //	sha256:<salt>:<digest>  the SHA-256 of the salt's bytes followed by the secret token's
 //
-// with digest and salt in hexadecimal, the salt of 1 to 64 bytes. Whoever reads it
-// can't use the credential, provided that the secret token can't be guessed: only
-// generated ones may be kept like this. The zero Hash is none.
+// with digest and salt in hexadecimal, and a salt of 1 to 64 bytes. Reading it is not
+// enough to use the credential, unless the secret token can be guessed: so only generated
+// ones may be kept like this. The zero Hash means that there is none.
 type Hash struct{ Salt, Digest string } // the bytes; no Salt: not salted
 
-// NewHash is the hash of a secret token, with a random salt.
+// NewHash returns the hash of a secret token, with a random salt.
 func NewHash(secretToken string) Hash {
 	salt := make([]byte, newSaltLen)
 	rand.Read(salt)
@@ -37,7 +37,7 @@ func NewHash(secretToken string) Hash {
 	return h
 }
 
-// ParseHash reads a hash as a record holds it. Its error is an *UnusableError
+// ParseHash parses the hash of a record. Its error is an *UnusableError
 // without a Reason.
 func ParseHash(s string) (Hash, error) {
 	if looksSlow(s) {
@@ -65,8 +65,8 @@ func ParseHash(s string) (Hash, error) {
 	return Hash{string(saltBytes), string(sum)}, nil
 }
 
-// looksSlow recognises what password hashing functions print: $2y$… (bcrypt),
-// $argon2id$…, $scrypt$…, $6$… and the like, and the names without a dollar.
+// looksSlow recognises the output of password hashing functions: $2y$… (bcrypt),
+// $argon2id$…, $scrypt$…, $6$… and the like, and their names without a dollar.
 func looksSlow(s string) bool {
 	s = strings.ToLower(s)
 	for _, prefix := range []string{"$", "{", "bcrypt", "argon2", "scrypt", "pbkdf2"} {
@@ -80,7 +80,7 @@ func looksSlow(s string) bool {
 // IsZero reports whether there is no hash.
 func (h Hash) IsZero() bool { return h.Digest == "" }
 
-// String is the hash as a record holds it; empty for none.
+// String returns the hash as it is in a record, or an empty string if there is none.
 func (h Hash) String() string {
 	switch {
 	case h.IsZero():
@@ -91,13 +91,13 @@ func (h Hash) String() string {
 	return fmt.Sprintf("%s%x:%x", hashScheme, h.Salt, h.Digest)
 }
 
-// Matches reports whether h is the hash of a secret token. Comparing takes the same
-// time wherever the first difference lies.
+// Matches reports whether h is the hash of a secret token. The comparison takes the same
+// time wherever the first difference is.
 func (h Hash) Matches(secretToken string) bool {
 	return subtle.ConstantTimeCompare([]byte(h.of(secretToken)), []byte(h.Digest)) == 1
 }
 
-// of is the digest of a secret token with h's salt.
+// of returns the digest of a secret token with h's salt.
 func (h Hash) of(secretToken string) string {
 	sum := sha256.Sum256(append([]byte(h.Salt), secretToken...))
 	return string(sum[:])

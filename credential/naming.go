@@ -4,9 +4,33 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"errors"
+	"strings"
 
 	"github.com/google/uuid"
 )
+
+// namespace is the UUID namespace of this program's credentials. All ids depend on it, so
+// it must never change.
+var namespace = uuid.MustParse("6f0e1c52-94c5-4b0e-9d61-5a3b7b5d2c11")
+
+// ID is the id of an access token's credential in a store: a UUIDv5, so it is the same on
+// every node and after every restart, and doesn't reveal the token. Kong passes it to the
+// upstream (X-Credential-Identifier), to log plugins and to rate limiting.
+func ID(storeIdentity, accessToken string) string {
+	store := uuid.NewSHA1(namespace, []byte(storeIdentity))
+	return uuid.NewSHA1(store, []byte(accessToken)).String()
+}
+
+// Fingerprint is the first 12 hex digits of a credential's id. Logs, errors and audit
+// lines name a credential in no other way. It is empty if id is too short.
+func Fingerprint(id string) string {
+	const digits = 12
+	hex := strings.ReplaceAll(id, "-", "")
+	if len(hex) < digits {
+		return ""
+	}
+	return hex[:digits]
+}
 
 // ShortID is a fingerprint in binary form: the first bytes of a credential's id.
 type ShortID [6]byte
@@ -14,7 +38,7 @@ type ShortID [6]byte
 // String is the fingerprint.
 func (s ShortID) String() string { return hex.EncodeToString(s[:]) }
 
-// MarshalText and UnmarshalText are for JSON.
+// MarshalText writes the fingerprint in JSON.
 func (s ShortID) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads a fingerprint.
@@ -25,8 +49,8 @@ func (s *ShortID) UnmarshalText(text []byte) (err error) {
 
 var errFingerprint = errors.New("a fingerprint has 12 hex digits, in lower case")
 
-// ParseFingerprint reads a fingerprint as logs show it. Its error doesn't hold the
-// text, which may be anything.
+// ParseFingerprint reads a fingerprint from a log. Its error doesn't contain the text,
+// which may be anything.
 func ParseFingerprint(fingerprint string) (s ShortID, err error) {
 	b, err := hex.DecodeString(fingerprint)
 	if err != nil || len(b) != len(s) || hex.EncodeToString(b) != fingerprint {
@@ -41,19 +65,19 @@ func IsFingerprint(text string) bool {
 	return err == nil
 }
 
-// Naming names the credentials of one store, without allocating. The functions ID and
-// Fingerprint do the same for a store that is met once.
+// Naming computes the fingerprints of one store's credentials, without allocating. For a
+// single one, use the functions ID and Fingerprint.
 type Naming struct{ store uuid.UUID }
 
-// NewNaming is for the store of this identity.
+// NewNaming returns the Naming of the store with this identity.
 func NewNaming(storeIdentity string) Naming {
 	return Naming{uuid.NewSHA1(namespace, []byte(storeIdentity))}
 }
 
-// Store is what the store itself is called in messages between nodes.
+// Store is the name of the store itself in messages between nodes.
 func (n Naming) Store() ShortID { return ShortID(n.store[:]) }
 
-// ShortID is that of an access token's credential.
+// ShortID returns that of an access token's credential.
 func (n Naming) ShortID(accessToken string) ShortID {
 	var buffer [len(n.store) + MaxAccessToken + 64]byte // a store's key may be longer than the token
 	named := append(append(buffer[:0], n.store[:]...), accessToken...)
@@ -61,7 +85,7 @@ func (n Naming) ShortID(accessToken string) ShortID {
 	return ShortID(sum[:])
 }
 
-// ShortID is that of the credential.
+// ShortID returns the credential's.
 func (c *Credential) ShortID() (s ShortID) {
 	const first, dash = 8, 1
 	if len(c.ID) < first+dash+4 {

@@ -23,7 +23,7 @@ type object map[string]json.RawMessage
 
 const jsonRemedy = `write {"access_token": "…", "secret_token": "…", "consumer": {"username": "…"}}`
 
-// parseObject reads a JSON object, and leaves nulls out.
+// parseObject reads a JSON object, without the members that are null.
 func parseObject(b []byte) (object, error) {
 	o, err := parseMembers(b)
 	maps.DeleteFunc(o, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
@@ -62,8 +62,8 @@ func parseMembers(b []byte) (object, error) {
 	return o, nil
 }
 
-// text is the string of that name, empty if there is none. It is not ok when
-// there is something else than a string.
+// text returns the string of that name, empty if there is none. ok is false if the member
+// is not a string.
 func (o object) text(name string) (s string, ok bool) {
 	raw, found := o[name]
 	if !found {
@@ -79,22 +79,22 @@ func asText(raw json.RawMessage) (s string, ok bool) {
 	return s, json.Unmarshal(raw, &s) == nil
 }
 
-// isEmpty reports whether there is no such member, or an empty string.
+// isEmpty reports whether the member is missing or an empty string.
 func (o object) isEmpty(name string) bool {
 	s, ok := o.text(name)
 	return ok && s == ""
 }
 
-// line is text without the line end of the file that it was read from.
+// line is text without the line end of the file that the text came from.
 func (o object) line(name string) (s string, ok bool) {
 	s, ok = o.text(name)
 	return withoutLineEnd(s), ok
 }
 
-// withoutLineEnd drops one line end from the end.
+// withoutLineEnd removes one line end from the end of s.
 func withoutLineEnd(s string) string { return strings.TrimSuffix(strings.TrimSuffix(s, "\n"), "\r") }
 
-// number is the number of that name, as a JSON number or a decimal in a string.
+// number returns the number of that name: a JSON number, or a decimal in a string.
 func (o object) number(name string) (n float64, ok bool) {
 	s, isText := asText(o[name])
 	if !isText {
@@ -109,13 +109,12 @@ func (o object) number(name string) (n float64, ok bool) {
 	return n, err == nil
 }
 
-// maxTTL bounds what a record may ask for before the vault object's max_ttl
-// does. It is the largest ttl that Kong's vaults take, and keeps arithmetic
-// with it from overflowing.
+// maxTTL is the upper limit of a record's ttl, beside the vault object's max_ttl. It is
+// the largest ttl that Kong's vaults accept, and prevents overflows.
 const maxTTL = 1e8 * time.Second
 
-// duration is a number of seconds or one of Vault's durations (30m, 1h30m, 2d);
-// missing, empty or zero, it is 0.
+// duration reads a number of seconds or one of Vault's durations (30m, 1h30m, 2d). It
+// returns 0 for a field that is missing, empty or zero.
 func (o object) duration(name string) (time.Duration, *Problem) {
 	s, isText := o.text(name)
 	if isText && s == "" {
@@ -147,14 +146,13 @@ func parseDuration(s string) (float64, bool) {
 	return float64(d), err == nil
 }
 
-// maxTime is the end of the year 9999 in Unix seconds. Milliseconds of today lie
-// beyond.
+// maxTime is the end of the year 9999 in Unix seconds. Times in milliseconds are larger.
 const maxTime = 253402300799
 
 const timeRemedy = "write Unix seconds, as 1893456000, or a date as RFC 3339 has it, as 2030-01-01T00:00:00Z"
 
-// time is a point in time, in Unix seconds or as in RFC 3339; missing or empty, the
-// zero time. One that can't be meant is refused, not guessed at.
+// time reads a time, in Unix seconds or as in RFC 3339. It returns the zero time for a
+// field that is missing or empty. A time that nobody can mean is refused.
 func (o object) time(name string) (time.Time, *Problem) {
 	s, isText := o.text(name)
 	if isText && s == "" {

@@ -9,15 +9,15 @@ import (
 	"unicode/utf8"
 )
 
-// Problem is something in a record that can't be understood or has no effect. It
-// never holds anything of the record's values.
+// Problem is a part of a record that can't be understood or has no effect. It never
+// contains any of the record's values.
 type Problem struct {
 	Field  string // a field's name, "size" or "json"
-	Detail string // what is wrong with it, and what that means
+	Detail string // what is wrong with it, and what follows from that
 	Remedy string // what to write instead
 }
 
-// String is one line.
+// String returns one line.
 func (p Problem) String() string {
 	s := p.Field + ": " + p.Detail
 	if p.Remedy != "" {
@@ -39,23 +39,22 @@ func (e *UnusableError) Error() string { return Problem{e.Reason, e.Detail, e.Re
 
 func (p *Problem) unusable() error { return &UnusableError{p.Field, p.Detail, p.Remedy} }
 
-// Parse reads a record, as JSON. It is lenient where a mistake in the record
-// can do no harm (a ttl that can't be read counts as missing, and so does a
-// previous secret without a clear end), which the record's Problems tell. It is
-// strict where a mistake could let somebody in, give them more than was meant, or
-// keep a pair alive: such a record is an *UnusableError, which is the only kind of error. Unknown fields are
-// ignored, null is the same as missing, and names of fields are compared exactly.
+// Parse reads a record, as JSON. It is lenient where a mistake in the record can do no
+// harm: a ttl that can't be read counts as missing, and so does a previous secret without
+// a clear end. [Record.Problems] reports these. It is strict where a mistake could let
+// somebody in, give them more than was meant, or keep a pair alive. The only kind of error
+// is an *UnusableError. Unknown fields are ignored, null is the same as missing, and names
+// of fields are compared exactly.
 //
-// One line end after a token or consumer doesn't belong to it: it is the line end
-// of the file that the vault CLI was given (secret_token=@file), and no header
-// could carry it. Nothing else is trimmed.
+// One line end after a token or consumer is removed: it is that of the file that the vault
+// CLI was given (secret_token=@file), and no header can carry it. Nothing else is trimmed.
 func Parse(b []byte) (*Record, error) { return parse(b, plainText.decode) }
 
-// ParseBase64 is Parse for a record whose secret tokens are written in base64. Their
-// hashes are not.
+// ParseBase64 is Parse for a record whose secret tokens, but not their hashes, are in
+// base64.
 func ParseBase64(b []byte) (*Record, error) { return parse(b, inBase64.decode) }
 
-// decoder turns a secret token into plain text, or says that it can't.
+// decoder decodes a secret token. Its second result is false if it can't.
 type decoder func(string) (string, bool)
 
 func parse(b []byte, decode decoder) (*Record, error) {
@@ -82,21 +81,21 @@ func parse(b []byte, decode decoder) (*Record, error) {
 	r.report(p)
 	r.report(o.previous(r, decode))
 	r.report(o.misspelt())
-	r.CreatedAt, _ = o.time("created_at") // nothing depends on these four
+	r.CreatedAt, _ = o.time("created_at") // a problem with these four does no harm
 	r.UpdatedAt, _ = o.time("updated_at")
 	r.Description, _ = o.line("description")
 	r.CreatedBy, _ = o.line("created_by")
 	return r, nil
 }
 
-// report adds a problem, if it is one.
+// report adds a problem, unless it is nil.
 func (r *Record) report(p *Problem) {
 	if p != nil {
 		r.Flaws = append(r.Flaws, *p)
 	}
 }
 
-// Problems are those of the record's parts that have no effect, at a time.
+// Problems returns the problems of the record's parts that have no effect at a time.
 func (r *Record) Problems(now time.Time) []Problem {
 	if r.PreviousExpiresAt.Sub(now) <= MaxGrace {
 		return r.Flaws
@@ -123,8 +122,8 @@ func (o object) accessToken() (string, error) {
 	return "", p.unusable()
 }
 
-// secret reads a secret token, or its hash from the field beside it. If there are
-// both, they must agree: which of the two was meant can't be told.
+// secret reads a secret token, or its hash from the field name_hash. If there are both,
+// they must agree, since it is unknown which of the two was meant.
 func (o object) secret(name string, decode decoder) (Secret, *Problem) {
 	hash, p := o.hash(name + "_hash")
 	if p != nil {
@@ -144,7 +143,7 @@ func (o object) secret(name string, decode decoder) (Secret, *Problem) {
 	return Secret{plain, hash}, nil
 }
 
-// hash reads a hash; missing or empty, it is none.
+// hash reads a hash. A missing or empty field is the zero Hash.
 func (o object) hash(name string) (Hash, *Problem) {
 	s, ok := o.line(name)
 	switch {
@@ -190,8 +189,9 @@ func (o object) secretToken(name string, decode decoder) (string, *Problem) {
 	return "", &p
 }
 
-// unlikeHeader tells of a secret token that no header can carry as it is: servers
-// and proxies take white space off a header's ends, and refuse control characters.
+// unlikeHeader returns the problem of a secret token that no header can carry as it is:
+// servers and proxies trim the white space around a header's value, and refuse control
+// characters.
 func unlikeHeader(name, secret string) *Problem {
 	p := Problem{Field: name, Remedy: "write it without; echo and editors add what printf '%s' doesn't"}
 	switch {
@@ -207,8 +207,7 @@ func unlikeHeader(name, secret string) *Problem {
 	return &p
 }
 
-// previous reads a rotation's grace period into the record, or tells why there is
-// none.
+// previous reads a rotation's grace period into the record, or returns why it can't.
 func (o object) previous(r *Record, decode decoder) *Problem {
 	const secretField, endField = "previous_secret_token", "previous_expires_at"
 	if o.isEmpty(secretField) && o.isEmpty(secretField+"_hash") {
@@ -229,14 +228,15 @@ func (o object) previous(r *Record, decode decoder) *Problem {
 	return p
 }
 
-// optional are the fields that a record may leave out, so that one isn't missed.
+// optional are the fields that a record may leave out, so that nobody notices if one is
+// misspelt.
 var optional = []string{
 	"ttl", "enabled", "not_before", "expires_at", "allowed_ips", "groups", "secret_token_hash",
 	"previous_secret_token", "previous_secret_token_hash", "previous_expires_at",
 }
 
-// misspelt tells of a field that isn't there, but would be in another spelling,
-// such as expiresAt.
+// misspelt returns the problem of a field that is missing, but is there in another
+// spelling, such as expiresAt.
 func (o object) misspelt() *Problem {
 	fold := strings.NewReplacer("_", "", "-", "", " ", "")
 	for _, want := range optional {

@@ -1,3 +1,11 @@
+// Package credential defines the token pair: the form of its tokens, the record of it
+// in a secret store, and how a secret token is verified although only a digest of it is
+// kept. It does no I/O.
+//
+// For a request, [CheckAccessToken] checks the access token, a secret store finds the
+// record of that name, [Parse] reads it, a [Sealer] turns it into a [Credential], which
+// has digests instead of secrets and is cached, and [Sealer.Verify] reports whether the
+// secret token is the right one. [Encode] and [Change] write records for operators.
 package credential
 
 import (
@@ -7,9 +15,9 @@ import (
 	"time"
 )
 
-// Record is a credential record as a secret store holds it. It may have the secret
-// in clear: Seal it at once and drop it. Whichever way it is printed, logged or
-// marshalled, it shows nothing of itself; Encode makes what a store keeps.
+// Record is a credential record in a secret store. It may have the secret in clear: Seal
+// it at once and drop it. However it is printed, logged or marshalled, it shows none of
+// its contents; Encode writes it for a store.
 type Record struct {
 	AccessToken       string
 	Secret            Secret
@@ -29,8 +37,8 @@ type Record struct {
 	Flaws             []Problem // parts that could not be understood; see Problems
 }
 
-// Secret is what a record knows of a secret token: the token, its hash, or both.
-// The zero Secret is none.
+// Secret is a secret token as a record has it: the token, its hash, or both. The zero
+// Secret means that there is none.
 type Secret struct {
 	Token string
 	Hash  Hash
@@ -45,13 +53,13 @@ func PlainSecret(secretToken string) Secret { return Secret{Token: secretToken} 
 // HashedSecret is a secret token of which only the hash is kept.
 func HashedSecret(secretToken string) Secret { return Secret{Hash: NewHash(secretToken)} }
 
-// MaxGrace is how far ahead the end of a rotation's grace period may lie. A
-// previous secret with a later end is ignored, so that a slip of the pen does
-// not leave two secrets working for good.
+// MaxGrace is how far ahead the end of a rotation's grace period may be. A previous
+// secret with a later end is ignored, so that a typing error doesn't leave two secrets
+// working for ever.
 const MaxGrace = 7 * 24 * time.Hour
 
-// Rotate gives the record another secret. The one before is accepted until
-// graceEnd, which may be at most MaxGrace ahead, or no longer if that isn't after now.
+// Rotate gives the record another secret. The previous one is accepted until graceEnd,
+// which may be at most MaxGrace ahead, or no longer accepted if that isn't after now.
 func (r *Record) Rotate(secret Secret, graceEnd, now time.Time) {
 	r.Previous, r.PreviousExpiresAt = Secret{}, time.Time{}
 	if graceEnd.After(now) {
@@ -60,9 +68,8 @@ func (r *Record) Rotate(secret Secret, graceEnd, now time.Time) {
 	r.Secret, r.UpdatedAt = secret, now
 }
 
-// Consumer names a Kong consumer, by id (a UUID in lower case) or by username.
-// ID wins where both are given. A consumer without either does not occur in a
-// Record that Parse returned.
+// Consumer names a Kong consumer, by id (a UUID in lower case) or by username. If it has
+// both, ID counts. In a Record that Parse returned it has at least one.
 type Consumer struct {
 	ID       string
 	Username string

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// restrictions reads the fields that say when and from where a pair is refused, and
-// what it may do. None of them may be taken for missing because it can't be read.
+// restrictions reads the fields that say when and from where a pair is refused, and what
+// it may do. A field that can't be read makes the record unusable: it must not count as
+// missing.
 func (o object) restrictions(r *Record) (p *Problem) {
 	if r.Disabled, p = o.disabled(); p != nil {
 		return p
@@ -63,8 +64,8 @@ func (o object) allowedIPs() ([]netip.Prefix, *Problem) {
 	return ranges, nil
 }
 
-// parseRange reads an address or a range. One of IPv4 addresses that are written as
-// IPv6 (::ffff:192.0.2.0/120) is a range of IPv4: so are the clients' addresses.
+// parseRange reads an address or a range. IPv4 addresses that are written as IPv6
+// (::ffff:192.0.2.0/120) become IPv4, as the clients' addresses do.
 func parseRange(s string) (netip.Prefix, bool) {
 	const mapped = 96 // bits before the IPv4 address
 	p, err := netip.ParsePrefix(s)
@@ -84,8 +85,8 @@ func parseRange(s string) (netip.Prefix, bool) {
 
 const groupsRemedy = `write names without commas, as ["gold", "reports"] or "gold, reports"`
 
-// groups returns nil if there is no such field. An empty list is kept: whoever takes
-// the last group away doesn't mean the consumer's own ones.
+// groups returns nil if there is no such field. An empty list stays one: if an operator
+// removes the last group, the consumer's own groups must not apply.
 func (o object) groups() ([]string, *Problem) {
 	names, found, ok := o.list("groups")
 	p := Problem{Field: "groups", Remedy: groupsRemedy}
@@ -102,15 +103,15 @@ func (o object) groups() ([]string, *Problem) {
 	return nil, &p
 }
 
-// isGroup refuses what the X-Authenticated-Groups header, a list with commas, can't
-// carry as one name.
+// isGroup reports whether name can be one entry of the header X-Authenticated-Groups, a
+// list with commas.
 func isGroup(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool { return r == ',' || r < ' ' || r == 0x7f || r == '\ufffd' })
 }
 
-// list is a list of strings, or a string with commas between them, as vault kv put
-// writes it, which may hold a JSON list too. White space around them is dropped. An
-// empty string is an empty list.
+// list reads a list of strings, or a string of them with commas in between or with a JSON
+// list, as vault kv put writes it. White space around each of them is removed. An empty
+// string is an empty list.
 func (o object) list(name string) (entries []string, found, ok bool) {
 	raw, found := o[name]
 	if !found {
@@ -134,8 +135,8 @@ func (o object) list(name string) (entries []string, found, ok bool) {
 	return entries, true, ok
 }
 
-// listOf reads a JSON list of strings. Unlike encoding/json alone it takes no null for
-// an empty string.
+// listOf reads a JSON list of strings. It refuses null, which encoding/json alone would
+// read as an empty string.
 func listOf(raw json.RawMessage) ([]string, bool) {
 	var items []json.RawMessage
 	if json.Unmarshal(raw, &items) != nil || items == nil {

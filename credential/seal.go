@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// Credential is a record as it is kept in memory: digests instead of secrets.
-// It is immutable and safe for concurrent use.
+// Credential is a record in memory: it has digests instead of secrets. It is immutable
+// and safe for concurrent use.
 type Credential struct {
 	ID        string        // see the function ID
-	Consumer  Consumer      // whom the pair stands for
+	Consumer  Consumer      // whom the pair authenticates
 	TTL       time.Duration // how long it may be cached; 0: as the vault object says
 	ExpiresAt time.Time     // refused from then on; zero: never
 	proof     proof
@@ -40,7 +40,7 @@ func newHashed(salt string) *hashed {
 
 var unsalted hashed
 
-// terms are what only some records have.
+// terms are the properties that only some records have.
 type terms struct {
 	notBefore time.Time
 	allowed   []netip.Prefix // nil: from anywhere
@@ -52,8 +52,8 @@ type terms struct {
 // Fingerprint names the credential in logs, errors and audit lines.
 func (c *Credential) Fingerprint() string { return Fingerprint(c.ID) }
 
-// Same reports whether c and o, of the same Sealer, are the same credential with
-// the same secret tokens, for the same consumer and as long.
+// Same reports whether c and o, of the same Sealer, are equal: the same credential with
+// the same secret tokens, consumer, times and restrictions.
 func (c *Credential) Same(o *Credential) bool {
 	return c.ID == o.ID && c.Consumer == o.Consumer && c.TTL == o.TTL && c.ExpiresAt.Equal(o.ExpiresAt) && c.proof.same(o.proof) &&
 		c.terms.same(o.terms)
@@ -74,7 +74,7 @@ func (t *terms) same(o *terms) bool {
 		slices.Equal(t.allowed, o.allowed) && slices.Equal(t.groups, o.groups) && (t.groups == nil) == (o.groups == nil)
 }
 
-// orNil is t, or nil for one that says nothing.
+// orNil returns t, or nil if all of its fields are zero.
 func (t *terms) orNil() *terms {
 	if t.same(&terms{}) {
 		return nil
@@ -82,20 +82,19 @@ func (t *terms) orNil() *terms {
 	return t
 }
 
-// Expired reports whether the pair's own end has come. An expired credential is
-// refused whatever the secret.
+// Expired reports whether the pair's own end has come. An expired credential is refused
+// even if the secret token is right.
 func (c *Credential) Expired(now time.Time) bool {
 	return !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt)
 }
 
-// Early reports whether the time from which the pair may be used is still to come. It
-// reads the clock only for a credential that may have such a time: this is asked for
-// every request.
+// Early reports whether the pair may not be used yet. It reads the clock only for a
+// credential that may have such a time, because it is called for every request.
 func (c *Credential) Early(now func() time.Time) bool {
 	return c.terms != nil && now().Before(c.terms.notBefore)
 }
 
-// Restricted reports whether the pair may be used from some addresses only.
+// Restricted reports whether the pair may be used only from some addresses.
 func (c *Credential) Restricted() bool { return c.terms != nil && c.terms.allowed != nil }
 
 // Allows reports whether the pair may be used from an address. An IPv4 address must
@@ -104,8 +103,8 @@ func (c *Credential) Allows(a netip.Addr) bool {
 	return !c.Restricted() || slices.ContainsFunc(c.terms.allowed, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// Groups are those that Kong's ACL plugin goes by; nil: the consumer's own. They must
-// not be changed.
+// Groups returns the groups for Kong's ACL plugin; nil: the consumer's own. The caller
+// must not change them.
 func (c *Credential) Groups() []string {
 	if c.terms == nil {
 		return nil
@@ -113,12 +112,10 @@ func (c *Credential) Groups() []string {
 	return c.terms.groups
 }
 
-// Sealer turns records into credentials and verifies pairs against them. A
-// credential is of use only together with the key of the Sealer that sealed it.
-// It is safe for concurrent use.
+// Sealer turns records into credentials and verifies pairs against them. A credential is
+// useless without the key of the Sealer that sealed it. It is safe for concurrent use.
 type Sealer struct {
-	// There is no field with the key itself, so that printing a Sealer can't print
-	// it.
+	// No field holds the key itself, so that printing a Sealer can't print it.
 	key func() []byte
 	mac *MAC
 }
@@ -142,12 +139,12 @@ func newSealer(key []byte) *Sealer {
 	return &Sealer{key: func() []byte { return slices.Clone(key) }, mac: NewMAC(key)}
 }
 
-// Key is the Sealer's key, for keeping with what it has sealed. It is a secret:
+// Key returns the Sealer's key, to be kept with what it has sealed. It is a secret:
 // whoever has both can try out secret tokens.
 func (s *Sealer) Key() []byte { return s.key() }
 
-// Seal makes the credential of a record. Afterwards the record is no longer
-// needed and should be dropped.
+// Seal makes the credential of a record. The record is then no longer needed and should
+// be dropped.
 func (s *Sealer) Seal(storeIdentity string, r *Record) *Credential {
 	c := &Credential{
 		ID:        ID(storeIdentity, r.AccessToken),
@@ -164,7 +161,7 @@ func (s *Sealer) Seal(storeIdentity string, r *Record) *Credential {
 	return c
 }
 
-// proof prefers the secret token itself, which is verified faster.
+// proof prefers the secret token itself, because it is verified faster.
 func (s *Sealer) proof(accessToken string, secret Secret) proof {
 	h := secret.Hash
 	if secret.Token != "" || h.IsZero() {
@@ -173,10 +170,10 @@ func (s *Sealer) proof(accessToken string, secret Secret) proof {
 	return proof{s.hashDigest(accessToken, h.Digest), newHashed(h.Salt)}
 }
 
-// Verify reports whether a pair is the credential's at the time now: the access
-// token is exactly the record's, the secret token is the record's or, within
-// its grace period, the previous one, and the credential has not expired.
-// Comparing takes the same time wherever the first difference lies.
+// Verify reports whether a pair is the credential's at the time now: the access token is
+// exactly the record's, the secret token is the record's or, within its grace period, the
+// previous one, and the credential has not expired. The comparison takes the same time
+// wherever the first difference is.
 func (s *Sealer) Verify(c *Credential, accessToken, secretToken string, now time.Time) bool {
 	if len(secretToken) == 0 || len(secretToken) > MaxSecretToken || c.Expired(now) {
 		return false
@@ -188,7 +185,7 @@ func (s *Sealer) Verify(c *Credential, accessToken, secretToken string, now time
 	return ok == 1
 }
 
-// proves is 1 or 0.
+// proves returns 1 or 0.
 func (s *Sealer) proves(p proof, accessToken, secretToken string) int {
 	var presented [sha256.Size]byte
 	if p.hashed == nil {
@@ -199,20 +196,20 @@ func (s *Sealer) proves(p proof, accessToken, secretToken string) int {
 	return subtle.ConstantTimeCompare(presented[:], p.digest[:])
 }
 
-// Digest is what stands for a pair in memory: an HMAC-SHA-256, of use only
-// together with the Sealer's key. It covers both tokens, so equal secrets of
-// different credentials have different digests.
+// Digest represents a pair in memory: an HMAC-SHA-256, useless without the Sealer's key.
+// It covers both tokens, so equal secrets of different credentials have different
+// digests.
 func (s *Sealer) Digest(accessToken, secretToken string) [sha256.Size]byte {
 	return s.mac.Sum(accessToken, ofToken, secretToken)
 }
 
-// hashDigest stands for an access token and the Hash of a secret token. Nobody can
-// present a secret token with the same digest, the hash itself say.
+// hashDigest represents an access token and the Hash of a secret token. No secret token
+// has the same Digest, not even the hash itself.
 func (s *Sealer) hashDigest(accessToken, digest string) [sha256.Size]byte {
 	return s.mac.Sum(accessToken, ofHash, digest)
 }
 
-// What separates the access token from what follows: bytes that no access token holds.
+// Separators of the access token and what follows it, which no access token contains.
 const (
 	ofToken = "\x00"
 	ofHash  = "\x01"

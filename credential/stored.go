@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// Stored is a credential as it is kept outside of a process: digests instead of
-// secrets, which are worthless without the key of the Sealer they came from. It
-// must be kept where nobody can change it, and read by no program that doesn't know
-// all of its fields.
+// Stored is a credential for storage outside of a process. Like the Credential, it has
+// digests instead of secrets. It must be kept where nobody can change it, and a program
+// that doesn't know all of its fields must not read it.
 type Stored struct {
 	ID        string
 	Consumer  Consumer
@@ -17,16 +16,16 @@ type Stored struct {
 	ExpiresAt time.Time
 
 	Proof         StoredProof
-	Previous      StoredProof // of use until PreviousUntil
+	Previous      StoredProof // accepted until PreviousUntil
 	PreviousUntil time.Time   // zero: there is none
 
 	NotBefore  time.Time
 	AllowedIPs []netip.Prefix // none: from anywhere
 	Groups     []string
-	HasGroups  bool // encoding/gob doesn't tell no groups from an empty list
+	HasGroups  bool // encoding/gob doesn't distinguish nil from an empty list
 }
 
-// StoredProof is what a secret token is verified with.
+// StoredProof is the digest that a secret token is verified with.
 type StoredProof struct {
 	Digest [sha256.Size]byte
 	Hashed bool   // the digest is of the secret token's Hash
@@ -47,7 +46,7 @@ func (s StoredProof) proof() proof {
 	return proof{s.Digest, newHashed(s.Salt)}
 }
 
-// Stored is c for keeping.
+// Stored returns c in the form for storage.
 func (c *Credential) Stored() Stored {
 	s := Stored{ID: c.ID, Consumer: c.Consumer, TTL: c.TTL, ExpiresAt: c.ExpiresAt, Proof: c.proof.stored()}
 	if t := c.terms; t != nil {
@@ -57,7 +56,7 @@ func (c *Credential) Stored() Stored {
 	return s
 }
 
-// Credential is what Stored was made of.
+// Credential returns the credential that s was made of.
 func (s Stored) Credential() *Credential {
 	t := &terms{
 		previous: s.Previous.proof(), until: s.PreviousUntil,

@@ -27,11 +27,10 @@ var (
 
 // CheckAccessToken reports whether s can be an access token: 1 to 255 bytes of
 // [A-Za-z0-9._~-], not a single dot, and without two dots in a row, since Vault
-// answers 400 to any path that holds those. If it has exactly the form of a token
-// that Generate makes with Prefix, its checksum must be right. What it accepts is
-// one segment of a path, is the same when escaped for a URL, and can be written to a log line
-// without breaking it; nothing else may get near a secret store. The error
-// never holds any of s.
+// answers 400 to any path that contains them. If it has exactly the form of a token
+// that Generate makes with Prefix, its checksum must be right. An accepted token is one
+// segment of a path, needs no escaping in a URL, and can't break a log line; no other may
+// get near a secret store. The error never contains any of s.
 func CheckAccessToken(s string) error {
 	if len(s) == 0 || len(s) > MaxAccessToken {
 		return errTokenLength
@@ -52,7 +51,7 @@ func CheckAccessToken(s string) error {
 
 // CheckSecretToken reports whether s can be a secret token: 1 to 4,096 bytes, with
 // the right checksum if it has exactly the form of a token that Generate makes with
-// Prefix. The error never holds any of s.
+// Prefix. The error never contains any of s.
 func CheckSecretToken(s string) error {
 	switch {
 	case len(s) == 0 || len(s) > MaxSecretToken:

@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// answers reads Kong Enterprise's answers, one after the other: objects whose data is a
-// list of credentials, or one credential, as the answer to its creation.
+// answers reads Kong Enterprise's answers, one after the other: objects whose member data
+// is a list of credentials or, in the answer to its creation, one credential.
 type answers struct {
 	in      *bounded
 	dec     *json.Decoder
@@ -49,7 +49,7 @@ func (a *answers) Next() (Row, error) {
 	}
 }
 
-// page begins an answer.
+// page reads the beginning of an answer.
 func (a *answers) page() error {
 	t, err := a.dec.Token()
 	switch {
@@ -64,7 +64,7 @@ func (a *answers) page() error {
 	return nil
 }
 
-// member reads a member of an answer. If it is a single credential, that is returned.
+// member reads a member of an answer. It returns a single credential.
 func (a *answers) member() (json.RawMessage, error) {
 	t, err := a.dec.Token()
 	if err != nil {
@@ -87,7 +87,7 @@ func (a *answers) member() (json.RawMessage, error) {
 	return nil, nil
 }
 
-// data begins a list of credentials, or reads the only one.
+// data reads the beginning of a list of credentials, or a single credential.
 func (a *answers) data() (json.RawMessage, error) {
 	t, err := a.dec.Token()
 	switch {
@@ -99,7 +99,7 @@ func (a *answers) data() (json.RawMessage, error) {
 	case t != json.Delim('{'):
 		return nil, errNotAnswer
 	}
-	// The decoder has taken the brace, so the members are put together again.
+	// The decoder has consumed the brace, so the members are put together again.
 	object := []byte("{")
 	for a.dec.More() {
 		name, err := a.dec.Token()
@@ -133,7 +133,8 @@ func (a *answers) element() (json.RawMessage, error) {
 
 var errNotAnswer = errors.New("it is not an answer of Kong Enterprise's, an object with the field data")
 
-// explain says where an error was. Those of the decoder may hold a piece of the file.
+// explain adds where an error was. It replaces the decoder's errors, which may contain a
+// piece of the file.
 func (a *answers) explain(err error) error {
 	var syntax *json.SyntaxError
 	switch {

@@ -11,14 +11,14 @@ import (
 	"kong-vault-auth/credential"
 )
 
-// Consumers are those of a decK dump, by each of their names.
+// Consumers are the consumers of a decK dump, by id, username and custom_id.
 type Consumers map[string]credential.Consumer
 
 // maxDump bounds a decK dump, in bytes.
 const maxDump = 64 << 20
 
-// ReadConsumers reads a decK dump. An id comes before a username, and a username before
-// a custom_id, where one consumer's is another's.
+// ReadConsumers reads a decK dump. If the same text names two consumers, an id takes
+// precedence over a username, and a username over a custom_id.
 func ReadConsumers(r io.Reader) (Consumers, error) { return readConsumers(r, maxDump) }
 
 func readConsumers(r io.Reader, limit int) (Consumers, error) {

@@ -12,7 +12,8 @@ import (
 	"strings"
 )
 
-// columns are those that a file may have: the record's fields, and two for the consumer.
+// columns are the columns that a file may have: the record's fields, and two more for the
+// consumer.
 var columns = []string{
 	"access_token", "secret_token", "secret_token_hash",
 	"previous_secret_token", "previous_secret_token_hash", "previous_expires_at",
@@ -20,7 +21,8 @@ var columns = []string{
 	"description", "created_by", "created_at", "updated_at",
 }
 
-// The columns of a consumer whose id, or username, may look like the other.
+// The columns of a consumer's id and username, which could be mistaken for one another in
+// the column consumer.
 const (
 	consumerID       = "consumer_id"
 	consumerUsername = "consumer_username"
@@ -39,7 +41,7 @@ func newCSV(in *bufio.Reader) (Reader, error) {
 	b := &bounded{in: in, left: maxRow}
 	t := &table{in: b, csv: csv.NewReader(b)}
 	if bytes.ContainsRune(first, ';') && !bytes.ContainsRune(first, ',') {
-		t.csv.Comma = ';' // as spreadsheets write it where the comma is the decimal point
+		t.csv.Comma = ';' // as spreadsheets write it in countries with a decimal comma
 	}
 	header, err := t.csv.Read()
 	if err != nil {
@@ -74,7 +76,7 @@ func (t *table) Next() (Row, error) {
 	return row(fmt.Sprintf("line %d", line), t.record(cells)), nil
 }
 
-// record is the JSON of a row.
+// record returns a row as the JSON of a record.
 func (t *table) record(cells []string) []byte {
 	fields := map[string]any{}
 	for i, cell := range cells {
@@ -94,12 +96,12 @@ func (t *table) record(cells []string) []byte {
 	}
 	b, err := json.Marshal(fields)
 	if err != nil {
-		panic(err) // strings
+		panic(err) // impossible for strings
 	}
 	return b
 }
 
-// problemOf is what is wrong with the CSV, without any of it.
+// problemOf says what is wrong with the CSV, without quoting any of it.
 func problemOf(err error) string {
 	var wrong *csv.ParseError
 	switch {

@@ -1,3 +1,8 @@
+// Package credentialfile reads and writes files of credentials: lines of JSON, CSV, and
+// Kong Enterprise's answers to GET /vault-auth/{vault}/credentials. It reads one credential
+// at a time, so files may have any size. From a decK dump it reads consumers.
+//
+// Errors say where in the file the problem is, and contain none of its values.
 package credentialfile
 
 import (
@@ -16,22 +21,22 @@ type Format string
 
 // The formats.
 const (
-	JSON Format = "json" // a record a line
+	JSON Format = "json" // one record in each line
 	CSV  Format = "csv"  // a header with the names of the record's fields
-	Kong Format = "kong" // Kong Enterprise's answers, one or several pages
+	Kong Format = "kong" // Kong Enterprise's answers, one or more pages
 )
 
-// Row is a credential of a file, or why it isn't one.
+// Row is a credential of a file.
 type Row struct {
 	Position string // "line 7"
 	Record   *credential.Record
-	Err      error
+	Err      error // why there is no record
 }
 
 // Reader reads the credentials of a file.
 type Reader interface {
-	// Next returns the next credential. Its error is io.EOF at the end; any other says
-	// why the rest can't be read.
+	// Next returns the next credential. The error is io.EOF at the end, or says why the
+	// rest can't be read.
 	Next() (Row, error)
 }
 
@@ -40,8 +45,8 @@ const maxRow = 2 * credential.MaxRecord
 
 const byteOrderMark = "\ufeff"
 
-// NewReader reads a file of that format, or if it is empty, of the one that it looks
-// like.
+// NewReader returns a reader for a file of this format. If format is empty, it is
+// recognized from the beginning of the file.
 func NewReader(r io.Reader, format Format) (Reader, error) {
 	in := bufio.NewReaderSize(r, maxRow)
 	start, err := in.Peek(peeked)
@@ -68,7 +73,7 @@ func NewReader(r io.Reader, format Format) (Reader, error) {
 	return nil, fmt.Errorf("the format is json, csv or kong, not %.20q", format)
 }
 
-// peeked is how much of a file tells its format.
+// peeked is how much of a file is read to recognize its format.
 const peeked = 4 << 10
 
 var (
@@ -92,13 +97,13 @@ func formatOf(start []byte) (Format, error) {
 	return "", errors.New("it is neither lines of JSON, nor CSV with a header that names access_token, nor Kong's answers (name the format with --format)")
 }
 
-// row makes a row of a record's JSON.
+// row parses a record's JSON.
 func row(position string, record []byte) Row {
 	r, err := credential.Parse(record)
 	return Row{position, r, err}
 }
 
-// lines reads a record a line.
+// lines reads one record from each line.
 type lines struct {
 	in *bufio.Reader
 	n  int
@@ -133,14 +138,14 @@ func (l *lines) skip() error {
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 		case errors.Is(err, io.EOF):
-			return nil // Next says so
+			return nil // the next call of Next returns it
 		default:
 			return err
 		}
 	}
 }
 
-// bounded is a reader of which only so much is read until more is permitted.
+// bounded is a reader that returns an error when left is used up.
 type bounded struct {
 	in   io.Reader
 	left int

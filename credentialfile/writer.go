@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"kong-vault-auth/credential"
@@ -14,12 +15,12 @@ import (
 // Writer writes a file of credentials, which NewReader reads.
 type Writer struct {
 	out    *bufio.Writer
-	csv    *csv.Writer // of CSV
+	csv    *csv.Writer // for CSV only
 	format Format
 	n      int
 }
 
-// NewWriter writes to w. Close must end it.
+// NewWriter returns a Writer to w, which Close must end.
 func NewWriter(w io.Writer, format Format) (*Writer, error) {
 	out := &Writer{out: bufio.NewWriter(w), format: format}
 	switch format {
@@ -33,7 +34,7 @@ func NewWriter(w io.Writer, format Format) (*Writer, error) {
 	return out, nil
 }
 
-// Write writes a credential, with its secrets as the record has them.
+// Write writes a credential, with its secrets as they are in the record.
 func (w *Writer) Write(r *credential.Record) error {
 	record, err := credential.Encode(r)
 	if err != nil {
@@ -48,14 +49,14 @@ func (w *Writer) Write(r *credential.Record) error {
 	}
 	w.n++
 	_, _ = w.out.WriteString(before)
-	_, err = w.out.Write(record) // the error of a bufio.Writer stays
+	_, err = w.out.Write(record) // a bufio.Writer repeats its first error
 	if err == nil && w.format == JSON {
 		err = w.out.WriteByte('\n')
 	}
 	return err
 }
 
-// Close ends the file, and doesn't close what it is written to.
+// Close ends the file. It doesn't close the underlying writer.
 func (w *Writer) Close() error {
 	switch w.format {
 	case CSV:
@@ -69,22 +70,16 @@ func (w *Writer) Close() error {
 	return w.out.Flush()
 }
 
-// written are the columns that are written: of the three for a consumer, the two that
-// can't be mistaken.
+// written returns the columns that are written: of the three for a consumer, the two that
+// are unambiguous.
 func written() []string {
-	var names []string
-	for _, name := range columns {
-		if name != "consumer" {
-			names = append(names, name)
-		}
-	}
-	return names
+	return slices.DeleteFunc(slices.Clone(columns), func(name string) bool { return name == "consumer" })
 }
 
-// cells are those of a record's JSON.
+// cells returns the cells of a record's JSON.
 func cells(record []byte) []string {
 	var fields map[string]any
-	_ = json.Unmarshal(record, &fields) // Encode's
+	_ = json.Unmarshal(record, &fields) // Encode has written it
 	if consumer, ok := fields["consumer"].(map[string]any); ok {
 		fields[consumerID], fields[consumerUsername] = consumer["id"], consumer["username"]
 	}
@@ -109,7 +104,7 @@ func cell(value any) string {
 	return fmt.Sprint(value)
 }
 
-// list is a list with commas, or as JSON where that would be read as something else.
+// list returns a list with commas, or as JSON if that would be read as something else.
 func list(values []any) string {
 	names := make([]string, len(values))
 	for i, value := range values {
