@@ -1,7 +1,8 @@
-// Package kongadmin asks Kong's Admin API which consumers there are.
+// Package kongadmin looks up consumers and plugin configurations in Kong's Admin API.
 package kongadmin
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -33,27 +34,26 @@ const (
 	defaultHeader = "Kong-Admin-Token"
 )
 
-// Client asks one Admin API.
+// Client is a client of one Admin API.
 type Client struct {
-	kong *kong.Client
-	host string
-	// secret is the token, which no error may hold.
-	secret string
+	kong  *kong.Client
+	host  string
+	token string // no error may contain it
 }
 
-// ErrNoConsumer is matched by the error of Consumer where Kong has no such consumer.
+// ErrNoConsumer is matched by the error of Consumer if Kong has no such consumer.
 var ErrNoConsumer = errors.New("there is no such consumer in Kong")
 
-// Failure is an Admin API that could not say what it was asked.
+// Failure means that the Admin API could not answer the question.
 type Failure struct {
-	Refused bool // it answers, and doesn't let this program in
+	Refused bool // it has answered, and refuses this program
 	text    string
 }
 
-// Error names the remedy.
+// Error includes the remedy.
 func (f *Failure) Error() string { return f.text }
 
-// New is the client of the Admin API that the environment names, or nil if it names
+// New returns a client of the Admin API that the environment names, or nil if it names
 // none.
 func New(getenv func(string) string) (*Client, error) {
 	base := getenv(urlVariable)
@@ -81,7 +81,7 @@ func New(getenv func(string) string) (*Client, error) {
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
 	client := &http.Client{
-		Transport: withHeader{transport, headerName(getenv), token},
+		Transport: withHeader{transport, cmp.Or(getenv(tokenHeaderVariable), defaultHeader), token},
 		Timeout:   10 * time.Second,
 		// A redirect would take the token elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -91,14 +91,7 @@ func New(getenv func(string) string) (*Client, error) {
 		return nil, fmt.Errorf("%s: %w", urlVariable, err)
 	}
 	k.SetWorkspace(getenv(workspaceVariable))
-	return &Client{kong: k, host: u.Host, secret: token}, nil
-}
-
-func headerName(getenv func(string) string) string {
-	if name := getenv(tokenHeaderVariable); name != "" {
-		return name
-	}
-	return defaultHeader
+	return &Client{kong: k, host: u.Host, token: token}, nil
 }
 
 func readToken(getenv func(string) string) (string, error) {
@@ -127,12 +120,12 @@ func (h withHeader) RoundTrip(req *http.Request) (*http.Response, error) {
 	return h.next.RoundTrip(req)
 }
 
-// Consumer is a consumer of Kong's.
+// Consumer is a consumer in Kong.
 type Consumer struct{ ID, Username, CustomID string }
 
-// Consumer finds the consumer of an id, a username or a custom_id, in this order.
+// Consumer finds a consumer by id, username or custom_id, in this order.
 func (c *Client) Consumer(ctx context.Context, name string) (*Consumer, error) {
-	escaped := url.PathEscape(name) // go-kong puts it into a path as it is
+	escaped := url.PathEscape(name) // go-kong doesn't escape it
 	found, err := c.kong.Consumers.Get(ctx, &escaped)
 	if kong.IsNotFoundErr(err) {
 		found, err = c.kong.Consumers.GetByCustomID(ctx, &name)
@@ -150,7 +143,7 @@ func (c *Client) Consumer(ctx context.Context, name string) (*Consumer, error) {
 	return got, nil
 }
 
-// explain says what to do about an error of the Admin API's.
+// explain adds the remedy to an error of the Admin API.
 func (c *Client) explain(err error) error {
 	var answer *kong.APIError
 	var remedy string
@@ -165,8 +158,8 @@ func (c *Client) explain(err error) error {
 		remedy = "check " + urlVariable + ", or unset it to store the consumer as it is given"
 	}
 	said := err.Error()
-	if c.secret != "" {
-		said = strings.ReplaceAll(said, c.secret, "…")
+	if c.token != "" {
+		said = strings.ReplaceAll(said, c.token, "…")
 	}
 	f.text = fmt.Sprintf("the Admin API of Kong at %s: %.300s (%s)", c.host, said, remedy)
 	return f
@@ -179,7 +172,7 @@ func text(s *string) string {
 	return *s
 }
 
-// PluginsOfVault are the ids of the plugin configurations that name a vault object, at
+// PluginsOfVault returns the ids of the plugin configurations that name a vault object, at
 // most ten of them.
 func (c *Client) PluginsOfVault(ctx context.Context, object string) (ids []string, err error) {
 	all, err := c.kong.Plugins.ListAll(ctx)

@@ -7,19 +7,19 @@ import (
 	"slices"
 )
 
-// ApplyDefaults sets the fields of the configuration struct that ptr points to
-// to their defaults, whatever they held, and leaves the others alone. Call it
-// before decoding into the struct, so that what is set explicitly, a zero or
-// false too, overrides. Records stay as they are: they are optional.
+// ApplyDefaults sets those fields of the configuration struct that ptr points to that have
+// a default, whatever their values were. Call it before decoding into the struct, so that
+// explicit values, even zero or false, override the defaults. It doesn't change records,
+// which are optional.
 func ApplyDefaults(ptr any) error {
 	_, err := applyDefaults(ptr)
 	return err
 }
 
-// Unmarshal decodes a JSON object into the configuration struct that ptr points
-// to, over its defaults and those of the records that the object holds, as Kong
-// fills them in before a plugin sees its configuration. Unknown members are
-// passed over, for Kong adds some of its own.
+// Unmarshal decodes a JSON object into the configuration struct that ptr points to, after
+// applying its defaults and those of the records in the object, as Kong does before a
+// plugin sees its configuration. Unknown members are ignored, because Kong adds some of
+// its own.
 func Unmarshal(data []byte, ptr any) error {
 	if err := prefill(data, ptr); err != nil {
 		return err
@@ -27,8 +27,8 @@ func Unmarshal(data []byte, ptr any) error {
 	return json.Unmarshal(data, ptr)
 }
 
-// prefill applies the defaults and makes the records that data holds, with
-// theirs: json.Unmarshal decodes into what a pointer already points to.
+// prefill applies the defaults, and makes the records in data with their defaults:
+// json.Unmarshal decodes into the struct that a pointer already points to.
 func prefill(data []byte, ptr any) error {
 	fields, err := applyDefaults(ptr)
 	if err != nil {

@@ -1,20 +1,19 @@
-// Package kongschema reads a plugin's configuration struct once and derives
-// from it what would otherwise be written down three times: the schema that
-// Kong validates configurations against, the defaults, and the tables of
-// docs/configuration.md.
+// Package kongschema derives from a plugin's configuration struct what would otherwise be
+// written three times: the schema by which Kong validates configurations, the defaults,
+// and the tables of docs/configuration.md.
 //
 // A field of the struct is described by its tags:
 //
 //	TTL float64 `json:"ttl" kong:"default=60;between=0,1e8" doc:"Seconds a credential is kept."`
 //
-// json is the field's name in Kong, doc its description (10 to 500 characters:
-// with others Kong does not start). kong holds items separated by semicolons:
+// json is the field's name in Kong, and doc its description: 10 to 500 characters, or Kong
+// doesn't start. kong contains items separated by semicolons:
 //
 //	required             the field must be set, or have a default
 //	default=VALUE        for an array: VALUE|VALUE
 //	one_of=A|B           string, array: the values allowed
 //	between=LOW,HIGH     integer, number: bounds, both included
-//	match=LUA-PATTERN    string, array: a Lua pattern, which is no regular expression
+//	match=LUA-PATTERN    string, array: a Lua pattern, not a regular expression
 //	len_min=N            string, array: the least length
 //	referenceable        string, array: may be a {vault://...} reference, which Kong resolves
 //	encrypted            string, array: kept encrypted by Kong's keyring
@@ -27,6 +26,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -34,7 +34,7 @@ import (
 // Kind is a type of Kong's schema language.
 type Kind string
 
-// The kinds, and the Go types that have them.
+// The kinds, and the Go types for them.
 const (
 	String  Kind = "string"  // string
 	Boolean Kind = "boolean" // bool
@@ -60,16 +60,16 @@ type Field struct {
 	Encrypted     bool
 	Nested        []Field // of a record
 
-	index  []int        // where the field is in the struct, for reflect.Value.FieldByIndex
+	index  []int        // of the field in the struct, for reflect.Value.FieldByIndex
 	record reflect.Type // of a record: the struct
 }
 
-// Fields describes the configuration struct t, or the struct t points to, in
-// the order of its fields; those of embedded structs stand where they are
-// embedded. Whatever Kong's schema could not hold (a type without a
+// Fields describes the fields of the configuration struct t, or of the struct that t
+// points to, in their order; those of an embedded struct come where it is embedded.
+// Whatever Kong's schema can't express (a type without a
 // counterpart, an unknown tag item, a description of the wrong length) is an
-// error that names the field, never a field left out. Only unexported fields
-// and those tagged json:"-" are passed over.
+// error that names the field. Only unexported fields and those tagged json:"-" are
+// left out.
 func Fields(t reflect.Type) ([]Field, error) {
 	if t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -86,10 +86,8 @@ func Fields(t reflect.Type) ([]Field, error) {
 
 // structFields describes a struct; within holds the structs it is nested in.
 func structFields(t reflect.Type, within []reflect.Type) ([]Field, error) {
-	for _, outer := range within {
-		if outer == t {
-			return nil, fmt.Errorf("%v holds itself", t)
-		}
+	if slices.Contains(within, t) {
+		return nil, fmt.Errorf("%v contains itself", t)
 	}
 	within = append(within[:len(within):len(within)], t)
 
@@ -111,7 +109,7 @@ func structFields(t reflect.Type, within []reflect.Type) ([]Field, error) {
 	return fields, nil
 }
 
-// structField describes one field of a struct: one Field, those of an embedded
+// structField describes one field of a struct. That is one Field, or those of an embedded
 // struct, or none.
 func structField(sf reflect.StructField, within []reflect.Type) ([]Field, error) {
 	name, options, _ := strings.Cut(sf.Tag.Get("json"), ",")

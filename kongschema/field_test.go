@@ -85,7 +85,7 @@ func TestFieldsRefusesWhatKongCannotHold(t *testing.T) {
 		{nil, "not a struct"},
 		{7, "not a struct"},
 		{ptr(7), "not a struct"},
-		{loop{}, "holds itself"},
+		{loop{}, "contains itself"},
 		{twice{}, "two fields named ttl"},
 		{struct{ *limits }{}, "can't be embedded"},
 		{struct {

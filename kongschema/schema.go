@@ -5,7 +5,7 @@ import (
 	"reflect"
 )
 
-// Schema is Kong's schema of the configuration struct t, or of the struct t
+// Schema returns Kong's schema of the configuration struct t, or of the struct that t
 // points to: a record, ready for encoding/json.
 func Schema(t reflect.Type) (map[string]any, error) {
 	fields, err := Fields(t)
@@ -52,7 +52,7 @@ func (f *Field) schema() (map[string]any, error) {
 	s := f.common(map[string]any{"type": f.Kind})
 	value := s
 	if f.Kind == Array {
-		// What is said of strings goes for the elements.
+		// The rules for strings apply to the elements.
 		value = map[string]any{"type": String}
 		s["elements"] = value
 	}
@@ -74,7 +74,7 @@ func (f *Field) schema() (map[string]any, error) {
 	return s, nil
 }
 
-// common adds to s what it has whatever its type.
+// common adds the properties to s that a field of any type can have.
 func (f *Field) common(s map[string]any) map[string]any {
 	s["description"] = f.Doc
 	// Kong requires every record of a plugin that leaves this out

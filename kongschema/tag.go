@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// parseTag reads a kong tag into f, whose Kind is known.
+// parseTag reads a kong tag into f, whose Kind must be set.
 func (f *Field) parseTag(tag string) error {
 	if tag == "" {
 		return nil
@@ -57,7 +57,7 @@ func (f *Field) parseTag(tag string) error {
 	return nil
 }
 
-// items says which kinds take an item of the tag, and whether it has a value.
+// items are the items of a tag: which kinds take them, and whether they have a value.
 var items = map[string]struct {
 	hasValue bool
 	kinds    []Kind
@@ -114,8 +114,7 @@ func parseNumber(s string) (float64, error) {
 	return n, err
 }
 
-// parseDefault reads the default, which must itself be valid: Kong does not
-// start on a schema where it isn't.
+// parseDefault reads the default. It must be valid itself, or Kong doesn't start.
 func (f *Field) parseDefault(s string) (err error) {
 	switch f.Kind {
 	case Boolean:

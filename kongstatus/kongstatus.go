@@ -16,19 +16,18 @@ import (
 	"time"
 )
 
-// Default is where Kong's Status API listens unless status_listen says
-// otherwise (Kong 3.6 and newer; older ones have it switched off).
+// Default is where Kong's Status API listens unless status_listen says otherwise (in Kong
+// 3.6 and newer; in older ones it is off by default).
 const Default = "http://127.0.0.1:8007"
 
-// Client asks one Status API.
+// Client is a client of one Status API.
 type Client struct {
 	url  string
 	http *http.Client
 }
 
-// New returns a client for a setting: a URL such as Default, which an empty one
-// stands for, or "off" for no client at all, nil. Kong's status_listen knows no
-// unix sockets, so neither does New.
+// New returns a client for a setting: a URL, or an empty string, which means Default. For
+// "off" it returns nil. Kong's status_listen knows no unix sockets, so neither does New.
 func New(setting string) (*Client, error) {
 	switch setting {
 	case "off":
@@ -41,9 +40,9 @@ func New(setting string) (*Client, error) {
 		return nil, fmt.Errorf("it must be off or a URL, such as %s, not %.100q", Default, setting)
 	}
 	return &Client{url: u.JoinPath("status").String(), http: &http.Client{
-		// No proxy, since the Status API is the neighbour's. A new connection
-		// each time: questions are rare, and an old connection may lead to a
-		// worker that a reload has replaced.
+		// It uses no proxy, since the Status API is on the same machine. It makes a
+		// new connection for each request, because requests are rare, and an old
+		// connection may lead to a worker that a reload has replaced.
 		Transport:     &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
@@ -51,18 +50,18 @@ func New(setting string) (*Client, error) {
 
 // Status is what a Kong node says about itself.
 type Status struct {
-	// DatabaseReachable is whether Kong could connect to its database. It is
-	// true on a node without one: DB-less, and data planes in hybrid mode.
+	// DatabaseReachable says whether Kong could connect to its database. It is true on a
+	// node without one: DB-less, and data planes in hybrid mode.
 	DatabaseReachable bool
-	// Version is Kong's, such as "3.9.1". It is empty where the headers setting
-	// in kong.conf hides it.
+	// Version is Kong's, such as "3.9.1". It is empty if the setting headers in kong.conf
+	// hides it.
 	Version string
 }
 
 const maxBody = 64 << 10 // bytes; Kong's answer has about 500 for each worker
 
-// Ask asks. An error means that nothing is known, also where something other
-// than a Kong has answered.
+// Ask asks for the status. An error means that it is unknown, also if something other than
+// Kong has answered.
 func (c *Client) Ask(ctx context.Context) (Status, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url, nil)
 	if err != nil {
@@ -80,8 +79,8 @@ func (c *Client) Ask(ctx context.Context) (Status, error) {
 		Database *struct {
 			Reachable *bool `json:"reachable"`
 		} `json:"database"`
-		// Only nodes without a database have it, and since Kong 3.4 only those
-		// lack "database".
+		// Only nodes without a database have it. Since Kong 3.4, only those lack
+		// "database".
 		ConfigurationHash *string `json:"configuration_hash"`
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxBody)).Decode(&body); err != nil {
@@ -101,7 +100,7 @@ func (c *Client) Ask(ctx context.Context) (Status, error) {
 
 var errNotKong = errors.New("the answer is not one of Kong's Status API")
 
-// version is the Kong version in a Server header: "kong/3.9.1", or
+// version returns the version in Kong's Server header: "kong/3.9.1", or
 // "kong/3.10.0.1-enterprise-edition".
 func version(server string) string {
 	v, ok := strings.CutPrefix(server, "kong/")
@@ -112,7 +111,7 @@ func version(server string) string {
 	return v
 }
 
-// OlderThan reports whether the version is known, and older than major.minor.
+// OlderThan reports whether the version is known and older than major.minor.
 func (s Status) OlderThan(major, minor int) bool {
 	first, rest, _ := strings.Cut(s.Version, ".")
 	second, _, _ := strings.Cut(rest, ".")

@@ -68,7 +68,7 @@ type ReachError struct {
 	Remedy string // what an operator should do, a sentence without a final stop
 }
 
-// Error is the cause and the remedy.
+// Error returns the cause and the remedy.
 func (e *ReachError) Error() string { return e.Err.Error() + " (" + e.Remedy + ")" }
 
 // Unwrap returns the cause.
@@ -103,7 +103,7 @@ func (r Reach) Host(host string) error {
 	return unlistedError(host)
 }
 
-// proxied is Host for a request whose host name a proxy resolves.
+// proxied is Host for a request through a proxy, which resolves the host name.
 func (r Reach) proxied(host string) error {
 	if err := r.Host(host); err != nil {
 		return err
@@ -186,7 +186,7 @@ func (r Reach) Guard(t *http.Transport, dialer *net.Dialer, concerns func(host s
 	}
 }
 
-// dialledAt is the address at which net/http dials a proxy.
+// dialledAt returns the address at which net/http dials a proxy.
 func dialledAt(proxy *url.URL) string {
 	port := proxy.Port()
 	if port == "" {
@@ -198,7 +198,7 @@ func dialledAt(proxy *url.URL) string {
 	return net.JoinHostPort(proxy.Hostname(), port)
 }
 
-// canonicalHost is a host in the form that is used in comparisons.
+// canonicalHost returns a host in the form for comparisons.
 func canonicalHost(host string) string {
 	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 }
@@ -215,7 +215,7 @@ func holds(ranges []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(ranges, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// lastFour is the IPv4 address in the last four bytes of an IPv6 address.
+// lastFour returns the IPv4 address in the last four bytes of an IPv6 address.
 func lastFour(a netip.Addr) netip.Addr {
 	b := a.As16()
 	return netip.AddrFrom4([4]byte(b[12:]))

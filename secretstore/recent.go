@@ -8,12 +8,11 @@ import (
 // recently is how long a read proves that the login may read.
 const recently = 60 * time.Second
 
-// RecentReads remembers the last two secrets that a login has read, so that for any
-// name there is another one that was read recently. If the store refuses one name
-// but not the other, the refusal concerns that name; if it refuses both, it concerns
-// the login. The other one must be read again to find out, since the login may have
-// lost its rights in the meantime. The zero value is ready to use, and safe for
-// concurrent use.
+// RecentReads remembers the last two secrets that a login has read, so that for any name
+// there may be another one that was read recently. If the store refuses a name but still
+// permits the other, the refusal concerns that name; if it refuses both, it concerns the
+// login, which may have lost its rights in the meantime. The zero value is ready to use,
+// and safe for concurrent use.
 type RecentReads struct {
 	mu           sync.Mutex
 	last, before secretRead
@@ -47,10 +46,9 @@ func (r *RecentReads) Forget(name string) {
 	}
 }
 
-// MayReadAnother reports whether a login that was refused a name may still read
-// another one of those that it has read in the last minute. may reads that one again.
-// Names that may no longer be read are forgotten. It returns an error of may, which
-// says why that can't be determined.
+// MayReadAnother reports whether a login that was refused a name may still read another
+// one that it has read in the last minute. may reads that one again; its error means that
+// it could not find out, and is returned. Names that may no longer be read are forgotten.
 func (r *RecentReads) MayReadAnother(name string, may func(other string) (bool, error)) (bool, error) {
 	for {
 		other, ok := r.another(name, time.Now())
@@ -64,8 +62,8 @@ func (r *RecentReads) MayReadAnother(name string, may func(other string) (bool, 
 	}
 }
 
-// another is the name of another secret, read in the last minute; ok is false if
-// there is none.
+// another returns the name of another secret that was read in the last minute; ok is false
+// if there is none.
 func (r *RecentReads) another(name string, now time.Time) (other string, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

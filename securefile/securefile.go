@@ -61,7 +61,7 @@ func Read(name string, readers Readers, max int) ([]byte, error) {
 
 // Open is Read for a file that is too large to be held in memory. The caller closes it.
 func Open(name string, readers Readers) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not be waited for
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // so that a pipe doesn't block
 	if err != nil {
 		remedy := "check that Kong's user may read it"
 		if errors.Is(err, fs.ErrNotExist) {

@@ -18,30 +18,29 @@ import (
 )
 
 const (
-	// pollInterval is how often files are compared without having been told of a
-	// change: file systems over a network tell nothing, and the system may have no
-	// watches left to give.
+	// pollInterval is how often files are compared without an event, because network
+	// file systems send none, and the system may have run out of watches.
 	pollInterval = 10 * time.Second
-	// settle is how long after something has happened files are compared: whoever
-	// writes a file in place empties it first.
+	// settle is the time from an event to the comparison: a program that writes a file in
+	// place empties it first.
 	settle = 100 * time.Millisecond
-	// maxWatched bounds what is compared of a file.
+	// maxWatched bounds how much of a file is compared, in bytes.
 	maxWatched = 1 << 20
 	// maxLinks bounds how many links are followed for one file, as Linux does.
 	maxLinks = 40
 )
 
-// Watch tells when files no longer hold what they held: when they are written,
-// replaced, made, removed, or become readable, and when that happens to what a
-// link on the way to them leads to, or to the link.
+// Watch reports when the contents of files change: when a file is written, replaced, made
+// or removed, or becomes readable, and when that happens to a link on the way to it or to
+// the target of one.
 type Watch struct {
 	files  []string
 	seen   map[string][sha256.Size]byte
-	notify *fsnotify.Watcher // nil where the system has none left to give: the poll remains
+	notify *fsnotify.Watcher // nil if the system has no watches left: then files are only polled
 	poll   time.Duration
 }
 
-// NewWatch begins to watch files: Run tells of every change from now on.
+// NewWatch begins to watch files: Run reports every change from now on.
 func NewWatch(files ...string) *Watch {
 	w := &Watch{files: files, seen: map[string][sha256.Size]byte{}, poll: pollInterval}
 	if notify, err := fsnotify.NewWatcher(); err == nil {
@@ -75,7 +74,7 @@ func (w *Watch) Run(ctx context.Context, changed func(file string)) {
 				settled = time.After(settle)
 			}
 			continue
-		case <-failures: // the queue of events ran over
+		case <-failures: // the queue of events has overflowed
 		case <-poll.C:
 		case <-settled:
 			settled = nil
@@ -90,8 +89,8 @@ func (w *Watch) Run(ctx context.Context, changed func(file string)) {
 	}
 }
 
-// follow watches the folders that matter now. Folders are watched, not files: a
-// file that is replaced takes its watch with it. What can't be watched is polled.
+// follow watches the folders that matter now. It watches folders rather than files, because
+// the watch of a file ends when that is replaced. What can't be watched is polled.
 func (w *Watch) follow() {
 	if w.notify == nil {
 		return
@@ -106,13 +105,13 @@ func (w *Watch) follow() {
 		}
 	}
 	for _, folder := range wanted {
-		_ = w.notify.Add(folder) // again: another folder may have taken its place
+		_ = w.notify.Add(folder) // even if it is watched: it may have been replaced
 	}
 }
 
-// folders are those in which something decides what a file is: the links on the
-// way to it, and the file. In a Kubernetes volume, only a link in the middle ever
-// changes. Where the way ends early, it is the folder where it does.
+// folders returns the folders of the file and of all links on the way to it. In a
+// Kubernetes volume, only a link in the middle ever changes. If a part of the path doesn't
+// exist, the last folder is that in which it is missing.
 func folders(file string) []string {
 	abs, err := filepath.Abs(file)
 	if err != nil {
@@ -143,11 +142,11 @@ func folders(file string) []string {
 	return found
 }
 
-// contents is a digest of what a file holds and who may read it, or of why it
-// can't be read.
+// contents returns a digest of the contents of a file and of who may read it, or of the
+// error if it can't be read.
 func contents(file string) (sum [sha256.Size]byte) {
 	h := sha256.New()
-	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not be waited for
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // so that a pipe doesn't block
 	if err == nil {
 		defer f.Close()
 		err = digest(h, f)
@@ -164,7 +163,7 @@ func digest(h io.Writer, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(h, info.Mode()) // chmod or chown may be what was missing
+	fmt.Fprintln(h, info.Mode()) // chmod or chown may have made it readable
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		fmt.Fprintln(h, stat.Uid, stat.Gid)
 	}
