@@ -30,7 +30,7 @@ var Kind = secretstore.Kind{
 		if o.TokenFile != "" {
 			return errors.New("--token-file is for HashiCorp Vault; az login, or AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, say who you are")
 		}
-		return nil // auth_method default is what there is: az login at last
+		return nil // auth_method default finds the operator's login, with az login as the last choice
 	},
 	OpenWriter: func(c secretstore.Config, o secretstore.OpenOptions) (secretstore.Writer, error) {
 		return OpenWriter(*c.(*Config), o)

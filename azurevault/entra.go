@@ -16,7 +16,7 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// noHost stands for the host of a login that has not sent a request.
+// noHost is shown as the host of a login that has not sent a request.
 const noHost = "the login"
 
 // imdsHost is the address of the managed identity endpoint of virtual machines.

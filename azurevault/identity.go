@@ -34,7 +34,7 @@ type credentialSource struct {
 // credential is the identity that logs in, by auth_method. It sends no request and
 // reads no file until a token is needed. It is usable if p has no problems.
 //
-// azidentity gets everything that decides who logs in, and where, so that it doesn't
+// azidentity is given everything that decides who logs in, and where, so that it doesn't
 // look for that in the environment. Unless the method is default, it takes only two
 // things from the environment: the platform's managed identity endpoint, and a
 // preferred region of Entra ID (AZURE_REGIONAL_AUTHORITY_NAME).
@@ -126,9 +126,9 @@ func (c *Config) workloadIdentity(p *secretstore.Problems, file string, options 
 }
 
 // byDefault chooses the most specific identity that is configured: a client secret,
-// as in Kong's documentation; a workload identity; the user-assigned identity that a
-// client id alone must mean; and finally whatever azidentity finds by itself, down to
-// the login of the Azure CLI, for development.
+// as in Kong's documentation; a workload identity; a user-assigned identity, if only a
+// client id is set; and otherwise what azidentity finds by itself, with the login of the
+// Azure CLI, for development, as its last choice.
 func (c *Config) byDefault(p *secretstore.Problems, options azcore.ClientOptions) azcore.TokenCredential {
 	switch {
 	case !p.Node:

@@ -9,9 +9,7 @@ import (
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
-	"github.com/google/uuid"
 )
 
 // Address implements secretstore.Inspector.
@@ -23,12 +21,11 @@ func (s *store) Login(ctx context.Context) error {
 	return err
 }
 
-// MayWrite implements secretstore.Inspector. Key Vault doesn't say what a login may do,
-// so it is asked to change nothing about a secret that doesn't exist: whoever may write
-// is told so with a 404, and whoever may not with a 403.
+// MayWrite implements secretstore.Inspector. Key Vault can't be asked what a login may
+// do, so this requests an empty change to a secret that doesn't exist: the answer is 404
+// for a login that may write, and 403 for one that may not.
 func (s *store) MayWrite(ctx context.Context) (bool, error) {
-	r := &read{store: s, op: "ask what the login may do", needs: "get", requestID: uuid.NewString()}
-	ctx = policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}})
+	ctx, r := s.begin(ctx, read{op: "ask what the login may do", needs: "get"})
 	name := s.cfg.NamePrefix + strings.ToLower(rand.Text())
 	_, err := withToken(ctx, s.login, func() (azsecrets.UpdateSecretPropertiesResponse, error) {
 		return s.client.UpdateSecretProperties(ctx, name, "", azsecrets.UpdateSecretPropertiesParameters{}, nil)

@@ -5,15 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
-	"github.com/google/uuid"
 
 	"kong-vault-auth/secretstore"
 )
@@ -22,11 +19,10 @@ import (
 // Vault's pages of 25. Key Vault has no filter for names, so it pages through the
 // whole vault. See secretstore.Lister.
 func (s *store) List(ctx context.Context, yield func([]secretstore.Listed) error) error {
-	r := &read{store: s, op: "list the secrets", needs: "get list", requestID: uuid.NewString()}
+	ctx, r := s.begin(ctx, read{op: "list the secrets", needs: "get list"})
 	if s.closed.Load() {
-		return &secretstore.Failure{Op: r.op, Reason: "closed", Err: errClosed}
+		return r.closedFailure()
 	}
-	ctx = policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}})
 	err := r.list(ctx, yield)
 	s.redial.After(err)
 	return err
@@ -49,8 +45,8 @@ type listed struct {
 	*azsecrets.SecretProperties
 }
 
-// pages yields the secrets whose names begin with the prefix, for each page of Key
-// Vault's.
+// pages yields, for each of Key Vault's pages, the secrets whose names begin with the
+// prefix.
 func (r *read) pages(ctx context.Context, yield func([]listed) error) error {
 	prefix := strings.ToLower(r.cfg.NamePrefix)
 	for next := ""; ; {
@@ -58,7 +54,7 @@ func (r *read) pages(ctx context.Context, yield func([]listed) error) error {
 		if err != nil {
 			return r.explainListing(ctx, err)
 		}
-		if page.Value == nil { // a page of Key Vault's has a value even if it is empty
+		if page.Value == nil { // Key Vault's own pages have a value even if they are empty
 			return r.explainListing(ctx, errNotKeyVault)
 		}
 		out := make([]listed, 0, len(page.Value))
@@ -84,12 +80,12 @@ func (r *read) pages(ctx context.Context, yield func([]listed) error) error {
 	}
 }
 
-// page gets the page at a link, or the first one. A pager of the SDK is unusable
-// after an error, so each page, and each try, has its own.
+// page gets the page at a link, or the first one. A pager of the SDK can't be used after
+// an error, so each page, and each attempt, has its own.
 func (s *store) page(ctx context.Context, link string) (azsecrets.ListSecretPropertiesResponse, error) {
 	pages := s.client.NewListSecretPropertiesPager(nil)
 	if link != "" {
-		// Continue after a page that contains only that link.
+		// Make the pager continue after a page that contains only that link.
 		before, err := json.Marshal(azsecrets.SecretPropertiesListResult{NextLink: &link})
 		if err == nil {
 			err = json.Unmarshal(before, pages)
@@ -114,7 +110,7 @@ func listedName(p *azsecrets.SecretProperties) (name string, ok bool) {
 	return name, ok && name != "" && isName(name)
 }
 
-// updated is when a secret or its attributes were last changed, in seconds.
+// updated is the time of the last change to a secret or its attributes, in seconds.
 func updated(t *time.Time) string {
 	if t == nil {
 		return ""

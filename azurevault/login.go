@@ -21,8 +21,8 @@ const (
 	// loginTimeout limits one login. It is longer than the deadline of a lookup,
 	// since a managed identity can take seconds for its first token.
 	loginTimeout = 10 * time.Second
-	// renewalPause is the pause between two tries to renew a token that still works,
-	// and between two tries to replace one that Key Vault refuses.
+	// renewalPause is the pause between two attempts to renew a token that still works,
+	// and between two attempts to replace one that Key Vault refuses.
 	renewalPause = 30 * time.Second
 	// renewAhead is how long before its expiry a token is renewed if its issuer
 	// hasn't said when to. The SDK's own cache drops it at the same time.
@@ -44,13 +44,13 @@ type login struct {
 
 	mu        sync.Mutex
 	token     azcore.AccessToken // the current one; its Token is empty if there is none
-	pending   *pendingLogin      // nil if no login is under way
-	renewNext time.Time          // the earliest time of the next try to renew a valid token
+	pending   *pendingLogin      // nil if no login is in progress
+	renewNext time.Time          // the earliest time of the next attempt to renew a valid token
 	refusedAt time.Time          // when Key Vault last refused a token
 	claims    string             // that Key Vault demands of the next token; see refused
 }
 
-// pendingLogin is a login under way.
+// pendingLogin is a login in progress.
 type pendingLogin struct {
 	attempt attempt
 	done    chan struct{}
@@ -90,7 +90,7 @@ func (l *login) wait(ctx context.Context) (string, error) {
 	}
 }
 
-// ends is when the present token does; zero: there is none.
+// ends is when the current token expires. It is zero if there is none.
 func (l *login) ends() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,7 +133,7 @@ func (l *login) start(claims string, ahead bool) *pendingLogin {
 	return f
 }
 
-// tooLong is a wait that ended before the login did.
+// tooLong is the failure of a wait that ended before the login did.
 func (l *login) tooLong(ctx context.Context, f *pendingLogin) *secretstore.Failure {
 	host, _ := f.attempt.last()
 	failure := transportFailure(l.op, cmp.Or(host, noHost), ctx.Err())

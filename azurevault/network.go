@@ -17,9 +17,9 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// transportFailure is a request to host without an answer, or with one that the SDK
-// couldn't parse. The SDK's errors contain the URL, and so the secret's name: only
-// errors of net/http are repeated.
+// transportFailure is the failure of a request to host without an answer, or with one that
+// the SDK couldn't parse. The SDK's errors contain the URL, and so the secret's name, so
+// only errors of net/http are repeated.
 func transportFailure(op, host string, err error) *secretstore.Failure {
 	f := &secretstore.Failure{Op: op, Reason: "network", Remedy: "check that this node may connect to " + host + ", and HTTPS_PROXY and NO_PROXY in the plugin server's environment"}
 	var (
@@ -73,7 +73,7 @@ var quoted = regexp.MustCompile(`"[^"]*"`)
 // maxRetryAfter limits how long a service can make us wait.
 const maxRetryAfter = 5 * time.Minute
 
-// retryAfter is the wait that an answer demands, in any of the headers that Azure's
+// retryAfter is how long an answer asks to wait, in any of the headers that Azure's
 // services use.
 func retryAfter(h http.Header) time.Duration {
 	for _, unit := range []struct {

@@ -16,16 +16,16 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// maxConns is the cache's maximum number of concurrent lookups. Azure speaks HTTP/2,
-// where one connection is enough; but until there is one, each lookup would open its
-// own.
+// maxConns is the maximum number of concurrent lookups of a vault object. With HTTP/2,
+// which Azure supports, one connection is enough, but until there is one, each lookup
+// opens its own.
 const maxConns = 64
 
 // newTransport honours HTTPS_PROXY and the other proxy settings, and detects a dead
 // connection within seconds (the SDK's own transport needs fifteen).
 //
-// reach applies to key vaults only: the endpoints of logins are the cloud's choice,
-// and for virtual machines that is a link-local address.
+// reach applies only to key vaults: the cloud prescribes the endpoints of logins, and
+// that of virtual machines is link-local.
 func newTransport(reach secretstore.Reach) *http.Transport {
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,

@@ -44,7 +44,7 @@ func isName(s string) bool {
 	return true
 }
 
-// parse reads the record in a secret that Key Vault has returned.
+// parse parses the record in a secret.
 func (r *read) parse(secret azsecrets.Secret, now time.Time) (*credential.Record, error) {
 	value, err := r.value(secret, now)
 	if err != nil {
@@ -58,7 +58,7 @@ func (r *read) parse(secret azsecrets.Secret, now time.Time) (*credential.Record
 	return record, nil
 }
 
-// earlier is the earlier of two times. Zero or nil means that there is none.
+// earlier is the earlier of two times. A zero or nil time doesn't count.
 func earlier(t time.Time, other *time.Time) time.Time {
 	if other != nil && (t.IsZero() || other.Before(t)) {
 		return *other

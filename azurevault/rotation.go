@@ -34,7 +34,7 @@ func (r *read) addPrevious(ctx context.Context, current azsecrets.Secret, record
 	}
 	previous, err := r.parse(secret, now)
 	if err != nil || previous.AccessToken != record.AccessToken || previous.Disabled || now.Before(previous.NotBefore) {
-		return nil // the previous version has no usable secret
+		return nil // the previous version has no usable secret token
 	}
 	record.Previous = previous.Secret
 	record.PreviousExpiresAt = earlier(earlier(made.Add(window), secret.Attributes.Expires), nonZero(previous.ExpiresAt))
@@ -74,8 +74,8 @@ func (r *read) versionBefore(ctx context.Context, current azsecrets.Secret) (str
 	return version, nil
 }
 
-// tolerateDenied drops a negative answer, which concerns only the previous version,
-// and a missing permission.
+// tolerateDenied returns err unless it is a negative answer, which concerns only the
+// previous version, or a missing permission.
 func (r *read) tolerateDenied(err error) error {
 	if isDenied(err) {
 		r.log.Warn("accept_previous_version has no effect: the login may not list the versions of secrets "+

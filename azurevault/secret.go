@@ -5,14 +5,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/http"
 	"regexp"
 	"strings"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
-	"github.com/google/uuid"
 
 	"kong-vault-auth/secretstore"
 )
@@ -31,19 +28,18 @@ func (c *Config) HoldsCredential(other secretstore.Config, name string) bool {
 	return same && c.address() == o.address() && strings.HasPrefix(strings.ToLower(name), strings.ToLower(c.NamePrefix))
 }
 
-// versionID is what Key Vault's versions look like.
+// versionID matches Key Vault's names of versions.
 var versionID = regexp.MustCompile(`^[0-9a-fA-F]{32}$`)
 
 // Secret implements secretstore.Secrets.
 func (s *store) Secret(ctx context.Context, name string, v secretstore.Version) (secretstore.Secret, error) {
-	r := &read{store: s, op: "read secret " + name, name: name, needs: "get", requestID: uuid.NewString()}
+	ctx, r := s.begin(ctx, read{op: "read secret " + name, name: name, needs: "get"})
 	switch {
 	case s.closed.Load():
-		return secretstore.Secret{}, &secretstore.Failure{Op: r.op, Reason: "closed", Err: errClosed}
+		return secretstore.Secret{}, r.closedFailure()
 	case v.ID != "" && !versionID.MatchString(v.ID):
 		return secretstore.Secret{}, absentVersion("the name of a version in Key Vault has 32 hexadecimal digits")
 	}
-	ctx = policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}})
 	secret, err := r.version(ctx, v)
 	s.redial.After(err)
 	if err != nil {
@@ -84,8 +80,8 @@ func (r *read) secretValue(secret azsecrets.Secret, now time.Time) (secretstore.
 	return secretstore.Secret{Value: string(value), Expires: earlier(time.Time{}, secret.Attributes.Expires)}, nil
 }
 
-// value is a secret's value, decoded if it is to be, unless Key Vault's attributes
-// say that it must not be used now.
+// value is a secret's value, decoded if base64_decode is set. It is an error if Key Vault's
+// attributes say that the secret must not be used now.
 func (r *read) value(secret azsecrets.Secret, now time.Time) ([]byte, error) {
 	a := secret.Attributes
 	switch {

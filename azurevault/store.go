@@ -83,36 +83,29 @@ func (s *store) connect(o secretstore.OpenOptions) error {
 	return err
 }
 
-// quietSDK keeps the SDK from logging requests, whose URLs end in access tokens, even
-// if AZURE_SDK_GO_LOGGING is set. Its messages about logins remain.
+// quietSDK prevents the SDK from logging requests, whose URLs end in access tokens, even
+// if AZURE_SDK_GO_LOGGING is set. It still logs messages about logins.
 var quietSDK = sync.OnceFunc(func() { azlog.SetEvents(azidentity.EventAuthentication) })
 
 // Key implements secretstore.Store.
 func (s *store) Key(accessToken string) string { return s.cfg.key(accessToken) }
 
-// LoginEnds is when the access token in use ends. It is renewed before.
+// LoginEnds is when the access token in use expires. It is renewed before.
 func (s *store) LoginEnds() time.Time { return s.login.ends() }
 
 // Read implements secretstore.Store. The record may be that of another spelling of
 // the token.
 func (s *store) Read(ctx context.Context, accessToken string) (*credential.Record, error) {
-	r := &read{
-		store:     s,
-		op:        "read kong-auth/" + credential.Fingerprint(credential.ID(s.identity, accessToken)),
-		name:      secretName(s.cfg.NamePrefix, accessToken),
-		needs:     "get",
-		requestID: uuid.NewString(),
-	}
+	ctx, r := s.begin(ctx, read{op: "read " + s.shown(accessToken), name: secretName(s.cfg.NamePrefix, accessToken), needs: "get"})
 	if s.closed.Load() {
-		return nil, &secretstore.Failure{Op: r.op, Reason: "closed", Err: errClosed}
+		return nil, r.closedFailure()
 	}
-	ctx = policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}})
 	record, err := r.record(ctx)
 	s.redial.After(err)
 	return record, err
 }
 
-// record reads the record, with the secret token of the previous version.
+// record reads the record, and adds the secret token of the previous version.
 func (r *read) record(ctx context.Context) (*credential.Record, error) {
 	secret, err := r.get(ctx, "")
 	if err != nil {
@@ -128,7 +121,7 @@ func (r *read) record(ctx context.Context) (*credential.Record, error) {
 	return record, nil
 }
 
-// Close ends a login under way. It revokes nothing: Entra's access tokens can't be
+// Close ends a login in progress. It revokes nothing: Entra's access tokens can't be
 // revoked.
 func (s *store) Close() error {
 	s.closed.Store(true)
@@ -139,36 +132,59 @@ func (s *store) Close() error {
 
 var errClosed = errors.New("the store has been closed")
 
-// readerRole is the role of who reads secrets.
+// readerRole is the role that may read and list secrets.
 const readerRole = "Key Vault Secrets User"
 
-// read is one Read, or one List: all its requests carry the same id.
+// read is one operation, a Read or a List for example. All its requests carry the same
+// id, which Azure's support asks for.
 type read struct {
 	*store
 	op        string // for messages
-	name      string // of the secret; it holds the access token. Empty for a listing
-	needs     string // permissions in an access policy, as az wants them
-	role      string // that has them; empty: readerRole
+	name      string // of the secret, with the access token in it; empty if a 403 is never about one name
+	needs     string // the permissions in an access policy, as az expects them
+	role      string // that has these permissions; empty: readerRole
 	requestID string
+}
+
+// begin begins an operation.
+func (s *store) begin(ctx context.Context, r read) (context.Context, *read) {
+	r.store, r.requestID = s, uuid.NewString()
+	return policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}}), &r
+}
+
+// shown is an access token's record in messages.
+func (s *store) shown(accessToken string) string {
+	return "kong-auth/" + credential.Fingerprint(credential.ID(s.identity, accessToken))
+}
+
+func (r *read) closedFailure() error {
+	return &secretstore.Failure{Op: r.op, Reason: "closed", Err: errClosed}
 }
 
 // get reads a version of the secret, the current one if version is empty. Its
 // errors are those of secretstore.Store.
 func (r *read) get(ctx context.Context, version string) (azsecrets.Secret, error) {
+	secret, err := r.getSecret(ctx, r.name, version)
+	switch {
+	case err == nil:
+		r.recent.Note(r.name, time.Now())
+	case isDenied(err):
+		r.recent.Forget(r.name)
+	}
+	return secret, err
+}
+
+// getSecret requests a version of a secret. Its ID, Attributes and Value are set.
+func (r *read) getSecret(ctx context.Context, name, version string) (azsecrets.Secret, error) {
 	secret, err := withToken(ctx, r.login, func() (azsecrets.GetSecretResponse, error) {
-		return r.client.GetSecret(ctx, r.name, version, nil)
+		return r.client.GetSecret(ctx, name, version, nil)
 	})
+	if err == nil && (secret.ID == nil || secret.Attributes == nil || secret.Value == nil) {
+		err = errNotKeyVault
+	}
 	if err != nil {
-		err = r.explain(ctx, err)
-		if isDenied(err) {
-			r.recent.Forget(r.name)
-		}
-		return azsecrets.Secret{}, err
+		return azsecrets.Secret{}, r.explain(ctx, err)
 	}
-	if secret.ID == nil || secret.Attributes == nil || secret.Value == nil {
-		return azsecrets.Secret{}, r.explain(ctx, errNotKeyVault)
-	}
-	r.recent.Note(r.name, time.Now())
 	return secret.Secret, nil
 }
 

@@ -11,16 +11,14 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
-	"github.com/google/uuid"
 
 	"kong-vault-auth/credential"
 	"kong-vault-auth/secretstore"
 )
 
-// writer is a store that writes too, as an operator's login.
+// writer is a store that can also write, with an operator's login.
 type writer struct{ *store }
 
 // OpenWriter is Open for an operator's login.
@@ -32,20 +30,16 @@ func OpenWriter(cfg Config, o secretstore.OpenOptions) (secretstore.Writer, erro
 	return writer{s.(*store)}, nil
 }
 
-// What an operator's login needs.
+// The role, or the permissions, that an operator's login needs.
 const (
 	writerRole  = "Key Vault Secrets Officer"
 	writerNeeds = "get list set delete recover purge"
 )
 
-// begin is one operation on one secret. Its read has no name, for what it says of a
-// 403 is about the login and never a definite no.
+// begin begins an operation on one secret. The name is not that of the read, because here
+// a 403 is about the login, and never a negative answer.
 func (w writer) begin(ctx context.Context, op, accessToken string) (_ context.Context, r *read, name string) {
-	r = &read{store: w.store, op: op, needs: writerNeeds, role: writerRole, requestID: uuid.NewString()}
-	if accessToken != "" {
-		r.op += " kong-auth/" + credential.Fingerprint(credential.ID(w.identity, accessToken))
-	}
-	ctx = policy.WithHTTPHeader(ctx, http.Header{"X-Ms-Client-Request-Id": {r.requestID}})
+	ctx, r = w.store.begin(ctx, read{op: op + " " + w.shown(accessToken), needs: writerNeeds, role: writerRole})
 	return ctx, r, secretName(w.cfg.NamePrefix, accessToken)
 }
 
@@ -56,7 +50,7 @@ func (w writer) Get(ctx context.Context, accessToken string) (*secretstore.Docum
 	if !secretstore.IsAbsent(err, secretstore.ReasonNotFound) {
 		return d, err
 	}
-	// Key Vault answers for a deleted secret as for none.
+	// Key Vault answers for a deleted secret as for a missing one.
 	if _, errDeleted := r.deleted(ctx, name); errDeleted == nil {
 		return nil, &secretstore.Absent{Reason: secretstore.ReasonDeleted}
 	}
@@ -64,23 +58,17 @@ func (w writer) Get(ctx context.Context, accessToken string) (*secretstore.Docum
 }
 
 func (w writer) get(ctx context.Context, r *read, name string) (*secretstore.Document, error) {
-	secret, err := withToken(ctx, r.login, func() (azsecrets.GetSecretResponse, error) {
-		return r.client.GetSecret(ctx, name, "", nil)
-	})
-	if err != nil {
-		err = r.explain(ctx, err)
-		if secretstore.IsAbsent(err, secretstore.ReasonDisabled) {
-			return &secretstore.Document{Version: disabledVersion, Disabled: true}, nil
-		}
+	secret, err := r.getSecret(ctx, name, "")
+	switch {
+	case secretstore.IsAbsent(err, secretstore.ReasonDisabled):
+		return &secretstore.Document{Version: disabledVersion, Disabled: true}, nil
+	case err != nil:
 		return nil, err
-	}
-	if secret.ID == nil || secret.Attributes == nil || secret.Value == nil {
-		return nil, r.explain(ctx, errNotKeyVault)
 	}
 	d := &secretstore.Document{Version: secret.ID.Version(), Record: []byte(*secret.Value)}
 	if w.cfg.Base64Decode {
 		if d.Record, err = base64.StdEncoding.DecodeString(strings.TrimSpace(*secret.Value)); err != nil {
-			d.Record = nil // it is no record, and can still be replaced or deleted
+			d.Record = nil // it is not a record, but it can be replaced or deleted
 		}
 	}
 	if secret.Attributes.Updated != nil {
@@ -124,7 +112,7 @@ func (w writer) SecretName(accessToken string) (name string, isToken bool) {
 	return name, name == w.cfg.NamePrefix+accessToken
 }
 
-// maxValue is how large the value of a secret may be, in bytes.
+// maxValue is the largest size of a secret's value, in bytes.
 const maxValue = 25 << 10
 
 // CheckSize implements secretstore.Namer.
@@ -156,8 +144,8 @@ func (w writer) set(ctx context.Context, r *read, name string, record []byte) er
 	return r.explainWrite(ctx, err)
 }
 
-// Delete implements secretstore.Writer. The secret is disabled first, so that a
-// credential that was revoked works for nobody once its secret is recovered.
+// Delete implements secretstore.Writer. It disables the secret first, so that a revoked
+// credential stays invalid if its secret is recovered.
 func (w writer) Delete(ctx context.Context, accessToken string) error {
 	ctx, r, name := w.begin(ctx, "delete", accessToken)
 	disabled := false
@@ -198,8 +186,8 @@ func withoutAbsent(err error) error {
 	return err
 }
 
-// Purge implements secretstore.Writer. A deletion of Key Vault's takes some seconds
-// to be seen, and so does a purge.
+// Purge implements secretstore.Writer. In Key Vault it takes some seconds until a
+// deletion, or a purge, can be seen.
 func (w writer) Purge(ctx context.Context, accessToken string) error {
 	ctx, r, name := w.begin(ctx, "purge", accessToken)
 	settled, cancel := context.WithTimeout(ctx, deletionTime)
@@ -225,10 +213,10 @@ func (w writer) Purge(ctx context.Context, accessToken string) error {
 	})
 }
 
-// deletionTime is how long Key Vault is given to make a deletion known.
+// deletionTime is how long Purge waits until a deletion can be seen.
 const deletionTime = 20 * time.Second
 
-// deleted is a deleted secret.
+// deleted reads a deleted secret.
 func (r *read) deleted(ctx context.Context, name string) (azsecrets.DeletedSecret, error) {
 	d, err := withToken(ctx, r.login, func() (azsecrets.GetDeletedSecretResponse, error) {
 		return r.client.GetDeletedSecret(ctx, name, nil)
@@ -239,7 +227,7 @@ func (r *read) deleted(ctx context.Context, name string) (azsecrets.DeletedSecre
 	return d.DeletedSecret, err
 }
 
-// until asks until the answer is yes, with growing pauses.
+// until calls ask, with growing pauses, until it reports true or an error.
 func (r *read) until(ctx context.Context, ask func() (bool, error)) error {
 	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		if done, err := ask(); done || err != nil {
@@ -250,7 +238,7 @@ func (r *read) until(ctx context.Context, ask func() (bool, error)) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return r.failure("timeout", "Key Vault takes some seconds for this: look again later", "it was started and hasn't finished: %w", ctx.Err())
+			return r.failure("timeout", "Key Vault takes some seconds for this: check again later", "it was started and hasn't finished: %w", ctx.Err())
 		}
 	}
 }
@@ -258,13 +246,13 @@ func (r *read) until(ctx context.Context, ask func() (bool, error)) error {
 // Checked implements secretstore.Writer: Key Vault has no conditional writes.
 func (w writer) Checked(context.Context) (bool, error) { return false, nil }
 
-// Base64 implements secretstore.Writer: with base64_decode the whole value is in
-// base64, which is between the writer and Key Vault.
+// Base64 implements secretstore.Writer: with base64_decode the whole value is in base64,
+// so the writer itself encodes it.
 func (w writer) Base64() bool { return false }
 
 // Names implements secretstore.Writer.
 func (w writer) Names(ctx context.Context, yield func([]secretstore.Name) error) error {
-	ctx, r, _ := w.begin(ctx, "list the secrets", "")
+	ctx, r := w.store.begin(ctx, read{op: "list the secrets", needs: writerNeeds, role: writerRole})
 	return r.pages(ctx, func(page []listed) error {
 		out := make([]secretstore.Name, len(page))
 		for i, p := range page {
@@ -280,7 +268,7 @@ func (w writer) Names(ctx context.Context, yield func([]secretstore.Name) error)
 	})
 }
 
-// explainWrite is explain, and knows what is in the way of a write.
+// explainWrite is explain for a write, which may be refused with a conflict.
 func (r *read) explainWrite(ctx context.Context, err error) error {
 	var response *azcore.ResponseError
 	switch {

@@ -22,15 +22,15 @@ type App struct {
 	ClientID      string
 	ObjectID      string            // of its service principal, which the vault's 403s name
 	Secret        string            // its client secret; empty: none
-	SecretExpired bool              // Secret is right, and past its end
-	Certificate   *x509.Certificate // whose key (RSA) may sign its assertions; nil: none
+	SecretExpired bool              // Secret has expired
+	Certificate   *x509.Certificate // its key (RSA) may sign assertions; nil: none
 	Federated     string            // the federated token that is accepted for it; empty: none
 
-	SystemAssigned bool // it is what IMDS and App Service hand out when no identity is asked for
-	UserAssigned   bool // IMDS and App Service hand it out when its client id is asked for
+	SystemAssigned bool // IMDS and App Service issue its tokens if a request names no identity
+	UserAssigned   bool // IMDS and App Service issue its tokens if a request has its client id
 
 	May  Permission // what it may do in the vault
-	Deny []string   // lower-case names of secrets it may not touch all the same
+	Deny []string   // lower-case names of secrets for which May doesn't apply
 }
 
 // Permission says what an application may do in the vault.
@@ -51,8 +51,8 @@ func (s *Sim) AddApp(a App) {
 }
 
 // RevokeTokens makes the vault refuse all tokens issued so far. With
-// claimsChallenge it asks, as continuous access evaluation does, for tokens
-// that satisfy certain claims; without, it only says that the token is invalid.
+// claimsChallenge its answers demand, as continuous access evaluation does, tokens
+// that satisfy certain claims; otherwise they only say that the token is invalid.
 func (s *Sim) RevokeTokens(claimsChallenge bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,7 +66,8 @@ type token struct {
 	expires  time.Time
 }
 
-// serveEntra plays https://login.microsoftonline.com and its siblings.
+// serveEntra answers for https://login.microsoftonline.com and the hosts like it in
+// other clouds.
 func (s *Sim) serveEntra(w http.ResponseWriter, r *http.Request, c simulatedCloud, logged *Request) {
 	if s.fault(Entra, true, w, r) {
 		return

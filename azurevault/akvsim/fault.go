@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// Fault is how a service misbehaves: late, and then by the first of Hang, Drop
-// and Status that is set. With none of them it answers as ever.
+// Fault is how a service misbehaves: it is late, and then the first of Hang, Drop
+// and Status that is set happens. If none is set, it answers as usual.
 type Fault struct {
-	Late   time.Duration // how long nothing happens before
+	Late   time.Duration // the delay before anything happens
 	Hang   bool          // no answer for as long as the client waits
-	Drop   bool          // the request is broken off without an answer: a closed connection, or a reset stream of HTTP/2
+	Drop   bool          // the request is aborted without an answer: a closed connection, or a reset stream of HTTP/2
 	Status int           // this status, with Header and Body
 	Header http.Header
 	Body   string
-	Times  int // for that many requests; 0: until Recover
+	Times  int // the number of requests that it applies to; 0: all until Recover
 }
 
-// Fail makes a service answer with f from now on. The vault's 401 to a request
-// without a token comes before a Fault with a status below 500, as
-// authentication comes before everything that needs to know who calls.
+// Fail makes a service answer with f from now on. A request to the vault without a
+// valid token still gets its 401 instead of a Fault with a status below 500, as
+// authentication comes first.
 func (s *Sim) Fail(service Service, f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,8 +36,8 @@ func (s *Sim) Recover() {
 	clear(s.faults)
 }
 
-// fault plays the fault that the service has, if any, and reports whether the
-// request has been dealt with.
+// fault applies the service's fault, if there is one, and reports whether that has
+// answered the request.
 func (s *Sim) fault(service Service, authenticated bool, w http.ResponseWriter, r *http.Request) bool {
 	s.mu.Lock()
 	f, failing := s.faults[service]

@@ -12,9 +12,9 @@ const (
 	appServicePath = "/msi/token"
 )
 
-// serveIdentity plays the managed identity endpoints: IMDS of virtual machines
-// at http://169.254.169.254, which also says which machine it is, and the one that App Service, Functions and
-// Container Apps name in IDENTITY_ENDPOINT.
+// serveIdentity answers for the managed identity endpoints: IMDS of virtual machines
+// at http://169.254.169.254, which also identifies the machine, and the one that App
+// Service, Functions and Container Apps name in IDENTITY_ENDPOINT.
 func (s *Sim) serveIdentity(w http.ResponseWriter, r *http.Request, logged *Request) {
 	if s.fault(ManagedIdentity, true, w, r) {
 		return
@@ -55,8 +55,8 @@ func (s *Sim) serveIdentity(w http.ResponseWriter, r *http.Request, logged *Requ
 	})
 }
 
-// assigned is the client id of the identity that is meant by clientID (empty:
-// the system-assigned one), or empty when there is none.
+// assigned is the client id of the identity with clientID, or of the
+// system-assigned one if that is empty. It is empty if there is none.
 func (s *Sim) assigned(clientID string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

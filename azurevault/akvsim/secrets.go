@@ -20,19 +20,19 @@ const (
 	maxValueSize = 25 << 10 // of a secret's value, in bytes
 )
 
-// A secret is its versions, oldest first. All that is below works with the
-// simulator's lock held, but for the exported methods.
+// secret is a secret with its versions. Its functions, and those of Sim below that
+// aren't exported, need the simulator's lock.
 type secret struct {
-	name     string // as it was first written: Key Vault's names ignore case
-	versions []*version
+	name     string     // as it was first written: Key Vault's names ignore case
+	versions []*version // oldest first
 	deleted  *time.Time // soft-deleted since
 
-	// What was done last takes some more requests to be seen: see Options.Slow.
+	// The last change, until it can be seen: see Options.Slow.
 	doing string // Deleted, Recovered or Purged; empty: nothing
-	left  int
+	left  int    // requests until then
 }
 
-// begin has what was just done to a secret take its time.
+// begin delays the effect of what was just done to a secret.
 func (s *Sim) begin(sec *secret, doing string) {
 	if s.options.Slow > 0 {
 		sec.doing, sec.left = doing, s.options.Slow
@@ -41,8 +41,8 @@ func (s *Sim) begin(sec *secret, doing string) {
 	}
 }
 
-// unsettled answers a request for a secret to which something is still being done,
-// and reports whether it did.
+// unsettled answers a request for a secret whose last change can't be seen yet, and
+// reports whether it did.
 func (s *Sim) unsettled(w http.ResponseWriter, r *http.Request, base, name string) bool {
 	sec := s.secrets[strings.ToLower(name)]
 	if sec == nil || sec.doing == "" {
@@ -78,7 +78,7 @@ type version struct {
 func (s *secret) latest() *version { return s.versions[len(s.versions)-1] }
 
 // Put writes a new version of a secret, as the portal or az would, and returns
-// the version's id. Attributes that are not given are as in a new secret:
+// the version's id. Attributes that a doesn't set are those of a new secret:
 // enabled, created now, always valid.
 func (s *Sim) Put(name, value string, a *azsecrets.SecretAttributes) string {
 	s.mu.Lock()
@@ -86,7 +86,7 @@ func (s *Sim) Put(name, value string, a *azsecrets.SecretAttributes) string {
 	return s.put(name, azsecrets.SetSecretParameters{Value: &value, SecretAttributes: a}).id
 }
 
-// Versions is how many versions a secret has; 0: there is none of that name.
+// Versions is the number of a secret's versions, or 0 if there is no such secret.
 func (s *Sim) Versions(name string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,8 +110,8 @@ func (s *Sim) Values(prefix string) map[string]string {
 	return values
 }
 
-// Change sets those attributes of a version that a isn't silent about; an empty
-// version is the latest. It panics if there is none.
+// Change sets the attributes of a version that a sets; an empty version is the
+// latest. It panics if there is none.
 func (s *Sim) Change(name, version string, a azsecrets.SecretAttributes) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,8 +158,8 @@ func merge(a azsecrets.SecretAttributes, changes *azsecrets.SecretAttributes) az
 	return a
 }
 
-// find returns a secret that isn't deleted and one version of it, the latest
-// when id is empty; nil where there is none.
+// find returns a secret that isn't deleted and one of its versions, the latest if id
+// is empty. It returns nil for what doesn't exist.
 func (s *Sim) find(name, id string) (*secret, *version) {
 	sec := s.secrets[strings.ToLower(name)]
 	if sec == nil || sec.deleted != nil {
@@ -176,8 +176,8 @@ func (s *Sim) find(name, id string) (*secret, *version) {
 	return sec, nil
 }
 
-// get answers for secrets outside their nbf and exp as for any others: Key
-// Vault leaves those to the reader.
+// get also returns secrets outside their nbf and exp: Key Vault leaves it to the reader
+// to check them.
 func (s *Sim) get(w http.ResponseWriter, base, name, id string) {
 	sec, v := s.find(name, id)
 	switch {
@@ -288,8 +288,8 @@ func (s *Sim) listVersions(w http.ResponseWriter, r *http.Request, base, name st
 	writePage(w, r, base, items)
 }
 
-// writePage writes the page of a list that the request asks for. Lists are in
-// the order of their ids: versions not in that of their making.
+// writePage writes the page of a list that the request is for. Lists are in the order
+// of their ids, so versions aren't in the order of their creation.
 func writePage(w http.ResponseWriter, r *http.Request, base string, items []*azsecrets.SecretProperties) {
 	slices.SortFunc(items, func(a, b *azsecrets.SecretProperties) int { return strings.Compare(string(*a.ID), string(*b.ID)) })
 	q := r.URL.Query()

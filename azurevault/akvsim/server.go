@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Server makes a Sim reachable: a proxy that brings every simulated host to it
-// and refuses all others, and App Service's managed identity endpoint.
+// Server makes a Sim reachable. It is a proxy that leads to it for every simulated
+// host and refuses all others, and App Service's managed identity endpoint.
 type Server struct {
 	sim  *Sim
 	addr net.Addr
@@ -51,8 +51,8 @@ func (srv *Server) IdentityEndpoint() string { return srv.ProxyURL() + appServic
 // CA is the certificate of the CA that certifies the simulated hosts, as PEM.
 func (srv *Server) CA() []byte { return []byte(srv.sim.ca.ca.PEM()) }
 
-// Environ is what the environment of a program must hold for it to meet the
-// simulator in the place of Azure; caFile is a file that CA was written to.
+// Environ is what the environment of a program must hold to reach the simulator
+// instead of Azure. caFile is a file that CA was written to.
 func (srv *Server) Environ(caFile string) []string {
 	return []string{"HTTPS_PROXY=" + srv.ProxyURL(), "HTTP_PROXY=" + srv.ProxyURL(), "SSL_CERT_FILE=" + caFile}
 }
@@ -74,7 +74,7 @@ func (srv *Server) Transport() *http.Transport {
 	}
 }
 
-// Close ends the server and breaks off what it was answering.
+// Close ends the server and aborts the requests in progress.
 func (srv *Server) Close() error {
 	return errors.Join(srv.proxy.Close(), srv.tunneled.Close())
 }
@@ -91,8 +91,8 @@ func (p proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil || !p.sim.plays(host) {
-		http.Error(w, "akvsim: nothing of that name is simulated", http.StatusBadGateway)
+	if err != nil || !p.sim.has(host) {
+		http.Error(w, "akvsim: this host is not simulated", http.StatusBadGateway)
 		return
 	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
@@ -110,8 +110,8 @@ func (p proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}))
 }
 
-// bufferedConn is a hijacked connection, of which the server may have read more
-// than it used.
+// bufferedConn is a hijacked connection from which the server may have read more than
+// it used.
 type bufferedConn struct {
 	net.Conn
 	r io.Reader

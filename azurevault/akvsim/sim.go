@@ -1,13 +1,13 @@
 // Package akvsim simulates Azure Key Vault (secrets), Microsoft Entra ID and
-// managed identity over their real wire formats, so that programs written
-// against Azure can be tested without Azure and without knowing of it:
+// managed identity over their real wire formats. Programs written for Azure can be
+// tested with it as they are:
 //
 //	sim := akvsim.New(akvsim.Options{})
 //	sim.AddApp(akvsim.App{ClientID: "…", Secret: "…", May: akvsim.Get})
 //	sim.Put("kong-auth-alice", `{"access_token":"alice",…}`, nil)
 //	server, err := sim.Start("127.0.0.1:0")
 //
-// The server is an HTTP proxy that plays every host itself and never dials out.
+// The server is an HTTP proxy that answers for every host itself and never dials out.
 // A program that is started with HTTPS_PROXY and HTTP_PROXY set to its address
 // and SSL_CERT_FILE to its CA (see Server.Environ) reaches the simulated
 // https://contoso.vault.azure.net, https://login.microsoftonline.com and
@@ -15,11 +15,11 @@
 // the same for a client in the process.
 //
 // Bodies are marshalled with azsecrets' own models, so names and time formats
-// are the SDK's. What the services say in words (the texts of 403s and of
-// Entra's AADSTS errors) is modelled on public documentation and reports, not
-// on a recording; tests against the simulator prove nothing about wording that
-// Microsoft changes, about real latency and throttling limits, about how long
-// role assignments take to spread, or about Entra's own policies.
+// are the SDK's. The messages of the services (the texts of 403s and of Entra's
+// AADSTS errors) are modelled on public documentation and reports, not on a
+// recording. Tests with the simulator prove nothing about wording that Microsoft
+// changes, about real latency and throttling limits, about how long role
+// assignments take to spread, or about Entra's own policies.
 package akvsim
 
 import (
@@ -42,27 +42,27 @@ const (
 	IdentityHeader = "simulated-identity-header"            // what App Service puts into IDENTITY_HEADER
 )
 
-// Options are what a simulator may be told at its start.
+// Options are the settings of a simulator.
 type Options struct {
 	TokenLifetime  time.Duration // how long access tokens are valid; 0: an hour
 	AccessPolicies bool          // the vault is on access policies, not on Azure RBAC: its 403s differ
 
-	// Slow is how many requests for a secret it takes until its deletion, recovery or
-	// purge, which are answered at once, can be seen: Key Vault takes seconds.
+	// Slow is the number of requests for a secret before its deletion, recovery or purge
+	// can be seen. Key Vault answers these at once, and takes seconds until then.
 	Slow int
 
-	// Blocked are names of secrets that a firewall before the vault answers with
-	// a page of its own; nil: none.
+	// Blocked reports the names of secrets that a firewall in front of the vault
+	// answers with a page of its own; nil: none.
 	Blocked func(name string) bool
 
-	// Others are hosts beside Azure's that the proxy plays too, so that one proxy serves
-	// a test with several clouds; nil: none.
+	// Others are more hosts that the proxy answers for, so that one proxy serves a test
+	// with several clouds; nil: none.
 	Others map[string]http.HandlerFunc
 }
 
 // Sim is a simulated Azure. Its methods are safe for concurrent use, also while
-// it serves. As an http.Handler it answers for all services, told apart by the
-// request's host.
+// it serves. As an http.Handler it answers for all services; the request's host
+// says for which.
 type Sim struct {
 	options Options
 	ca      *authority
@@ -112,14 +112,14 @@ var clouds = []simulatedCloud{
 	{"vault.usgovcloudapi.net", "login.microsoftonline.us"},
 }
 
-// plays reports whether the proxy leads to a host.
-func (s *Sim) plays(host string) bool {
+// has reports whether the proxy answers for a host.
+func (s *Sim) has(host string) bool {
 	service, _ := serviceOf(host)
 	return service != "" || s.options.Others[host] != nil
 }
 
-// serviceOf returns the service that answers for host and the cloud it belongs
-// to. There is none for hosts that do not exist.
+// serviceOf returns the service that answers for host, and its cloud. Both are
+// empty for hosts that don't exist.
 func serviceOf(host string) (Service, simulatedCloud) {
 	for _, c := range clouds {
 		switch host {
@@ -147,7 +147,7 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		service = ManagedIdentity
 	}
 	if service == "" {
-		http.Error(w, "akvsim: nothing of that name is simulated", http.StatusBadGateway)
+		http.Error(w, "akvsim: this host is not simulated", http.StatusBadGateway)
 		return
 	}
 	// The log holds the request before it is answered, so that a client that has
@@ -187,22 +187,22 @@ func (r Request) SecretRead() bool {
 		r.Service == KeyVault && r.ClientID != ""
 }
 
-// SecretList reports whether the request asked for a page of the list of all
-// secrets, with a token that the vault knows.
+// SecretList reports whether the request was for a page of the list of all secrets,
+// with a token that the vault knows.
 func (r Request) SecretList() bool {
 	return strings.TrimSuffix(r.Path, "/") == "/secrets" && r.Method == http.MethodGet &&
 		r.Service == KeyVault && r.ClientID != ""
 }
 
-// TokenRequest reports whether the request asked for an access token.
+// TokenRequest reports whether the request was for an access token.
 func (r Request) TokenRequest() bool {
 	return r.Service == Entra && strings.HasSuffix(r.Path, "/token") ||
 		r.Service == ManagedIdentity && r.ClientID != ""
 }
 
-// Requests returns the requests that match, of those since the last Forget,
-// oldest first: a method
-// expression such as akvsim.Request.SecretRead, or nil for all of them.
+// Requests returns the requests since the last Forget that match, oldest first.
+// match can be a method expression such as akvsim.Request.SecretRead; nil matches
+// all of them.
 func (s *Sim) Requests(match func(Request) bool) []Request {
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
@@ -215,8 +215,8 @@ func (s *Sim) Requests(match func(Request) bool) []Request {
 	return out
 }
 
-// Forget forgets the requests so far. A simulator that serves for long would
-// keep them all.
+// Forget drops the requests so far, which a simulator would otherwise keep as long
+// as it runs.
 func (s *Sim) Forget() {
 	s.logMu.Lock()
 	defer s.logMu.Unlock()

@@ -14,8 +14,8 @@ import (
 
 var nameRE = regexp.MustCompile(`^[0-9a-zA-Z-]{1,127}$`)
 
-// serveVault plays https://contoso.vault.azure.net: who calls, what may they
-// do, and then the operation.
+// serveVault answers for https://contoso.vault.azure.net: it authenticates the caller,
+// checks the permission, and then does the operation.
 func (s *Sim) serveVault(w http.ResponseWriter, r *http.Request, c simulatedCloud, logged *Request) {
 	w.Header().Set("x-ms-client-request-id", r.Header.Get("x-ms-client-request-id"))
 	bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -105,8 +105,8 @@ func (s *Sim) serveOperation(w http.ResponseWriter, r *http.Request, app App) {
 	}
 }
 
-// forbid is the 403 for an application without the permission. As the real one
-// it names the caller and, on a vault with Azure RBAC, the secret.
+// forbid is the 403 for an application without the permission. As in Azure, it names
+// the caller and, on a vault with Azure RBAC, the secret.
 func (s *Sim) forbid(w http.ResponseWriter, app App, action, name string) {
 	caller := fmt.Sprintf("appid=%s;oid=%s;iss=https://sts.windows.net/%s/", app.ClientID, app.ObjectID, Tenant)
 	if s.options.AccessPolicies {

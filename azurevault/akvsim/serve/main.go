@@ -1,6 +1,6 @@
 // Command serve runs the simulated Azure for a demo. When it is ready it prints
 // one line of JSON: the address of the proxy, and what a program's environment
-// must hold to meet the simulator in the place of Azure. It ends on SIGTERM.
+// must hold to reach the simulator instead of Azure. It ends on SIGTERM.
 package main
 
 import (
