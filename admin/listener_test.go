@@ -106,8 +106,8 @@ func TestOnlyTokensOfTheFileLetIn(t *testing.T) {
 	}
 }
 
-// TestGuessesOfTokensAreLimited by their source; a source that has used its failures up
-// isn't let in with the right token either.
+// Wrong tokens are limited by source. A source that has used up its failures isn't let in
+// with the right token either.
 func TestGuessesOfTokensAreLimited(t *testing.T) {
 	b := &bearers{path: bearerFile(t, bearerToken)}
 	try := func(from, token string, at time.Time) int {
@@ -163,7 +163,7 @@ func TestFilesOfWeakTokensAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := (&bearers{path: open}).read(); err == nil {
-		t.Error("a file that anybody may read is taken")
+		t.Error("a file that anybody may read is accepted")
 	}
 }
 
@@ -189,8 +189,8 @@ func serve(t *testing.T, e *env, l Listener) net.Addr {
 	}
 }
 
-// TestServedOverTLSToWhoHasAToken, under its own name only; the audit line says who.
-func TestServedOverTLSToWhoHasAToken(t *testing.T) {
+// A client needs a token and must use the server's own name. The audit line names the token.
+func TestTLSListenerNeedsAToken(t *testing.T) {
 	e := newEnv(t)
 	pair, roots := certificatetest.SelfSigned("127.0.0.1"), x509.NewCertPool()
 	roots.AddCert(pair.Certificate)
@@ -231,7 +231,7 @@ func TestServedOverTLSToWhoHasAToken(t *testing.T) {
 	}
 }
 
-// TestUnixSocketIsForItsOwnerOnly, whose user is in the audit line.
+// The audit line has the user at the other end of the socket.
 func TestUnixSocketIsForItsOwnerOnly(t *testing.T) {
 	e := newEnv(t)
 	dir, err := os.MkdirTemp("", "a") // the path of a socket must be short

@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestEveryDocumentedAnswerIsGiven: every operation and every status code of the OpenAPI
-// document is had from the running API, and each answer is as the document says.
+// The test gets every status code of every operation in the OpenAPI document from the
+// running API, and compares each answer with the document.
 func TestEveryDocumentedAnswerIsGiven(t *testing.T) {
 	e := newEnv(t)
 	document, err := openapi3.NewLoader().LoadFromData([]byte(e.must(200, "GET", "/openapi.json", "")))
@@ -154,8 +154,8 @@ func TestEveryDocumentedAnswerIsGiven(t *testing.T) {
 	}
 }
 
-// TestEveryRouteIsDocumented: the document has the paths and methods that there are, and
-// the tutorial's paths answer as the others do.
+// The document has all paths and methods of the API, and the tutorial's paths answer like
+// the others.
 func TestEveryRouteIsDocumented(t *testing.T) {
 	e := newEnv(t)
 	document, err := openapi3.NewLoader().LoadFromData([]byte(e.must(200, "GET", "/openapi.json", "")))

@@ -35,7 +35,7 @@ func pluginServer(t *testing.T, e *env, variables map[string]string) {
 	}
 }
 
-// TestAnswersSayWhereAChangeIsInForce: on this node when it is answered, or why not.
+// An answer says that the change is in force on this node, or why it isn't.
 func TestAnswersSayWhereAChangeIsInForce(t *testing.T) {
 	const inForce, nobody = "in force on this node now", "no plugin server was found on this node"
 	reference := strings.ReplaceAll(kongAuth, pluginToken, "{vault://env/ONLY_OURS}")

@@ -26,7 +26,7 @@ func decode(t *testing.T, text string) map[string]any {
 	return m
 }
 
-// TestVaultObjectIsShownWithoutItsSecrets, with the fields that Kong Enterprise shows.
+// An answer has the fields that Kong Enterprise shows.
 func TestVaultObjectIsShownWithoutItsSecrets(t *testing.T) {
 	e := newEnv(t)
 	created := decode(t, e.must(201, "POST", "/vault-auth", kongAuth))
@@ -61,7 +61,7 @@ func TestVaultObjectIsShownWithoutItsSecrets(t *testing.T) {
 	}
 }
 
-// TestBodiesMayBeJSONOrForms, and mean the same.
+// The forms of a body mean the same.
 func TestBodiesMayBeJSONOrForms(t *testing.T) {
 	var multi bytes.Buffer
 	w := multipart.NewWriter(&multi)
@@ -101,8 +101,8 @@ func TestBodiesMayBeJSONOrForms(t *testing.T) {
 	}
 }
 
-// TestWhatIsWrongWithABodyIsSaid, and nothing is written.
-func TestWhatIsWrongWithABodyIsSaid(t *testing.T) {
+// A request with an invalid body changes nothing.
+func TestInvalidBodiesAreExplained(t *testing.T) {
 	e := newEnv(t)
 	e.must(201, "POST", "/vault-auth", kongAuth)
 	const json, form = "application/json", "application/x-www-form-urlencoded"
@@ -156,7 +156,7 @@ func TestOtherPathsAndMethods(t *testing.T) {
 	}
 }
 
-// TestListIsPagedByOffset: next is a path that has the rest.
+// next is the path of the next page.
 func TestListIsPagedByOffset(t *testing.T) {
 	e := newEnv(t)
 	e.must(201, "POST", "/vault-auth", kongAuth)
@@ -186,7 +186,7 @@ func TestListIsPagedByOffset(t *testing.T) {
 	e.must(400, "GET", "/vault-auth/kong-auth/credentials?offset=%21", "")
 }
 
-// TestObjectInUseIsNotDeleted: a plugin configuration, or a credential, uses it.
+// A plugin configuration or a credential may use an object.
 func TestObjectInUseIsNotDeleted(t *testing.T) {
 	e := newEnv(t)
 	e.must(201, "POST", "/vault-auth", strings.ReplaceAll(kongAuth, "kong-auth", "in-use"))
@@ -216,8 +216,7 @@ func (w *failingWriter) Write(b []byte) (int, error) {
 	return w.Buffer.Write(b)
 }
 
-// TestAuditHasALineForEachChange, without a secret or a token, and nothing is changed
-// that can't be recorded.
+// No line has a secret or a token, and a change that can't be recorded is not made.
 func TestAuditHasALineForEachChange(t *testing.T) {
 	e := newEnv(t)
 	audit := &failingWriter{}
@@ -264,7 +263,7 @@ func TestAuditHasALineForEachChange(t *testing.T) {
 	e.must(204, "DELETE", "/vault-auth/kong-auth?force=true", "")
 }
 
-// TestAuditNamesTheVaultOfEarlyRefusals, if what was given can be a name.
+// The audit line has what the client sent if that can be a name.
 func TestAuditNamesTheVaultOfEarlyRefusals(t *testing.T) {
 	e := newEnv(t)
 	id := decode(t, e.must(201, "POST", "/vault-auth", kongAuth))["id"].(string)
@@ -300,7 +299,7 @@ func jsonOf(v any) []byte {
 	return b
 }
 
-// TestAnswersSayWhatFailedAndTheRemedy of a store, without a secret.
+// The answer has the failure of the store and its remedy, without a secret.
 func TestAnswersSayWhatFailedAndTheRemedy(t *testing.T) {
 	e := newEnv(t)
 	e.must(201, "POST", "/vault-auth", kongAuth)
@@ -314,7 +313,7 @@ func TestAnswersSayWhatFailedAndTheRemedy(t *testing.T) {
 	e.must(500, "GET", pathOf("one"), "")
 }
 
-// TestGraceIsReadAsTheCommandReadsIt, in days as well, and is a number of seconds otherwise.
+// The grace may be in days, as in the command, or a number of seconds.
 func TestGraceIsReadAsTheCommandReadsIt(t *testing.T) {
 	e := newEnv(t)
 	e.must(201, "POST", "/vault-auth", kongAuth)
@@ -334,7 +333,7 @@ func TestGraceIsReadAsTheCommandReadsIt(t *testing.T) {
 	}
 }
 
-// TestPanicIsAnswered, and the log doesn't have what it said.
+// The log doesn't have the value of the panic.
 func TestPanicIsAnswered(t *testing.T) {
 	e := newEnv(t)
 	h := e.server.route(map[string]handler{"GET": func(*request) (int, any, error) { panic(pluginToken) }})

@@ -16,7 +16,7 @@ func defaults(t *testing.T, edit func(*Config)) *Config {
 	return storetest.Defaults(t, &Config{}, func(c *Config) { c.VaultURI, c.AuthMethod = "https://contoso.vault.azure.net", "managed_identity" }, edit)
 }
 
-func TestWhatIsWrongIsSaid(t *testing.T) {
+func TestProblemsAreExplained(t *testing.T) {
 	uri := func(uri string) func(*Config) { return func(c *Config) { c.VaultURI = uri } }
 	method := func(method string) func(*Config) { return func(c *Config) { c.AuthMethod = method } }
 	const entra = "it must be an id as Microsoft Entra shows it, such as 72f988bf-86f1-41af-91ab-2d7cd011db47"

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestTheVaultsDomainNamesItsCloud(t *testing.T) {
+func TestDomainSelectsTheCloud(t *testing.T) {
 	for uri, want := range map[string]endpoint{
 		"https://contoso.vault.azure.net":         {"https://contoso.vault.azure.net", "contoso.vault.azure.net", "contoso", "https://vault.azure.net/.default", cloud.AzurePublic},
 		"HTTPS://Contoso-1.Vault.Azure.NET/":      {"https://contoso-1.vault.azure.net", "contoso-1.vault.azure.net", "contoso-1", "https://vault.azure.net/.default", cloud.AzurePublic},
@@ -22,7 +22,7 @@ func TestTheVaultsDomainNamesItsCloud(t *testing.T) {
 	}
 }
 
-func TestMistakenVaultURIsAreRefusedWithTheRightOne(t *testing.T) {
+func TestWrongVaultURIsAreRefusedWithTheRightOne(t *testing.T) {
 	const public = "Did you mean https://contoso.vault.azure.net?"
 	for uri, want := range map[string]string{
 		"":                                                          "should look like https://example.vault.azure.net",

@@ -80,7 +80,7 @@ func TestFailuresOfKeyVaultExplainThemselves(t *testing.T) {
 }
 
 // See the test of the same name in hashivault.
-func TestAnswersToOneNameAreToldFromFailuresOfTheStore(t *testing.T) {
+func TestAnswersToOneNameAreDistinguishedFromFailuresOfTheStore(t *testing.T) {
 	page := func(status int) akvsim.Fault { return akvsim.Fault{Status: status, Body: "<html>blocked"} }
 	for name, tt := range map[string]struct {
 		fault   akvsim.Fault
@@ -185,7 +185,7 @@ func TestFailuresOfLoginsExplainThemselves(t *testing.T) {
 	}
 }
 
-func TestAnIdentityThatIsNowhereIsListedPlaceByPlace(t *testing.T) {
+func TestMissingIdentityNamesAllPlacesThatWereSearched(t *testing.T) {
 	t.Setenv("PATH", "") // no Azure CLI either
 	a := newAzure(t, akvsim.Options{})
 	a.Fail(akvsim.ManagedIdentity, akvsim.Fault{Drop: true})

@@ -88,8 +88,8 @@ func TestEveryCloudReads(t *testing.T) {
 	}
 }
 
-// What a definition accepts, opening can't refuse.
-func TestWhatOpeningRefusesADefinitionRefuses(t *testing.T) {
+// Opening can't refuse what a definition accepts.
+func TestDefinitionsRefuseWhatOpeningRefuses(t *testing.T) {
 	cert := certificatetest.SelfSignedRSA()
 	other := func(change func(*Config)) Config {
 		cfg := Config{VaultURI: akvsim.VaultURI, TenantID: akvsim.Tenant, ClientID: clientID, ClientSecret: clientSecret, AuthMethod: "client_secret"}

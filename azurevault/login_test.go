@@ -121,7 +121,7 @@ func TestATokenIsUsedToItsEndWhileItCannotBeRenewed(t *testing.T) {
 	})
 }
 
-func TestWaitingEndsWithOnesOwnPatience(t *testing.T) {
+func TestWaitEndsWithItsContext(t *testing.T) {
 	i := &issuer{delay: 3 * time.Second}
 	bubble(t, i, func(l *login, _ *bytes.Buffer) {
 		first := make(chan string)
@@ -135,7 +135,7 @@ func TestWaitingEndsWithOnesOwnPatience(t *testing.T) {
 	})
 }
 
-func TestALoginThatNeverEndsIsGivenUp(t *testing.T) {
+func TestHangingLoginIsGivenUp(t *testing.T) {
 	i := &issuer{delay: time.Hour}
 	bubble(t, i, func(l *login, _ *bytes.Buffer) {
 		start := time.Now()
@@ -174,7 +174,7 @@ func TestARefusedTokenIsReplacedByOneIssuedSince(t *testing.T) {
 	})
 }
 
-func TestTheSDKIsGivenThePresentTokenAndNeverWaits(t *testing.T) {
+func TestSDKGetsTheCurrentTokenAndNeverWaits(t *testing.T) {
 	i := &issuer{}
 	bubble(t, i, func(l *login, _ *bytes.Buffer) {
 		ask := func(o policy.TokenRequestOptions) string {

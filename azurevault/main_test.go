@@ -10,8 +10,8 @@ import (
 	azlog "github.com/Azure/azure-sdk-for-go/sdk/azcore/log"
 )
 
-// TestMain runs the tests with the SDK's logging on, as AZURE_SDK_GO_LOGGING=all
-// switches it on, and fails if anything that names a secret was logged.
+// TestMain runs the tests with the SDK's logging on, as with AZURE_SDK_GO_LOGGING=all,
+// and fails if a name of a secret was logged.
 func TestMain(m *testing.M) {
 	var mu sync.Mutex
 	var leaked []string

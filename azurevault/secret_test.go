@@ -67,7 +67,7 @@ func TestSecretsOfReferences(t *testing.T) {
 	}
 }
 
-func TestASecretTellsItsEnd(t *testing.T) {
+func TestSecretHasItsExpiry(t *testing.T) {
 	a := newAzure(t, akvsim.Options{})
 	end := time.Now().Add(time.Hour).Truncate(time.Second)
 	a.Put("ends", "x", &azsecrets.SecretAttributes{Expires: new(end)})

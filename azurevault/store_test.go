@@ -50,8 +50,7 @@ func newAzure(t *testing.T, o akvsim.Options) azure {
 	return azure{sim, server}
 }
 
-// open opens a store that logs in as the application; change may have it
-// otherwise.
+// open opens a store that logs in as the application. change changes its settings.
 func (a azure) open(t *testing.T, change func(*Config)) *store {
 	t.Helper()
 	cfg := Config{
@@ -64,8 +63,7 @@ func (a azure) open(t *testing.T, change func(*Config)) *store {
 	return a.openAs(t, cfg, secretstore.OpenOptions{})
 }
 
-// complete is cfg with defaults, and with what an object of a node with that
-// environment has of it.
+// complete is cfg with defaults, and with the settings from the environment of a node.
 func complete(cfg Config, env ...string) Config {
 	var c Config
 	if err := kongschema.ApplyDefaults(&c); err != nil {
@@ -106,7 +104,7 @@ func recordOf(accessToken, secretToken string) string {
 	return fmt.Sprintf(`{"access_token":%q,"secret_token":%q,"consumer":{"username":"bob"}}`, accessToken, secretToken)
 }
 
-// outcome is what a read came to, in a few words.
+// outcome is the outcome of a read in a few words.
 func outcome(r *credential.Record, err error) string {
 	var absent *secretstore.Absent
 	var failure *secretstore.Failure
@@ -424,7 +422,7 @@ func TestRetryAfterIsNotSleptThrough(t *testing.T) {
 	}
 }
 
-func TestAServiceThatSaysWhenIsNotAskedBefore(t *testing.T) {
+func TestRetryAfterIsRespected(t *testing.T) {
 	a := newAzure(t, akvsim.Options{})
 	f := akvsim.Unavailable()
 	f.Header = http.Header{"Retry-After-Ms": {"1"}}

@@ -68,8 +68,8 @@ func TestWriting(t *testing.T) {
 	}
 }
 
-// TestKeyVaultTakesItsTime over deletions, recoveries and purges, which is waited for.
-func TestKeyVaultTakesItsTime(t *testing.T) {
+// Key Vault takes some time for deletions, recoveries and purges.
+func TestWriterWaitsForKeyVault(t *testing.T) {
 	_, w := newWritable(t, akvsim.Options{Slow: 2})
 	steps := []string{"create alice", "delete alice", "create alice", "purge alice", "create alice"}
 	want := []string{"done", "done", "conflict: deleted", "done", "done"}
@@ -175,7 +175,7 @@ func TestWritesThatFail(t *testing.T) {
 	}
 }
 
-// TestTooLargeRecordIsRefused before it is sent, with what to do; the largest is taken.
+// It is refused before it is sent, with a remedy. The largest possible one is accepted.
 func TestTooLargeRecordIsRefused(t *testing.T) {
 	for _, inBase64 := range []bool{false, true} {
 		a, w := newWritable(t, akvsim.Options{})
@@ -201,7 +201,7 @@ func TestTooLargeRecordIsRefused(t *testing.T) {
 	}
 }
 
-func TestAccessTokensThatAreNoNames(t *testing.T) {
+func TestAccessTokensThatCannotBeNames(t *testing.T) {
 	_, w := newWritable(t, akvsim.Options{})
 	for accessToken, want := range map[string]string{"al-ice": prefix + "al-ice true", "a_b": secretName(prefix, "a_b") + " false"} {
 		name, isToken := w.SecretName(accessToken)

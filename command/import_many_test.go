@@ -17,8 +17,8 @@ import (
 	"kong-vault-auth/credential"
 )
 
-// TestImportOfManyPairs into a real Vault, killed half-way and started again. It takes
-// minutes, so it is run by hand, and says how fast it was:
+// The import goes to a real Vault, is killed half-way and started again. It takes minutes,
+// so it is run by hand, and logs how fast it was:
 //
 //	IMPORT_PAIRS=100000 VAULTD_BIN=… go test -v -timeout 1h -run ManyPairs ./command
 func TestImportOfManyPairs(t *testing.T) {
@@ -66,7 +66,7 @@ func fileOfPairs(t *testing.T, n int) (name string, secrets map[string]string) {
 type manyImported struct {
 	summary
 	done   int    // by the progress
-	memory string // the most that the process has had, as it has last shown its progress
+	memory string // the most memory that the process has used, at its last progress
 }
 
 var doneSoFar = regexp.MustCompile(`(\d+) done`)

@@ -17,9 +17,8 @@ import (
 	"kong-vault-auth/credential"
 )
 
-// TestKilledImportGoesOn where it was killed: in the end each pair of the file is in the
-// store, and was written once.
-func TestKilledImportGoesOn(t *testing.T) {
+// In the end each pair of the file is in the store, and was written once.
+func TestKilledImportContinues(t *testing.T) {
 	const pairs = 1200
 	for name, open := range map[string]func(*testing.T) importStore{"vault": vaultToImportInto, "azure": azureToImportInto} {
 		t.Run(name, func(t *testing.T) {

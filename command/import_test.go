@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestTurnsKeepToWhatTheStoreCounts: in no ten seconds are there more than ten times the
-// rate, and over time not far fewer.
+// Within any ten seconds there are at most ten times the rate, and over time not many
+// fewer.
 func TestTurnsKeepToWhatTheStoreCounts(t *testing.T) {
 	for _, perSecond := range []float64{30, 2, 1} {
 		synctest.Test(t, func(t *testing.T) {

@@ -8,9 +8,8 @@ import (
 	"kong-vault-auth/manage"
 )
 
-// TestWhatAStoreHoldsCannotWriteToTheTerminal as it likes: a description can hold
-// anything.
-func TestWhatAStoreHoldsCannotWriteToTheTerminal(t *testing.T) {
+// A description, for example, can hold anything.
+func TestTextOfAStoreCannotControlTheTerminal(t *testing.T) {
 	p, stdout, _ := inProcess()
 	p.Now = time.Now
 	e := manage.Entry{AccessToken: "a", Description: "\x1b[2J\u009b1mX\nState active", Consumer: &manage.Consumer{Username: "b\rc"}}

@@ -15,9 +15,9 @@ import (
 	"kong-vault-auth/credential"
 )
 
-// TestKilledRotationGoesOn where it was killed: in the end every credential has a new
-// secret token, and the last line of each in the file is the one that the store has.
-func TestKilledRotationGoesOn(t *testing.T) {
+// In the end every credential has a new secret token, and its last line in the file is
+// the one that the store has.
+func TestKilledRotationContinues(t *testing.T) {
 	const credentials = 40
 	sim := akvsim.New(akvsim.Options{})
 	sim.AddApp(akvsim.App{ClientID: clientID, ObjectID: "44444444-4444-4444-4444-444444444444", Secret: clientSecret, May: akvsim.Get | akvsim.List | akvsim.Set})

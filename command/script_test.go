@@ -3,9 +3,7 @@ package command
 import (
 	"bufio"
 	"context"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,6 +26,7 @@ import (
 	"kong-vault-auth/azurevault"
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/blocklist"
+	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/control"
 	"kong-vault-auth/hashivault"
 	"kong-vault-auth/kongtest/genuine"
@@ -337,21 +336,11 @@ func adminAPI(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("ADDRESS", address)
 }
 
-// certificate makes a certificate for 127.0.0.1, its own CA, and the key:
-//
-//	certificate tls.crt tls.key
+// certificate writes a certificate for 127.0.0.1, its own CA, to cert.pem, and its key to
+// key.pem.
 func certificate(ts *testscript.TestScript, neg bool, args []string) {
-	server := httptest.NewTLSServer(nil)
-	defer server.Close()
-	pair := server.TLS.Certificates[0]
-	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	_, _, err := certificatetest.SelfSigned("127.0.0.1").WriteFiles(ts.MkAbs("."))
 	ts.Check(err)
-	for name, block := range map[string]*pem.Block{
-		args[0]: {Type: "CERTIFICATE", Bytes: pair.Certificate[0]},
-		args[1]: {Type: "PRIVATE KEY", Bytes: key},
-	} {
-		ts.Check(os.WriteFile(ts.MkAbs(name), pem.EncodeToMemory(block), 0o600))
-	}
 }
 
 // awaitSocket waits until somebody listens at a socket.

@@ -20,7 +20,7 @@ func defaults(t *testing.T, edit func(*Config)) *Config {
 	return storetest.Defaults(t, &Config{}, func(c *Config) { c.Token = "hvs.one" }, edit)
 }
 
-func TestWhatIsWrongIsSaid(t *testing.T) {
+func TestProblemsAreExplained(t *testing.T) {
 	const nothingOfTheNode = "a plugin's configuration may not use what belongs to the node. Define the vault object in VAULT_AUTH_VAULTS_FILE and name it in config.vault"
 	kong := certificatetest.NewCA().Issue("kong")
 	cert, key := kong.PEM(), kong.KeyPEM()
@@ -232,7 +232,7 @@ func TestWhereSnapshotsMayBe(t *testing.T) {
 	}
 }
 
-func TestWhatHadBetterBeDifferentIsSaid(t *testing.T) {
+func TestWarnings(t *testing.T) {
 	const plain = "protocol: without TLS, anybody who can read the traffic learns the Vault token and every secret token; use https"
 	tests := []struct {
 		name string

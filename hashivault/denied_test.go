@@ -23,8 +23,8 @@ func wantDenied(t *testing.T, s secretstore.Store, reason string) {
 	})
 }
 
-// Whichever way an administrator takes the plugin's login away, what is cached is
-// trusted for resurrect_denied_ttl only.
+// Whichever way an administrator withdraws the plugin's login, cached credentials are
+// trusted only for resurrect_denied_ttl.
 func TestEveryRefusalOfTheLoginIsADenial(t *testing.T) {
 	v := startVault(t)
 	byAppRole := v.appRole(fields{"token_ttl": "1h"})
@@ -99,8 +99,8 @@ func TestEveryRefusalOfTheLoginIsADenial(t *testing.T) {
 	}
 }
 
-// A Vault that can't say hasn't refused anybody.
-func TestWhatIsNoRefusalIsNoDenial(t *testing.T) {
+// A Vault that can't answer has refused nobody.
+func TestOtherFailuresAreNoDenials(t *testing.T) {
 	for about, login := range map[string]http.HandlerFunc{
 		"sealed":                 canned(503, sealed),
 		"an error":               canned(500, `{"errors":["internal error"]}`),

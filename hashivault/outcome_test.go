@@ -87,7 +87,7 @@ func TestOnlyVaultsOwnStatementIsADefiniteNo(t *testing.T) {
 
 // What only one name may be answered with must not be taken for a failure of the
 // store: whoever knows such a name could make an outage of it.
-func TestAnswersToOneNameAreToldFromFailuresOfTheStore(t *testing.T) {
+func TestAnswersToOneNameAreDistinguishedFromFailuresOfTheStore(t *testing.T) {
 	const page = "<html><body>Request blocked</body></html>"
 	for _, test := range []struct {
 		about   string

@@ -107,7 +107,7 @@ func TestDenialOfOneNameIsADefiniteNo(t *testing.T) {
 	}
 }
 
-func TestRequestsSayWhoAsksAndWhere(t *testing.T) {
+func TestRequestsHaveUserAgentAndNamespace(t *testing.T) {
 	v := startVault(t)
 	v.put("alice")
 	for _, header := range []string{"X-Vault-Namespace", "User-Agent"} {

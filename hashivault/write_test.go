@@ -46,7 +46,7 @@ func writable(t *testing.T) (v *realVault, open func(kv string) secretstore.Writ
 	}
 }
 
-// others are what somebody else does meanwhile.
+// others is what somebody else does meanwhile.
 func others(v *realVault) map[string]func(string) {
 	return map[string]func(string){"soft-delete": func(accessToken string) { v.do("DELETE", "secret/data/kong-auth/"+accessToken, nil) }}
 }
@@ -137,8 +137,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestLostRace: somebody else writes between a writer's read and its write, which KV
-// v2 notices.
+// Somebody else writes between a writer's read and its write. KV v2 notices that.
 func TestLostRace(t *testing.T) {
 	v, open := writable(t)
 	w := open(kv2)
@@ -227,7 +226,7 @@ func (b breaking) RoundTrip(req *http.Request) (*http.Response, error) {
 	return b.inProcess.RoundTrip(req)
 }
 
-// TestWriteWithoutAnswerIsNotRepeated: nobody knows whether it was made.
+// It is not known whether such a write was made.
 func TestWriteWithoutAnswerIsNotRepeated(t *testing.T) {
 	checked, err := checkedSettings(config(nil), options(nil))
 	if err != nil {

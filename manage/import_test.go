@@ -255,7 +255,7 @@ func line(accessToken, consumer string) string {
 	return fmt.Sprintf(`{"access_token":%q,"secret_token":%q,"consumer":%q}`+"\n", accessToken, random, consumer)
 }
 
-// TestBulk imports what it can, and reports the rest.
+// An import stores what it can, and reports the rest.
 func TestBulk(t *testing.T) {
 	eve := errors.New("no such consumer")
 	for name, tt := range map[string]struct {
@@ -289,7 +289,7 @@ func TestBulk(t *testing.T) {
 	}
 }
 
-// TestBulkWaitsForTheStore: as long as it asks, and longer each time it fails. All wait.
+// All workers wait as long as the store asks, and longer each time it fails.
 func TestBulkWaitsForTheStore(t *testing.T) {
 	busy := &secretstore.Failure{Op: "create", Reason: "rate_limited", Wait: 7 * time.Second}
 	down := &secretstore.Failure{Op: "create", Reason: "timeout"}
@@ -330,8 +330,8 @@ func TestBulkWaitsForTheStore(t *testing.T) {
 	}
 }
 
-// TestPauseIsEverybodys: one that the store has told to wait keeps the others from asking.
-func TestPauseIsEverybodys(t *testing.T) {
+// If the store asks one worker to wait, the others wait too.
+func TestPauseIsForAllWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		busy := &secretstore.Failure{Op: "create", Reason: "rate_limited", Wait: time.Minute}
 		text := ""
@@ -361,8 +361,8 @@ func TestPauseIsEverybodys(t *testing.T) {
 	})
 }
 
-// TestBulkGivesUpWhereEachIsRefused, and not where some are.
-func TestBulkGivesUpWhereEachIsRefused(t *testing.T) {
+// An import stops if the store refuses all credentials, but not if it refuses some.
+func TestBulkStopsIfAllAreRefused(t *testing.T) {
 	denied := &secretstore.Failure{Op: "create", Reason: secretstore.Denied}
 	text := ""
 	for i := range 200 {
@@ -424,8 +424,8 @@ func (e *endless) Next() (credentialfile.Row, error) {
 	return credentialfile.Row{Position: "x", Record: record(func(r *credential.Record) { r.AccessToken = fmt.Sprint("a", e.n) })}, nil
 }
 
-// TestBulkReadsNotFarAhead, so that memory doesn't grow with the file.
-func TestBulkReadsNotFarAhead(t *testing.T) {
+// Otherwise memory would grow with the file.
+func TestBulkDoesNotReadFarAhead(t *testing.T) {
 	b, _, _ := bulk(never, "", Importing{})
 	done := 0
 	b.Report = func(Outcome) { done++ }
@@ -439,9 +439,8 @@ func TestBulkReadsNotFarAhead(t *testing.T) {
 	}
 }
 
-// TestImportOfWhatIsThereReadsEachOnce: an import that is started again doesn't try to
-// write all of it first.
-func TestImportOfWhatIsThereReadsEachOnce(t *testing.T) {
+// An import that is started again doesn't try to write everything first.
+func TestImportOfStoredCredentialsReadsEachOnce(t *testing.T) {
 	const pairs = 1000
 	text := ""
 	for i := range pairs {
@@ -480,8 +479,8 @@ func (l *latecomer) Get(ctx context.Context, accessToken string) (*secretstore.D
 	return d, err
 }
 
-// TestImportMeetsTheLastWriteOfAKilledOne which Vault was still at when it was looked for.
-func TestImportMeetsTheLastWriteOfAKilledOne(t *testing.T) {
+// Vault may still be busy with that write when the next import reads the credential.
+func TestImportFindsTheLastWriteOfAKilledOne(t *testing.T) {
 	for late, want := range map[string]string{
 		stored(t, record(secret(credential.HashedSecret(random)))):                    "unchanged",
 		stored(t, record(func(r *credential.Record) { r.Consumer.Username = "eve" })): "the store has one already, which differs in consumer, the form of its secret_token",
@@ -506,8 +505,8 @@ func (r *repeated) Next() (credentialfile.Row, error) {
 	return credentialfile.Row{Position: "x", Record: record()}, nil
 }
 
-// TestBulkReadsOnWhileOneIsWritten, so that the others are written at the same time.
-func TestBulkReadsOnWhileOneIsWritten(t *testing.T) {
+// So credentials are written at the same time.
+func TestBulkKeepsReadingWhileOneIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _, _ := bulk(never, "", Importing{})
 		file, release := &repeated{n: 1 + readAhead}, make(chan struct{})
@@ -555,8 +554,9 @@ func (f folding) Create(ctx context.Context, accessToken string, record []byte) 
 	return f.memory.Create(ctx, strings.ToLower(accessToken), record)
 }
 
-// TestCheckSaysWhatTheStoreOrThePluginWouldMakeOfIt, which the file doesn't say.
-func TestCheckSaysWhatTheStoreOrThePluginWouldMakeOfIt(t *testing.T) {
+// A check warns of credentials that the store or the plugin would treat differently from
+// what the file says.
+func TestCheckWarns(t *testing.T) {
 	file := func(members string) string {
 		return fmt.Sprintf(`{"access_token":"a","secret_token":%q,"consumer":"x",%s}`+"\n", random, members)
 	}
@@ -599,7 +599,7 @@ func reversed(want string) []string {
 	return all
 }
 
-// TestReplaceLeavesAnothersCredentialAlone, which differs in capitals only.
+// The other credential's access token differs only in case.
 func TestReplaceLeavesAnothersCredentialAlone(t *testing.T) {
 	v, m := newVault(map[string]string{"alice": stored(t, record())})
 	v.Writer = folding{m}
