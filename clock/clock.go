@@ -1,7 +1,11 @@
-// Package clock measures time on two clocks, for what must not be trusted too long.
+// Package clock measures time on two clocks, for data that must not be trusted too long, and
+// waits.
 package clock
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Instant is a moment on both clocks. The monotonic one stops while a machine is
 // suspended, and the wall clock can be set back; neither alone is a safe measure of
@@ -24,4 +28,16 @@ func System() func() Instant {
 // error of either ends trust early rather than late.
 func (now Instant) Since(then Instant) time.Duration {
 	return max(now.Mono-then.Mono, time.Duration(now.Wall-then.Wall))
+}
+
+// Sleep waits for d, or until ctx ends. It reports whether it has waited for all of d.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
 }

@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +29,28 @@ func TestSystemReadsBothClocks(t *testing.T) {
 		want := Instant{Mono: time.Second, Wall: then.Wall + int64(time.Second)}
 		if got := now(); then.Mono != 0 || got != want {
 			t.Errorf("%+v, then %+v", then, got)
+		}
+	})
+}
+
+func TestSleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for d, want := range map[time.Duration]struct {
+			took time.Duration
+			all  bool
+		}{
+			time.Second: {time.Second, true},
+			0:           {0, true},
+		} {
+			began := time.Now()
+			if all := Sleep(ctx, d); all != want.all || time.Since(began) != want.took {
+				t.Errorf("%s: %v after %s", d, all, time.Since(began))
+			}
+		}
+		if Sleep(ctx, time.Hour) || ctx.Err() == nil {
+			t.Error("it slept on")
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kong-vault-auth/blocklist"
+	"kong-vault-auth/clock"
 	"kong-vault-auth/securefile"
 	"kong-vault-auth/vault"
 )
@@ -161,19 +162,10 @@ func (n *Node) run(ctx context.Context) {
 		if linked {
 			pause = firstPause
 		}
-		wait(ctx, pause)
+		clock.Sleep(ctx, pause)
 		pause = min(2*pause, maxPause)
 	}
 	n.leave() // where ctx has ended
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }
 
 // link connects and follows the stream until that fails.

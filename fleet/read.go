@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kong-vault-auth/blocklist"
+	"kong-vault-auth/clock"
 	"kong-vault-auth/credential"
 	"kong-vault-auth/vault"
 )
@@ -61,7 +62,7 @@ func (n *Node) follow(ctx context.Context, block time.Duration) (more bool, err 
 	if len(entries) < batch {
 		return false, nil
 	}
-	wait(ctx, batchPause)
+	clock.Sleep(ctx, batchPause)
 	if placed { // the stream may be cut faster than it is read
 		_, err = n.missed(ctx, before)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kong-vault-auth/blocklist"
+	"kong-vault-auth/clock"
 	"kong-vault-auth/vault"
 )
 
@@ -196,7 +197,7 @@ func (n *Node) await(ctx context.Context, id string) Reach {
 		case over || err == nil && len(r.Silent) == 0:
 			return r
 		}
-		wait(ctx, pause)
+		clock.Sleep(ctx, pause)
 		pause = min(2*pause, 100*time.Millisecond)
 	}
 }

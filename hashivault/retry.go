@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"kong-vault-auth/clock"
 	"kong-vault-auth/secretstore"
 	"kong-vault-auth/securefile"
 )
@@ -77,12 +78,5 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	if end, ok := ctx.Deadline(); ok && time.Until(end) < 2*d {
 		return false
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return clock.Sleep(ctx, d)
 }

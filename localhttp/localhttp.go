@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/net/netutil"
 
+	"kong-vault-auth/clock"
 	"kong-vault-auth/unixsocket"
 )
 
@@ -73,7 +74,7 @@ func (s *Server) Start(ctx context.Context) (stop func()) {
 			}
 			if err := s.serve(ctx, l); ctx.Err() == nil {
 				s.Failed(err)
-				pause(ctx, retryEvery)
+				clock.Sleep(ctx, retryEvery)
 			}
 		}
 	}()
@@ -94,7 +95,7 @@ func (s *Server) await(ctx context.Context) net.Listener {
 		if !errors.Is(err, syscall.EADDRINUSE) || time.Since(began) >= handover {
 			s.Failed(err)
 		}
-		pause(ctx, retryEvery)
+		clock.Sleep(ctx, retryEvery)
 	}
 	return nil
 }
@@ -165,13 +166,4 @@ func Serve(ctx context.Context, s *http.Server, l net.Listener, farewell time.Du
 	}
 	<-stopped
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kong-vault-auth/clock"
 )
 
 // DefaultGrace is how long a server that stops waits for Kong to go elsewhere.
@@ -98,7 +100,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 			// Most likely out of file descriptors, which is transient.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			s.logger.Error("connection from Kong could not be accepted", "reason", "accept", "err", err)
-			wait(ctx, pause)
+			clock.Sleep(ctx, pause)
 			continue
 		}
 		pause = 0
@@ -110,15 +112,6 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 			}
 		}
 		s.add(newConn(s, nc))
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
 	}
 }
 

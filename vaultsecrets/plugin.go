@@ -1,3 +1,11 @@
+// Package vaultsecrets is the plugin vault-secrets: it puts secrets of HashiCorp Vault and
+// Azure Key Vault into requests on their way to the upstream, as headers, query arguments
+// or an Authorization header. A value is a template, in which references such as
+// {vault://azure/upstream-key/value} stand for secrets.
+//
+// Access (access.go) is the whole of it. What a client has sent under a name that is set
+// here never reaches the upstream, however it is spelled, and a request for which a secret
+// can't be had is answered 503.
 package vaultsecrets
 
 import (
@@ -5,6 +13,7 @@ import (
 	"log/slog"
 
 	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/secretstore"
 	"kong-vault-auth/vault"
 )
 
@@ -55,3 +64,19 @@ func (p *Plugin) start(config []byte) (pluginserver.Handler, error) {
 	h.log = p.log
 	return h, nil
 }
+
+// foreseen are the answers that are counted from the start, beside pluginserver.AnswerOK:
+// proxied with its secrets. The reasons of a store's failures are the stores' to name.
+var foreseen = unavailable(string(secretstore.ReasonNotFound), string(secretstore.ReasonDeleted), string(secretstore.ReasonDisabled),
+	string(secretstore.ReasonOutside), string(secretstore.ReasonDenied),
+	reasonForbidden, reasonConfig, reasonLimit, reasonTimeout, reasonUnusable)
+
+func unavailable(reasons ...string) (all []pluginserver.Answered) {
+	for _, reason := range reasons {
+		all = append(all, pluginserver.Answered{Answer: "503", Reason: reason})
+	}
+	return all
+}
+
+// Stats returns what was counted so far. It is safe for concurrent use.
+func (p *Plugin) Stats() []pluginserver.Answered { return p.Answers.All() }

@@ -1,3 +1,12 @@
+// Package control is the local API at which the operator's commands and the Admin API
+// speak to the plugin server of their node: to ask for the state of its vault objects, and
+// to make it forget credentials at once.
+//
+// It is HTTP on a unix socket of mode 0600, with JSON in both directions. Only the plugin
+// server's own user and root may connect, by the kernel's word. Requests of Kong's clients
+// never reach it.
+//
+// Whoever has changed a credential in a store calls [Client.Changed].
 package control
 
 import (
@@ -5,12 +14,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"kong-vault-auth/blocklist"
 	"kong-vault-auth/credential"
 	"kong-vault-auth/fleet"
+	"kong-vault-auth/localhttp"
 	"kong-vault-auth/vault"
 )
 
@@ -149,4 +161,32 @@ func reply(w http.ResponseWriter, answer any, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(answer)
+}
+
+const (
+	// farewell is for an operation that is under way when the server stops.
+	farewell = 2 * time.Second
+	// answerTimeout bounds an operation, with the snapshots that it writes.
+	answerTimeout = time.Minute
+)
+
+// Start serves h on a socket at path until ctx ends or stop is called, which waits for
+// the end; an empty path is nowhere. It never fails, since requests must be answered
+// whether or not an operator can be: a path that can't be listened on is tried again, and the
+// log says so. Another plugin server may take the path over.
+func Start(ctx context.Context, path string, h http.Handler, log *slog.Logger) (stop func()) {
+	s := &localhttp.Server{
+		Address: localhttp.Unix(path),
+		Handler: http.TimeoutHandler(h, answerTimeout, `{"message":"it took too long"}`),
+		Timeout: answerTimeout + 5*time.Second, Farewell: farewell, MaxConns: 16,
+		Mode: 0o600, Group: -1, Guarded: true,
+		Failed: func(err error) {
+			log.Error("the control socket can't be served, it is tried again every second (set "+Variable+" to a path in a folder of this user's, or to "+Off+")",
+				"reason", "control", "socket", path, "err", err)
+		},
+		Refused: func(err error) {
+			log.Error("connection to the control socket refused", "reason", "peer", "err", err)
+		},
+	}
+	return s.Start(ctx)
 }
