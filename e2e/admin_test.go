@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -13,12 +12,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"kong-vault-auth/control"
+	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/e2e/vaultserver"
-	"kong-vault-auth/pluginserver/servertest"
 )
 
 // managed is a gateway whose plugin server has an Admin API beside it. Both share a
@@ -28,8 +26,8 @@ type managed struct {
 	g       gateway
 	file    string
 	client  *http.Client
-	output  servertest.Buffer // of the Admin API, with its audit log
-	answers strings.Builder   // of the Admin API
+	admin   *program.Program // its output holds the audit log
+	answers strings.Builder  // of the Admin API
 }
 
 func newManaged(t *testing.T, kv vaultserver.KV) *managed {
@@ -56,19 +54,9 @@ func (m *managed) serve(controlSocket string) {
 	if k, genuine := m.g.(*genuineGateway); genuine {
 		cmd.Env = append(cmd.Env, "KONG_ADMIN_URL="+k.AdminURL())
 	}
-	cmd.Stdout, cmd.Stderr = &m.output, &m.output
-	m.must(cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("the Admin API: %v\n%s", err, m.output.String())
-		}
-	})
-	eventually(t, "the Admin API listens", func() bool { return dials(socket) })
-	m.client = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}}}
-	t.Cleanup(m.client.CloseIdleConnections)
+	m.admin = program.Start(t, cmd)
+	program.Eventually(t, "the Admin API listens", func() bool { return program.Listens("unix", socket) })
+	m.client = program.OverSocket(socket)
 }
 
 // call sends a request to the Admin API, which must answer with the status. An answer
@@ -170,7 +158,7 @@ func TestFiveStepsOfTheOriginalTutorial(t *testing.T) {
 		t.Errorf("deleted: %d %s", a.Status, a.Body)
 	}
 	for _, secret := range []string{m.token, m.vault.Token, created.Data.SecretToken} {
-		if strings.Contains(m.output.String(), secret) {
+		if strings.Contains(m.admin.Output.String(), secret) {
 			t.Error("the Admin API has written a secret")
 		}
 	}

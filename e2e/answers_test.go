@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"kong-vault-auth/e2e/program"
+	"kong-vault-auth/e2e/vaultserver"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -327,7 +330,7 @@ func TestVersionWithAnEndIsRefusedFromThenOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			vault := ownVault(t)
-			w := newEnvOn(t, vault, kongAuth)
+			w := newEnvOn(t, vault, vaultserver.KongAuth)
 			// First, since a genuine Kong needs longer than that to start.
 			g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"ttl": 3600})}))
 			ending, lasting := newPair(), w.credential(nil)
@@ -342,7 +345,7 @@ func TestVersionWithAnEndIsRefusedFromThenOn(t *testing.T) {
 			if tt.sealed {
 				w.must(vault.Seal(t.Context()))
 			}
-			eventually(t, "the end counts", func() bool { return w.ask(g, ending).Status == tt.want })
+			program.Eventually(t, "the end counts", func() bool { return w.ask(g, ending).Status == tt.want })
 			if a := w.ask(g, lasting); a.Status != 200 {
 				t.Errorf("one without an end: %d %s", a.Status, a.Body)
 			}

@@ -3,11 +3,11 @@ package e2e
 import (
 	"encoding/json"
 	"maps"
-	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/e2e/vaultserver"
 )
 
@@ -26,7 +26,7 @@ func newAuthEnv(t *testing.T) *authEnv { return newAuthEnvOn(t, sharedVault) }
 func newAuthEnvOn(t *testing.T, vault *vaultserver.Server) *authEnv {
 	t.Helper()
 	a := &authEnv{
-		testEnv: newEnvOn(t, vault, vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"}),
+		testEnv: newEnvOn(t, vault, vaultserver.KongAuth),
 		dir:     t.TempDir(),
 		// hvs. and hvb. begin all of Vault's tokens, eyJ all JWTs.
 		hidden: []string{"hvs.", "hvb.", "eyJ", "PRIVATE KEY"},
@@ -129,14 +129,9 @@ func (a *authEnv) granted(mount string) int {
 // a moment longer when Vault can't be read: use it with neverCached.
 func (a *authEnv) underLoad(g gateway, p pair, what string, ok func() bool) {
 	a.Helper()
-	l := startLoad(a.testEnv, g, 2, "/", p.header(), func(got answer) string {
-		if got.Status == http.StatusOK {
-			return "ok"
-		}
-		return got.Body
-	})
+	l := startLoad(a.testEnv, g, 2, "/", p.header(), succeeded)
 	defer l.stop()
-	eventually(a.T, what, func() bool { return ok() && l.soFar()["ok"] > 0 })
+	program.Eventually(a.T, what, func() bool { return ok() && l.soFar()["ok"] > 0 })
 	if got := l.stop(); len(got) != 1 {
 		a.Errorf("answers under load: %v\n%s", got, g.Log())
 	}

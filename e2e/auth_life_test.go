@@ -2,15 +2,14 @@ package e2e
 
 import (
 	"maps"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"kong-vault-auth/certificatetest"
+	"kong-vault-auth/e2e/program"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -36,10 +35,7 @@ func TestTokensOutliveTheirTTLUnderLoad(t *testing.T) {
 func TestOneLoginAfterARevocation(t *testing.T) {
 	a := newAuthEnv(t)
 	const requests = 200
-	pairs := make([]pair, 50)
-	for i := range pairs {
-		pairs[i] = a.credential(nil)
-	}
+	pairs := a.credentials(50)
 	mount, login := a.withSecretID(nil)
 	g := a.node(login)
 	if got := a.ask(g, a.credential(nil)); got.Status != 200 {
@@ -47,20 +43,9 @@ func TestOneLoginAfterARevocation(t *testing.T) {
 	}
 	a.must(a.vault.RevokeGranted(t.Context(), mount))
 
-	client := &http.Client{Transport: &http.Transport{}}
-	defer client.CloseIdleConnections()
-	var together, done sync.WaitGroup
-	together.Add(requests)
-	for i := range requests {
-		done.Go(func() {
-			together.Done()
-			together.Wait()
-			if got := a.fetch(client, g.URL(), http.MethodGet, "/", pairs[i%len(pairs)].header(), ""); got.Status != 200 {
-				t.Errorf("%d %s", got.Status, got.Body)
-			}
-		})
+	if diff := cmp.Diff(map[int]int{200: requests}, a.together(g, requests, pairs...)); diff != "" {
+		t.Errorf("answers (-want +got):\n%s", diff)
 	}
-	done.Wait()
 	if n := a.logins(mount); n != 2 {
 		t.Errorf("%d logins, want the first and one more", n)
 	}
@@ -158,7 +143,7 @@ func TestDeadVaultNeverStopsTheStart(t *testing.T) {
 		t.Errorf("without Vault (-want +got):\n%s", diff)
 	}
 	a.must(a.vault.Restart(t.Context()))
-	eventually(t, "the pair is accepted", func() bool { return a.ask(g, p).Status == 200 })
+	program.Eventually(t, "the pair is accepted", func() bool { return a.ask(g, p).Status == 200 })
 	if n := a.logins(mount); n != 1 {
 		t.Errorf("%d logins", n)
 	}
@@ -195,7 +180,7 @@ func TestUnusableLoginFileIsNamed(t *testing.T) {
 			}
 			a.says([]string{"reason=file", strings.ReplaceAll(tt.logged, "FILE", file)}, g.Log())
 			a.file("token", a.token)
-			eventually(t, "the pair is accepted", func() bool { return a.ask(g, p).Status == 200 })
+			program.Eventually(t, "the pair is accepted", func() bool { return a.ask(g, p).Status == 200 })
 		})
 	}
 }
@@ -237,7 +222,7 @@ func TestRefusedLoginIsTrustedForAShorterTime(t *testing.T) {
 				t.Fatalf("before: %d %s", got.Status, got.Body)
 			}
 			tt.refuse(a, mount, settings)
-			eventually(t, "the cached pair is no longer accepted", func() bool { return a.ask(g, p).Status == 503 })
+			program.Eventually(t, "the cached pair is no longer accepted", func() bool { return a.ask(g, p).Status == 503 })
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"kong-vault-auth/certificatetest"
+	"kong-vault-auth/e2e/program"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/vault/api"
@@ -83,7 +84,7 @@ func TestVaultIsReadAfterEachLogin(t *testing.T) {
 			}
 		})
 		if tt.mount != "" {
-			eventually(t, tt.name+": the token is given back", func() bool { return a.granted(tt.mount) == tt.kept })
+			program.Eventually(t, tt.name+": the token is given back", func() bool { return a.granted(tt.mount) == tt.kept })
 			a.must(a.vault.RevokeGranted(t.Context(), tt.mount))
 		}
 	}
@@ -99,11 +100,7 @@ func (a *authEnv) agent() (socket string) {
 		r.SetURL(target)
 		r.Out.Header.Set(api.AuthHeaderName, a.token)
 	}}
-	// Not in a.dir: a unix socket's path ends at 107 bytes.
-	dir, err := os.MkdirTemp("", "agent-*")
-	a.must(err)
-	a.Cleanup(func() { os.RemoveAll(dir) })
-	socket = filepath.Join(dir, "agent.sock")
+	socket = filepath.Join(program.ShortDir(a.T), "agent.sock")
 	listener, err := net.Listen("unix", socket)
 	a.must(err)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

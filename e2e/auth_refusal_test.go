@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/certificatetest"
+	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/e2e/vaultserver"
 )
 
@@ -94,7 +95,7 @@ func TestGrantedPolicyIsEnough(t *testing.T) {
 	}
 	a.must(a.vault.PutPolicy(t.Context(), policy, strings.ReplaceAll(line[2], `\"`, `"`)))
 	var got answer
-	eventually(t, "the pair is accepted", func() bool {
+	program.Eventually(t, "the pair is accepted", func() bool {
 		got = a.ask(g, p)
 		return got.Status == 200
 	})
@@ -119,7 +120,7 @@ func TestServerOfAnotherCAGetsNoToken(t *testing.T) {
 		t.Errorf("%d logins", n)
 	}
 	a.file("ca.pem", string(a.vault.CA))
-	eventually(t, "the pair is accepted", func() bool { return a.ask(g, p).Status == 200 })
+	program.Eventually(t, "the pair is accepted", func() bool { return a.ask(g, p).Status == 200 })
 }
 
 // TestVaultIsToldWhoAsksAndWhere: in its audit file are the plugin's name and

@@ -14,6 +14,7 @@ import (
 
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/certificatetest"
+	"kong-vault-auth/e2e/program"
 )
 
 // TestWhyAzureCannotBeReadIsInTheLog: the client gets a 503 whatever the cause;
@@ -236,7 +237,7 @@ func TestSecretsThatAreNoCredentialsAreAnswered401(t *testing.T) {
 	if diff := cmp.Diff(unauthorized("Unauthorized"), refused(a.ask(g, unusable))); diff != "" {
 		t.Errorf("secret without a record (-want +got):\n%s", diff)
 	}
-	eventually(t, "it is reported", func() bool {
+	program.Eventually(t, "it is reported", func() bool {
 		a.ask(g, good)
 		return strings.Contains(g.Log(), "a credential's record can't be used")
 	})

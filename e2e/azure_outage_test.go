@@ -3,12 +3,13 @@ package e2e
 import (
 	"net/http"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/e2e/program"
 )
 
 // TestEveryFaultOfKeyVaultIsSurvived, see survives.
@@ -97,7 +98,7 @@ func TestOutageOfEntraIsSurvived(t *testing.T) {
 			}
 			a.logs(g, "[error]", "login with client_secret", "login.microsoftonline.com")
 			a.sim.Recover()
-			eventually(t, "the login succeeds", func() bool { return a.ask(g, p).Status == 200 })
+			program.Eventually(t, "the login succeeds", func() bool { return a.ask(g, p).Status == 200 })
 
 			a.sim.Fail(akvsim.Entra, fault)
 			f := startFlow(a.testEnv, g, 2, inTurn(p))
@@ -144,21 +145,9 @@ func TestThousandRequestsForANewTokenAreOneSecretRead(t *testing.T) {
 	}
 	p := a.credential(nil)
 	before := len(a.sim.Requests(nil))
-	client := &http.Client{Transport: &http.Transport{}}
-	defer client.CloseIdleConnections()
-	var together, done sync.WaitGroup
-	const requests = 1000
-	together.Add(requests)
-	for range requests {
-		done.Go(func() {
-			together.Done()
-			together.Wait()
-			if got := a.fetch(client, g.URL(), http.MethodGet, "/", p.header(), ""); got.Status != 200 {
-				t.Errorf("%d %s", got.Status, got.Body)
-			}
-		})
+	if diff := cmp.Diff(map[int]int{200: 1000}, a.together(g, 1000, p)); diff != "" {
+		t.Errorf("answers (-want +got):\n%s", diff)
 	}
-	done.Wait()
 	if n := len(a.sim.Requests(nil)) - before; n != 1 || a.reads(p) != 1 {
 		t.Errorf("Azure was asked %d times, for the secret %d times", n, a.reads(p))
 	}
@@ -174,6 +163,6 @@ func TestRefusedApplicationIsTrustedForAShorterTime(t *testing.T) {
 	}
 	a.app(func(app *akvsim.App) { app.SecretExpired = true })
 	a.sim.RevokeTokens(false)
-	eventually(t, "the cached pair is no longer accepted", func() bool { return a.ask(g, p).Status == 503 })
+	program.Eventually(t, "the cached pair is no longer accepted", func() bool { return a.ask(g, p).Status == 503 })
 	a.logs(g, "[error]", "reason=login", "AADSTS7000222")
 }

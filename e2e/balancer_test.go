@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"kong-vault-auth/e2e/faults"
+	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/e2e/vaultserver"
 )
 
@@ -105,7 +106,7 @@ func (s *movingStore) moves() {
 	f := startFlow(s.testEnv, s.gateway, 2, inTurn(known...))
 
 	s.fail()
-	eventually(s.T, "the store is failing", func() bool { return s.ask(s.gateway, s.stored()).Status == 503 })
+	program.Eventually(s.T, "the store is failing", func() bool { return s.ask(s.gateway, s.stored()).Status == 503 })
 	s.remove(doomed)
 	f.await(s.T, 100)
 	if a := s.ask(s.gateway, doomed); a.Status != 200 {
@@ -114,14 +115,14 @@ func (s *movingStore) moves() {
 
 	s.balancer.leadTo(s.second)
 	refused := 0
-	eventually(s.T, "the second server is asked", func() bool {
+	program.Eventually(s.T, "the second server is asked", func() bool {
 		ok := s.ask(s.gateway, unread).Status == 200
 		if !ok {
 			refused++
 		}
 		return ok
 	})
-	eventually(s.T, "the second server's no counts", func() bool { return s.ask(s.gateway, doomed).Status == 401 })
+	program.Eventually(s.T, "the second server's no counts", func() bool { return s.ask(s.gateway, doomed).Status == 401 })
 	for range 20 {
 		if a := s.ask(s.gateway, s.stored()); a.Status != 200 {
 			s.Errorf("after the move, a pair that was never read: %d %s", a.Status, a.Body)
@@ -152,7 +153,7 @@ func hostOf(url string) string { return strings.TrimPrefix(url, "http://") }
 func sealedVaultMoves(t *testing.T) *movingStore {
 	first, token := ownVault(t), rand.Text()
 	for _, v := range []*vaultserver.Server{first, sharedVault} {
-		policy, err := v.ReadPolicy(t.Context(), kongAuth)
+		policy, err := v.ReadPolicy(t.Context(), vaultserver.KongAuth)
 		if err == nil {
 			_, err = v.Write(t.Context(), "auth/token/create", object{"id": token, "policies": []string{policy}, "ttl": "1h"})
 		}

@@ -64,7 +64,7 @@ func (o *operator) kept(file string) pair {
 func TestRotateWithGraceRefusesNobody(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t)
-	env := w.node()
+	env := w.node(object{"ttl": 3600})
 	g := w.startUnderWatch(w.guarded("/", object{"vault": "hcv"}), env, &[]string{w.token})
 	o := w.operates(g, env...)
 	secrets := filepath.Join(t.TempDir(), "secrets.jsonl")

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
+
+	"kong-vault-auth/e2e/program"
 )
 
 func portOf(address string) json.Number {
@@ -64,7 +67,7 @@ func (w *testEnv) whatIsSaid(plugin object, p pair) string {
 		}
 		return err.Error()
 	}
-	eventually(w.T, "the new configuration is there", func() bool {
+	program.Eventually(w.T, "the new configuration is there", func() bool {
 		return w.fetch(http.DefaultClient, g.URL(), http.MethodGet, "/bad", nil, "").Status != 404
 	})
 	for _, h := range []http.Header{nil, p.header()} {
@@ -100,11 +103,7 @@ func TestVaultObjectComesFromTheNodesEnvironment(t *testing.T) {
 	w := newEnv(t)
 	p := w.credential(nil)
 	config := w.declare(consumers(), w.guarded("/", object{"vault": "hcv"}))
-	env := []string{
-		"KONG_VAULT_HCV_HOST=127.0.0.1", "KONG_VAULT_HCV_PORT=" + portOf(w.vault.Addr).String(),
-		"KONG_VAULT_HCV_MOUNT=secret", "KONG_VAULT_HCV_PATH=kong-auth", "KONG_VAULT_HCV_KV=v2", "KONG_VAULT_HCV_TOKEN=" + w.token,
-	}
-	named := "KONG_NGINX_MAIN_ENV=KONG_VAULT_HCV_HOST; env KONG_VAULT_HCV_PORT; env KONG_VAULT_HCV_MOUNT; env KONG_VAULT_HCV_PATH; env KONG_VAULT_HCV_KV; env KONG_VAULT_HCV_TOKEN"
+	env := w.node(nil)
 	for _, tt := range []struct {
 		name string
 		by   supervisor
@@ -112,7 +111,7 @@ func TestVaultObjectComesFromTheNodesEnvironment(t *testing.T) {
 		want int
 	}{
 		{"its own", apart, env, 200},
-		{"passed on", kong, append(env, named), 200},
+		{"passed on", kong, append(slices.Clip(env), passOn(env)), 200},
 		{"not passed on", kong, env, 500},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

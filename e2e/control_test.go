@@ -11,6 +11,7 @@ import (
 	"kong-vault-auth/credential"
 	"kong-vault-auth/e2e/echo"
 	"kong-vault-auth/e2e/faults"
+	"kong-vault-auth/e2e/program"
 )
 
 // controlled is a gateway whose plugin server has credentials of this environment in memory
@@ -28,12 +29,10 @@ func newControlled(t *testing.T) *controlled {
 		file: filepath.Join(t.TempDir(), "snapshot"), key: filepath.Join(t.TempDir(), "key"),
 	}}
 	c.newKey()
-	c.g = w.startUnderWatch(w.guarded("/", object{"vault": "hcv"}), []string{
-		"KONG_VAULT_HCV_HOST=127.0.0.1", "KONG_VAULT_HCV_PORT=" + portOf(proxy.URL).String(),
-		"KONG_VAULT_HCV_MOUNT=" + w.kv.Mount, "KONG_VAULT_HCV_PATH=" + w.kv.Path, "KONG_VAULT_HCV_KV=v2", "KONG_VAULT_HCV_TOKEN=" + w.token,
-		"KONG_VAULT_HCV_TTL=3600", "KONG_VAULT_HCV_SNAPSHOT_FILE=" + c.file, "KONG_VAULT_HCV_SNAPSHOT_KEY_FILE=" + c.key,
-		"VAULT_AUTH_BLOCKS_FILE=" + filepath.Join(t.TempDir(), "blocks"), "VAULT_AUTH_EVENTS_KEY_FILE=" + c.key,
-	}, &[]string{w.token, c.doomed.access, c.doomed.secret})
+	c.g = w.startUnderWatch(w.guarded("/", object{"vault": "hcv"}), append(
+		w.node(object{"port": portOf(proxy.URL), "ttl": 3600, "snapshot_file": c.file, "snapshot_key_file": c.key}),
+		"VAULT_AUTH_BLOCKS_FILE="+filepath.Join(t.TempDir(), "blocks"), "VAULT_AUTH_EVENTS_KEY_FILE="+c.key,
+	), &[]string{w.token, c.doomed.access, c.doomed.secret})
 	c.control = control.NewClient(control.Beside(c.g.Socket()))
 	w.warm(c.g, append(c.known, c.doomed))
 	return c
@@ -81,7 +80,7 @@ func TestWhatWasChangedIsInForceWhenTheNodeHasBeenTold(t *testing.T) {
 func TestWhatWasRevokedIsNotBroughtBackByASnapshot(t *testing.T) {
 	t.Parallel()
 	c := newControlled(t)
-	eventually(t, "there is a snapshot", func() bool {
+	program.Eventually(t, "there is a snapshot", func() bool {
 		_, err := os.Stat(c.file)
 		return err == nil
 	})
@@ -89,7 +88,7 @@ func TestWhatWasRevokedIsNotBroughtBackByASnapshot(t *testing.T) {
 	c.changed(c.doomed)
 	c.must(c.store.Set(faults.ClosedPort()))
 	c.kill()
-	eventually(t, "a known pair is accepted", func() bool { return c.ask(c.g, c.known[0]).Status == 200 })
+	program.Eventually(t, "a known pair is accepted", func() bool { return c.ask(c.g, c.known[0]).Status == 200 })
 	if a := c.ask(c.g, c.doomed); a.Status != 503 {
 		t.Errorf("the revoked pair: %d %s", a.Status, a.Body)
 	}
@@ -140,7 +139,7 @@ func TestFingerprintOfTheUpstreamIsEnough(t *testing.T) {
 func TestWhatIsBlockedIsRefusedWhileTheStoreIsDown(t *testing.T) {
 	t.Parallel()
 	c := newControlled(t)
-	eventually(t, "there is a snapshot", func() bool {
+	program.Eventually(t, "there is a snapshot", func() bool {
 		_, err := os.Stat(c.file)
 		return err == nil
 	})
@@ -155,7 +154,7 @@ func TestWhatIsBlockedIsRefusedWhileTheStoreIsDown(t *testing.T) {
 		t.Errorf("blocked: %d %s", a.Status, a.Body)
 	}
 	c.kill()
-	eventually(t, "a known pair is accepted", func() bool { return c.ask(c.g, c.known[0]).Status == 200 })
+	program.Eventually(t, "a known pair is accepted", func() bool { return c.ask(c.g, c.known[0]).Status == 200 })
 	if a := c.ask(c.g, c.doomed); a.Status != 401 {
 		t.Errorf("blocked, after a crash: %d %s", a.Status, a.Body)
 	}

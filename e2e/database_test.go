@@ -1,18 +1,19 @@
 package e2e
 
 import (
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"kong-vault-auth/e2e/program"
 )
 
 // startWithStatus starts a gateway whose Status API the plugin asks.
 func (w *testEnv) startWithStatus(consumers []object, routes ...route) gateway {
 	w.Helper()
-	addr, err := freeAddr()
+	addr, err := program.FreeAddr()
 	w.must(err)
 	url := "http://" + addr // a genuine Kong's
 	var simulation atomic.Pointer[simulated]
@@ -60,7 +61,7 @@ func TestOutageOfKongsDatabaseIsSurvived(t *testing.T) {
 
 			f := startFlow(w, g, 2, inTurn(known...))
 			g.SetDatabaseDown(true)
-			eventually(t, "a known consumer was read again, in vain", func() bool {
+			program.Eventually(t, "a known consumer was read again, in vain", func() bool {
 				return strings.Contains(g.Log(), "could not say whether a consumer exists")
 			})
 			if !strings.Contains(g.Log(), tt.says) {
@@ -71,7 +72,7 @@ func TestOutageOfKongsDatabaseIsSurvived(t *testing.T) {
 			}
 			f.await(t, 200)
 			g.SetDatabaseDown(false)
-			eventually(t, "the consumer that was never read is found", func() bool { return w.ask(g, unknown).Status == 200 })
+			program.Eventually(t, "the consumer that was never read is found", func() bool { return w.ask(g, unknown).Status == 200 })
 			f.stop().all200(t, "known consumers")
 		})
 	}
@@ -87,20 +88,11 @@ func TestOnlyConsumerEverSeenIsRefusedOnceDeleted(t *testing.T) {
 	g := w.startWithStatus(consumers(), routes)
 	w.warm(g, []pair{alice})
 	w.must(g.Configure(w.declare(consumers()[1:], routes)))
-	eventually(t, "alice is refused", func() bool { return w.ask(g, alice).Status == 401 })
+	program.Eventually(t, "alice is refused", func() bool { return w.ask(g, alice).Status == 401 })
 	if !strings.Contains(g.Log(), "names a consumer that does not exist in Kong, or no longer") {
 		t.Errorf("log: %s", g.Log())
 	}
 	if a := w.ask(g, w.credential(object{"consumer": object{"id": bobID}})); a.Status != 200 {
 		t.Errorf("bob: %d %s", a.Status, a.Body)
 	}
-}
-
-// freeAddr is a loopback address that nothing listens at.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }

@@ -3,10 +3,12 @@ package e2e
 import (
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -73,7 +75,7 @@ func (u *upstream) received() []echo.Request {
 
 // newEnv uses the Vault that all tests share.
 func newEnv(t *testing.T) *testEnv {
-	return newEnvOn(t, sharedVault, vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"})
+	return newEnvOn(t, sharedVault, vaultserver.KongAuth)
 }
 
 // newEnvOn keeps its credentials in an engine that is mounted already.
@@ -153,13 +155,30 @@ func (w *testEnv) reads(accessToken string) int {
 
 // hcv is config.hcv for this environment's Vault.
 func (w *testEnv) hcv(settings object) object {
-	host, port, _ := strings.Cut(strings.TrimPrefix(w.vault.Addr, "http://"), ":")
-	hcv := object{
-		"host": host, "port": json.Number(port), "mount": w.kv.Mount, "path": w.kv.Path,
-		"kv": map[int]string{1: "v1", 2: "v2"}[w.kv.Version], "token": w.token,
-	}
+	hcv := w.kv.Config(w.vault.Addr, w.token)
 	maps.Copy(hcv, settings)
 	return hcv
+}
+
+// node is the environment in which a plugin server has this environment's Vault as the vault
+// object hcv. nil takes a setting out.
+func (w *testEnv) node(settings object) (env []string) {
+	for field, value := range w.hcv(settings) {
+		if value != nil {
+			env = append(env, fmt.Sprintf("KONG_VAULT_HCV_%s=%v", strings.ToUpper(field), value))
+		}
+	}
+	return env
+}
+
+// passOn has nginx pass these variables on to a plugin server that Kong starts.
+func passOn(env []string) string {
+	var names []string
+	for _, line := range env {
+		name, _, _ := strings.Cut(line, "=")
+		names = append(names, name)
+	}
+	return "KONG_NGINX_MAIN_ENV=" + strings.Join(names, "; env ")
 }
 
 // route is a route of the one service that is the upstream.
@@ -213,6 +232,26 @@ func (w *testEnv) start(routes ...route) gateway {
 func (w *testEnv) startBy(by supervisor, routes ...route) gateway {
 	w.Helper()
 	return startBy(w.T, by, w.declare(consumers(), routes...))
+}
+
+// startUnderWatch starts a gateway with one route, whose plugin server gets env. What it has
+// logged by the end of the test, at any level, must hold none of the hidden texts.
+func (w *testEnv) startUnderWatch(r route, env []string, hidden *[]string) gateway {
+	w.Helper()
+	var g gateway
+	w.Cleanup(func() { // after its end
+		if g == nil {
+			return // it has not started
+		}
+		log := allLevels(g)
+		for _, secret := range *hidden {
+			if strings.Contains(log, secret) {
+				w.Errorf("%s is in the log:\n%s", secret, log)
+			}
+		}
+	})
+	g = start(w.T, w.declare(consumers(), r), append(slices.Clip(env), passOn(env), "KONG_LOG_LEVEL=info")...)
+	return g
 }
 
 // answer is what a client gets.

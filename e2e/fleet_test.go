@@ -2,52 +2,21 @@ package e2e
 
 import (
 	"encoding/hex"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"kong-vault-auth/control"
+	"kong-vault-auth/e2e/program"
 )
-
-// redisServer starts a Redis of the machine's, and returns its URL and what kills it.
-func redisServer(t *testing.T) (url string, kill func()) {
-	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("THERE IS NO REDIS: install redis-server, or nothing shows that nodes hear of each other")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command(program, "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	killed := false
-	kill = func() {
-		if !killed {
-			killed = true
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		}
-	}
-	t.Cleanup(kill)
-	return "redis://" + addr, kill
-}
 
 // TestRevokedOnOneNodeIsRefusedOnTheOthers under load: three gateways with a plugin
 // server each, whose ttl is an hour, and a real Redis.
 func TestRevokedOnOneNodeIsRefusedOnTheOthers(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t)
-	url, kill := redisServer(t)
+	redis, server := program.Redis(t)
 	key := filepath.Join(t.TempDir(), "key")
 	w.must(os.WriteFile(key, []byte(hex.EncodeToString(make([]byte, 32))), 0o600))
 	known, doomed, later, blocked := w.credentials(3), w.credential(nil), w.credential(nil), w.credential(nil)
@@ -56,8 +25,8 @@ func TestRevokedOnOneNodeIsRefusedOnTheOthers(t *testing.T) {
 	var flows []*flow
 	// The last one keeps its blocks in memory: it says that it has them, so it must.
 	for _, blocks := range []string{filepath.Join(t.TempDir(), "blocks"), filepath.Join(t.TempDir(), "blocks"), ""} {
-		g := w.startUnderWatch(w.guarded("/", object{"vault": "hcv"}), append(w.node(),
-			"VAULT_AUTH_BLOCKS_FILE="+blocks, "VAULT_AUTH_EVENTS_KEY_FILE="+key, "VAULT_AUTH_EVENTS="+url,
+		g := w.startUnderWatch(w.guarded("/", object{"vault": "hcv"}), append(w.node(object{"ttl": 3600}),
+			"VAULT_AUTH_BLOCKS_FILE="+blocks, "VAULT_AUTH_EVENTS_KEY_FILE="+key, "VAULT_AUTH_EVENTS=redis://"+redis,
 		), &[]string{w.token, doomed.access, doomed.secret})
 		w.warm(g, append(known, doomed, later, blocked))
 		gateways, nodes = append(gateways, g), append(nodes, control.NewClient(control.Beside(g.Socket())))
@@ -71,7 +40,7 @@ func TestRevokedOnOneNodeIsRefusedOnTheOthers(t *testing.T) {
 			}
 		}
 	}
-	eventually(t, "the nodes hear of each other", func() bool {
+	program.Eventually(t, "the nodes hear of each other", func() bool {
 		reach, err := nodes[0].Changed(t.Context(), "hcv", "nobody")
 		return err == nil && reach.Others != nil && reach.Others.Applied == 2
 	})
@@ -90,9 +59,9 @@ func TestRevokedOnOneNodeIsRefusedOnTheOthers(t *testing.T) {
 	all("blocked", blocked, 401)
 
 	// Without Redis a change is in force here, and the answer says that it isn't there.
-	kill()
+	server.Kill()
 	w.must(w.vault.Delete(t.Context(), w.kv, later.access))
-	eventually(t, "the node knows that it is alone", func() bool {
+	program.Eventually(t, "the node knows that it is alone", func() bool {
 		began := time.Now()
 		reach, err = nodes[2].Changed(t.Context(), "hcv", later.access)
 		return err == nil && !reach.Others.Connected && time.Since(began) < time.Minute

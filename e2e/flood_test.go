@@ -2,11 +2,10 @@ package e2e
 
 import (
 	"net/http"
-	"os"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
+
+	"kong-vault-auth/e2e/program"
 )
 
 // TestFloodOfUnknownTokensHarmsNobody: 50,000 different tokens a minute, for
@@ -26,7 +25,7 @@ func TestFloodOfUnknownTokensHarmsNobody(t *testing.T) {
 	g := w.start(w.guarded("/", config))
 	w.warm(g, known)
 	pid := pluginServers(t, g)[0]
-	before := memory(t, pid)
+	before := program.MemoryMiB(pid)
 	proxy.Forget()
 
 	good := startFlow(w, g, 4, inTurn(known...))
@@ -66,21 +65,6 @@ func TestFloodOfUnknownTokensHarmsNobody(t *testing.T) {
 	if got.answers[401]+got.answers[429] != sent || got.answers[429] == 0 {
 		t.Errorf("%d unknown tokens: %v, want 401 and 429", sent, got)
 	}
-	t.Logf("%d unknown tokens in %s: %v; %d lookups found nothing; the plugin's memory was %d KiB before and is %d KiB",
-		sent, lasted.Round(time.Second), got, reads, before, memory(t, pid))
-}
-
-// memory is a process's resident memory in KiB.
-func memory(t *testing.T, pid int) int {
-	t.Helper()
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, after, _ := strings.Cut(string(status), "VmRSS:")
-	kib, err := strconv.Atoi(strings.Fields(after)[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kib
+	t.Logf("%d unknown tokens in %s: %v; %d lookups found nothing; the plugin's memory was %d MiB before and is %d MiB",
+		sent, lasted.Round(time.Second), got, reads, before, program.MemoryMiB(pid))
 }

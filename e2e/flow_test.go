@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kong-vault-auth/e2e/faults"
+	"kong-vault-auth/e2e/program"
 )
 
 // flow is a steady stream of requests from several clients.
@@ -90,7 +91,7 @@ func (f *flow) await(t *testing.T, n int) {
 		return f.tally.count()
 	}
 	before := count()
-	eventually(t, "requests are answered", func() bool { return count() >= before+n })
+	program.Eventually(t, "requests are answered", func() bool { return count() >= before+n })
 }
 
 func (f *flow) stop() tally {
@@ -175,4 +176,26 @@ func (w *testEnv) warm(g gateway, pairs []pair) {
 			w.Fatalf("before: %d %s", a.Status, a.Body)
 		}
 	}
+}
+
+// together sends n requests at once, with these pairs in turn, and counts the answers by status.
+func (w *testEnv) together(g gateway, n int, pairs ...pair) map[int]int {
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	var ready, done sync.WaitGroup
+	ready.Add(n)
+	statuses := make([]int, n)
+	for i := range n {
+		done.Go(func() {
+			ready.Done()
+			ready.Wait()
+			statuses[i] = w.fetch(client, g.URL(), http.MethodGet, "/", pairs[i%len(pairs)].header(), "").Status
+		})
+	}
+	done.Wait()
+	counts := map[int]int{}
+	for _, status := range statuses {
+		counts[status]++
+	}
+	return counts
 }

@@ -20,6 +20,7 @@ import (
 
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/certificatetest"
+	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/e2e/vaultserver"
 )
 
@@ -77,7 +78,7 @@ func (g *gate) seen() int {
 // been heeded: they are made one after the other.
 func (g *gate) listed(t *testing.T) (first time.Time) {
 	t.Helper()
-	eventually(t, "the store is listed twice", func() bool {
+	program.Eventually(t, "the store is listed twice", func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if len(g.listings) > 0 {

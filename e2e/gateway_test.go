@@ -9,7 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
+
+	"kong-vault-auth/e2e/program"
 )
 
 // gateway is a Kong that runs the compiled plugin.
@@ -34,10 +35,6 @@ type gateway interface {
 	Stop() error
 }
 
-// patience bounds every wait for something that has to happen, generously:
-// how long it takes is not what is tested.
-const patience = 30 * time.Second
-
 // genuineKong is the kong program to test with; without one it is kongtest.
 var genuineKong = os.Getenv("E2E_KONG")
 
@@ -59,12 +56,7 @@ func startBy(t *testing.T, by supervisor, kongYML string, env ...string) gateway
 		mainEnv = passed + "; env " + quickExit
 	}
 	env = append(slices.Clip(env), quickExit, "KONG_NGINX_MAIN_ENV="+mainEnv)
-	// Not in t.TempDir: a unix socket's path ends at 107 bytes.
-	prefix, err := os.MkdirTemp("", "kong-*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(prefix) })
+	prefix := program.ShortDir(t)
 	run := startKongtest
 	if genuineKong != "" {
 		run = startKong
@@ -81,7 +73,7 @@ func startBy(t *testing.T, by supervisor, kongYML string, env ...string) gateway
 			t.Logf("the gateway's error log:\n%s", g.Log())
 		}
 	})
-	eventually(t, "the plugin server listens", func() bool { return dials(g.Socket()) })
+	program.Eventually(t, "the plugin server listens", func() bool { return program.Listens("unix", g.Socket()) })
 	return g
 }
 
@@ -97,21 +89,6 @@ func lookup(env []string, name string) string {
 		}
 	}
 	return ""
-}
-
-// eventually polls until ok.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(patience)
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	for !ok() {
-		select {
-		case <-poll.C:
-		case <-deadline:
-			t.Fatalf("in vain for %s: %s", patience, what)
-		}
-	}
 }
 
 // pluginServers are the process ids of a gateway's plugin servers, old and

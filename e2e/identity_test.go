@@ -11,7 +11,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"kong-vault-auth/e2e/echo"
+	"kong-vault-auth/e2e/program"
 )
 
 // identity is who the upstream is told is calling. Credential only says
@@ -105,7 +107,7 @@ func TestCredentialIdentifierIsStableAndNotTheToken(t *testing.T) {
 		t.Errorf("the identifier is no UUID of version 5: %s", first)
 	}
 	w.must(g.Reload())
-	eventually(t, "the new plugin server answers", func() bool { return w.get(g, "/b", p.header()).Status == 200 })
+	program.Eventually(t, "the new plugin server answers", func() bool { return w.get(g, "/b", p.header()).Status == 200 })
 	if again := w.get(g, "/b", p.header()).Upstream.Header.Get("X-Credential-Identifier"); again != first {
 		t.Errorf("the identifier was %s, and is %s", first, again)
 	}
@@ -295,7 +297,7 @@ func TestLogPluginsSeeNoToken(t *testing.T) {
 				t.Errorf("%d %s, want %d", a.Status, a.Body, tt.want)
 			}
 			var lines string
-			eventually(t, "the request is logged", func() bool {
+			program.Eventually(t, "the request is logged", func() bool {
 				b, _ := os.ReadFile(filepath.Join(folder, tt.name))
 				lines = string(b)
 				return strings.Contains(lines, mark)

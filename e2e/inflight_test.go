@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"kong-vault-auth/e2e/program"
 )
 
 // TestLookupInFlightBringsNothingBack: the store has answered two lookups with a
@@ -22,7 +24,7 @@ func TestLookupInFlightBringsNothingBack(t *testing.T) {
 		waiting := make(chan int)
 		for i, p := range []pair{{cached.access, "wrong"}, unread} {
 			go func() { waiting <- s.ask(s.g, p).Status }()
-			eventually(t, "the answer is held up", func() bool { return len(h.holds()) == i+1 })
+			program.Eventually(t, "the answer is held up", func() bool { return len(h.holds()) == i+1 })
 		}
 		began := time.Now()
 		s.gate.play(nil)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kong-vault-auth/e2e/program"
 )
 
 // TestDeletedWhileTheListingIsDown, and cached for long: once the store can be
@@ -19,7 +21,7 @@ func TestDeletedWhileTheListingIsDown(t *testing.T) {
 
 		s.gate.play(answerTo(s.lists, http.StatusInternalServerError, `{"errors":["internal error"]}`))
 		// No listing is under way any more that could miss the pair.
-		eventually(t, "the log says that listings fail", func() bool {
+		program.Eventually(t, "the log says that listings fail", func() bool {
 			s.ask(s.g, stays) // lines from the background ride on an event
 			return strings.Contains(s.g.Log(), "the store could not be listed")
 		})
@@ -30,7 +32,7 @@ func TestDeletedWhileTheListingIsDown(t *testing.T) {
 
 		s.gate.forget()
 		s.gate.play(nil)
-		eventually(t, "the deleted pair is refused", func() bool { return s.ask(s.g, gone).Status == 401 })
+		program.Eventually(t, "the deleted pair is refused", func() bool { return s.ask(s.g, gone).Status == 401 })
 		refused := time.Now()
 		took := refused.Sub(s.gate.listed(t))
 		if took > revokedWithin {
@@ -57,11 +59,11 @@ func TestListingThatLostEverythingLocksNobodyOut(t *testing.T) {
 
 		s.gate.play(func(w http.ResponseWriter, r *http.Request, _ http.Handler) { s.nothing(w, r, broken) })
 		const loud = "the secret store denies more than half of the cached credentials"
-		eventually(t, "the log says it loudly", func() bool { return strings.Contains(s.g.Log(), loud) })
+		program.Eventually(t, "the log says it loudly", func() bool { return strings.Contains(s.g.Log(), loud) })
 		f.await(t, 100)
 		s.gate.play(s.nothing)
 		unread := s.stored()
-		eventually(t, "secrets can be read again", func() bool { return s.ask(s.g, unread).Status == 200 })
+		program.Eventually(t, "secrets can be read again", func() bool { return s.ask(s.g, unread).Status == 200 })
 		s.gate.forget()
 		s.gate.listed(t)
 		f.stop().all200(t, "known pairs, while the store lists nothing")
@@ -70,7 +72,7 @@ func TestListingThatLostEverythingLocksNobodyOut(t *testing.T) {
 		for _, p := range all {
 			s.remove(p)
 		}
-		eventually(t, "the deleted pairs are refused", func() bool {
+		program.Eventually(t, "the deleted pairs are refused", func() bool {
 			for _, p := range all {
 				if s.ask(s.g, p).Status != 401 {
 					return false

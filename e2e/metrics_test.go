@@ -1,31 +1,22 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/e2e/vaultserver"
 )
 
 // scrape reads all metrics from the plugin server, empty while none listens.
 func scrape(t *testing.T, socket string) string {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		},
-	}}
-	resp, err := client.Get("http://plugin/metrics")
+	resp, err := program.OverSocket(socket).Get("http://plugin/metrics")
 	if err != nil {
 		return ""
 	}
@@ -41,7 +32,7 @@ func scrape(t *testing.T, socket string) string {
 func tells(t *testing.T, socket string, lines ...string) (metrics string) {
 	t.Helper()
 	missing := func(line string) bool { return !strings.Contains(metrics, "\n"+line+"\n") }
-	eventually(t, "the metrics have "+strings.Join(lines, ", "), func() bool {
+	program.Eventually(t, "the metrics have "+strings.Join(lines, ", "), func() bool {
 		metrics = scrape(t, socket)
 		return !slices.ContainsFunc(lines, missing)
 	})
@@ -59,10 +50,7 @@ func TestMetricsOfTheRunningPluginServer(t *testing.T) {
 	w.token, err = w.vault.TokenWith(t.Context(), "metered", time.Hour)
 	w.must(err)
 
-	folder, err := os.MkdirTemp("", "m") // a test's own can be too long for a socket's path
-	w.must(err)
-	t.Cleanup(func() { os.RemoveAll(folder) })
-	socket := filepath.Join(folder, "metrics.socket")
+	socket := filepath.Join(program.ShortDir(t), "metrics.socket")
 	// A tenth of one lookup a second is 10 s for the one page that there is.
 	config := w.declare(consumers(), w.guarded("/", object{"hcv": w.hcv(object{"revocation_interval": 2, "max_lookups_per_second": 1})}))
 	g := start(t, config, "KONG_NGINX_MAIN_ENV=VAULT_AUTH_METRICS_LISTEN", "VAULT_AUTH_METRICS_LISTEN=unix:"+socket)

@@ -1,71 +1,16 @@
 package e2e
 
 import (
-	"context"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"kong-vault-auth/e2e/vaultserver"
+
+	"kong-vault-auth/e2e/program"
 )
 
 var unavailable = refusal{Status: 503, Message: "Service unavailable", Retry: true, Type: jsonType}
-
-// TestOutageOfVaultIsSurvived: what was read keeps working, long past its ttl;
-// what was not is answered 503, not 401; and afterwards all is as before.
-func TestOutageOfVaultIsSurvived(t *testing.T) {
-	outages := []struct {
-		name       string
-		begin, end func(context.Context, *vaultserver.Server) error
-	}{
-		{
-			"stopped",
-			func(_ context.Context, v *vaultserver.Server) error { return v.Stop() },
-			func(ctx context.Context, v *vaultserver.Server) error { return v.Restart(ctx) },
-		},
-		{
-			"sealed",
-			func(ctx context.Context, v *vaultserver.Server) error { return v.Seal(ctx) },
-			func(ctx context.Context, v *vaultserver.Server) error { return v.Unseal(ctx) },
-		},
-	}
-	for _, outage := range outages {
-		t.Run(outage.name, func(t *testing.T) {
-			vault := ownVault(t)
-			w := newEnvOn(t, vault, vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"})
-			known, unread := w.credential(nil), w.credential(nil)
-			g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"ttl": 0.01})}))
-			if a := w.get(g, "/", known.header()); a.Status != 200 {
-				t.Fatalf("before: %d %s", a.Status, a.Body)
-			}
-
-			w.must(outage.begin(t.Context(), vault))
-			for range 100 {
-				if a := w.get(g, "/", known.header()); a.Status != 200 {
-					t.Fatalf("known pair: %d %s", a.Status, a.Body)
-				}
-			}
-			if a := w.get(g, "/", pair{known.access, "wrong"}.header()); a.Status == 200 {
-				t.Errorf("wrong secret token: %d", a.Status)
-			}
-			for range 3 {
-				if diff := cmp.Diff(unavailable, refused(w.get(g, "/", unread.header()))); diff != "" {
-					t.Errorf("pair that was never read (-want +got):\n%s", diff)
-				}
-			}
-			if log := g.Log(); strings.Contains(log, known.access) || strings.Contains(log, w.token) {
-				t.Error("a token is in the error log")
-			}
-
-			w.must(outage.end(t.Context(), vault))
-			eventually(t, "Vault's answers count again", func() bool { return w.get(g, "/", unread.header()).Status == 200 })
-			if a := w.get(g, "/", newPair().header()); a.Status != 401 {
-				t.Errorf("afterwards, an unknown pair: %d %s", a.Status, a.Body)
-			}
-		})
-	}
-}
 
 func TestStoreThatCannotAnswerIsReported(t *testing.T) {
 	w := newEnv(t)
@@ -126,7 +71,7 @@ func TestDeletedConsumerIsRefused(t *testing.T) {
 		t.Fatalf("before: alice %d, bob %d", a, b)
 	}
 	w.must(g.Configure(w.declare(consumers()[1:], guarded)))
-	eventually(t, "alice is refused", func() bool {
+	program.Eventually(t, "alice is refused", func() bool {
 		if b := status(bobs); b != 200 {
 			t.Fatalf("bob is answered %d", b)
 		}

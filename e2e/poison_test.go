@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"kong-vault-auth/e2e/program"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -53,7 +55,7 @@ func besidePoison(s *gatedStore, rate int) {
 
 	revoked := newcomers[0]
 	s.remove(revoked)
-	eventually(s.T, "the revoked pair is refused", func() bool { return s.ask(s.g, revoked).Status == 401 })
+	program.Eventually(s.T, "the revoked pair is refused", func() bool { return s.ask(s.g, revoked).Status == 401 })
 	poison.await(2)
 	for range 20 {
 		if a := s.ask(s.g, revoked); a.Status != 401 {
@@ -142,7 +144,7 @@ func (f *poison) await(n int) {
 		return all
 	}
 	before := count()
-	eventually(f.t, "the stranger is answered", func() bool { return count() >= before+n })
+	program.Eventually(f.t, "the stranger is answered", func() bool { return count() >= before+n })
 }
 
 func (f *poison) stop() (blocked, malformed map[int]int) {

@@ -1,34 +1,19 @@
 package e2e
 
 import (
-	"net/http"
-	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kong-vault-auth/e2e/program"
 )
 
 func TestThousandRequestsForANewTokenAreOneRead(t *testing.T) {
 	w := newEnv(t)
 	p := w.credential(nil)
 	g := w.start(w.guarded("/", nil))
-	const requests = 1000
-	client := &http.Client{Transport: &http.Transport{}}
-	defer client.CloseIdleConnections()
-
-	var together, done sync.WaitGroup
-	together.Add(requests)
-	statuses := make([]int, requests)
-	for i := range requests {
-		done.Go(func() {
-			together.Done()
-			together.Wait()
-			statuses[i] = w.fetch(client, g.URL(), http.MethodGet, "/", p.header(), "").Status
-		})
-	}
-	done.Wait()
-	for _, status := range statuses {
-		if status != 200 {
-			t.Fatalf("a request is answered %d", status)
-		}
+	if diff := cmp.Diff(map[int]int{200: 1000}, w.together(g, 1000, p)); diff != "" {
+		t.Fatalf("answers (-want +got):\n%s", diff)
 	}
 	if n := w.reads(p.access); n != 1 {
 		t.Errorf("Vault was read %d times", n)
@@ -48,7 +33,7 @@ func TestRoutesShareWhatWasRead(t *testing.T) {
 		}
 	}
 	w.must(g.Configure(w.declare(consumers(), w.guarded("/c", object{"hcv": w.hcv(object{"ttl": 20})}))))
-	eventually(t, "the new configuration is there", func() bool { return w.get(g, "/c", nil).Status == 401 })
+	program.Eventually(t, "the new configuration is there", func() bool { return w.get(g, "/c", nil).Status == 401 })
 	if a := w.get(g, "/c", p.header()); a.Status != 200 {
 		t.Fatalf("/c: %d %s", a.Status, a.Body)
 	}

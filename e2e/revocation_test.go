@@ -3,12 +3,15 @@ package e2e
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/e2e/vaultserver"
 )
 
@@ -31,7 +34,7 @@ func refusedInTime(t *testing.T, within time.Duration, ask func(pair) answer, go
 	}
 	began := time.Now()
 	revoke()
-	eventually(t, "the revoked pair is refused", func() bool {
+	program.Eventually(t, "the revoked pair is refused", func() bool {
 		if a := ask(stays); a.Status != 200 {
 			t.Fatalf("the other pair: %d %s", a.Status, a.Body)
 		}
@@ -106,7 +109,7 @@ func TestRevocationWaitsForThePermissionToList(t *testing.T) {
 	p := w.credential(nil)
 	g := w.start(w.guarded("/", object{"hcv": w.hcv(revocable)}))
 	const missing = `lacks the capability list on it, which revocation_interval needs (add to one of its policies: path \"secret/metadata/kong-auth\"`
-	eventually(t, "the log has the policy that is missing", func() bool {
+	program.Eventually(t, "the log has the policy that is missing", func() bool {
 		if a := w.get(g, "/", p.header()); a.Status != 200 { // lines of the background ride on requests
 			t.Fatalf("%d %s", a.Status, a.Body)
 		}
@@ -144,4 +147,50 @@ func TestCredentialRevokedInKeyVaultIsRefusedInSeconds(t *testing.T) {
 // Key Vault's times are whole seconds.
 func updatedAt(at time.Time) *azsecrets.SecretAttributes {
 	return &azsecrets.SecretAttributes{Updated: &at}
+}
+
+// TestMassRevocationThatIsMeantIsThrough: the plugin holds back what would drop
+// most of its records, and must still find out that all of them are gone.
+func TestMassRevocationThatIsMeantIsThrough(t *testing.T) {
+	const n, parallel = 1500, 16
+	w := newEnv(t)
+	all := make([]pair, n)
+	each := func(do func(i int)) {
+		var workers sync.WaitGroup
+		for first := range parallel {
+			workers.Go(func() {
+				for i := first; i < n; i += parallel {
+					do(i)
+				}
+			})
+		}
+		workers.Wait()
+	}
+	each(func(i int) { all[i] = w.credential(nil) })
+	// All come from one address, whose share of lookups that find nothing would be
+	// used up if it asked for the same again and again.
+	g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"ttl": 1, "neg_ttl": 60})}))
+	count := func() map[int]int {
+		var mu sync.Mutex
+		answers := map[int]int{}
+		each(func(i int) {
+			status := w.ask(g, all[i]).Status
+			mu.Lock()
+			defer mu.Unlock()
+			answers[status]++
+		})
+		return answers
+	}
+	if got := count(); got[200] != n {
+		t.Fatalf("before: %v", got)
+	}
+
+	each(func(i int) { w.must(w.vault.Delete(t.Context(), w.kv, all[i].access)) })
+	began, rounds := time.Now(), []string{}
+	program.Eventually(t, "all are refused", func() bool {
+		got := count()
+		rounds = append(rounds, fmt.Sprint(got))
+		return got[401] == n
+	})
+	t.Logf("%d revoked at once, through after %s; answers round by round: %v", n, time.Since(began).Round(time.Millisecond), rounds)
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"kong-vault-auth/control"
+	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/e2e/vaultserver"
 	"kong-vault-auth/pluginserver/servertest"
 )
@@ -68,8 +69,8 @@ func (p *tap) pass(client net.Conn, network, address string) {
 // has left the node.
 func TestNoSecretIsInWhatARunHasWritten(t *testing.T) {
 	t.Parallel()
-	redis, _ := redisServer(t)
-	toRedis := newTap(t, "tcp", strings.TrimPrefix(redis, "redis://"))
+	redis, _ := program.Redis(t)
+	toRedis := newTap(t, "tcp", redis)
 	dir := t.TempDir()
 	keyFile, metrics, blocks := filepath.Join(dir, "key"), filepath.Join(dir, "m"), filepath.Join(dir, "blocks")
 	secretFile := filepath.Join(dir, "secrets.jsonl")
@@ -78,7 +79,7 @@ func TestNoSecretIsInWhatARunHasWritten(t *testing.T) {
 	if err := os.WriteFile(keyFile, []byte(hex.EncodeToString(key)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m := managedGateway(t, vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"},
+	m := managedGateway(t, vaultserver.KongAuth,
 		"VAULT_AUTH_BLOCKS_FILE="+blocks, "VAULT_AUTH_EVENTS_KEY_FILE="+keyFile, "VAULT_AUTH_EVENTS=redis://"+toRedis.Addr().String(),
 		"VAULT_AUTH_METRICS_LISTEN=unix:"+metrics, "VAULT_AUTH_LOG_LEVEL=debug", "KONG_LOG_LEVEL=info")
 	toControl := newTap(t, "unix", control.Beside(m.g.Socket()))
@@ -157,7 +158,7 @@ func TestNoSecretIsInWhatARunHasWritten(t *testing.T) {
 	listed, err := os.ReadFile(blocks)
 	m.must(err)
 	written := map[string]string{
-		"the log": allLevels(m.g), "the audit log": m.output.String(), "a command's output": o.output.String(), "an answer to a client": clients.String(),
+		"the log": allLevels(m.g), "the audit log": m.admin.Output.String(), "a command's output": o.output.String(), "an answer to a client": clients.String(),
 		"a message to other nodes": toRedis.String(), "the control socket": toControl.String(), "the metrics": scrape(t, metrics), "the list of blocks": string(listed),
 		// Each secret token is in one answer of the Admin API: that which has made it.
 		"the Admin API's answers": strings.NewReplacer(`"secret_token":"`+created.Data.SecretToken, "", `"secret_token":"`+rotated.Data.SecretToken, "").Replace(m.answers.String()),

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"testing"
 
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/e2e/program"
 )
 
 // nobody is whom programs run as in tests that root runs, who may read all.
@@ -29,11 +29,7 @@ func asNobody(cmd *exec.Cmd) *exec.Cmd {
 // folderOfNobody is a folder in which an ordinary user may write.
 func folderOfNobody(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "nobody-*") // below t.TempDir, paths get too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := program.ShortDir(t)
 	if os.Getuid() == 0 {
 		if err := os.Chown(dir, nobody, nobody); err != nil {
 			t.Fatal(err)
@@ -81,16 +77,12 @@ func TestOthersOfItsUserCannotReadThePluginServer(t *testing.T) {
 				}
 			}()
 			proc := "/proc/" + strconv.Itoa(cmd.Process.Pid)
-			eventually(t, "it runs", func() bool {
+			program.Eventually(t, "it runs", func() bool {
 				line, _ := os.ReadFile(proc + "/cmdline")
 				if !tt.listens {
 					return strings.HasPrefix(string(line), "sleep")
 				}
-				conn, err := net.Dial("unix", socket)
-				if err == nil {
-					conn.Close()
-				}
-				return err == nil
+				return program.Listens("unix", socket)
 			})
 			for _, read := range []string{"cat environ", "cat maps", "ls fd", "readlink cwd"} {
 				program, file, _ := strings.Cut(read, " ")
@@ -141,7 +133,7 @@ func TestProgramsThatItStartsGetNoSecrets(t *testing.T) {
 	if got := a.ask(g, p); got.Status != 503 {
 		t.Errorf("%d %s", got.Status, got.Body)
 	}
-	eventually(t, "az is asked for a token", func() bool { _, err := os.Stat(seen); return err == nil })
+	program.Eventually(t, "az is asked for a token", func() bool { _, err := os.Stat(seen); return err == nil })
 	b, err := os.ReadFile(seen)
 	a.must(err)
 	for _, line := range append(env[:3:3], a.env...) { // what az and the SDK need

@@ -1,17 +1,16 @@
 package e2e
 
 import (
-	"errors"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"kong-vault-auth/e2e/program"
 	simulation "kong-vault-auth/kongtest/gateway"
 	"kong-vault-auth/pluginserver/servertest"
 )
@@ -47,9 +46,8 @@ type pluginServer struct {
 
 // serverProcess is one start of a plugin server.
 type serverProcess struct {
-	cmd     *exec.Cmd
-	done    chan struct{} // closed when it has ended
-	retired bool          // not to be started again; guarded by pluginServer.mu
+	*program.Program
+	retired bool // not to be started again; guarded by pluginServer.mu
 }
 
 // startServer starts a plugin server, and returns when it listens. It ends with
@@ -72,17 +70,8 @@ func startServer(t *testing.T, by supervisor, socket string, env []string, comma
 	}
 	t.Cleanup(s.stop)
 	s.start()
-	eventually(t, socket+" is listened on", func() bool { return dials(socket) })
+	program.Eventually(t, socket+" is listened on", func() bool { return program.Listens("unix", socket) })
 	return s
-}
-
-func dials(socket string) bool {
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
-		return false
-	}
-	conn.Close()
-	return true
 }
 
 // start starts a process, which is the current one from then on.
@@ -99,16 +88,17 @@ func (s *pluginServer) start() {
 		env = append(slices.Clip(env), "LISTEN_FDS=1")
 		files = []*os.File{s.listener} // becomes descriptor 3
 	}
-	p := &serverProcess{cmd: exec.Command(command[0], command[1:]...), done: make(chan struct{})}
-	p.cmd.Env, p.cmd.ExtraFiles, p.cmd.Stdout, p.cmd.Stderr = env, files, &s.output, &s.output
-	if err := p.cmd.Start(); err != nil {
-		s.t.Errorf("start a plugin server: %v", err)
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Env, cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = env, files, &s.output, &s.output
+	started, err := program.Run(cmd)
+	if err != nil {
+		s.t.Error(err)
 		return
 	}
+	p := &serverProcess{Program: started}
 	s.current = p
 	go func() {
-		p.cmd.Wait()
-		close(p.done)
+		<-p.Done()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if !p.retired {
@@ -131,15 +121,12 @@ func (s *pluginServer) retire() *serverProcess {
 // end ends a process in order, and returns when it has ended.
 func (s *pluginServer) end(p *serverProcess) {
 	s.t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		s.t.Errorf("end a plugin server: %v", err)
-	}
 	select {
-	case <-p.done:
-	case <-time.After(patience):
-		s.t.Error("a plugin server has not ended after SIGTERM")
-		p.cmd.Process.Kill()
-		<-p.done
+	case <-p.Done(): // it was killed
+	default:
+		if err := p.Stop(); err != nil {
+			s.t.Error(err)
+		}
 	}
 }
 
@@ -153,7 +140,7 @@ func (s *pluginServer) upgrade() {
 	}
 	old := s.retire()
 	s.start()
-	eventually(s.t, "the new plugin server has the socket", func() bool {
+	program.Eventually(s.t, "the new plugin server has the socket", func() bool {
 		now, err := os.Lstat(s.socket)
 		return err == nil && !os.SameFile(before, now)
 	})
@@ -171,7 +158,7 @@ func (s *pluginServer) restart() {
 func (s *pluginServer) pid() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.current.cmd.Process.Pid
+	return s.current.PID()
 }
 
 func (s *pluginServer) stop() {

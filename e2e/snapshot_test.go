@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kong-vault-auth/e2e/faults"
+	"kong-vault-auth/e2e/program"
 )
 
 // snapshotted is an environment whose plugin keeps a snapshot, and in which the store
@@ -32,11 +33,9 @@ func newSnapshotted(t *testing.T) *snapshotted {
 		file: filepath.Join(t.TempDir(), "snapshot"), key: filepath.Join(t.TempDir(), "key"),
 	}
 	s.newKey()
-	s.g = w.startUnderWatch(w.guarded("/", object{"vault": "hcv"}), []string{
-		"KONG_VAULT_HCV_HOST=127.0.0.1", "KONG_VAULT_HCV_PORT=" + portOf(proxy.URL).String(),
-		"KONG_VAULT_HCV_MOUNT=" + w.kv.Mount, "KONG_VAULT_HCV_PATH=" + w.kv.Path, "KONG_VAULT_HCV_KV=v2", "KONG_VAULT_HCV_TOKEN=" + w.token, "KONG_VAULT_HCV_TTL=0.05",
-		"KONG_VAULT_HCV_SNAPSHOT_FILE=" + s.file, "KONG_VAULT_HCV_SNAPSHOT_KEY_FILE=" + s.key,
-	}, &[]string{w.token, s.doomed.access, s.doomed.secret})
+	s.g = w.startUnderWatch(w.guarded("/", object{"vault": "hcv"}), w.node(object{
+		"port": portOf(proxy.URL), "ttl": 0.05, "snapshot_file": s.file, "snapshot_key_file": s.key,
+	}), &[]string{w.token, s.doomed.access, s.doomed.secret})
 	w.warm(s.g, append(s.known, s.doomed))
 
 	// A credential that is gone is gone from the snapshot long before the next one
@@ -47,11 +46,11 @@ func newSnapshotted(t *testing.T) *snapshotted {
 			return err == nil && info.ModTime().After(since)
 		}
 	}
-	eventually(t, "there is a snapshot", written(time.Time{}))
+	program.Eventually(t, "there is a snapshot", written(time.Time{}))
 	w.must(w.vault.Delete(t.Context(), w.kv, s.doomed.access))
-	eventually(t, "the deleted pair is refused", func() bool { return w.ask(s.g, s.doomed).Status == 401 })
+	program.Eventually(t, "the deleted pair is refused", func() bool { return w.ask(s.g, s.doomed).Status == 401 })
 	refused := time.Now()
-	eventually(t, "there is another snapshot", written(refused))
+	program.Eventually(t, "there is another snapshot", written(refused))
 	took := time.Since(refused)
 	t.Logf("there is a snapshot without the deleted pair after %s", took.Round(time.Millisecond))
 	if took > forgottenWithin {
@@ -79,9 +78,9 @@ func (s *snapshotted) kill() {
 	for _, pid := range old {
 		s.must(syscall.Kill(pid, syscall.SIGKILL))
 	}
-	eventually(s.T, "another plugin server listens", func() bool {
+	program.Eventually(s.T, "another plugin server listens", func() bool {
 		now := pluginServers(s.T, s.g)
-		return len(now) == 1 && now[0] != old[0] && dials(s.g.Socket())
+		return len(now) == 1 && now[0] != old[0] && program.Listens("unix", s.g.Socket())
 	})
 }
 
@@ -89,7 +88,7 @@ func (s *snapshotted) kill() {
 func (s *snapshotted) back() {
 	s.Helper()
 	s.must(s.store.Clear())
-	eventually(s.T, "Vault's answers count again", func() bool { return s.ask(s.g, s.unread).Status == 200 })
+	program.Eventually(s.T, "Vault's answers count again", func() bool { return s.ask(s.g, s.unread).Status == 200 })
 	for _, p := range s.known {
 		if a := s.ask(s.g, p); a.Status != 200 {
 			s.Errorf("afterwards: %d %s", a.Status, a.Body)
@@ -123,7 +122,7 @@ func TestKilledDuringAnOutageTheSnapshotAnswers(t *testing.T) {
 	for range kills {
 		killed := time.Now()
 		s.kill()
-		eventually(t, "a known pair is accepted", func() bool { return s.ask(s.g, s.known[0]).Status == 200 })
+		program.Eventually(t, "a known pair is accepted", func() bool { return s.ask(s.g, s.known[0]).Status == 200 })
 		longest = max(longest, time.Since(killed))
 		for _, p := range s.known {
 			if a := s.ask(s.g, p); a.Status != 200 {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/e2e/vaultserver"
 )
 
@@ -37,10 +38,7 @@ func TestSecretsGoIntoUpstreamRequests(t *testing.T) {
 		route{"/credentials", []object{secrets(object{"headers": object{"X-Api-Key": "{vault://hcv/kong-auth/" + p.access + "/secret_token}"}})}},
 		route{"/wrong", []object{secrets(object{"headers": object{"X-Api-Key": "{vault://env/azure-client-secret}"}})}},
 	)
-	hcv := w.hcv(nil)
-	g := start(t, config,
-		"KONG_VAULT_HCV_PROTOCOL=http", "KONG_VAULT_HCV_HOST="+hcv["host"].(string), "KONG_VAULT_HCV_PORT="+w.port(), "KONG_VAULT_HCV_KV=v2",
-		"KONG_VAULT_HCV_TOKEN="+token, "KONG_VAULT_HCV_TTL=1")
+	g := start(t, config, w.node(object{"path": nil, "token": token, "ttl": 1})...)
 	forged := http.Header{
 		"Authorization": {"Basic forged"}, "X-API-KEY": {"forged", "twice"}, "X_Api_Key": {"forged"}, "X-Api_Key": {"forged"}, "X-Other": {"stays"},
 	}
@@ -78,7 +76,7 @@ func TestSecretsGoIntoUpstreamRequests(t *testing.T) {
 
 	// Rotation is seen without a new instance, and by requests under way none is half set.
 	put("second-s3cret")
-	eventually(t, "the upstream gets the new secret", func() bool {
+	program.Eventually(t, "the upstream gets the new secret", func() bool {
 		return w.get(g, "/header", nil).Upstream.Header.Get("X-Api-Key") == "second-s3cret"
 	})
 	check("/header", nil, 200, map[string]string{"Authorization": "Bearer second-s3cret"})
@@ -95,10 +93,4 @@ func TestSecretsGoIntoUpstreamRequests(t *testing.T) {
 	if strings.Contains(log, "s3cret") {
 		t.Errorf("a secret is logged:\n%s", log)
 	}
-}
-
-// port is that of this environment's Vault.
-func (w *testEnv) port() string {
-	_, port, _ := strings.Cut(strings.TrimPrefix(w.vault.Addr, "http://"), ":")
-	return port
 }

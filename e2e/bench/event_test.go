@@ -1,7 +1,7 @@
+// Package bench measures the plugin against go-pdk's own plugin server.
 package bench
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +16,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/e2e/build"
+	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/pluginserver/servertest"
 )
 
@@ -40,19 +42,19 @@ func BenchmarkEvent(b *testing.B) {
 	config := `{"tokens_in_query": false, "hcv": {"kv": "v1", "token": "t", "host": "` + host + `", "port": ` + port + `}}`
 	azure, environ := keyVault(b, dir)
 	servers := []struct {
-		name, build, config string
-		environ             []string
-		times               []time.Duration
-		wire                *servertest.Wire
+		name, folder, config string
+		environ              []string
+		times                []time.Duration
+		wire                 *servertest.Wire
 	}{
-		{name: "vault-auth", build: "../..", config: config},
-		{name: "three", build: "./peer", config: `{}`},
-		{name: "ten", build: "./peer", config: `{}`},
-		{name: "vault-auth-azure", build: "../..", config: azure, environ: environ},
+		{name: "vault-auth", folder: ".", config: config},
+		{name: "three", folder: "e2e/bench/peer", config: `{}`},
+		{name: "ten", folder: "e2e/bench/peer", config: `{}`},
+		{name: "vault-auth-azure", folder: ".", config: azure, environ: environ},
 	}
 	for i := range servers {
 		s := &servers[i]
-		socket := startServer(b, dir, s.name, s.build, s.environ)
+		socket := startServer(b, dir, s.name, s.folder, s.environ)
 		s.wire = servertest.NewWire(b, socket, s.config, replies())
 	}
 	for _, s := range servers { // the pair is looked up, the consumer loaded
@@ -120,46 +122,25 @@ func keyVault(b *testing.B, dir string) (config string, environ []string) {
 	return config, server.Environ(ca)
 }
 
-// startServer builds a plugin server, starts it with the environment that Kong
-// gives it, empty but for what is passed on, and returns its socket once it is listened on.
-func startServer(b *testing.B, dir, name, build string, environ []string) string {
+// startServer builds a plugin server and starts it with an environment that holds nothing else,
+// as Kong's is. It returns its socket once it listens.
+func startServer(b *testing.B, dir, name, folder string, environ []string) string {
 	b.Helper()
 	binary := filepath.Join(dir, name)
-	compile := exec.CommandContext(b.Context(), "go", "build", "-o", binary, ".")
-	compile.Dir = build // the plugin is a module of its own
-	if out, err := compile.CombinedOutput(); err != nil {
-		b.Fatalf("%v: %s", err, out)
+	if err := build.Program(b.Context(), folder, binary); err != nil {
+		b.Fatal(err)
 	}
-	prefix, err := os.MkdirTemp("", "ps")
+	prefix := program.ShortDir(b)
+	cmd := exec.Command(binary, "-kong-prefix", prefix)
+	cmd.Env = append([]string{}, environ...)
+	server, err := program.Run(cmd)
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { os.RemoveAll(prefix) })
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, binary, "-kong-prefix", prefix)
-	cmd.Env, cmd.Stderr = append([]string{}, environ...), os.Stderr
-	if build != "../.." {
-		cmd.Stderr = nil // it logs each connection
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		cancel()
-		_ = cmd.Wait() // it was killed
-	})
+	b.Cleanup(server.Kill)
 	socket := filepath.Join(prefix, name+".socket")
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		c, err := net.Dial("unix", socket)
-		if err == nil {
-			c.Close()
-			return socket
-		}
-		if time.Now().After(deadline) {
-			b.Fatal(err)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	program.Eventually(b, name+" listens", func() bool { return program.Listens("unix", socket) })
+	return socket
 }
 
 // replies are Kong's answers about a request as browsers and libraries send it.

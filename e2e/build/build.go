@@ -1,5 +1,5 @@
-// Package build compiles the programs that the end-to-end tests and the demo
-// run: the plugin and a Vault server.
+// Package build compiles the programs that the end-to-end tests, the benchmarks and the demo
+// run.
 package build
 
 import (
@@ -45,9 +45,9 @@ func Plugin(ctx context.Context, dst string, race bool) error {
 	return goCommand(ctx, ".", nil, append(args, ".")...)
 }
 
-// EarlyAuth compiles e2e/earlyauth, which goes by its file's name as well.
-func EarlyAuth(ctx context.Context, dst string) error {
-	return goCommand(ctx, "e2e", nil, "build", "-o", dst, "./earlyauth")
+// Program compiles the program in a folder of the project, as a static one, to the file dst.
+func Program(ctx context.Context, folder, dst string) error {
+	return goCommand(ctx, folder, []string{"CGO_ENABLED=0"}, "build", "-o", dst, ".")
 }
 
 // goCommand runs the go command in a folder of the project, with env added to

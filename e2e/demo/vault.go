@@ -21,10 +21,10 @@ func startVault(ctx context.Context, progress func(string)) (store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := server.Put(ctx, example.KV(), accessToken, record()); err != nil {
+	if err := server.Put(ctx, vaultserver.KongAuth, accessToken, record()); err != nil {
 		return nil, errors.Join(err, server.Close())
 	}
-	token, err := server.ReadToken(ctx, example.KV(), 24*time.Hour)
+	token, err := server.ReadToken(ctx, vaultserver.KongAuth, 24*time.Hour)
 	if err != nil {
 		return nil, errors.Join(err, server.Close())
 	}
@@ -32,7 +32,7 @@ func startVault(ctx context.Context, progress func(string)) (store, error) {
 }
 
 func (v *hcv) words() words {
-	return words{label: "Vault", name: "Vault", at: v.Addr, secret: example.KV().Secret(accessToken)}
+	return words{label: "Vault", name: "Vault", at: v.Addr, secret: vaultserver.KongAuth.Secret(accessToken)}
 }
 
 func (v *hcv) kongYML(upstream string) (string, error) { return example.KongYML(upstream, v.Addr) }

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"kong-vault-auth/e2e/build"
-	"kong-vault-auth/e2e/vaultserver"
 )
 
 // What kong.yml says.
@@ -23,11 +22,6 @@ const (
 // TokenVariable is the environment variable from which kong.yml takes the
 // Vault token.
 const TokenVariable = "HCV_TOKEN"
-
-// KV is where kong.yml expects credentials.
-func KV() vaultserver.KV {
-	return vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"}
-}
 
 // KongYML is kong.yml with an upstream and a Vault at these URLs.
 func KongYML(upstreamURL, vaultURL string) (string, error) {

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,8 +19,10 @@ import (
 	"testing"
 	"time"
 
+	"kong-vault-auth/e2e/build"
 	"kong-vault-auth/e2e/echo"
 	"kong-vault-auth/e2e/postgres"
+	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/e2e/vaultserver"
 	"kong-vault-auth/kongtest"
 	"kong-vault-auth/kongtest/gateway"
@@ -29,15 +30,16 @@ import (
 )
 
 var (
-	program = os.Getenv("E2E_KONG")
-	plugin  string // the compiled plugin
-	store   *vaultserver.Server
+	kongProgram = os.Getenv("E2E_KONG")
+	deckProgram = os.Getenv("E2E_DECK")
+	plugin      string // the compiled plugin
+	store       *vaultserver.Server
 )
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	if program == "" {
+	if kongProgram == "" {
 		return m.Run() // each test says that it is skipped
 	}
 	dir, err := os.MkdirTemp("", "genuine")
@@ -45,13 +47,12 @@ func run(m *testing.M) int {
 		return fail(err)
 	}
 	defer os.RemoveAll(dir)
+	ctx := context.Background()
 	plugin = filepath.Join(dir, "vault-auth")
-	build := exec.Command("go", "build", "-o", plugin, ".")
-	build.Dir = filepath.Join("..", "..")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fail(fmt.Errorf("%w: %s", err, out))
+	if err := build.Plugin(ctx, plugin, false); err != nil {
+		return fail(err)
 	}
-	store, err = vaultserver.Start(context.Background(), vaultserver.Options{Progress: func(text string) { fmt.Fprintln(os.Stderr, text) }})
+	store, err = vaultserver.Start(ctx, vaultserver.Options{Progress: func(text string) { fmt.Fprintln(os.Stderr, text) }})
 	if err != nil {
 		return fail(err)
 	}
@@ -64,13 +65,19 @@ func fail(err error) int {
 	return 1
 }
 
-// patience bounds every wait for something that has to happen.
-const patience = time.Minute
+// requireKong skips a test where there is no genuine Kong.
+func requireKong(t *testing.T) {
+	t.Helper()
+	if kongProgram == "" {
+		t.Skip("E2E_KONG names no kong program")
+	}
+}
 
 // node is a Kong with the plugin server beside it and a service behind it.
 type node struct {
 	*testing.T
 	kong     *genuine.Kong
+	plugin   *program.Program
 	upstream *httptest.Server
 	database *postgres.Server // nil without one
 }
@@ -78,42 +85,20 @@ type node struct {
 // start starts a node, with a database or without.
 func start(t *testing.T, withDatabase bool) *node {
 	t.Helper()
-	if program == "" {
-		t.Skip("E2E_KONG names no kong program")
-	}
+	requireKong(t)
 	n := &node{T: t, upstream: httptest.NewServer(echo.Handler(nil))}
 	t.Cleanup(n.upstream.Close)
-	dir, err := os.MkdirTemp("", "node") // short: a socket's path ends at 107 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := program.ShortDir(t)
+	socket := filepath.Join(dir, "vault-auth.socket")
 	o := genuine.Options{
-		Program: program, Prefix: filepath.Join(dir, "kong"),
-		Servers: []gateway.PluginServer{{Name: "vault-auth", Socket: filepath.Join(dir, "vault-auth.socket"), QueryCommand: plugin + " -dump"}},
-		Env:     []string{"KONG_NGINX_WORKER_PROCESSES=2"},
+		Prefix:  filepath.Join(dir, "kong"),
+		Servers: []gateway.PluginServer{{Name: "vault-auth", Socket: socket, QueryCommand: plugin + " -dump"}},
 	}
 	if withDatabase {
-		n.database, err = postgres.Start()
-		if errors.Is(err, postgres.ErrNotInstalled) {
-			t.Skip(err)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { n.close(n.database.Close) })
-		o.Database = n.database.Addr
+		o.Database = n.startDatabase()
 	}
-	if n.kong, err = genuine.Start(o); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		n.close(n.kong.Stop)
-		if t.Failed() {
-			t.Logf("Kong's error log:\n%s", n.kong.Log())
-		}
-	})
-	n.startPlugin(o.Servers[0].Socket)
+	n.startKong(&o)
+	n.startPlugin(socket, "VAULT_AUTH_KONG_STATUS="+n.kong.StatusURL())
 	return n
 }
 
@@ -123,32 +108,95 @@ func (n *node) close(f func() error) {
 	}
 }
 
-func (n *node) startPlugin(socket string) {
+// startDatabase starts a PostgreSQL, or skips the test where there is none.
+func (n *node) startDatabase() (addr string) {
 	n.Helper()
-	var output bytes.Buffer
-	cmd := exec.Command(plugin, "-socket", socket)
-	cmd.Env = append(os.Environ(), "VAULT_AUTH_KONG_STATUS="+n.kong.StatusURL())
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
+	var err error
+	n.database, err = postgres.Start()
+	if errors.Is(err, postgres.ErrNotInstalled) {
+		n.Skip(err)
+	}
+	if err != nil {
+		n.Fatal(err)
+	}
+	n.Cleanup(func() { n.close(n.database.Close) })
+	return n.database.Addr
+}
+
+// startKong starts the Kong, with two workers.
+func (n *node) startKong(o *genuine.Options) {
+	n.Helper()
+	o.Program, o.Env = kongProgram, append([]string{"KONG_NGINX_WORKER_PROCESSES=2"}, o.Env...)
+	var err error
+	if n.kong, err = genuine.Start(*o); err != nil {
 		n.Fatal(err)
 	}
 	n.Cleanup(func() {
-		n.close(func() error { return cmd.Process.Signal(os.Interrupt) })
-		n.close(cmd.Wait)
+		n.close(n.kong.Stop)
 		if n.Failed() {
-			n.Logf("the plugin server has printed:\n%s", &output)
+			n.Logf("Kong's error log:\n%s", n.kong.Log())
 		}
 	})
+}
+
+// startPlugin starts the plugin server, and waits until it answers.
+func (n *node) startPlugin(socket string, env ...string) {
+	n.Helper()
+	cmd := exec.Command(plugin, "-socket", socket)
+	cmd.Env = append(os.Environ(), env...)
+	n.plugin = program.Start(n.T, cmd)
 	if err := kongtest.NewClient(socket).AwaitReady(n.Context()); err != nil {
 		n.Fatal(err)
 	}
+}
+
+// setConfig puts a declarative configuration into effect.
+func (n *node) setConfig(config map[string]any) {
+	n.Helper()
+	config["_format_version"] = "3.0"
+	b, err := json.Marshal(config)
+	if err != nil {
+		n.Fatal(err)
+	}
+	if err := n.kong.SetConfig(string(b)); err != nil {
+		n.Fatal(err)
+	}
+}
+
+// deck runs decK on this Kong, which must succeed. Another argument than a text is written to
+// a file as a declarative configuration.
+func (n *node) deck(args ...any) string {
+	n.Helper()
+	words := []string{"--analytics=false", "gateway"}
+	for _, arg := range args {
+		if config, ok := arg.(map[string]any); ok {
+			config["_format_version"] = "3.0"
+			b, err := json.Marshal(config)
+			if err != nil {
+				n.Fatal(err)
+			}
+			file := filepath.Join(n.TempDir(), "kong.yml")
+			if err := os.WriteFile(file, b, 0o600); err != nil {
+				n.Fatal(err)
+			}
+			arg = file
+		}
+		words = append(words, fmt.Sprint(arg))
+	}
+	cmd := exec.CommandContext(n.Context(), deckProgram, words...)
+	cmd.Env = append(os.Environ(), "DECK_KONG_ADDR="+n.kong.AdminURL())
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		n.Fatalf("deck gateway %s: %v\n%s", args, err, out)
+	}
+	return string(out)
 }
 
 // put stores a credential under its access token, with the secret "secret-" and
 // that.
 func (n *node) put(accessToken string, consumer map[string]any) {
 	n.Helper()
-	err := store.Put(n.Context(), vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"}, accessToken,
+	err := store.Put(n.Context(), vaultserver.KongAuth, accessToken,
 		map[string]any{"access_token": accessToken, "secret_token": "secret-" + accessToken, "consumer": consumer})
 	if err != nil {
 		n.Fatal(err)
@@ -158,15 +206,11 @@ func (n *node) put(accessToken string, consumer map[string]any) {
 // config is the plugin's configuration.
 func (n *node) config() map[string]any {
 	n.Helper()
-	token, err := store.ReadToken(n.Context(), vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"}, time.Hour)
+	token, err := store.ReadToken(n.Context(), vaultserver.KongAuth, time.Hour)
 	if err != nil {
 		n.Fatal(err)
 	}
-	host, port, err := net.SplitHostPort(strings.TrimPrefix(store.Addr, "http://"))
-	if err != nil {
-		n.Fatal(err)
-	}
-	return map[string]any{"hcv": map[string]any{"host": host, "port": json.Number(port), "kv": "v2", "path": "kong-auth", "token": token}}
+	return map[string]any{"hcv": vaultserver.KongAuth.Config(store.Addr, token)}
 }
 
 // answer is what a client got.
@@ -228,20 +272,9 @@ func (n *node) admin(method, path string, body any) {
 	}
 }
 
-// eventually polls until ok.
 func (n *node) eventually(what string, ok func() bool) {
 	n.Helper()
-	ctx, cancel := context.WithTimeout(n.Context(), patience)
-	defer cancel()
-	poll := time.NewTicker(100 * time.Millisecond)
-	defer poll.Stop()
-	for !ok() {
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
-			n.Fatalf("in vain for %s: %s", patience, what)
-		}
-	}
+	program.Eventually(n.T, what, ok)
 }
 
 // With a plugin server that Kong starts, every open-source Kong 3.9 answers 500,
@@ -264,8 +297,7 @@ func TestKongsOwnPluginsBesideThisOne(t *testing.T) {
 	named := func(name string, config map[string]any) map[string]any {
 		return map[string]any{"name": name, "config": config}
 	}
-	config, err := json.Marshal(map[string]any{
-		"_format_version": "3.0",
+	n.setConfig(map[string]any{
 		"services": []any{map[string]any{"name": "echo", "url": n.upstream.URL, "routes": []any{map[string]any{
 			"name": "r", "paths": []any{"/r"}, "plugins": []any{
 				named("vault-auth", n.config()),
@@ -282,12 +314,6 @@ func TestKongsOwnPluginsBesideThisOne(t *testing.T) {
 			map[string]any{"username": "bob"},
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.kong.SetConfig(string(config)); err != nil {
-		t.Fatal(err)
-	}
 
 	// CORS answers a browser's question before anybody is asked for tokens.
 	preflight := n.send(http.MethodOptions, "/r", "Origin", "https://app.example", "Access-Control-Request-Method", "GET")
@@ -470,38 +496,19 @@ func TestDatabaseStopsHangsAndComesBack(t *testing.T) {
 // decK must find nothing to change in what it has just made: the schema's
 // defaults are those that Kong fills in.
 func TestDecKSyncsAndFindsNoDifference(t *testing.T) {
-	deck := os.Getenv("E2E_DECK")
-	if deck == "" {
+	if deckProgram == "" {
 		t.Skip("E2E_DECK names no deck program")
 	}
 	n := start(t, true)
-	file := filepath.Join(t.TempDir(), "kong.yml")
-	config, err := json.Marshal(map[string]any{
-		"_format_version": "3.0",
+	config := map[string]any{
 		"services": []any{map[string]any{"name": "echo", "url": n.upstream.URL, "routes": []any{map[string]any{
 			"name": "r", "paths": []any{"/r"}, "plugins": []any{map[string]any{"name": "vault-auth", "config": n.config()}},
 		}}}},
 		"consumers": []any{map[string]any{"username": "alice"}},
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	if err := os.WriteFile(file, config, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	run := func(args ...string) string {
-		t.Helper()
-		cmd := exec.CommandContext(t.Context(), deck, append([]string{"--analytics=false", "gateway"}, args...)...)
-		cmd.Env = append(os.Environ(), "DECK_KONG_ADDR="+n.kong.AdminURL())
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("deck gateway %s: %v\n%s", args, err, out)
-		}
-		return string(out)
-	}
-	run("ping")
-	run("sync", file)
-	if diff := run("diff", "--non-zero-exit-code", file); !strings.Contains(diff, "Created: 0") || !strings.Contains(diff, "Updated: 0") || !strings.Contains(diff, "Deleted: 0") {
+	n.deck("ping")
+	n.deck("sync", config)
+	if diff := n.deck("diff", "--non-zero-exit-code", config); !strings.Contains(diff, "Created: 0") || !strings.Contains(diff, "Updated: 0") || !strings.Contains(diff, "Deleted: 0") {
 		t.Errorf("deck gateway diff: %s", diff)
 	}
 	n.put("alice-1", map[string]any{"username": "alice"})

@@ -1,7 +1,6 @@
 package genuine
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -25,8 +24,7 @@ func TestSecretsForAServiceARouteAndAConsumer(t *testing.T) {
 		return []any{map[string]any{"name": "vault-secrets", "config": map[string]any{"headers": map[string]any{"X-Key": value}}}}
 	}
 	keyAuth := map[string]any{"name": "key-auth"}
-	b, err := json.Marshal(map[string]any{
-		"_format_version": "3.0",
+	n.setConfig(map[string]any{
 		"services": []any{map[string]any{"name": "echo", "url": upstream.URL, "plugins": secrets("service"), "routes": []any{
 			map[string]any{"name": "plain", "paths": []any{"/plain"}},
 			map[string]any{"name": "own", "paths": []any{"/own"}, "plugins": secrets("route")},
@@ -38,12 +36,6 @@ func TestSecretsForAServiceARouteAndAConsumer(t *testing.T) {
 			map[string]any{"username": "bob", "keyauth_credentials": []any{map[string]any{"key": "bobs"}}},
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.kong.SetConfig(string(b)); err != nil {
-		t.Fatal(err)
-	}
 	for _, tt := range []struct {
 		path, key string
 		status    int

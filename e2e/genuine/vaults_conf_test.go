@@ -97,7 +97,7 @@ func TestKongsCommandsWorkWithReferencesInKongConf(t *testing.T) {
 	if err := byFile.Command("health"); err != nil {
 		t.Errorf("kong health: %v", err)
 	}
-	n.stopPluginServer(n.plugin)
+	n.close(n.plugin.Stop)
 	// Without the plugin server, what has no need of the secret works all the same, and
 	// the rest says what is missing.
 	if err := byFile.Command("health"); err != nil {

@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
-	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
+
+	"kong-vault-auth/e2e/program"
 )
 
 // Kong's own rate-limiting reaches a Redis whose password is in a vault.
@@ -16,25 +16,23 @@ func TestRateLimitingHasItsRedisPasswordFromAVault(t *testing.T) {
 	n := startVaults(t, vaultsOptions{before: func(n *vaultsNode) {
 		n.azure.Put("redis", `{"password": "`+password+`", "wrong": "x"}`, nil)
 	}})
-	host, port := n.redis(password)
+	addr, _ := program.Redis(t, "--requirepass", password)
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
 	declare := func(key string) {
 		n.Helper()
-		b, err := json.Marshal(map[string]any{
-			"_format_version": "3.0", "vaults": []any{azureVault(nil)},
+		n.setConfig(map[string]any{
+			"vaults": []any{azureVault(nil)},
 			"routes": []any{map[string]any{"name": "limited", "paths": []any{"/limited"}, "plugins": []any{
 				map[string]any{"name": "request-termination", "config": map[string]any{"status_code": 200}},
 				map[string]any{"name": "rate-limiting", "config": map[string]any{
 					"hour": 2, "policy": "redis", "fault_tolerant": false,
-					"redis": map[string]any{"host": host, "port": port, "password": "{vault://azure-key-vault/redis/" + key + "}"},
+					"redis": map[string]any{"host": host, "port": json.Number(port), "password": "{vault://azure-key-vault/redis/" + key + "}"},
 				}},
 			}}},
 		})
-		if err != nil {
-			n.Fatal(err)
-		}
-		if err := n.kong.SetConfig(string(b)); err != nil {
-			n.Fatal(err)
-		}
 	}
 	status := func() int {
 		resp, err := http.Get("http://" + n.kong.Addr() + "/limited")
@@ -54,37 +52,6 @@ func TestRateLimitingHasItsRedisPasswordFromAVault(t *testing.T) {
 			t.Errorf("request %d: %d, want %d", i+1, got, want)
 		}
 	}
-}
-
-// redis starts one of the machine's that demands a password.
-func (n *vaultsNode) redis(password string) (host string, port int) {
-	n.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		n.Skip("there is no redis-server")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		n.Fatal(err)
-	}
-	addr := l.Addr().(*net.TCPAddr)
-	l.Close()
-	cmd := exec.Command(program, "--bind", "127.0.0.1", "--port", strconv.Itoa(addr.Port), "--save", "", "--dir", n.TempDir(), "--requirepass", password)
-	if err := cmd.Start(); err != nil {
-		n.Fatal(err)
-	}
-	n.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	n.eventually("Redis listens", func() bool {
-		c, err := net.Dial("tcp", addr.String())
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
-	return addr.IP.String(), addr.Port
 }
 
 // A secret that base64_decode can't decode leaves its reference without a value, and

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -63,7 +62,7 @@ func TestRotationOutageAndDeletionOfASecret(t *testing.T) {
 	n.azure.Fail(akvsim.KeyVault, akvsim.Unavailable())
 	stays("an outage", "two")
 	n.azure.Recover()
-	n.stopPluginServer(n.plugin)
+	n.close(n.plugin.Stop)
 	stays("without the plugin server", "two")
 	n.startPluginServer()
 
@@ -106,11 +105,8 @@ func TestSecretsAreKnownAfterAStartInAnOutage(t *testing.T) {
 		how string
 		do  func()
 	}{
-		{"killed", func() {
-			n.close(n.plugin.Process.Kill)
-			_ = n.plugin.Wait() // was killed
-		}},
-		{"stopped", func() { n.stopPluginServer(n.plugin) }},
+		{"killed", func() { n.plugin.Kill() }},
+		{"stopped", func() { n.close(n.plugin.Stop) }},
 	} {
 		end.do()
 		if b, err := os.ReadFile(file); err != nil || strings.Contains(string(b), "b4r-in-the-file") {
@@ -156,19 +152,12 @@ func TestCertificateFromAVaultIsServedToClients(t *testing.T) {
 			t.Fatal(err)
 		}
 	}})
-	b, err := json.Marshal(map[string]any{
-		"_format_version": "3.0",
-		"vaults":          []any{map[string]any{"name": "hcv", "prefix": "hashicorp-vault", "config": n.hcvConfig("v2")}},
+	n.setConfig(map[string]any{
+		"vaults": []any{map[string]any{"name": "hcv", "prefix": "hashicorp-vault", "config": n.hcvConfig("v2")}},
 		"certificates": []any{map[string]any{
 			"cert": "{vault://hashicorp-vault/tls/cert}", "key": "{vault://hashicorp-vault/tls/key}", "snis": []any{map[string]any{"name": "kong.example"}},
 		}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.kong.SetConfig(string(b)); err != nil {
-		t.Fatal(err)
-	}
 	roots := x509.NewCertPool()
 	roots.AddCert(certificate.Certificate)
 	n.eventually("the certificate is served", func() bool {
@@ -277,30 +266,18 @@ func TestVaultEntitiesAreThoseOfKongsPages(t *testing.T) {
 		}
 	}
 
-	deck := os.Getenv("E2E_DECK")
-	if deck == "" {
+	if deckProgram == "" {
 		return
-	}
-	file := filepath.Join(t.TempDir(), "kong.yml")
-	b, err := json.Marshal(map[string]any{"_format_version": "3.0", "vaults": []any{
-		azureVault(map[string]any{"ttl": 60}), map[string]any{"name": "hcv", "prefix": "hashicorp-vault", "config": hcv},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		t.Fatal(err)
 	}
 	// decK finds a difference in each field of a vault, Kong's own too, that the file
 	// leaves out. So the file is what it has dumped.
 	dump := filepath.Join(t.TempDir(), "dump.yml")
-	for _, args := range [][]string{{"sync", file}, {"dump", "-o", dump}, {"sync", dump}, {"diff", "--non-zero-exit-code", dump}} {
-		cmd := exec.CommandContext(t.Context(), deck, append([]string{"--analytics=false", "gateway"}, args...)...)
-		cmd.Env = append(os.Environ(), "DECK_KONG_ADDR="+n.kong.AdminURL())
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("deck gateway %s: %v\n%s", args, err, out)
-		}
-	}
+	n.deck("sync", map[string]any{"vaults": []any{
+		azureVault(map[string]any{"ttl": 60}), map[string]any{"name": "hcv", "prefix": "hashicorp-vault", "config": hcv},
+	}})
+	n.deck("dump", "-o", dump)
+	n.deck("sync", dump)
+	n.deck("diff", "--non-zero-exit-code", dump)
 }
 
 // What is resolved often is asked for seldom.

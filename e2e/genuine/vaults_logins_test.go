@@ -37,9 +37,7 @@ type logins struct {
 
 func newLogins(t *testing.T) *logins {
 	t.Helper()
-	if program == "" {
-		t.Skip("E2E_KONG names no kong program")
-	}
+	requireKong(t)
 	l := &logins{T: t, dir: t.TempDir()}
 	l.must(store.MountKV(t.Context(), howTo))
 	l.must(store.Put(t.Context(), howTo, "headers/request", map[string]any{"header": howToValue}))

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,9 +36,7 @@ var azureLogins = []string{
 // Vault's are in an engine of their own.
 func kongsPages(t *testing.T, mount string) map[string]example {
 	t.Helper()
-	if program == "" {
-		t.Skip("E2E_KONG names no kong program")
-	}
+	requireKong(t)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -206,23 +203,10 @@ func TestExamplesOfKongsPagesOnPostgreSQL(t *testing.T) {
 			n.wantByCommand(n.kong, e, prefix)
 		})
 	}
-	deck := os.Getenv("E2E_DECK")
-	if deck == "" {
+	if deckProgram == "" {
 		t.Skip("E2E_DECK names no deck program: without it")
 	}
-	b, err := json.Marshal(map[string]any{"_format_version": "3.0", "vaults": vaults, "routes": []any{route}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "kong.yml")
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), deck, "--analytics=false", "gateway", "sync", file)
-	cmd.Env = append(os.Environ(), "DECK_KONG_ADDR="+n.kong.AdminURL())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("deck gateway sync: %v\n%s", err, out)
-	}
+	n.deck("sync", map[string]any{"vaults": vaults, "routes": []any{route}})
 	for prefix, e := range examples {
 		n.wantInKong(e, prefix+"-deck")
 	}

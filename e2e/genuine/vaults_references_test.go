@@ -1,7 +1,6 @@
 package genuine
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,7 +14,7 @@ import (
 // Kong starts no new instance of the plugin when a secret rotates that its configuration
 // refers to. The plugin server sees it all the same, and no reload is needed.
 func TestAReferenceInThePluginsConfigurationRotates(t *testing.T) {
-	engine := vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"}
+	engine := vaultserver.KongAuth
 	var tokens []string
 	rotate := func(n *vaultsNode) {
 		t.Helper()
@@ -32,18 +31,12 @@ func TestAReferenceInThePluginsConfigurationRotates(t *testing.T) {
 	t.Cleanup(n.upstream.Close)
 	hcv := hcvAddress(t, store.Addr)
 	hcv["kv"], hcv["path"], hcv["token"], hcv["ttl"] = "v2", "kong-auth", "{vault://azure/vault-token/value}", 1
-	b, err := json.Marshal(map[string]any{
-		"_format_version": "3.0", "consumers": []any{map[string]any{"username": "alice"}},
+	n.setConfig(map[string]any{
+		"consumers": []any{map[string]any{"username": "alice"}},
 		"services": []any{map[string]any{"name": "echo", "url": n.upstream.URL, "routes": []any{map[string]any{
 			"name": "r", "paths": []any{"/r"}, "plugins": []any{map[string]any{"name": "vault-auth", "config": map[string]any{"hcv": hcv}}},
 		}}}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.kong.SetConfig(string(b)); err != nil {
-		t.Fatal(err)
-	}
 	alice := map[string]any{"username": "alice"}
 	n.put("rotating-1", alice)
 	n.eventually("the pair is accepted", func() bool { return n.get("/r", "rotating-1").StatusCode == http.StatusOK })
@@ -68,7 +61,7 @@ func TestAReferenceInThePluginsConfigurationRotates(t *testing.T) {
 		}
 		n.eventually("it is forgotten", func() bool { return n.get("/r", "rotating-new").StatusCode == http.StatusUnauthorized })
 	}
-	if n := strings.Count(n.output.String(), "level=ERROR"); n > 0 {
+	if n := strings.Count(n.plugin.Output.String(), "level=ERROR"); n > 0 {
 		t.Errorf("%d errors are logged", n)
 	}
 
@@ -81,10 +74,10 @@ func TestAReferenceInThePluginsConfigurationRotates(t *testing.T) {
 		if got := n.get("/r", "rotating-1"); got.StatusCode != http.StatusOK {
 			t.Fatalf("a pair that is known: %s %s", got.Status, got.body)
 		}
-		return strings.Contains(n.kong.Log()+n.output.String(), "{vault://azure/vault-token/value}: unable to retrieve secret")
+		return strings.Contains(n.kong.Log()+n.plugin.Output.String(), "{vault://azure/vault-token/value}: unable to retrieve secret")
 	})
 	for _, token := range tokens {
-		if strings.Contains(n.kong.Log()+n.output.String(), token) {
+		if strings.Contains(n.kong.Log()+n.plugin.Output.String(), token) {
 			t.Error("a token is logged")
 		}
 	}

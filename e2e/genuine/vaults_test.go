@@ -1,14 +1,12 @@
 package genuine
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,9 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/azurevault/akvsim"
-	"kong-vault-auth/e2e/postgres"
+	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/e2e/vaultserver"
-	"kong-vault-auth/kongtest"
 	"kong-vault-auth/kongtest/gateway"
 	"kong-vault-auth/kongtest/genuine"
 )
@@ -35,12 +32,9 @@ const (
 type vaultsNode struct {
 	*node
 	azure   *akvsim.Sim
-	server  *akvsim.Server
-	socket  string // of the plugin
+	socket  string // of the plugin server
 	env     []string
-	plugin  *exec.Cmd
 	options genuine.Options // of the Kong
-	output  *bytes.Buffer
 }
 
 type vaultsOptions struct {
@@ -56,28 +50,23 @@ type vaultsOptions struct {
 // startVaults starts one, the plugin server first.
 func startVaults(t *testing.T, o vaultsOptions) *vaultsNode {
 	t.Helper()
-	if program == "" {
-		t.Skip("E2E_KONG names no kong program")
-	}
-	dir, err := os.MkdirTemp("", "vaults") // short: a socket's path ends at 107 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	requireKong(t)
+	dir := program.ShortDir(t)
 	n := &vaultsNode{node: &node{T: t}, azure: o.azure, socket: filepath.Join(dir, "vault-auth.socket")}
 	if n.azure == nil {
 		n.azure = akvsim.New(akvsim.Options{})
 	}
 	n.azure.AddApp(akvsim.App{ClientID: azureClientID, ObjectID: "44444444-4444-4444-8444-444444444444", Secret: azureSecret, May: akvsim.Get | akvsim.List})
-	if n.server, err = n.azure.Start("127.0.0.1:0"); err != nil {
+	server, err := n.azure.Start("127.0.0.1:0")
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { n.close(n.server.Close) })
+	t.Cleanup(func() { n.close(server.Close) })
 	ca := filepath.Join(dir, "ca.pem")
-	if err := os.WriteFile(ca, n.server.CA(), 0o600); err != nil {
+	if err := os.WriteFile(ca, server.CA(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n.env = append(n.server.Environ(ca), o.plugin...)
+	n.env = append(server.Environ(ca), o.plugin...)
 	if o.before != nil {
 		o.before(n)
 	}
@@ -91,74 +80,33 @@ func startVaults(t *testing.T, o vaultsOptions) *vaultsNode {
 		t.Fatal(err)
 	}
 	luaPath := fmt.Sprintf("%[1]s/?.lua;%[1]s/?/init.lua;%[2]s/?.lua;;", lua, test)
-	k := genuine.Options{
-		Program: program, Prefix: filepath.Join(dir, "kong"), TLS: o.tls,
+	n.options = genuine.Options{
+		Prefix: filepath.Join(dir, "kong"), TLS: o.tls,
 		Servers: []gateway.PluginServer{
 			{Name: "vault-auth", Socket: n.socket, QueryCommand: plugin + " -dump"},
 			{Name: "vault-secrets", Socket: n.socket, QueryCommand: plugin + " -name vault-secrets -dump"},
 		},
 		Env: append([]string{
-			"KONG_NGINX_WORKER_PROCESSES=2", "KONG_VAULTS=bundled,azure,hcv", "KONG_PLUGINS=bundled,vault-auth,vault-secrets,show-secret",
+			"KONG_VAULTS=bundled,azure,hcv", "KONG_PLUGINS=bundled,vault-auth,vault-secrets,show-secret",
 			"KONG_LUA_PACKAGE_PATH=" + luaPath, "KONG_GENUINE_LUA_PATH=" + luaPath,
 			"VAULT_AUTH_SECRETS_LISTEN=" + strings.TrimSuffix(n.socket, ".socket") + "-secrets.socket",
 			"AZURE_CLIENT_SECRET=" + azureSecret,
 		}, o.kong...),
 	}
 	if o.database {
-		n.database, err = postgres.Start()
-		if errors.Is(err, postgres.ErrNotInstalled) {
-			t.Skip(err)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { n.close(n.database.Close) })
-		k.Database = n.database.Addr
+		n.options.Database = n.startDatabase()
 		if o.password != "" {
 			n.close(func() error { return n.database.RequirePassword(o.password) })
 		}
 	}
-	n.options = k
-	if n.kong, err = genuine.Start(k); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		n.close(n.kong.Stop)
-		if t.Failed() {
-			t.Logf("Kong's error log:\n%s", n.kong.Log())
-		}
-	})
+	n.startKong(&n.options)
 	return n
 }
 
-// startPluginServer starts it, and waits until it answers.
+// startPluginServer starts the plugin server, again after its end.
 func (n *vaultsNode) startPluginServer() {
 	n.Helper()
-	n.output = &bytes.Buffer{}
-	n.plugin = exec.Command(plugin, "-socket", n.socket)
-	n.plugin.Env = append(os.Environ(), n.env...)
-	n.plugin.Stdout, n.plugin.Stderr = n.output, n.output
-	if err := n.plugin.Start(); err != nil {
-		n.Fatal(err)
-	}
-	cmd, output := n.plugin, n.output
-	n.Cleanup(func() {
-		if cmd.ProcessState == nil {
-			n.stopPluginServer(cmd)
-		}
-		if n.Failed() {
-			n.Logf("the plugin server has printed:\n%s", output)
-		}
-	})
-	if err := kongtest.NewClient(n.socket).AwaitReady(n.Context()); err != nil {
-		n.Fatal(err)
-	}
-}
-
-func (n *vaultsNode) stopPluginServer(cmd *exec.Cmd) {
-	n.Helper()
-	n.close(func() error { return cmd.Process.Signal(os.Interrupt) })
-	n.close(cmd.Wait)
+	n.startPlugin(n.socket, n.env...)
 }
 
 // azureEnv is the vault azure as Kong documents its environment.
@@ -173,27 +121,19 @@ func azureVault(more map[string]any) map[string]any {
 	config := map[string]any{
 		"type": "secrets", "location": "us-east", "vault_uri": akvsim.VaultURI, "tenant_id": akvsim.Tenant, "client_id": azureClientID,
 	}
-	for name, value := range more {
-		config[name] = value
-	}
+	maps.Copy(config, more)
 	return map[string]any{"name": "azure", "prefix": "azure-key-vault", "description": "Storing secrets in Azure Key Vault (Secrets)", "config": config}
 }
 
 // declare puts a route /secret with show-secret, and vaults, into effect.
 func (n *vaultsNode) declare(secret string, vaults ...map[string]any) {
 	n.Helper()
-	b, err := json.Marshal(map[string]any{
-		"_format_version": "3.0", "vaults": vaults,
+	n.setConfig(map[string]any{
+		"vaults": vaults,
 		"routes": []any{map[string]any{"name": "secret", "paths": []any{"/secret"}, "plugins": []any{
 			map[string]any{"name": "show-secret", "config": map[string]any{"secret": secret}},
 		}}},
 	})
-	if err != nil {
-		n.Fatal(err)
-	}
-	if err := n.kong.SetConfig(string(b)); err != nil {
-		n.Fatal(err)
-	}
 }
 
 // shown is what show-secret answers.
@@ -274,7 +214,7 @@ func TestHashiCorpVaultByEnvironmentAndEntity(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			var config map[string]any
 			o := vaultsOptions{}
-			if program != "" {
+			if kongProgram != "" {
 				if version == "v1" {
 					if err := store.MountKV(t.Context(), kv["v1"]); err != nil {
 						t.Fatal(err)

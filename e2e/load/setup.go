@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/e2e/build"
 	"kong-vault-auth/e2e/closing"
 	"kong-vault-auth/e2e/vaultserver"
 	"kong-vault-auth/kongtest"
@@ -100,10 +101,10 @@ func setUp(ctx context.Context, program string) (_ *setup, err error) {
 	}
 	var servers []gateway.PluginServer
 	for _, p := range []plugin{
-		{name: "vault-auth", source: "..", env: environ},
-		{name: floorPlugin, source: "./load/nothing"},
-		{name: callsPlugin, source: "./load/nothing", batch: true},
-		{name: "ten", source: "./bench/peer"},
+		{name: "vault-auth", folder: ".", env: environ},
+		{name: floorPlugin, folder: "e2e/load/nothing"},
+		{name: callsPlugin, folder: "e2e/load/nothing", batch: true},
+		{name: "ten", folder: "e2e/bench/peer"},
 	} {
 		server, err := s.startPlugin(ctx, dir, p)
 		if err != nil {
@@ -132,19 +133,14 @@ func (s *setup) startVault(ctx context.Context) (map[string]any, error) {
 		return nil, err
 	}
 	s.closers.Add(server.Close)
-	kv := vaultserver.KV{Mount: "secret", Version: 2, Path: "kong-auth"}
-	if err := server.Put(ctx, kv, accessToken, record()); err != nil {
+	if err := server.Put(ctx, vaultserver.KongAuth, accessToken, record()); err != nil {
 		return nil, err
 	}
-	token, err := server.ReadToken(ctx, kv, time.Hour)
+	token, err := server.ReadToken(ctx, vaultserver.KongAuth, time.Hour)
 	if err != nil {
 		return nil, err
 	}
-	host, port, err := net.SplitHostPort(strings.TrimPrefix(server.Addr, "http://"))
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{"host": host, "port": json.Number(port), "kv": "v2", "path": "kong-auth", "token": token}, nil
+	return vaultserver.KongAuth.Config(server.Addr, token), nil
 }
 
 func record() map[string]any {
@@ -179,7 +175,7 @@ func (s *setup) startAzure(dir string) (config map[string]any, environ []string,
 
 // plugin is a plugin server's program.
 type plugin struct {
-	name, source string
+	name, folder string
 	env          []string
 	batch        bool // whether it is scheduled as a batch task
 }
@@ -187,11 +183,8 @@ type plugin struct {
 // startPlugin builds and starts a plugin server outside of the gateway.
 func (s *setup) startPlugin(ctx context.Context, dir string, p plugin) (server gateway.PluginServer, err error) {
 	binary := filepath.Join(dir, p.name)
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
-	build.Dir = p.source // the plugin is a module of its own
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return server, fmt.Errorf("%w: %s", err, out)
+	if err := build.Program(ctx, p.folder, binary); err != nil {
+		return server, err
 	}
 	cmd := exec.Command(binary, "-kong-prefix", dir)
 	cmd.Env = append([]string{}, p.env...)
@@ -298,10 +291,8 @@ func (s *setup) startKong(program, dir string, servers []gateway.PluginServer, c
 
 func (s *setup) startKongtest(ctx context.Context, dir string, servers []gateway.PluginServer, config string) error {
 	binary := filepath.Join(dir, "serve")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./kongtest/serve")
-	build.Dir = ".."
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
+	if err := build.Program(ctx, "kongtest/serve", binary); err != nil {
+		return err
 	}
 	file := filepath.Join(dir, "kong.yml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {

@@ -4,23 +4,21 @@
 package nginxlua
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/e2e/build"
+	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/kongtest"
 )
 
@@ -106,11 +104,7 @@ http {
 
 func TestStrategiesInNginx(t *testing.T) {
 	require(t)
-	dir, err := os.MkdirTemp("", "n") // short: a socket's path ends at 107 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := program.ShortDir(t)
 	sim := akvsim.New(akvsim.Options{})
 	sim.AddApp(akvsim.App{ClientID: "c", ObjectID: "o", Secret: "s3cret", May: akvsim.Get | akvsim.List})
 	sim.Put("pg", `{"password": "b4r"}`, nil)
@@ -123,12 +117,17 @@ func TestStrategiesInNginx(t *testing.T) {
 	if err := os.WriteFile(ca, server.CA(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	program := filepath.Join(dir, "vault-auth")
-	if err := build.Plugin(t.Context(), program, false); err != nil {
+	plugin := filepath.Join(dir, "vault-auth")
+	if err := build.Plugin(t.Context(), plugin, false); err != nil {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(dir, "p.socket")
-	start(t, server.Environ(ca), program, "-socket", socket)
+	start := func(env []string, name string, args ...string) {
+		cmd := exec.Command(name, args...)
+		cmd.Env = append(os.Environ(), env...)
+		program.Start(t, cmd)
+	}
+	start(server.Environ(ca), plugin, "-socket", socket)
 	if err := kongtest.NewClient(socket).AwaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -149,29 +148,26 @@ func TestStrategiesInNginx(t *testing.T) {
 	if err := os.WriteFile(file, fmt.Appendf(nil, config, dir, lua, stubs, conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, []string{"VAULT_AUTH_SECRETS_LISTEN=" + filepath.Join(dir, "p-secrets.socket"), "AZURE_CLIENT_SECRET=s3cret"}, "/usr/sbin/nginx", "-p", dir, "-c", file, "-e", filepath.Join(dir, "error.log"))
+	start([]string{"VAULT_AUTH_SECRETS_LISTEN=" + filepath.Join(dir, "p-secrets.socket"), "AZURE_CLIENT_SECRET=s3cret"}, "/usr/sbin/nginx", "-p", dir, "-c", file, "-e", filepath.Join(dir, "error.log"))
 	t.Cleanup(func() {
 		if b, err := os.ReadFile(filepath.Join(dir, "error.log")); t.Failed() && err == nil {
 			t.Logf("nginx has logged:\n%s", b)
 		}
 	})
-	client := &http.Client{Transport: transport(filepath.Join(dir, "http.socket"))}
+	web := filepath.Join(dir, "http.socket")
+	program.Eventually(t, "nginx listens", func() bool { return program.Listens("unix", web) })
 	get := func(path string) (a answer) {
 		t.Helper()
-		for deadline := time.Now().Add(30 * time.Second); ; {
-			resp, err := client.Get("http://nginx" + path)
-			if err == nil {
-				b, err := io.ReadAll(resp.Body)
-				resp.Body.Close()
-				if err != nil || json.Unmarshal(b, &a) != nil {
-					t.Fatalf("%s: %s %s %v", path, resp.Status, b, err)
-				}
-				return a
-			}
-			if time.Now().After(deadline) {
-				t.Fatal(err)
-			}
+		resp, err := program.OverSocket(web).Get("http://nginx" + path)
+		if err != nil {
+			t.Fatal(err)
 		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil || json.Unmarshal(b, &a) != nil {
+			t.Fatalf("%s: %s %s %v", path, resp.Status, b, err)
+		}
+		return a
 	}
 	ask := func(vault, resource, version string) answer {
 		t.Helper()
@@ -198,25 +194,4 @@ func TestStrategiesInNginx(t *testing.T) {
 	if got := ask("azure", "pg", ""); got.Value != "" || !strings.Contains(got.Err, "the plugin server vault-auth can't be asked at "+dir) {
 		t.Errorf("without the plugin server: %+v", got)
 	}
-}
-
-// start starts a program that ends with the test.
-func start(t *testing.T, env []string, name string, args ...string) {
-	t.Helper()
-	var output bytes.Buffer
-	cmd := exec.Command(name, args...)
-	cmd.Env = append(os.Environ(), env...)
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			t.Error(err)
-		}
-		_ = cmd.Wait() // a status of its own
-		if t.Failed() {
-			t.Logf("%s has printed:\n%s", filepath.Base(name), &output)
-		}
-	})
 }

@@ -26,6 +26,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/semver"
+
 	"kong-vault-auth/e2e/build"
 	"kong-vault-auth/e2e/echo"
 	"kong-vault-auth/e2e/example"
@@ -35,9 +36,9 @@ import (
 	"kong-vault-auth/pluginserver"
 )
 
-// program is the plugin wherever it is installed. In /usr/local/bin, Kong would
+// installed is the plugin wherever it is installed. In /usr/local/bin, Kong would
 // take it for a start command of the plugin server of its name.
-const program = "/opt/vault-auth/vault-auth"
+const installed = "/opt/vault-auth/vault-auth"
 
 // dumped is what Kong reads from the query command.
 type dumped struct {
@@ -67,7 +68,7 @@ func TestMain(m *testing.M) {
 }
 
 // compiled is the plugin, under the name that it is installed by.
-func compiled() string { return filepath.Join(bin, path.Base(program)) }
+func compiled() string { return filepath.Join(bin, path.Base(installed)) }
 
 // dump runs the program with -dump behind the arguments of a command line,
 // which it checks and uses all the same.
@@ -120,7 +121,7 @@ func TestBuildStartsFromSources(t *testing.T) {
 
 func TestKongConfFitsTheProgram(t *testing.T) {
 	set, offered := kongConf(t)
-	if diff := cmp.Diff([]string{program, "-dump"}, words(set["pluginserver_vault_auth_query_cmd"])); diff != "" {
+	if diff := cmp.Diff([]string{installed, "-dump"}, words(set["pluginserver_vault_auth_query_cmd"])); diff != "" {
 		t.Errorf("query command:\n%s", diff)
 	}
 	got := dump(t)
@@ -128,7 +129,7 @@ func TestKongConfFitsTheProgram(t *testing.T) {
 	if got.Protocol != "ProtoBuf:1" || got.Plugins[0].Name+","+second.Plugins[0].Name != set["pluginserver_names"] {
 		t.Errorf("the query commands answer protocol %q, plugins %q and %q", got.Protocol, got.Plugins[0].Name, second.Plugins[0].Name)
 	}
-	if diff := cmp.Diff([]string{program, "-name", "vault-secrets", "-dump"}, words(set["pluginserver_vault_secrets_query_cmd"])); diff != "" {
+	if diff := cmp.Diff([]string{installed, "-name", "vault-secrets", "-dump"}, words(set["pluginserver_vault_secrets_query_cmd"])); diff != "" {
 		t.Errorf("query command of the second:\n%s", diff)
 	}
 	if set["pluginserver_vault_secrets_socket"] != set["pluginserver_vault_auth_socket"] {
@@ -154,8 +155,8 @@ func TestKongConfFitsTheProgram(t *testing.T) {
 		}
 		starts++
 		command := words(line[1])
-		if command[0] != program {
-			t.Errorf("%q runs %s, want %s", line[1], command[0], program)
+		if command[0] != installed {
+			t.Errorf("%q runs %s, want %s", line[1], command[0], installed)
 		}
 		if got := dump(t, command[1:]...).SocketPath; got != socket {
 			t.Errorf("Kong expects the socket at %s, %q makes it at %s", socket, line[1], got)
@@ -205,8 +206,8 @@ func TestKongConfNamesWhatThePluginReads(t *testing.T) {
 func atKongsSocket(t *testing.T, whose string, command []string) {
 	t.Helper()
 	set, _ := kongConf(t)
-	if command[0] != program {
-		t.Errorf("%s runs %s, want %s", whose, command[0], program)
+	if command[0] != installed {
+		t.Errorf("%s runs %s, want %s", whose, command[0], installed)
 	}
 	// The group need not exist on this machine.
 	args := words(strings.Replace(strings.Join(command[1:], " "), "-socket-group kong", "-socket-group 0", 1))
@@ -245,7 +246,7 @@ func TestImageHoldsTheProgramAsKongsUserCannotChangeIt(t *testing.T) {
 	}
 	type copied struct{ Dest, Chown, Chmod string }
 	got := copied{d.copy.DestPath, d.copy.Chown, d.copy.Chmod}
-	if diff := cmp.Diff(copied{program, "root:root", "0755"}, got); diff != "" {
+	if diff := cmp.Diff(copied{installed, "root:root", "0755"}, got); diff != "" {
 		t.Error(diff)
 	}
 	set, _ := kongConf(t)
@@ -403,7 +404,7 @@ func TestComposeFitsKongYML(t *testing.T) {
 	if got, want := u.Host, "127.0.0.1:"+environment(upstream)["HTTP_PORT"]; got != want {
 		t.Errorf("kong.yml's service is at %s, the upstream at %s", got, want)
 	}
-	if name := route.Plugins[0].Name; name != path.Base(program) {
+	if name := route.Plugins[0].Name; name != path.Base(installed) {
 		t.Errorf("kong.yml's plugin is %s", name)
 	}
 	if got, want := environment(project.Services["vault"])["VAULT_ADDR"], "http://"+hcv.Host+":"+strconv.Itoa(hcv.Port); got != want {

@@ -6,8 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"kong-vault-auth/secretsocket"
 	"sigs.k8s.io/yaml"
+
+	"kong-vault-auth/secretsocket"
 )
 
 // TestSecretsSocketIsWhereKongsVaultsAsk: the folder that Kong and the plugin server

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/control"
+	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/pluginserver"
 )
 
@@ -62,7 +63,7 @@ func TestUnitsFitKong(t *testing.T) {
 		"Unit.Requires":               "vault-auth.socket",
 		"Unit.Before":                 "kong.service",
 		"Unit.StartLimitIntervalSec":  "0",
-		"Service.ExecStart":           program + " -socket-group kong",
+		"Service.ExecStart":           installed + " -socket-group kong",
 		"Service.User":                "vault-auth",
 		"Service.Environment":         control.Variable + "=" + control.Find(noEnvironment) + "\n" + secrets,
 		"Service.RuntimeDirectory":    filepath.Base(filepath.Dir(control.Find(noEnvironment))) + " vault-auth-secrets",
@@ -78,7 +79,7 @@ func TestUnitsFitKong(t *testing.T) {
 		"Service.Environment": secrets,
 	})
 	setTo(t, "vault-auth-admin.service", map[string]string{
-		"Service.ExecStart":        program + " admin --listen unix:/run/vault-auth-admin/vault-auth-admin.socket --audit-log /var/log/vault-auth-admin/audit.jsonl",
+		"Service.ExecStart":        installed + " admin --listen unix:/run/vault-auth-admin/vault-auth-admin.socket --audit-log /var/log/vault-auth-admin/audit.jsonl",
 		"Service.User":             "vault-auth",
 		"Service.Environment":      "VAULT_AUTH_VAULTS_FILE=/var/lib/vault-auth/vaults.yml\n" + control.Variable + "=" + control.Find(noEnvironment),
 		"Service.RuntimeDirectory": "vault-auth-admin",
@@ -107,7 +108,7 @@ func TestUnitsAreSystemds(t *testing.T) {
 	var files []string
 	for _, name := range []string{"vault-auth.service", "vault-auth-admin.service", "vault-auth.socket"} {
 		// The program isn't installed here.
-		text := strings.ReplaceAll(read(t, "deploy/"+name), program, compiled())
+		text := strings.ReplaceAll(read(t, "deploy/"+name), installed, compiled())
 		files = append(files, filepath.Join(dir, name))
 		if err := os.WriteFile(files[len(files)-1], []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -132,32 +133,13 @@ func TestSystemdPassesTheSocketOn(t *testing.T) {
 	if _, err := exec.LookPath("systemd-socket-activate"); err != nil {
 		t.Skip("there is no systemd-socket-activate")
 	}
-	dir, err := os.MkdirTemp("", "sd") // t.TempDir's paths can be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "s")
+	socket := filepath.Join(program.ShortDir(t), "s")
 	args := words(unitFile(t, "vault-auth.service")["Service.ExecStart"][0])[1:]
 	if i := slices.Index(args, "kong"); i >= 0 {
 		args[i] = "0" // the group need not exist on this machine
 	}
-	activate := exec.CommandContext(t.Context(), "systemd-socket-activate", append([]string{"--listen=" + socket, compiled()}, args...)...)
-	var log strings.Builder
-	activate.Stderr = &log
-	if err := activate.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		activate.Process.Kill()
-		activate.Wait()
-		if t.Failed() {
-			t.Log(log.String())
-		}
-	}()
-	for late := time.Now().Add(30 * time.Second); exec.Command(compiled(), "-check", "-socket", socket).Run() != nil; {
-		if time.Now().After(late) {
-			t.Fatal("the plugin server does not answer at the socket that it was given")
-		}
-	}
+	program.Start(t, exec.Command("systemd-socket-activate", append([]string{"--listen=" + socket, compiled()}, args...)...))
+	program.Eventually(t, "the plugin server answers at the socket that it was given", func() bool {
+		return exec.Command(compiled(), "-check", "-socket", socket).Run() == nil
+	})
 }

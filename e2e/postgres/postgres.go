@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"kong-vault-auth/e2e/program"
 )
 
 // ErrNotInstalled says that this machine has no PostgreSQL server.
@@ -55,12 +57,7 @@ func Start() (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	s.Addr = l.Addr().String()
-	if err := l.Close(); err != nil {
+	if s.Addr, err = program.FreeAddr(); err != nil {
 		return nil, err
 	}
 	if err := s.run("initdb", "-D", s.data(), "-U", "kong", "-A", "trust", "--no-sync"); err != nil {

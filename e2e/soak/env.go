@@ -13,13 +13,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"kong-vault-auth/e2e/closing"
 	"kong-vault-auth/e2e/echo"
+	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/kongtest"
 	"kong-vault-auth/kongtest/gateway"
 )
@@ -156,14 +156,5 @@ func (s *env) memory() int {
 	if len(servers) == 0 {
 		return 0
 	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", servers[0].PID))
-	if err != nil {
-		return 0
-	}
-	_, after, _ := strings.Cut(string(b), "VmRSS:")
-	if fields := strings.Fields(after); len(fields) > 0 {
-		kib, _ := strconv.Atoi(fields[0])
-		return kib >> 10
-	}
-	return 0
+	return program.MemoryMiB(servers[0].PID)
 }

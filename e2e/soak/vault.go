@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -20,8 +17,7 @@ const vaultMount = "secret"
 type hashiVault struct {
 	server *vaultserver.Server
 	proxy  *faults.Proxy
-	at     *url.URL // of the proxy
-	token  string   // the plugin's
+	token  string // the plugin's
 }
 
 func openVault(ctx context.Context, say func(string)) (store, error) {
@@ -42,9 +38,6 @@ func (v *hashiVault) open(ctx context.Context) (err error) {
 		return err
 	}
 	v.proxy.Usually(faults.Only(isBlocked, faults.Page(http.StatusForbidden)))
-	if v.at, err = url.Parse(v.proxy.URL); err != nil {
-		return err
-	}
 	if err := v.allow(ctx); err != nil {
 		return err
 	}
@@ -70,10 +63,7 @@ func (*hashiVault) kv(folder string) vaultserver.KV {
 }
 
 func (v *hashiVault) object(folder string) (string, object) {
-	host, port, _ := net.SplitHostPort(v.at.Host)
-	return "hcv", object{
-		"protocol": "http", "host": host, "port": json.Number(port), "mount": vaultMount, "path": folder, "kv": "v2", "token": v.token,
-	}
+	return "hcv", v.kv(folder).Config(v.proxy.URL, v.token)
 }
 
 func (*hashiVault) nowhere() object   { return object{"host": "vault.invalid"} }

@@ -2,7 +2,9 @@ package vaultserver
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -15,6 +17,22 @@ type KV struct {
 	Mount   string // without slashes around it
 	Version int    // 1 or 2
 	Path    string // inside the mount; empty for its root
+}
+
+// KongAuth is where the examples of this project's documentation keep credentials.
+var KongAuth = KV{Mount: "secret", Version: 2, Path: "kong-auth"}
+
+// Config is the configuration of a vault object with the credentials in k, at the URL of a
+// server. Its numbers are json.Number.
+func (k KV) Config(address, token string) map[string]any {
+	u, err := url.Parse(address)
+	if err != nil {
+		panic(err) // it is a server's of ours
+	}
+	return map[string]any{
+		"protocol": u.Scheme, "host": u.Hostname(), "port": json.Number(u.Port()),
+		"mount": k.Mount, "path": k.Path, "kv": fmt.Sprint("v", k.Version), "token": token,
+	}
 }
 
 // Secret is the API path of the secret of a name, as reads of it appear in

@@ -11,10 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 
 	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/e2e/build"
+	"kong-vault-auth/e2e/program"
 )
 
 // startTimeout bounds how long a server may take from its start until it
@@ -47,10 +47,10 @@ type Server struct {
 	Token   string // the root token
 
 	unsealKey string
-	program   string
+	bin       string
 	dir       string // configuration, storage, audit file
 	log       io.Writer
-	process   *process // nil while stopped
+	process   *program.Program // nil while stopped
 	client    *api.Client
 }
 
@@ -62,7 +62,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
-	program, err := program(ctx, o.Progress)
+	bin, err := binary(ctx, o.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -70,15 +70,15 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{program: program, dir: dir, log: o.Log}
+	s := &Server{bin: bin, dir: dir, log: o.Log}
 	if err := s.setUp(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// program is the Vault server to run.
-func program(ctx context.Context, progress func(string)) (string, error) {
+// binary is the Vault server to run.
+func binary(ctx context.Context, progress func(string)) (string, error) {
 	if path := os.Getenv("VAULT_BIN"); path != "" {
 		return path, nil
 	}
@@ -86,11 +86,11 @@ func program(ctx context.Context, progress func(string)) (string, error) {
 }
 
 func (s *Server) setUp(ctx context.Context) error {
-	plain, err := freeAddr()
+	plain, err := program.FreeAddr()
 	if err != nil {
 		return err
 	}
-	secure, err := freeAddr()
+	secure, err := program.FreeAddr()
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,9 @@ listener "tcp" {
 func (s *Server) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	p, err := startProcess(s.program, s.log, "server", "-config="+s.path("vault.hcl"))
+	cmd := exec.Command(s.bin, "server", "-config="+s.path("vault.hcl"))
+	cmd.Stdout, cmd.Stderr = s.log, s.log
+	p, err := program.Run(cmd)
 	if err != nil {
 		return err
 	}
@@ -171,8 +173,8 @@ func (s *Server) await(ctx context.Context, ok func() bool) error {
 	for !ok() {
 		select {
 		case <-poll.C:
-		case <-s.process.done:
-			return fmt.Errorf("the Vault server ended: %v", s.process.err)
+		case <-s.process.Done():
+			return fmt.Errorf("the Vault server ended: %v", s.process.Err())
 		case <-ctx.Done():
 			return fmt.Errorf("the Vault server did not get ready: %w", ctx.Err())
 		}
@@ -187,7 +189,7 @@ func (s *Server) Stop() error {
 	}
 	p := s.process
 	s.process = nil
-	return p.stop()
+	return p.Stop()
 }
 
 // Restart starts a stopped server again, at its address and unsealed.
@@ -234,18 +236,4 @@ func newClient(addr string) (*api.Client, error) {
 	client.ClearToken()
 	client.ClearNamespace()
 	return client, nil
-}
-
-// freeAddr is a loopback address that nothing listens at. It is below the ports
-// that systems give to whoever doesn't ask for one: the server takes it a moment
-// later, and again after each stop, and nobody must have got it by then.
-func freeAddr() (addr string, err error) {
-	for range 100 {
-		addr = fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
-		var l net.Listener
-		if l, err = net.Listen("tcp", addr); err == nil {
-			return addr, l.Close()
-		}
-	}
-	return "", err
 }
