@@ -19,8 +19,8 @@ import (
 	"kong-vault-auth/e2e/vaultserver"
 )
 
-// managed is a gateway whose plugin server has an Admin API beside it. Both share a
-// vaults file that isn't there yet.
+// managed is a gateway whose plugin server has an Admin API beside it. They share a
+// vaults file, which doesn't exist yet.
 type managed struct {
 	*testEnv
 	g       gateway
@@ -36,7 +36,7 @@ func newManaged(t *testing.T, kv vaultserver.KV) *managed {
 	return m
 }
 
-// managedGateway has no Admin API yet. Its plugin server gets env.
+// managedGateway is one without the Admin API. Its plugin server gets env.
 func managedGateway(t *testing.T, kv vaultserver.KV, env ...string) *managed {
 	m := &managed{testEnv: newEnvOn(t, sharedVault, kv), file: filepath.Join(t.TempDir(), "vaults.yml")}
 	m.g = start(t, m.declare(consumers()), append(env, "VAULT_AUTH_VAULTS_FILE="+m.file)...)
@@ -106,9 +106,6 @@ func (m *managed) passes(p pair, path string) {
 	}
 }
 
-// TestFiveStepsOfTheOriginalTutorial of 2019, with its paths and bodies: a form at
-// /vaults, KV version 1 at kong-auth. What differs is said in docs/admin-api.md: the
-// plugin names the object, and the answer doesn't repeat the token.
 // tutorialMount is the mount of the original tutorial, which several tests share since
 // its name is part of what they show.
 var tutorialMount = sync.OnceValues(func() (vaultserver.KV, error) {
@@ -116,6 +113,9 @@ var tutorialMount = sync.OnceValues(func() (vaultserver.KV, error) {
 	return kv, sharedVault.MountKV(context.Background(), kv)
 })
 
+// TestFiveStepsOfTheOriginalTutorial of 2019, with its paths and bodies: a form at
+// /vaults, KV version 1 at kong-auth. docs/admin-api.md says what differs: the plugin
+// names the object, and the answer doesn't repeat the token.
 func TestFiveStepsOfTheOriginalTutorial(t *testing.T) {
 	t.Parallel()
 	kv, err := tutorialMount()
@@ -152,14 +152,14 @@ func TestFiveStepsOfTheOriginalTutorial(t *testing.T) {
 		t.Errorf("a wrong secret token: %d %s", a.Status, a.Body)
 	}
 
-	// And what is deleted is refused by the next request.
+	// A deleted credential is refused by the next request.
 	m.call(204, "DELETE", "/vaults/kong-auth/credentials/token/"+created.Data.AccessToken, "", "", nil)
 	if a := m.get(m.g, "/", created.pair().header()); a.Status != 401 {
 		t.Errorf("deleted: %d %s", a.Status, a.Body)
 	}
 	for _, secret := range []string{m.token, m.vault.Token, created.Data.SecretToken} {
 		if strings.Contains(m.admin.Output.String(), secret) {
-			t.Error("the Admin API has written a secret")
+			t.Error("the output of the Admin API holds a secret")
 		}
 	}
 }
@@ -196,10 +196,10 @@ func TestNewestHowToOfEnterprise(t *testing.T) {
 	if a := m.get(m.g, "/anything", rotated.pair().header()); a.Status != 401 {
 		t.Errorf("disabled: %d %s", a.Status, a.Body)
 	}
-	var said struct{ Message string }
-	m.call(409, "DELETE", "/vault-auth/kong-auth", "", "", &said)
-	if genuineKong != "" && (!strings.HasPrefix(said.Message, "kong-auth is used by these plugin configurations") || created.Data.Consumer.ID != aliceID) {
-		t.Errorf("Kong's Admin API was not asked: %s; consumer %+v", said.Message, created.Data.Consumer)
+	var answer struct{ Message string }
+	m.call(409, "DELETE", "/vault-auth/kong-auth", "", "", &answer)
+	if genuineKong != "" && (!strings.HasPrefix(answer.Message, "kong-auth is used by these plugin configurations") || created.Data.Consumer.ID != aliceID) {
+		t.Errorf("Kong's Admin API was not asked: %s; consumer %+v", answer.Message, created.Data.Consumer)
 	}
 
 	// So is a deleted vault object.

@@ -7,15 +7,15 @@ import (
 	"testing"
 )
 
-// The ids by which Kong tells a plugin what its configuration is for.
+// The ids by which a plugin learns from Kong what its configuration is for.
 const (
 	serviceID        = "5e471ce0-0000-4000-8000-000000000001"
 	routeID          = "4007e000-0000-4000-8000-000000000001"
 	defaultWorkspace = "0dc6f45b-8f8d-40d2-a504-473544ee190b" // of Kong without a database
 )
 
-// TestOnlyAllowedConfigurationsNameAnObject. Kong tells the plugin ids alone, so
-// a route isn't known to be one of an allowed service.
+// TestOnlyAllowedConfigurationsNameAnObject: Kong gives the plugin a route's id without that
+// of its service, so allowing a service allows none of its routes.
 func TestOnlyAllowedConfigurationsNameAnObject(t *testing.T) {
 	a := newAuthEnv(t)
 	p := a.credential(nil)

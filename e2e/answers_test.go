@@ -18,7 +18,7 @@ import (
 
 const challenge = "VaultAuth"
 
-// refusal is the part of an answer that a row of the answers table fixes.
+// refusal is what the table of answers in the documentation says of an answer.
 type refusal struct {
 	Status    int
 	Message   string
@@ -233,8 +233,8 @@ func TestTooManyUnknownTokensAreAnswered429(t *testing.T) {
 	}
 }
 
-// TestRecordsAsPeopleWriteThem: what can be understood works, what can't is in
-// Kong's log at a level that it shows.
+// TestRecordsAsPeopleWriteThem: what can be understood works; the rest is in Kong's log, at
+// a level that it shows by default.
 func TestRecordsAsPeopleWriteThem(t *testing.T) {
 	w := newEnv(t)
 	g := w.start(w.guarded("/", nil))
@@ -267,7 +267,7 @@ func TestRecordsAsPeopleWriteThem(t *testing.T) {
 					t.Errorf("%d %s, want %d", a.Status, a.Body, tt.status)
 				}
 			}
-			w.get(g, "/", newPair().header()) // what arises in the background rides on the next event
+			w.get(g, "/", newPair().header()) // lines from the background ride on the next event
 			log := g.Log()[before:]
 			if !strings.Contains(log, tt.logged) || strings.Contains(log, "credential=") != (tt.logged != "") {
 				t.Errorf("want %q: %s", tt.logged, log)
@@ -276,9 +276,9 @@ func TestRecordsAsPeopleWriteThem(t *testing.T) {
 	}
 }
 
-// TestPlusThatAFormTurnsIntoASpaceIsExplained, and whoever keeps sending it is no
-// guesser: more than 20 wrong secrets in a minute would be limited. It is not the
-// query string, which nginx adds to each line of the log.
+// TestPlusThatAFormTurnsIntoASpaceIsExplained: clients that keep sending it don't count as
+// guessing, for which more than 20 wrong secrets in a minute would be limited. The tokens are
+// in a form, since nginx adds the query string to each line of the log.
 func TestPlusThatAFormTurnsIntoASpaceIsExplained(t *testing.T) {
 	w := newEnv(t)
 	p := pair{"access-" + rand.Text(), "a+b+" + rand.Text()}
@@ -320,8 +320,8 @@ func TestNoSecretIsInTheLog(t *testing.T) {
 	}
 }
 
-// TestVersionWithAnEndIsRefusedFromThenOn: delete_version_after counts for what
-// is cached, also while Vault can't be asked whether there is a newer version.
+// TestVersionWithAnEndIsRefusedFromThenOn: delete_version_after holds for cached records too,
+// also while Vault can't say whether there is a newer version.
 func TestVersionWithAnEndIsRefusedFromThenOn(t *testing.T) {
 	for name, tt := range map[string]struct {
 		sealed bool
@@ -331,7 +331,7 @@ func TestVersionWithAnEndIsRefusedFromThenOn(t *testing.T) {
 			t.Parallel()
 			vault := ownVault(t)
 			w := newEnvOn(t, vault, vaultserver.KongAuth)
-			// First, since a genuine Kong needs longer than that to start.
+			// First, since a genuine Kong takes longer to start than the version lasts.
 			g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"ttl": 3600})}))
 			ending, lasting := newPair(), w.credential(nil)
 			_, err := vault.Write(t.Context(), "secret/metadata/kong-auth/"+ending.access, object{"delete_version_after": "3s"})

@@ -11,9 +11,9 @@ import (
 	"kong-vault-auth/e2e/vaultserver"
 )
 
-// authEnv is an environment in which the plugin gets at Vault as it does in
-// production: with a vault object that the node defines, in a file, and with no
-// more rights than to read the credentials.
+// authEnv is an environment in which the plugin reaches Vault as in production: by a vault
+// object that the node defines in a file, and with no other right than to read the
+// credentials.
 type authEnv struct {
 	*testEnv
 	policy string   // that of the plugin
@@ -44,8 +44,8 @@ func (a *authEnv) in(t *testing.T) *authEnv {
 	return &sub
 }
 
-// file writes a file that only its owner may read, as careful writers do: by
-// renaming a new one over it.
+// file writes a file that only its owner may read, by renaming a new one over it, as careful
+// writers do.
 func (a *authEnv) file(name, content string) string {
 	a.Helper()
 	path := filepath.Join(a.dir, name)
@@ -61,8 +61,8 @@ func (a *authEnv) write(path string, fields object) {
 	a.must(err)
 }
 
-// settings are those of the node's vault object for this environment's Vault, with
-// the environment's own token unless they log in. nil takes a field out.
+// settings are those of the node's vault object for this environment's Vault, with the
+// environment's own token unless the changes log in otherwise. nil removes a field.
 func (a *authEnv) settings(changes object) object {
 	all := a.hcv(nil)
 	if changes["auth_method"] != nil || changes["token_file"] != nil || changes["unix_socket"] != nil {
@@ -91,15 +91,15 @@ func (a *authEnv) node(changes object, env ...string) gateway {
 	return a.gateway(object{"vault": "kong-auth"}, append(env, "VAULT_AUTH_VAULTS_FILE="+a.file("vaults.json", string(b)))...)
 }
 
-// gateway starts a gateway with a route / whose plugin server gets env. Whatever
-// happens in it, no secret may come into what it logs, at any level.
+// gateway starts a gateway with a route / whose plugin server gets env. It must never log a
+// secret, at any level.
 func (a *authEnv) gateway(config object, env ...string) gateway {
 	a.Helper()
 	env = append(env, "VAULT_AUTH_LOG_LEVEL=debug")
 	return a.startUnderWatch(a.guarded("/", config), env, &a.hidden)
 }
 
-// ask sends a pair, and looks that it doesn't come into the log.
+// ask sends a pair, which must not get into the log.
 func (a *authEnv) ask(g gateway, p pair) answer {
 	a.Helper()
 	a.hidden = append(a.hidden, p.access, p.secret)
@@ -116,7 +116,7 @@ func (a *authEnv) requests(operation, path string) int {
 	return len(requests)
 }
 
-// granted counts the tokens of logins at auth/mount that live.
+// granted counts the valid tokens of logins at auth/mount.
 func (a *authEnv) granted(mount string) int {
 	a.Helper()
 	granted, err := a.vault.Granted(a.Context(), mount)
@@ -124,9 +124,9 @@ func (a *authEnv) granted(mount string) int {
 	return len(granted)
 }
 
-// underLoad sends a pair's requests for as long as it takes until ok, and fails
-// unless all are answered 200. Each record is in memory for 10 ms only, and not
-// a moment longer when Vault can't be read: use it with neverCached.
+// underLoad sends requests with a pair until ok, and fails unless all are answered 200. Use it
+// with neverCached, so that a record is in memory for 10 ms only, also when Vault can't be
+// read.
 func (a *authEnv) underLoad(g gateway, p pair, what string, ok func() bool) {
 	a.Helper()
 	l := startLoad(a.testEnv, g, 2, "/", p.header(), succeeded)
@@ -137,7 +137,7 @@ func (a *authEnv) underLoad(g gateway, p pair, what string, ok func() bool) {
 	}
 }
 
-// neverCached adds to settings what makes nearly every request a read of Vault.
+// neverCached changes settings so that nearly every request is a read of Vault.
 func neverCached(settings object) object {
 	settings = maps.Clone(settings)
 	settings["ttl"], settings["resurrect_ttl"] = 0.01, 0

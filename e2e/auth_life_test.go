@@ -30,8 +30,8 @@ func TestTokensOutliveTheirTTLUnderLoad(t *testing.T) {
 	}
 }
 
-// TestOneLoginAfterARevocation: however many requests find the token dead. They
-// are for 50 pairs, since lookups of more from one address would be put off.
+// TestOneLoginAfterARevocation, however many requests find the token revoked. They are for 50
+// pairs, since lookups of more from one address would have to wait.
 func TestOneLoginAfterARevocation(t *testing.T) {
 	a := newAuthEnv(t)
 	const requests = 200
@@ -51,8 +51,8 @@ func TestOneLoginAfterARevocation(t *testing.T) {
 	}
 }
 
-// TestTokenFileIsFollowed: Vault Agent writes a new token, and soon after the
-// old one is no more.
+// TestTokenFileIsFollowed: Vault Agent writes a new token, and soon after the old one is
+// revoked.
 func TestTokenFileIsFollowed(t *testing.T) {
 	a := newAuthEnv(t)
 	p := a.credential(nil)
@@ -94,8 +94,7 @@ func TestClientCertificateIsFollowed(t *testing.T) {
 	a.underLoad(g, p, "a login with the new certificate", func() bool { return a.granted(mount) == 1 })
 }
 
-// TestWrappedSecretIDServesAllPluginServersOfANode, by way of token_sink_file,
-// and nobody else.
+// TestWrappedSecretIDServesAllPluginServersOfANode, through token_sink_file, and nobody else.
 func TestWrappedSecretIDServesAllPluginServersOfANode(t *testing.T) {
 	a := newAuthEnv(t)
 	mount, login := a.appRole(object{"secret_id_num_uses": 1})
@@ -132,7 +131,7 @@ func TestWrappedSecretIDServesAllPluginServersOfANode(t *testing.T) {
 	a.says([]string{"a wrapped secret id can be unwrapped once", "Set token_sink_file"}, g.Log())
 }
 
-// TestDeadVaultNeverStopsTheStart: the first login succeeds when Vault is there.
+// TestDeadVaultNeverStopsTheStart: the first login succeeds once Vault runs.
 func TestDeadVaultNeverStopsTheStart(t *testing.T) {
 	a := newAuthEnvOn(t, ownVault(t))
 	p := a.credential(nil)
@@ -149,7 +148,7 @@ func TestDeadVaultNeverStopsTheStart(t *testing.T) {
 	}
 }
 
-// TestUnusableLoginFileIsNamed, with the remedy, and the remedy is enough.
+// TestUnusableLoginFileIsNamed with the remedy, which is enough.
 func TestUnusableLoginFileIsNamed(t *testing.T) {
 	a := newAuthEnv(t)
 	p := a.credential(nil)
@@ -185,8 +184,8 @@ func TestUnusableLoginFileIsNamed(t *testing.T) {
 	}
 }
 
-// TestRefusedLoginIsTrustedForAShorterTime: what takes the plugin's login away
-// ends what is cached after resurrect_denied_ttl, where an outage would not.
+// TestRefusedLoginIsTrustedForAShorterTime: when Vault refuses the plugin's login, cached
+// records are used for resurrect_denied_ttl only, which is shorter than in an outage.
 func TestRefusedLoginIsTrustedForAShorterTime(t *testing.T) {
 	for name, tt := range map[string]struct {
 		login  func(*authEnv) (mount string, settings object)

@@ -17,9 +17,9 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// TestVaultIsReadAfterEachLogin: one login, a read by the policy that can do
-// nothing else, and at the end the token is given back; a token that was given
-// lives on, for the rows share it.
+// TestVaultIsReadAfterEachLogin: there is one login, a read by a policy that allows nothing
+// else, and at the end the token is revoked. A token that was configured stays valid, since
+// the rows share it.
 func TestVaultIsReadAfterEachLogin(t *testing.T) {
 	a := newAuthEnv(t)
 	p := a.credential(nil)
@@ -43,8 +43,8 @@ func TestVaultIsReadAfterEachLogin(t *testing.T) {
 		name     string
 		inline   bool   // in the plugin's configuration, else the node's file
 		settings object // of the vault object
-		mount    string // where the login is; empty: there is none
-		kept     int    // tokens that live on
+		mount    string // where it logs in; empty: it has a token
+		kept     int    // tokens that stay valid
 	}{
 		{"token, inline", true, nil, "", 0},
 		{"token", false, nil, "", 0},
@@ -84,14 +84,14 @@ func TestVaultIsReadAfterEachLogin(t *testing.T) {
 			}
 		})
 		if tt.mount != "" {
-			program.Eventually(t, tt.name+": the token is given back", func() bool { return a.granted(tt.mount) == tt.kept })
+			program.Eventually(t, tt.name+": the token is revoked", func() bool { return a.granted(tt.mount) == tt.kept })
 			a.must(a.vault.RevokeGranted(t.Context(), tt.mount))
 		}
 	}
 }
 
-// agent is the socket of what stands for a Vault Agent: it adds a token, and
-// wants the header by which nobody can be tricked into asking it.
+// agent stands in for a Vault Agent, at a socket: it adds a token, and demands the header that
+// keeps browsers from being tricked into asking it.
 func (a *authEnv) agent() (socket string) {
 	a.Helper()
 	target, err := url.Parse(a.vault.Addr)
@@ -115,8 +115,8 @@ func (a *authEnv) agent() (socket string) {
 	return socket
 }
 
-// TestVaultsOwnVariablesAreBelowKongs: what VAULT_* says is used where the
-// node's object says nothing, and never for an object that isn't the node's.
+// TestVaultsOwnVariablesAreBelowKongs: VAULT_* is used where the node's object says nothing,
+// and never for an object that isn't the node's.
 func TestVaultsOwnVariablesAreBelowKongs(t *testing.T) {
 	a := newAuthEnv(t)
 	p := a.credential(nil)

@@ -11,7 +11,7 @@ import (
 	"kong-vault-auth/e2e/issuers"
 )
 
-// role are the fields of a role whose logins get the plugin's policy.
+// role is a role whose logins get the plugin's policy.
 func (a *authEnv) role(more object) object {
 	fields := object{"token_policies": a.policy, "token_ttl": "1h"}
 	maps.Copy(fields, more)
@@ -26,7 +26,7 @@ func (a *authEnv) enable(kind string) (mount string) {
 	return mount
 }
 
-// appRole is a way to log in with AppRole, but for the secret id.
+// appRole prepares a login with AppRole. Its settings lack the secret id.
 func (a *authEnv) appRole(role object) (mount string, settings object) {
 	a.Helper()
 	mount = a.enable("approle")
@@ -53,7 +53,7 @@ func (a *authEnv) wrappedSecretID(mount string) (wrappingToken string) {
 	return wrappingToken
 }
 
-// withSecretID is AppRole as the tests use it that aren't about AppRole.
+// withSecretID prepares a login with AppRole, for tests that aren't about AppRole.
 func (a *authEnv) withSecretID(role object) (mount string, settings object) {
 	a.Helper()
 	mount, settings = a.appRole(role)
@@ -61,8 +61,8 @@ func (a *authEnv) withSecretID(role object) (mount string, settings object) {
 	return mount, settings
 }
 
-// kubernetes is a way to log in as the service account kong in gateway. Vault
-// asks a cluster's API, which is played here, whether a token is genuine.
+// kubernetes prepares a login as the service account kong in gateway. A stand-in for the
+// cluster's API tells Vault whether a token is genuine.
 func (a *authEnv) kubernetes() (mount string, settings object) {
 	a.Helper()
 	key := issuers.NewKey(a.T)
@@ -81,7 +81,7 @@ func (a *authEnv) kubernetes() (mount string, settings object) {
 	return mount, object{"auth_method": "kubernetes", "kube_auth_path": mount, "kube_role": "kong", "kube_api_token_file": file}
 }
 
-// jwt is a way to log in with a JWT that an issuer of the company's has signed.
+// jwt prepares a login with a JWT that the company's issuer has signed.
 func (a *authEnv) jwt() (mount string, settings object) {
 	a.Helper()
 	key := issuers.NewKey(a.T)
@@ -96,7 +96,7 @@ func (a *authEnv) jwt() (mount string, settings object) {
 	}
 }
 
-// cert is a way to log in with a client certificate of the CA's.
+// cert prepares a login with a client certificate by ca.
 func (a *authEnv) cert(ca certificatetest.Pair) (mount string, settings object) {
 	a.Helper()
 	mount = a.enable("cert")

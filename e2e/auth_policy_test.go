@@ -11,8 +11,8 @@ import (
 	"kong-vault-auth/e2e/vaultserver"
 )
 
-// TestPoliciesOfTheDocsAreTheSmallest: the plugin reads with the one, whoever
-// manages credentials does with the other, and neither can do more.
+// TestPoliciesOfTheDocsAreTheSmallest: each allows what it is for, reading, listing or
+// managing credentials, and nothing else.
 func TestPoliciesOfTheDocsAreTheSmallest(t *testing.T) {
 	docs, err := os.ReadFile("../docs/vault.md")
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 // stanza is the smallest policy for the credentials of an authEnv.
 const stanza = `add to one of its policies: path \"secret/data/kong-auth/*\" { capabilities = [\"read\"] }`
 
-// TestRefusedReadsExplainThemselves: what was read, named by the fingerprint;
-// why it is refused; and what would allow it.
+// TestRefusedReadsExplainThemselves: the log says what was read, by the fingerprint, why that
+// is refused, and what would allow it.
 func TestRefusedReadsExplainThemselves(t *testing.T) {
 	a := newAuthEnv(t)
 	p := a.credential(nil)
@@ -75,9 +75,9 @@ func TestRefusedReadsExplainThemselves(t *testing.T) {
 	}
 }
 
-// TestGrantedPolicyIsEnough: the stanza of the log line, put into a policy of
-// the token, fixes what the line complains of, and the fingerprint is that of
-// the credential that the upstream is told of.
+// TestGrantedPolicyIsEnough: adding the stanza of the log line to a policy of the token fixes
+// what the line reports. The fingerprint is that of the credential identifier that the
+// upstream gets.
 func TestGrantedPolicyIsEnough(t *testing.T) {
 	a := newAuthEnv(t)
 	p := a.credential(nil)
@@ -123,8 +123,8 @@ func TestServerOfAnotherCAGetsNoToken(t *testing.T) {
 	program.Eventually(t, "the pair is accepted", func() bool { return a.ask(g, p).Status == 200 })
 }
 
-// TestVaultIsToldWhoAsksAndWhere: in its audit file are the plugin's name and
-// the namespace, of the login and of the read.
+// TestVaultIsToldWhoAsksAndWhere: its audit file holds the plugin's name and the namespace, of
+// the login and of the read.
 func TestVaultIsToldWhoAsksAndWhere(t *testing.T) {
 	a := newAuthEnv(t)
 	for _, header := range []string{"User-Agent", "X-Vault-Namespace"} {
@@ -152,8 +152,8 @@ func TestVaultIsToldWhoAsksAndWhere(t *testing.T) {
 	}
 }
 
-// TestKVVersionIsFoundOut where kv is left out.
-func TestKVVersionIsFoundOut(t *testing.T) {
+// TestKVVersionIsDetected where kv is left out.
+func TestKVVersionIsDetected(t *testing.T) {
 	vault := ownVault(t)
 	for version, kv := range map[string]vaultserver.KV{
 		"v1": {Mount: "teams/one/kv", Version: 1, Path: "gateway/kong"},

@@ -17,8 +17,8 @@ import (
 	"kong-vault-auth/e2e/program"
 )
 
-// TestWhyAzureCannotBeReadIsInTheLog: the client gets a 503 whatever the cause;
-// Kong's error log has it, and the remedy, in one line.
+// TestWhyAzureCannotBeReadIsInTheLog: the client gets a 503 whatever the cause. Kong's error
+// log has the cause and the remedy in one line.
 func TestWhyAzureCannotBeReadIsInTheLog(t *testing.T) {
 	asWorkload := object{"auth_method": "workload_identity", "tenant_id": akvsim.Tenant, "client_id": workload}
 	asCertified := object{"auth_method": "client_certificate", "tenant_id": akvsim.Tenant, "client_id": certified}
@@ -181,13 +181,13 @@ func TestAzureConfigurationsThatAreWrong(t *testing.T) {
 			azure := byClientSecret(object{"vault_uri": akvsim.VaultURI})
 			maps.Copy(azure, tt.settings)
 			maps.DeleteFunc(azure, func(_ string, v any) bool { return v == nil })
-			w.says(tt.says, w.whatIsSaid(object{"name": "vault-auth", "config": object{"azure": azure}}, p))
+			w.says(tt.says, w.refusalOf(object{"name": "vault-auth", "config": object{"azure": azure}}, p))
 		})
 	}
 }
 
-// TestSecretsThatAreNoCredentialsAreAnswered401: they are not a failure of the
-// store, and nobody is called for them.
+// TestSecretsThatAreNoCredentialsAreAnswered401: they are not a failure of the store, and raise
+// no alarm.
 func TestSecretsThatAreNoCredentialsAreAnswered401(t *testing.T) {
 	a := newAzure(t)
 	g := a.guard(thePlugin, byClientSecret(nil))
@@ -226,7 +226,7 @@ func TestSecretsThatAreNoCredentialsAreAnswered401(t *testing.T) {
 		})
 	}
 	for line := range strings.Lines(g.Log()) {
-		// Kong says so of each plugin server that it doesn't start.
+		// Kong logs this for each plugin server that it doesn't start.
 		if !strings.Contains(line, "assuming external process management") && (strings.Contains(line, "[error]") || strings.Contains(line, "[warn]")) {
 			t.Errorf("the log: %s", line)
 		}
@@ -278,8 +278,8 @@ func TestAzuresNamesIgnoreCaseAccessTokensDont(t *testing.T) {
 	}
 }
 
-// TestPrecedingVersionIsFoundOnAnyPage: Key Vault lists versions by 25, in the
-// order of their ids.
+// TestPrecedingVersionIsFoundOnAnyPage: Key Vault lists versions in pages of 25, in the order
+// of their ids.
 func TestPrecedingVersionIsFoundOnAnyPage(t *testing.T) {
 	a := newAzure(t)
 	a.app(func(app *akvsim.App) { app.May |= akvsim.List })

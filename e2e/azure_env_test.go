@@ -55,7 +55,7 @@ func newAzure(t *testing.T) *azure {
 	return a
 }
 
-// app makes the application another one than the usual.
+// app registers the application, changed by change.
 func (a *azure) app(change func(*akvsim.App)) {
 	app := akvsim.App{ClientID: azureClientID, ObjectID: azureObjectID, Secret: azureSecret, May: akvsim.Get}
 	if change != nil {
@@ -79,7 +79,7 @@ func (a *azure) file(name, content string) string {
 	return path
 }
 
-// fits are the access tokens that Azure's names can hold, behind kong-auth-.
+// fits matches the access tokens that Azure's names can hold after kong-auth-.
 var fits = regexp.MustCompile(`^[0-9A-Za-z-]{1,117}$`)
 
 // secretName is where docs/azure.md says that a credential is kept.
@@ -134,9 +134,8 @@ func (a *azure) guard(by definedBy, settings object, env ...string) gateway {
 	return a.gateway(object{"vault": "azure"}, env)
 }
 
-// gateway starts a gateway whose plugin server gets env and meets the simulator
-// in the place of Azure. Whatever happens in it, no secret may come into what it
-// logs, at any level.
+// gateway starts a gateway whose plugin server gets env and reaches the simulator in the place
+// of Azure. It must never log a secret, at any level.
 func (a *azure) gateway(config object, env []string) gateway {
 	a.Helper()
 	env = append(env, a.env...)
@@ -144,7 +143,7 @@ func (a *azure) gateway(config object, env []string) gateway {
 	return a.startUnderWatch(route{"/", []object{{"name": "vault-auth", "config": config}}}, env, &a.hidden)
 }
 
-// allLevels is all that a gateway and its plugin server have logged.
+// allLevels is everything that a gateway and its plugin server have logged.
 func allLevels(g gateway) string {
 	var b strings.Builder
 	if server := g.Server(); server != nil {
@@ -160,15 +159,15 @@ func allLevels(g gateway) string {
 	return b.String()
 }
 
-// ask sends a pair, one at a time, and looks that it doesn't come into the log.
-// Beside other requests it is hide, and testEnv.ask.
+// ask sends a pair, which must not get into the log, one request at a time. While other
+// requests are under way, use hide and testEnv.ask.
 func (a *azure) ask(g gateway, p pair) answer {
 	a.Helper()
 	a.hide(p)
 	return a.get(g, "/", p.header())
 }
 
-// hide looks that these pairs don't come into the log.
+// hide makes sure that these pairs don't get into the log.
 func (a *azure) hide(pairs ...pair) {
 	for _, p := range pairs {
 		a.hidden = append(a.hidden, p.access, p.secret)

@@ -9,7 +9,7 @@ import (
 	"kong-vault-auth/certificatetest"
 )
 
-// Who else can log in.
+// Other identities that can log in.
 const (
 	certified = "cccccccc-cccc-4ccc-8ccc-cccccccccccc" // an application with a certificate
 	workload  = "dddddddd-dddd-4ddd-8ddd-dddddddddddd" // one with a federated credential
@@ -47,7 +47,7 @@ func TestAzureIsReadAsEachIdentity(t *testing.T) {
 		by       definedBy
 		settings object
 		env      []string
-		want     string // client id of who reads
+		want     string // client id of the reader
 		from     string
 	}{
 		{"client secret", thePlugin, byClientSecret(nil), nil, azureClientID, fromEntra},

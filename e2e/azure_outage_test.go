@@ -42,7 +42,7 @@ func TestEveryFaultOfKeyVaultIsSurvived(t *testing.T) {
 			a.hide(append(known, unread)...)
 			a.warm(g, known)
 
-			a.survives(g, known, unread, ordeal{
+			a.survives(g, known, unread, trial{
 				begin: func() { begin(a, gate) },
 				end: func() {
 					a.sim.Recover()
@@ -55,8 +55,8 @@ func TestEveryFaultOfKeyVaultIsSurvived(t *testing.T) {
 	}
 }
 
-// TestThrottlingKeyVaultIsLeftAlone for as long as it asks for, and clients are
-// told so.
+// TestThrottlingKeyVaultIsLeftAlone for as long as its Retry-After says, which clients get
+// too.
 func TestThrottlingKeyVaultIsLeftAlone(t *testing.T) {
 	a := newAzure(t)
 	known := a.credential(nil)
@@ -81,8 +81,8 @@ func TestThrottlingKeyVaultIsLeftAlone(t *testing.T) {
 	a.logs(g, "[error]", "reason=rate_limited", "429", "raise ttl")
 }
 
-// TestOutageOfEntraIsSurvived while the access token is valid, and ends when
-// Entra's does where there is none.
+// TestOutageOfEntraIsSurvived while the access token is valid. Without a token, credentials
+// can't be read until the outage ends.
 func TestOutageOfEntraIsSurvived(t *testing.T) {
 	for name, fault := range map[string]akvsim.Fault{
 		"no connection": {Drop: true},
@@ -135,8 +135,8 @@ func TestRevokedAccessTokenIsReplacedAtOnce(t *testing.T) {
 	}
 }
 
-// TestThousandRequestsForANewTokenAreOneSecretRead: the simulator has logged
-// that one request, and none of Entra's.
+// TestThousandRequestsForANewTokenAreOneSecretRead: the simulator has logged that one request,
+// and none to Entra.
 func TestThousandRequestsForANewTokenAreOneSecretRead(t *testing.T) {
 	a := newAzure(t)
 	g := a.guard(thePlugin, byClientSecret(nil))

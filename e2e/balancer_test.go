@@ -16,9 +16,8 @@ import (
 	"kong-vault-auth/e2e/vaultserver"
 )
 
-// balancer stands before servers as a load balancer, a Kubernetes Service or a
-// name does: it decides for each new connection where that one leads, and leaves
-// the others as they are.
+// balancer stands in front of servers, as a load balancer, a Kubernetes Service or a name does:
+// it decides for each new connection where that one leads, and leaves the others as they are.
 type balancer struct {
 	net.Listener
 	target atomic.Pointer[string]
@@ -67,8 +66,8 @@ func join(a, b net.Conn) {
 	io.Copy(a, b)
 }
 
-// movingStore is a store of two servers behind a balancer, which leads to the
-// first. The second is in order.
+// movingStore is a store of two servers behind a balancer, which leads to the first. The second
+// works.
 type movingStore struct {
 	*testEnv
 	gateway  gateway
@@ -80,8 +79,8 @@ type movingStore struct {
 	fail     func()         // has the first fail each request
 }
 
-// TestFailingStoreIsLeftForTheServerThatItsNameLeadsTo: the first server fails
-// each request at once, and so keeps connections as long as somebody asks.
+// TestFailingStoreIsLeftForTheServerThatItsNameLeadsTo: the first server answers each request
+// with an error at once, so that its connections stay in use.
 func TestFailingStoreIsLeftForTheServerThatItsNameLeadsTo(t *testing.T) {
 	for name, open := range map[string]func(*testing.T) *movingStore{
 		"Vault, sealed":           sealedVaultMoves,

@@ -12,15 +12,15 @@ import (
 	"kong-vault-auth/pluginserver/servertest"
 )
 
-// operator types the operator's commands on a gateway's node.
+// operator runs the operator's commands on a gateway's node.
 type operator struct {
 	*testEnv
 	env    []string
-	output servertest.Buffer // all that the commands have written
+	output servertest.Buffer // everything that the commands have written
 }
 
-// operates is an operator whose commands get env, the store's root token and the way to
-// the gateway's plugin server.
+// operates returns an operator whose commands get env, the store's root token, and the control
+// socket of the gateway's plugin server.
 func (w *testEnv) operates(g gateway, env ...string) *operator {
 	w.Helper()
 	return &operator{testEnv: w, env: append(append(os.Environ(),
@@ -59,8 +59,8 @@ func (o *operator) kept(file string) pair {
 	return pair{line.AccessToken, line.SecretToken}
 }
 
-// TestRotateWithGraceRefusesNobody: while "credential rotate --grace" runs, and after
-// it, clients with the old secret token and with the new one are let in, under load.
+// TestRotateWithGraceRefusesNobody: during and after "credential rotate --grace", clients with
+// the old secret token and with the new one are accepted, under load.
 func TestRotateWithGraceRefusesNobody(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t)

@@ -19,8 +19,8 @@ func portOf(address string) json.Number {
 	return json.Number(u.Port())
 }
 
-// TestConfigurationsThatAreWrong: Kong refuses what its schema language can
-// express, in Kong's words; the rest is a 500 whose reason is in the log.
+// TestConfigurationsThatAreWrong: Kong refuses, in its own words, what its schema language can
+// express; everything else is answered 500, and the log has the reason.
 func TestConfigurationsThatAreWrong(t *testing.T) {
 	w := newEnv(t)
 	p := w.credential(nil)
@@ -50,14 +50,14 @@ func TestConfigurationsThatAreWrong(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := w.in(t)
-			w.says(tt.says, w.whatIsSaid(w.vaultAuth(tt.config), p))
+			w.says(tt.says, w.refusalOf(w.vaultAuth(tt.config), p))
 		})
 	}
 }
 
-// whatIsSaid is how a plugin's configuration is refused: by Kong, or else by
-// the plugin, which then answers nothing but 500.
-func (w *testEnv) whatIsSaid(plugin object, p pair) string {
+// refusalOf is the text with which a plugin's configuration is refused: by Kong, or else by the
+// plugin, which then answers every request with 500.
+func (w *testEnv) refusalOf(plugin object, p pair) string {
 	w.Helper()
 	g := w.start(w.guarded("/good", nil))
 	err := g.Configure(w.declare(consumers(), route{"/bad", []object{plugin}}))
@@ -82,7 +82,7 @@ func (w *testEnv) says(want []string, got string) {
 	w.Helper()
 	for _, part := range want {
 		if !strings.Contains(got, part) {
-			w.Errorf("nothing is said of %q:\n%s", part, got)
+			w.Errorf("%q is missing in:\n%s", part, got)
 		}
 	}
 }
@@ -97,8 +97,8 @@ func TestVaultTokenComesFromKongsEnvironment(t *testing.T) {
 	}
 }
 
-// TestVaultObjectComesFromTheNodesEnvironment: of Kong's own, nginx hands a plugin
-// server that Kong starts only what nginx_main_env names.
+// TestVaultObjectComesFromTheNodesEnvironment: a plugin server that Kong starts gets only the
+// variables of Kong's environment that nginx_main_env names.
 func TestVaultObjectComesFromTheNodesEnvironment(t *testing.T) {
 	w := newEnv(t)
 	p := w.credential(nil)

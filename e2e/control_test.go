@@ -14,8 +14,8 @@ import (
 	"kong-vault-auth/e2e/program"
 )
 
-// controlled is a gateway whose plugin server has credentials of this environment in memory
-// for an hour, and in a snapshot, and can be told to forget them.
+// controlled is a gateway whose plugin server keeps credentials in memory for an hour, and in a
+// snapshot, and has a control socket.
 type controlled struct {
 	*snapshotted
 	control *control.Client
@@ -38,7 +38,7 @@ func newControlled(t *testing.T) *controlled {
 	return c
 }
 
-// changed tells the plugin server, as a command does.
+// changed tells the plugin server that a credential has changed, as a command does.
 func (c *controlled) changed(p pair) {
 	c.Helper()
 	reach, err := c.control.Changed(c.Context(), "hcv", p.access)
@@ -47,8 +47,8 @@ func (c *controlled) changed(p pair) {
 	}
 }
 
-// TestWhatWasChangedIsInForceWhenTheNodeHasBeenTold: the next request already, though
-// ttl is an hour.
+// TestWhatWasChangedIsInForceWhenTheNodeHasBeenTold: with the next request, although the ttl is
+// an hour.
 func TestWhatWasChangedIsInForceWhenTheNodeHasBeenTold(t *testing.T) {
 	t.Parallel()
 	c := newControlled(t)
@@ -70,13 +70,13 @@ func TestWhatWasChangedIsInForceWhenTheNodeHasBeenTold(t *testing.T) {
 		t.Errorf("created again: %d %s", a.Status, a.Body)
 	}
 	if a := c.ask(c.g, c.doomed); a.Status != 401 {
-		t.Errorf("its secret of before: %d %s", a.Status, a.Body)
+		t.Errorf("its earlier secret token: %d %s", a.Status, a.Body)
 	}
 	f.stop().all200(t, "the others")
 }
 
 // TestWhatWasRevokedIsNotBroughtBackByASnapshot: the process is killed as soon as it has
-// said that it has forgotten the credential, and the next one finds no store.
+// confirmed that it has dropped the credential, and the next one can't reach the store.
 func TestWhatWasRevokedIsNotBroughtBackByASnapshot(t *testing.T) {
 	t.Parallel()
 	c := newControlled(t)
@@ -119,7 +119,7 @@ func TestStatusTellsOfAnOutage(t *testing.T) {
 	}
 }
 
-// TestFingerprintOfTheUpstreamIsEnough to forget a credential.
+// TestFingerprintOfTheUpstreamIsEnough to have a credential dropped.
 func TestFingerprintOfTheUpstreamIsEnough(t *testing.T) {
 	t.Parallel()
 	c := newControlled(t)

@@ -15,7 +15,7 @@ func (w *testEnv) startWithStatus(consumers []object, routes ...route) gateway {
 	w.Helper()
 	addr, err := program.FreeAddr()
 	w.must(err)
-	url := "http://" + addr // a genuine Kong's
+	url := "http://" + addr // that of a genuine Kong
 	var simulation atomic.Pointer[simulated]
 	if genuineKong == "" {
 		s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -33,9 +33,8 @@ func (w *testEnv) startWithStatus(consumers []object, routes ...route) gateway {
 	return g
 }
 
-// TestOutageOfKongsDatabaseIsSurvived: consumers that were known before are
-// honoured, also when it is time to read them again; for one that was not, the
-// answer is 503, not 401.
+// TestOutageOfKongsDatabaseIsSurvived: known consumers are accepted, also when it is time to
+// read them again; for an unknown one the answer is 503, not 401.
 func TestOutageOfKongsDatabaseIsSurvived(t *testing.T) {
 	if genuineKong != "" {
 		t.Skip("a genuine Kong without a database has none to lose")
@@ -61,7 +60,7 @@ func TestOutageOfKongsDatabaseIsSurvived(t *testing.T) {
 
 			f := startFlow(w, g, 2, inTurn(known...))
 			g.SetDatabaseDown(true)
-			program.Eventually(t, "a known consumer was read again, in vain", func() bool {
+			program.Eventually(t, "reading a known consumer again has failed", func() bool {
 				return strings.Contains(g.Log(), "could not say whether a consumer exists")
 			})
 			if !strings.Contains(g.Log(), tt.says) {
@@ -78,8 +77,7 @@ func TestOutageOfKongsDatabaseIsSurvived(t *testing.T) {
 	}
 }
 
-// TestOnlyConsumerEverSeenIsRefusedOnceDeleted although the plugin has never seen another one,
-// which there is.
+// TestOnlyConsumerEverSeenIsRefusedOnceDeleted, although the plugin has never seen another one.
 func TestOnlyConsumerEverSeenIsRefusedOnceDeleted(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t)

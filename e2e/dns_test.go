@@ -16,7 +16,7 @@ import (
 	simulation "kong-vault-auth/kongtest/gateway"
 )
 
-// nameServer is a DNS server that knows every name as one address.
+// nameServer is a DNS server that gives every name the same address.
 type nameServer struct {
 	address   [4]byte
 	conn      net.PacketConn
@@ -26,8 +26,8 @@ type nameServer struct {
 
 const silent = -1
 
-// startNameServer skips the test where it can't be had: programs that go by
-// resolv.conf look for one at port 53 only.
+// startNameServer skips the test where port 53 can't be had: resolv.conf can't name another
+// port.
 func startNameServer(t *testing.T, address [4]byte) *nameServer {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", fmt.Sprintf("127.53.%d.%d:53", rand.N(256), rand.N(256)))
@@ -74,8 +74,8 @@ func (s *nameServer) serve() {
 	}
 }
 
-// pluginAsking is the plugin with a resolv.conf that names a name server, in a
-// mount namespace of its own. The test is skipped where nobody lets us have one.
+// pluginAsking is the plugin with a resolv.conf that names a name server, in a mount namespace
+// of its own. The test is skipped where we may not create one.
 func pluginAsking(t *testing.T, s *nameServer) (path string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -97,9 +97,9 @@ func pluginAsking(t *testing.T, s *nameServer) (path string) {
 	return path
 }
 
-// TestVaultWhoseNameGoesAwayIsSurvived, see survives. It was in use before, and
-// all connections to it are lost as well. What reaches the store are questions
-// for its name.
+// TestVaultWhoseNameGoesAwayIsSurvived, see survives. It was in use before, and all connections
+// to it are lost as well. Instead of requests to the store, questions for its name are
+// counted.
 func TestVaultWhoseNameGoesAwayIsSurvived(t *testing.T) {
 	if genuineKong != "" {
 		t.Skip("what a genuine Kong starts here is the plugin itself")
@@ -123,7 +123,7 @@ func TestVaultWhoseNameGoesAwayIsSurvived(t *testing.T) {
 			})}
 			w.warm(g, known)
 
-			w.survives(g, known, unread, ordeal{
+			w.survives(g, known, unread, trial{
 				begin: func() {
 					names.answers.Store(fault)
 					w.must(proxy.Set(faults.ClosedPort()))

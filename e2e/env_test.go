@@ -37,8 +37,7 @@ func consumers() []object {
 	}
 }
 
-// testEnv is the setup of a scenario: a Vault with credentials in it, and an
-// upstream.
+// testEnv is the environment of a test: a Vault with credentials in it, and an upstream.
 type testEnv struct {
 	*testing.T
 	vault    *vaultserver.Server
@@ -128,8 +127,8 @@ func (p pair) header() http.Header {
 
 func newPair() pair { return pair{"access-" + rand.Text(), "secret-" + rand.Text()} }
 
-// credential stores a new pair of alice's. Fields of record replace those of
-// the usual one; nil takes a field out.
+// credential stores a new pair of alice's. Fields of record replace those of the usual record;
+// nil removes a field.
 func (w *testEnv) credential(record object) pair {
 	w.Helper()
 	p := newPair()
@@ -161,7 +160,7 @@ func (w *testEnv) hcv(settings object) object {
 }
 
 // node is the environment in which a plugin server has this environment's Vault as the vault
-// object hcv. nil takes a setting out.
+// object hcv. nil removes a setting.
 func (w *testEnv) node(settings object) (env []string) {
 	for field, value := range w.hcv(settings) {
 		if value != nil {
@@ -192,8 +191,7 @@ func (w *testEnv) guarded(path string, config object) route {
 	return route{path, []object{w.vaultAuth(config)}}
 }
 
-// vaultAuth is the plugin; config.hcv is this environment's Vault unless config says
-// otherwise.
+// vaultAuth is the plugin, on this environment's Vault unless config says otherwise.
 func (w *testEnv) vaultAuth(config object) object {
 	full := object{}
 	if config["vault"] == nil && config["hcv"] == nil {
@@ -269,8 +267,8 @@ func (w *testEnv) get(g gateway, path string, header http.Header) answer {
 	return w.send(g, http.MethodGet, path, header, "")
 }
 
-// send sends a request, one at a time, and tells what came of it on both
-// sides. Header names go out as they are spelled.
+// send sends a request, one at a time, and returns what the client and the upstream get.
+// Header names go out as they are spelled.
 func (w *testEnv) send(g gateway, method, path string, header http.Header, body string) answer {
 	w.Helper()
 	w.upstream.received()
@@ -283,8 +281,8 @@ func (w *testEnv) send(g gateway, method, path string, header http.Header, body 
 	return a
 }
 
-// fetch is send without the upstream's side, for use in any goroutine. No
-// answer is one with status 0 and the error for a body.
+// fetch is send without the upstream's side, for use in any goroutine. Without an answer the
+// status is 0 and the body the error.
 func (w *testEnv) fetch(client *http.Client, base, method, path string, header http.Header, body string) answer {
 	resp, err := w.request(client, base, method, path, header, body)
 	if err != nil {

@@ -15,10 +15,10 @@ import (
 	"kong-vault-auth/e2e/vaultserver"
 )
 
-// outage is a way for a store not to answer.
+// outage is one way in which a store doesn't answer.
 type outage struct {
 	name       string
-	stops      bool // it stops Vault itself, so it needs one of its own
+	stops      bool // it affects Vault itself, so it needs one of its own
 	uncounted  bool // the proxy doesn't see the requests
 	begin, end func(context.Context, *vaultserver.Server, *faults.Proxy) error
 }
@@ -60,21 +60,21 @@ func TestEveryFaultOfTheStoreIsSurvived(t *testing.T) {
 			proxy, config := w.behindProxy(object{"ttl": 0.2})
 			g := w.start(w.guarded("/", config))
 			w.warm(g, known)
-			trial := ordeal{
+			under := trial{
 				begin:    func() { w.must(o.begin(t.Context(), vault, proxy)) },
 				end:      func() { w.must(o.end(t.Context(), vault, proxy)) },
 				requests: func() int { return len(proxy.Requests()) },
 				attempts: 3,
 			}
 			if o.uncounted {
-				trial.requests = nil
+				under.requests = nil
 			}
-			w.survives(g, known, unread, trial)
+			w.survives(g, known, unread, under)
 		})
 	}
 }
 
-// TestPolicyTakenAwayLocksNobodyOut: what denies every name says nothing of any.
+// TestPolicyTakenAwayLocksNobodyOut: a refusal of every name says nothing about any of them.
 func TestPolicyTakenAwayLocksNobodyOut(t *testing.T) {
 	kv := vaultserver.KV{Mount: "denied", Version: 2, Path: "kong-auth"}
 	if err := sharedVault.MountKV(t.Context(), kv); err != nil {
@@ -87,19 +87,19 @@ func TestPolicyTakenAwayLocksNobodyOut(t *testing.T) {
 	w.warm(g, known)
 	policy, err := w.vault.ReadPolicy(t.Context(), kv)
 	w.must(err)
-	w.survives(g, known, unread, ordeal{
+	w.survives(g, known, unread, trial{
 		begin: func() { w.must(w.vault.PutPolicy(t.Context(), policy, "# nothing\n")) },
 		end: func() {
 			_, err := w.vault.ReadPolicy(t.Context(), kv)
 			w.must(err)
 		},
 		requests: func() int { return len(proxy.Requests()) },
-		attempts: 5, // it asks who it is, what is mounted, and for another name as well
+		attempts: 5, // it also asks for its own token, for the mounts, and for another name
 	})
 }
 
-// ordeal is an outage of a store.
-type ordeal struct {
+// trial is an outage of a store that the plugin has to survive.
+type trial struct {
 	begin, end func()
 	requests   func() int // that have reached the store so far; nil: they can't be counted
 	attempts   int        // requests that one lookup makes at most
@@ -109,7 +109,7 @@ type ordeal struct {
 // are accepted at once, from its first moment on; one that was never read is answered 503, not
 // 401; a wrong secret token is never accepted; the store is probed, not flooded; and afterwards
 // its answers count again. No token is logged. The pairs' ttl is far below a second.
-func (w *testEnv) survives(g gateway, known []pair, unread pair, o ordeal) {
+func (w *testEnv) survives(g gateway, known []pair, unread pair, o trial) {
 	w.Helper()
 	knownFlow := startFlow(w, g, 3, inTurn(known...))
 	o.begin()
@@ -146,7 +146,7 @@ func (w *testEnv) survives(g gateway, known []pair, unread pair, o ordeal) {
 	if a := w.ask(g, newPair()); a.Status != 401 {
 		w.Errorf("afterwards, an unknown pair: %d %s", a.Status, a.Body)
 	}
-	program.Eventually(w.T, "the log says that it is over", func() bool { // its lines ride on requests
+	program.Eventually(w.T, "the log says that the outage is over", func() bool { // its lines ride on requests
 		return strings.Contains(g.Log(), "the secret store answers again")
 	})
 	knownFlow.stop().stale200(w, "known pairs")
@@ -156,13 +156,12 @@ func (w *testEnv) survives(g gateway, known []pair, unread pair, o ordeal) {
 	w.Logf("a pair that was never read: %v; %s have reached the store in %s", got, seen, lasting)
 }
 
-// retrying is how long the lookups that began before the outage was noticed may
-// go on with further attempts.
+// retrying is how long lookups that began before the outage was noticed may still try again.
 const retrying = 400 * time.Millisecond
 
-// probesWithin is how many probes of a failing store fit into a time, if each is
-// answered at once: the pauses between them begin with 250 ms and double up to
-// 5 s, each less up to a quarter.
+// probesWithin is how many probes of a failing store fit into a time if each is answered at
+// once: the pauses between them begin with 250 ms and double up to 5 s, each shortened by up to
+// a quarter.
 func probesWithin(d time.Duration) int {
 	n := 1
 	for pause := 250 * time.Millisecond; d >= 0; pause = min(2*pause, 5*time.Second) {
@@ -270,8 +269,8 @@ func TestMountThatMovedLocksNobodyOut(t *testing.T) {
 	f.stop().all200(t, "known pairs")
 }
 
-// TestKilledPluginServerIsBackWithinASecond, and answers as before. Where its socket
-// is passed on, no more is lost than what was in flight.
+// TestKilledPluginServerIsBackWithinASecond, and answers as before. Where its socket is passed
+// on, only requests in flight are lost.
 func TestKilledPluginServerIsBackWithinASecond(t *testing.T) {
 	for _, by := range []supervisor{apart, systemd, kong} {
 		t.Run(by.String(), func(t *testing.T) { killed(t, by) })

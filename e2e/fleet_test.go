@@ -23,7 +23,7 @@ func TestRevokedOnOneNodeIsRefusedOnTheOthers(t *testing.T) {
 	var gateways []gateway
 	var nodes []*control.Client
 	var flows []*flow
-	// The last one keeps its blocks in memory: it says that it has them, so it must.
+	// The last one keeps its blocks in memory: it confirms a block, so it must have it.
 	for _, blocks := range []string{filepath.Join(t.TempDir(), "blocks"), filepath.Join(t.TempDir(), "blocks"), ""} {
 		g := w.startUnderWatch(w.guarded("/", object{"vault": "hcv"}), append(w.node(object{"ttl": 3600}),
 			"VAULT_AUTH_BLOCKS_FILE="+blocks, "VAULT_AUTH_EVENTS_KEY_FILE="+key, "VAULT_AUTH_EVENTS=redis://"+redis,
@@ -46,7 +46,7 @@ func TestRevokedOnOneNodeIsRefusedOnTheOthers(t *testing.T) {
 	})
 
 	w.must(w.vault.Delete(t.Context(), w.kv, doomed.access))
-	all("revoked, and nobody has been told", doomed, 200)
+	all("revoked, before any node is told", doomed, 200)
 	reach, err := nodes[0].Changed(t.Context(), "hcv", doomed.access)
 	if err != nil || reach.Others.Applied != 2 || reach.Dropped != 1 {
 		t.Fatalf("%v, %v", reach, err)
@@ -58,7 +58,8 @@ func TestRevokedOnOneNodeIsRefusedOnTheOthers(t *testing.T) {
 	}
 	all("blocked", blocked, 401)
 
-	// Without Redis a change is in force here, and the answer says that it isn't there.
+	// Without Redis a change is in force on this node, and the answer says that it isn't on the
+	// others.
 	server.Kill()
 	w.must(w.vault.Delete(t.Context(), w.kv, later.access))
 	program.Eventually(t, "the node knows that it is alone", func() bool {

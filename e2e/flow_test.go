@@ -20,15 +20,15 @@ type flow struct {
 	tally   tally // guarded by mu
 }
 
-// tally is what came of a flow.
+// tally counts the answers of a flow.
 type tally struct {
 	answers map[int]int // by status
 	prompt  int         // of them, within promptly
 	slowest time.Duration
 }
 
-// promptly is how soon a stale record is answered with: when it has waited for
-// the store for 250 ms.
+// promptly is how soon a request is answered from a stale record: after a wait of 250 ms for
+// the store.
 const promptly = 300 * time.Millisecond
 
 func (t tally) count() (n int) {
@@ -45,8 +45,8 @@ func (t tally) String() string {
 // pace is the time between two requests of one client of a flow.
 const pace = 10 * time.Millisecond
 
-// startFlow sends requests, each with a pair that next gives, and calls done
-// when it is answered. next must be safe for concurrent use.
+// startFlow sends requests, each with a pair from next, and calls done when it is answered.
+// next must be safe for concurrent use.
 func startFlow(w *testEnv, g gateway, clients int, next func() (p pair, done func())) *flow {
 	f := &flow{ended: make(chan struct{}), tally: tally{answers: map[int]int{}}}
 	for range clients {
@@ -137,8 +137,8 @@ func inTurn(pairs ...pair) func() (pair, func()) {
 	return func() (pair, func()) { return pairs[int(given.Add(1))%len(pairs)], func() {} }
 }
 
-// behindProxy puts a proxy before the environment's Vault; hcv is the environment's then,
-// through it.
+// behindProxy starts a proxy in front of the environment's Vault. config is a plugin
+// configuration that goes through it.
 func (w *testEnv) behindProxy(settings object) (proxy *faults.Proxy, config object) {
 	w.Helper()
 	proxy, err := faults.Listen(w.vault.Addr)
@@ -163,7 +163,7 @@ func (w *testEnv) credentials(n int) []pair {
 	return pairs
 }
 
-// ask is a request with a pair, beside others.
+// ask sends a request with a pair. Others may be under way.
 func (w *testEnv) ask(g gateway, p pair) answer {
 	return w.fetch(http.DefaultClient, g.URL(), http.MethodGet, "/", p.header(), "")
 }

@@ -24,10 +24,10 @@ import (
 	"kong-vault-auth/e2e/vaultserver"
 )
 
-// gate stands before a store, and can play a trick on single requests.
+// gate stands in front of a store, and can interfere with single requests.
 type gate struct {
 	store  http.Handler
-	begins func(*http.Request) bool // a request is the first of a listing; nil if there are none
+	begins func(*http.Request) bool // whether a request is the first of a listing; nil: no listings
 
 	mu       sync.Mutex // guards the rest
 	trick    trick
@@ -35,7 +35,7 @@ type gate struct {
 	listings []time.Time // when each began, since forget
 }
 
-// trick answers a request, with the store's help or without.
+// trick answers a request, with or without the store.
 type trick func(w http.ResponseWriter, r *http.Request, store http.Handler)
 
 // play plays a trick on each request from now on; nil ends that.
@@ -74,8 +74,8 @@ func (g *gate) seen() int {
 	return g.requests
 }
 
-// listed returns when the first listing began since forget, once that one has
-// been heeded: they are made one after the other.
+// listed returns when the first listing since forget began. It waits for the second one, which
+// begins when the plugin has processed the first.
 func (g *gate) listed(t *testing.T) (first time.Time) {
 	t.Helper()
 	program.Eventually(t, "the store is listed twice", func() bool {
@@ -126,7 +126,7 @@ type hold struct {
 type held struct {
 	path   string
 	status int
-	gone   <-chan struct{} // closed when nobody waits for it any more
+	gone   <-chan struct{} // closed when the client has hung up
 }
 
 func newHold(which func(*http.Request) bool) *hold {
@@ -153,7 +153,7 @@ func (h *hold) trick(w http.ResponseWriter, r *http.Request, store http.Handler)
 	}
 }
 
-// holds are the answers that are kept back so far.
+// holds returns the answers that are kept back so far.
 func (h *hold) holds() []held {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -175,8 +175,7 @@ type gatedStore struct {
 	nothing trick                          // every listing is empty
 }
 
-// gatedStores are the stores that scenarios of revocation happen on, by what
-// becomes of a secret.
+// gatedStores are the stores of revocation tests, by what is done to a secret.
 var gatedStores = map[string]func(t *testing.T, settings object) *gatedStore{
 	"KV v1":                     func(t *testing.T, s object) *gatedStore { return gatedVault(t, 1, false, s) },
 	"KV v2, the latest version": func(t *testing.T, s object) *gatedStore { return gatedVault(t, 2, false, s) },
@@ -185,8 +184,8 @@ var gatedStores = map[string]func(t *testing.T, settings object) *gatedStore{
 	"Key Vault, disabled":       func(t *testing.T, s object) *gatedStore { return gatedKeyVault(t, true, s) },
 }
 
-// onEachStore runs a scenario on every one of them, with a budget that stretches
-// no revocation_interval.
+// onEachStore runs a scenario on each of them, with so large a budget that revocation_interval
+// isn't stretched.
 func onEachStore(t *testing.T, settings object, scenario func(s *gatedStore)) {
 	for name, open := range gatedStores {
 		t.Run(name, func(t *testing.T) {
@@ -198,8 +197,8 @@ func onEachStore(t *testing.T, settings object, scenario func(s *gatedStore)) {
 	}
 }
 
-// gatedVault is a Vault with a KV engine of its own, of which secrets are
-// deleted wholly, or their latest version.
+// gatedVault is a Vault with a KV engine of its own, whose secrets are deleted wholly, or only
+// in their latest version.
 func gatedVault(t *testing.T, version int, wholly bool, settings object) *gatedStore {
 	kv := vaultserver.KV{Mount: "gated-" + rand.Text(), Version: version, Path: "kong-auth"}
 	if err := sharedVault.MountKV(t.Context(), kv); err != nil {
@@ -264,14 +263,14 @@ func gatedKeyVault(t *testing.T, disabled bool, settings object) *gatedStore {
 	return s
 }
 
-// behind has all requests to the simulator made to another handler.
+// behind leads all requests for the simulator to another handler.
 func (a *azure) behind(h http.Handler) {
 	a.Helper()
 	a.reachedAt(a.serve(h)[0])
 }
 
-// serve starts a server for each handler, which shows itself as Key Vault and
-// Entra, and returns their addresses.
+// serve starts a server for each handler, with a certificate of Key Vault and Entra, and returns
+// their addresses.
 func (a *azure) serve(handlers ...http.Handler) (addrs []string) {
 	a.Helper()
 	ca := certificatetest.NewCA()
@@ -288,7 +287,7 @@ func (a *azure) serve(handlers ...http.Handler) (addrs []string) {
 	return addrs
 }
 
-// reachedAt leads the plugin to an address for all that it asks of Azure.
+// reachedAt leads all of the plugin's requests to Azure to an address.
 func (a *azure) reachedAt(addr string) {
 	a.Helper()
 	proxy := httptest.NewServer(tunnelTo(addr))
@@ -296,7 +295,7 @@ func (a *azure) reachedAt(addr string) {
 	a.env = append(a.env, "HTTPS_PROXY="+proxy.URL)
 }
 
-// tunnelTo is a proxy that brings everybody to the same address.
+// tunnelTo is a proxy that leads every client to the same address.
 func tunnelTo(addr string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		there, err := net.Dial("tcp", addr)

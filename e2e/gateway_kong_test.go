@@ -10,14 +10,14 @@ import (
 	"kong-vault-auth/kongtest/genuine"
 )
 
-// genuineGateway is a Kong of the machine: the program that E2E_KONG names.
+// genuineGateway is a genuine Kong, that of E2E_KONG.
 type genuineGateway struct {
 	*genuine.Kong
 	deployment
 	declared string // the file of its configuration
 }
 
-// startKong starts it as its documentation says for external plugins.
+// startKong starts it as Kong's documentation describes for external plugins.
 func startKong(_ *testing.T, kongYML, prefix string, d deployment, env []string) (gateway, error) {
 	declared := filepath.Join(prefix, "declared.yml")
 	if err := os.WriteFile(declared, []byte(kongYML), 0o600); err != nil {

@@ -16,9 +16,9 @@ type simulated struct {
 	t *testing.T
 }
 
-// maxRetries is how often the event of one request may run again because the plugin
-// doesn't know the instance, or is leaving: after a reload, a restart or an upgrade,
-// for some of the connections that its worker has to the old plugin server.
+// maxRetries is how often the event of one request may run again because the plugin server
+// doesn't know the instance, or is stopping: after a reload, a restart or an upgrade, for some
+// of the connections that the worker has to the old plugin server.
 const maxRetries = 10
 
 func startKongtest(t *testing.T, kongYML, prefix string, d deployment, env []string) (gateway, error) {
@@ -47,7 +47,7 @@ func (s *simulated) Stop() error {
 	return nil
 }
 
-// Log leaves out what Kong's default level hides.
+// Log leaves out the levels that Kong hides by default.
 func (s *simulated) Log() string {
 	var b strings.Builder
 	for _, line := range s.ErrorLog() {

@@ -35,7 +35,7 @@ type gateway interface {
 	Stop() error
 }
 
-// genuineKong is the kong program to test with; without one it is kongtest.
+// genuineKong is the kong program to test with; empty: kongtest.
 var genuineKong = os.Getenv("E2E_KONG")
 
 // start starts a gateway with a configuration and an environment (NAME=value),
@@ -77,8 +77,7 @@ func startBy(t *testing.T, by supervisor, kongYML string, env ...string) gateway
 	return g
 }
 
-// quickExit is for programs with the race detector, which else wait for a
-// second before they exit.
+// quickExit keeps programs with the race detector from waiting for a second before they exit.
 const quickExit = "GORACE=atexit_sleep_ms=0"
 
 // lookup is the value of a variable in an environment; the last one counts.

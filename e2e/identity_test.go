@@ -16,8 +16,8 @@ import (
 	"kong-vault-auth/e2e/program"
 )
 
-// identity is who the upstream is told is calling. Credential only says
-// whether there is an identifier.
+// identity is what the upstream is told about the caller. Credential says whether there is an
+// identifier.
 type identity struct {
 	ID, Username, CustomID string
 	Credential             bool
@@ -37,8 +37,8 @@ var identityHeaders = []string{
 	"X-Authenticated-Groups", "X-Consumer-Groups",
 }
 
-// told reads the identity headers in every spelling that an upstream's
-// framework may take for them; a second one is shown beside the first.
+// told reads the identity headers, in every spelling that an upstream's framework may treat
+// alike. Several values are joined.
 func told(r *echo.Request) identity {
 	if r == nil {
 		return identity{}
@@ -131,9 +131,8 @@ func TestPreflightRequests(t *testing.T) {
 	}
 }
 
-// TestAnonymousConsumer combines vault-auth with plugins that run before and
-// after it: with anonymous consumers any of them is enough, without all are
-// needed.
+// TestAnonymousConsumer combines vault-auth with plugins that run before and after it: with
+// anonymous consumers any of them is enough; without, all are needed.
 func TestAnonymousConsumer(t *testing.T) {
 	w := newEnv(t)
 	p := w.credential(nil)
@@ -195,8 +194,8 @@ func TestAnonymousConsumer(t *testing.T) {
 	}
 }
 
-// TestConnectionHeaderTakesNoIdentityOff: Kong takes away what Connection names
-// after the plugins have run.
+// TestConnectionHeaderTakesNoIdentityOff: Kong removes the headers that Connection names after
+// the plugins have run.
 func TestConnectionHeaderTakesNoIdentityOff(t *testing.T) {
 	w := newEnv(t)
 	p := w.credential(nil)
@@ -261,7 +260,7 @@ func TestLogPluginsSeeNoToken(t *testing.T) {
 	w := newEnv(t)
 	p, unknown := w.credential(nil), newPair()
 	folder := t.TempDir()
-	w.must(os.Chmod(folder, 0o777)) // Kong's workers may be somebody else
+	w.must(os.Chmod(folder, 0o777)) // Kong's workers may be another user's
 	logged := func(name string, config object) route {
 		return route{"/" + name, []object{w.vaultAuth(config), {"name": "file-log", "config": object{"path": filepath.Join(folder, name)}}}}
 	}

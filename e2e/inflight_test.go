@@ -8,16 +8,16 @@ import (
 	"kong-vault-auth/e2e/program"
 )
 
-// TestLookupInFlightBringsNothingBack: the store has answered two lookups with a
-// record, and the answers are held up. Meanwhile both credentials are deleted,
-// and a listing has passed. One of them was cached, and is read again for a
-// secret token that isn't its; the other was never read.
+// TestLookupInFlightBringsNothingBack: the store answers two lookups with a record, and the
+// answers are held up. Meanwhile both credentials are deleted, and a listing passes. One of
+// them was cached, and is read again because of a wrong secret token; the other was never
+// read.
 func TestLookupInFlightBringsNothingBack(t *testing.T) {
 	onEachStore(t, object{"ttl": 3600, "revocation_interval": 0.2}, func(s *gatedStore) {
 		t := s.T
 		cached, unread, stays := s.stored(), s.stored(), s.stored()
 		s.warm(s.g, []pair{cached, stays})
-		s.gate.listed(t) // what is new in it afterwards is known for a change
+		s.gate.listed(t) // what a listing finds new from now on is a change
 
 		h := newHold(func(r *http.Request) bool { return s.reads(r, cached) || s.reads(r, unread) })
 		s.gate.play(h.trick)
@@ -40,7 +40,7 @@ func TestLookupInFlightBringsNothingBack(t *testing.T) {
 		for _, answer := range h.holds() {
 			select {
 			case <-answer.gone:
-				t.Errorf("after %s, nobody waits for %s any more", time.Since(began), answer.path)
+				t.Errorf("after %s, the lookup of %s was given up", time.Since(began), answer.path)
 			default:
 			}
 			if answer.status != 200 {

@@ -8,8 +8,8 @@ import (
 	simulation "kong-vault-auth/kongtest/gateway"
 )
 
-// TestInlineObjectsConnectWhereTheNodeLetsThem, by what is in a plugin's
-// configuration and by what the name there leads to.
+// TestInlineObjectsConnectWhereTheNodeLetsThem: both the host in a plugin's configuration and
+// the address that it leads to are checked.
 func TestInlineObjectsConnectWhereTheNodeLetsThem(t *testing.T) {
 	if genuineKong != "" {
 		t.Skip("what a genuine Kong starts here is the plugin itself")
@@ -51,8 +51,8 @@ func TestInlineObjectsConnectWhereTheNodeLetsThem(t *testing.T) {
 	}
 }
 
-// TestInlineObjectsUseTheNodesIdentityIfItLetsThem. All of it goes through a
-// proxy, which alone knows what names lead to.
+// TestInlineObjectsUseTheNodesIdentityIfItLetsThem. All requests go through a proxy, so only the
+// proxy knows the addresses.
 func TestInlineObjectsUseTheNodesIdentityIfItLetsThem(t *testing.T) {
 	a := newAzure(t)
 	a.sim.AddApp(akvsim.App{ClientID: machine, SystemAssigned: true, May: akvsim.Get})

@@ -9,8 +9,8 @@ import (
 	"kong-vault-auth/e2e/program"
 )
 
-// TestDeletedWhileTheListingIsDown, and cached for long: once the store can be
-// listed again, it is refused as soon as if nothing had been.
+// TestDeletedWhileTheListingIsDown, and cached for long: once the store can be listed again, it
+// is refused as soon as usual.
 func TestDeletedWhileTheListingIsDown(t *testing.T) {
 	onEachStore(t, revocable, func(s *gatedStore) {
 		t := s.T
@@ -20,7 +20,7 @@ func TestDeletedWhileTheListingIsDown(t *testing.T) {
 		f := startFlow(s.testEnv, s.g, 2, inTurn(stays))
 
 		s.gate.play(answerTo(s.lists, http.StatusInternalServerError, `{"errors":["internal error"]}`))
-		// No listing is under way any more that could miss the pair.
+		// From then on, no listing is under way that could miss the pair.
 		program.Eventually(t, "the log says that listings fail", func() bool {
 			s.ask(s.g, stays) // lines from the background ride on an event
 			return strings.Contains(s.g.Log(), "the store could not be listed")
@@ -43,9 +43,9 @@ func TestDeletedWhileTheListingIsDown(t *testing.T) {
 	})
 }
 
-// TestListingThatLostEverythingLocksNobodyOut, not even while secrets can't be
-// read either; the log says so. Each credential is asked for by itself, and when
-// the secrets are really gone, so are they.
+// TestListingThatLostEverythingLocksNobodyOut, not even while secrets can't be read either; the
+// log reports it. Each credential is looked up by itself, and refused when its secret is really
+// gone.
 func TestListingThatLostEverythingLocksNobodyOut(t *testing.T) {
 	onEachStore(t, revocable, func(s *gatedStore) {
 		t := s.T
@@ -58,8 +58,8 @@ func TestListingThatLostEverythingLocksNobodyOut(t *testing.T) {
 		f := startFlow(s.testEnv, s.g, 3, inTurn(all...))
 
 		s.gate.play(func(w http.ResponseWriter, r *http.Request, _ http.Handler) { s.nothing(w, r, broken) })
-		const loud = "the secret store denies more than half of the cached credentials"
-		program.Eventually(t, "the log says it loudly", func() bool { return strings.Contains(s.g.Log(), loud) })
+		const report = "the secret store denies more than half of the cached credentials"
+		program.Eventually(t, "the log reports it", func() bool { return strings.Contains(s.g.Log(), report) })
 		f.await(t, 100)
 		s.gate.play(s.nothing)
 		unread := s.stored()
@@ -88,9 +88,9 @@ func TestListingThatLostEverythingLocksNobodyOut(t *testing.T) {
 	})
 }
 
-// goneWithin is how soon credentials must be refused of which many are gone at
-// once: a listing has each asked for, the next one ends those of which more were
-// denied than is credible at once. A third may have been under way.
+// goneWithin is how soon many credentials that are gone at once must be refused: after one
+// listing each is looked up, and the next one confirms those that were too many to believe. A
+// third may have been under way.
 const goneWithin = 3 * revokedWithin
 
 // broken answers 500.

@@ -51,7 +51,7 @@ func TestMetricsOfTheRunningPluginServer(t *testing.T) {
 	w.must(err)
 
 	socket := filepath.Join(program.ShortDir(t), "metrics.socket")
-	// A tenth of one lookup a second is 10 s for the one page that there is.
+	// Listings may use a tenth of one lookup a second: one page in 10 s.
 	config := w.declare(consumers(), w.guarded("/", object{"hcv": w.hcv(object{"revocation_interval": 2, "max_lookups_per_second": 1})}))
 	g := start(t, config, "KONG_NGINX_MAIN_ENV=VAULT_AUTH_METRICS_LISTEN", "VAULT_AUTH_METRICS_LISTEN=unix:"+socket)
 

@@ -59,7 +59,7 @@ func TestVaultIsReadOverTLS(t *testing.T) {
 	}
 }
 
-// TestDeletedConsumerIsRefused: within the 10 s that a consumer is kept for.
+// TestDeletedConsumerIsRefused within the 10 s for which a consumer is kept.
 func TestDeletedConsumerIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t)

@@ -73,8 +73,8 @@ func succeeded(a answer) string {
 	return a.Body
 }
 
-// TestReloadsWithAStartCommandCostNoRequest: each has another plugin server take
-// the old one's place.
+// TestReloadsWithAStartCommandCostNoRequest: with each, another plugin server replaces the old
+// one.
 func TestReloadsWithAStartCommandCostNoRequest(t *testing.T) {
 	w := newEnv(t)
 	p := w.credential(nil)
@@ -92,7 +92,7 @@ func TestReloadsWithAStartCommandCostNoRequest(t *testing.T) {
 	if len(got) != 1 {
 		t.Errorf("answers under load: %v", got)
 	}
-	// Go's client sends a GET again when its connection breaks.
+	// Go's client repeats a GET whose connection breaks.
 	if n := len(w.upstream.received()); n != got["ok"] {
 		t.Errorf("%d answers under load, %d requests have reached the upstream", got["ok"], n)
 	}
@@ -109,8 +109,7 @@ func TestReloadsWithAStartCommandCostNoRequest(t *testing.T) {
 	}
 }
 
-// consumerIn is the consumer that the upstream, in its answer, says it was
-// told of.
+// consumerIn is the consumer in the upstream's answer.
 func consumerIn(body string) string {
 	var seen echo.Request
 	if err := json.Unmarshal([]byte(body), &seen); err != nil {
@@ -119,8 +118,7 @@ func consumerIn(body string) string {
 	return told(&seen).Username
 }
 
-// TestReloadsCostNothing where the plugin server runs apart: no request, and nothing
-// of what is cached.
+// TestReloadsCostNothing where the plugin server runs apart: neither a request nor the cache.
 func TestReloadsCostNothing(t *testing.T) {
 	w := newEnv(t)
 	p := w.credential(nil)
@@ -139,12 +137,12 @@ func TestReloadsCostNothing(t *testing.T) {
 		t.Errorf("%d lookups, want 1", n)
 	}
 	if now := g.Server().pid(); now != server {
-		t.Error("the plugin server is another")
+		t.Error("the plugin server was replaced")
 	}
 }
 
-// TestUpgradesCostNoRequest: in place, where the new plugin server takes the path of
-// the old one's socket, and by a restart behind a socket that is passed on.
+// TestUpgradesCostNoRequest, neither when the new plugin server takes over the path of the old
+// one's socket, nor by a restart behind a socket that is passed on.
 func TestUpgradesCostNoRequest(t *testing.T) {
 	for by, upgrade := range map[supervisor]func(*pluginServer){
 		apart:   (*pluginServer).upgrade,
@@ -179,7 +177,7 @@ func TestUpgradesCostNoRequest(t *testing.T) {
 	}
 }
 
-// TestRemovedSocketComesBack, as new workers that have no connection yet find.
+// TestRemovedSocketComesBack: new workers, which have no connection yet, find it.
 func TestRemovedSocketComesBack(t *testing.T) {
 	w := newEnv(t)
 	p := w.credential(nil)
@@ -189,8 +187,8 @@ func TestRemovedSocketComesBack(t *testing.T) {
 	program.Eventually(t, "requests are answered", func() bool { return w.get(g, "/", p.header()).Status == 200 })
 }
 
-// TestRoutesNeverAnswerForEachOther: after its plugin server was killed, Kong
-// goes on with the ids of instances that are no more.
+// TestRoutesNeverAnswerForEachOther: after its plugin server was killed, Kong still uses the ids
+// of instances that no longer exist.
 func TestRoutesNeverAnswerForEachOther(t *testing.T) {
 	for _, by := range []supervisor{apart, systemd, kong} {
 		t.Run(by.String(), func(t *testing.T) { routesNeverAnswerForEachOther(t, by) })
@@ -248,8 +246,8 @@ func routesNeverAnswerForEachOther(t *testing.T, by supervisor) {
 	for want, l := range loads {
 		got := l.stop()
 		delete(got, "no plugin server")
-		// Of a request that is in flight at a kill, Kong may have taken the tokens
-		// away already when it runs the event again.
+		// When Kong runs the event of a request again that was in flight at a kill, the
+		// tokens may have been removed already.
 		delete(got, "No access token found in request")
 		if len(got) != 1 || got[want] == 0 {
 			t.Errorf("the route of %s has answered %v", want, got)

@@ -12,8 +12,8 @@ import (
 	"kong-vault-auth/credential"
 )
 
-// TestGroupsOfARecordDecideInACL: who may do what lives in the store, and one consumer
-// for all is enough.
+// TestGroupsOfARecordDecideInACL: with groups in the store, one consumer for all credentials is
+// enough.
 func TestGroupsOfARecordDecideInACL(t *testing.T) {
 	w := newEnv(t)
 	early, acl := object{"name": "early-auth"}, func(config object) object { return object{"name": "acl", "config": config} }
@@ -80,7 +80,7 @@ func headerOf(h http.Header) http.Header {
 	return h
 }
 
-// TestRecordSaysFromWhereAPairMayBeUsed, and Kong says where the client is.
+// TestRecordSaysFromWhereAPairMayBeUsed, and Kong what the client's address is.
 func TestRecordSaysFromWhereAPairMayBeUsed(t *testing.T) {
 	w := newEnv(t)
 	office := w.credential(object{"allowed_ips": "192.0.2.0/24, 2001:db8::/32"})
@@ -118,10 +118,10 @@ func TestRecordSaysFromWhereAPairMayBeUsed(t *testing.T) {
 		})
 	}
 	if log := direct.Log(); !strings.Contains(log, "address_not_allowed") || !strings.Contains(log, "127.0.0.1") {
-		t.Errorf("nobody is told: %s", log)
+		t.Errorf("it isn't logged: %s", log)
 	}
 	if log := behind.Log(); !strings.Contains(log, "allowed_ips: an entry is neither") {
-		t.Errorf("nobody is told of the list: %s", log)
+		t.Errorf("the list isn't reported: %s", log)
 	}
 }
 
@@ -141,8 +141,8 @@ func hashOnly(t *testing.T, p, previous pair) []byte {
 	return stored
 }
 
-// TestWhoReadsTheStoreCannotUseAHash: all that is stored of a credential, sent as its
-// secret token, is refused.
+// TestWhoReadsTheStoreCannotUseAHash: nothing that is stored of a credential is accepted as its
+// secret token.
 func TestWhoReadsTheStoreCannotUseAHash(t *testing.T) {
 	p, previous := newPair(), newPair()
 	stored := hashOnly(t, p, previous)

@@ -15,8 +15,8 @@ import (
 	"kong-vault-auth/e2e/vaultserver"
 )
 
-// revocable are the settings of the scenarios below: without listings, nothing
-// would be noticed for an hour.
+// revocable are the settings of revocation tests: without listings, nothing would be noticed for
+// an hour.
 var revocable = object{"ttl": 3600, "revocation_interval": 2}
 
 // revokedWithin is how soon a credential that is gone must be refused, with
@@ -82,7 +82,7 @@ func TestCredentialDeletedFromVaultIsRefusedInSeconds(t *testing.T) {
 	}
 }
 
-// mayList gives the plugin a token that may list what it may read.
+// mayList gives the plugin a token that may read the credentials and list them.
 func (w *testEnv) mayList() {
 	w.Helper()
 	rules := fmt.Sprintf("path %q {\n  capabilities = [\"read\"]\n}\npath %q {\n  capabilities = [\"list\"]\n}\n", w.kv.Secret("*"), folder(w.kv))
@@ -93,7 +93,7 @@ func (w *testEnv) mayList() {
 	w.must(err)
 }
 
-// folder is what a listing asks for.
+// folder is the path of a listing.
 func folder(kv vaultserver.KV) string {
 	if kv.Version == 2 {
 		return kv.Mount + "/metadata/" + kv.Path
@@ -101,8 +101,8 @@ func folder(kv vaultserver.KV) string {
 	return kv.Mount + "/" + kv.Path
 }
 
-// TestRevocationWaitsForThePermissionToList: without it nothing is dropped, and
-// the log says what is missing.
+// TestRevocationWaitsForThePermissionToList: without it nothing is dropped, and the log says
+// what is missing.
 func TestRevocationWaitsForThePermissionToList(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t)
@@ -143,14 +143,14 @@ func TestCredentialRevokedInKeyVaultIsRefusedInSeconds(t *testing.T) {
 	}
 }
 
-// updatedAt makes a change visible that comes within a second of the one before:
-// Key Vault's times are whole seconds.
+// updatedAt makes visible that a secret changed again within a second: Key Vault's times are
+// whole seconds.
 func updatedAt(at time.Time) *azsecrets.SecretAttributes {
 	return &azsecrets.SecretAttributes{Updated: &at}
 }
 
-// TestMassRevocationThatIsMeantIsThrough: the plugin holds back what would drop
-// most of its records, and must still find out that all of them are gone.
+// TestMassRevocationThatIsMeantIsThrough: the plugin doesn't believe at once that most of its
+// records are gone, and must still find it out.
 func TestMassRevocationThatIsMeantIsThrough(t *testing.T) {
 	const n, parallel = 1500, 16
 	w := newEnv(t)
@@ -167,8 +167,8 @@ func TestMassRevocationThatIsMeantIsThrough(t *testing.T) {
 		workers.Wait()
 	}
 	each(func(i int) { all[i] = w.credential(nil) })
-	// All come from one address, whose share of lookups that find nothing would be
-	// used up if it asked for the same again and again.
+	// All requests come from one address. Without neg_ttl, repeated requests would use up its
+	// share of lookups that find nothing.
 	g := w.start(w.guarded("/", object{"hcv": w.hcv(object{"ttl": 1, "neg_ttl": 60})}))
 	count := func() map[int]int {
 		var mu sync.Mutex

@@ -18,13 +18,13 @@ type rotating struct {
 	valid  []string // secret tokens
 }
 
-// use is the pair of a request, and what must be called after it.
+// use returns the pair of a request, and what to call after the request.
 func (r *rotating) use() (p pair, done func()) {
 	r.mu.RLock()
 	return pair{r.access, r.valid[rand.N(len(r.valid))]}, r.mu.RUnlock
 }
 
-// holds waits until no client uses any but these.
+// holds makes these the secret tokens in use, and waits until no client uses another.
 func (r *rotating) holds(secrets ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -38,12 +38,12 @@ type rotated struct {
 	*testEnv
 	g gateway
 	p pair
-	// rotate stores another secret token; old is to work beside it, unless empty.
+	// rotate stores another secret token. Unless old is empty, it must go on to work.
 	rotate func(next, old string)
 }
 
-// rotatedStores are stores of each kind. Where a secret token is to outlive its
-// rotation, the record says so in Vault, and the vault object for Azure.
+// rotatedStores are stores of each kind. A grace period is in the record in Vault, and in the
+// vault object for Azure.
 var rotatedStores = map[string]func(t *testing.T, grace bool) *rotated{
 	"Vault": func(t *testing.T, _ bool) *rotated {
 		w := newEnv(t)
@@ -63,8 +63,8 @@ var rotatedStores = map[string]func(t *testing.T, grace bool) *rotated{
 		if grace {
 			settings["accept_previous_version"] = 3600
 		}
-		// Which of the versions is the last but one, Key Vault's times tell to the
-		// second: rotations come a minute apart.
+		// Key Vault's times, which tell the last version but one, are whole seconds:
+		// rotations are a minute apart.
 		made := time.Now().Add(-10 * time.Minute)
 		version := func() *azsecrets.SecretAttributes {
 			made = made.Add(time.Minute)
@@ -113,7 +113,7 @@ func TestRotationWithGraceRefusesNobody(t *testing.T) {
 	})
 }
 
-// TestRotationWithoutGraceWorksAtOnce, and then ends the old secret token.
+// TestRotationWithoutGraceWorksAtOnce, and then the old secret token is refused.
 func TestRotationWithoutGraceWorksAtOnce(t *testing.T) {
 	onRotatedStores(t, false, func(s *rotated) {
 		t := s.T
@@ -149,6 +149,6 @@ func TestRotationWithoutGraceWorksAtOnce(t *testing.T) {
 	})
 }
 
-// rotatedWithin is how soon a new secret token is accepted: each credential is
-// read again at most once a second.
+// rotatedWithin is how soon a new secret token is accepted: each credential is read again at
+// most once a second.
 const rotatedWithin = 1500 * time.Millisecond

@@ -19,7 +19,7 @@ import (
 	"kong-vault-auth/pluginserver/servertest"
 )
 
-// tap passes connections on to an address, and keeps what goes both ways.
+// tap forwards connections to an address, and keeps what is sent in both directions.
 type tap struct {
 	net.Listener
 	servertest.Buffer
@@ -86,7 +86,7 @@ func TestNoSecretIsInWhatARunHasWritten(t *testing.T) {
 	m.serve(toControl.Addr().String())
 	o := m.operates(m.g, "VAULT_AUTH_VAULTS_FILE="+m.file, control.Variable+"="+toControl.Addr().String())
 	secrets := []string{m.token, m.vault.Token, hex.EncodeToString(key), string(key)}
-	var clients strings.Builder // what they are told
+	var clients strings.Builder // the answers that they get
 	asks := func(p pair, want int) {
 		t.Helper()
 		secrets = append(secrets, p.secret)
@@ -94,7 +94,7 @@ func TestNoSecretIsInWhatARunHasWritten(t *testing.T) {
 		if a.Status != want {
 			t.Errorf("%d %s, want %d", a.Status, a.Body, want)
 		}
-		if want != 200 { // the upstream of these tests tells what it gets
+		if want != 200 { // the upstream of these tests answers with what it gets
 			fmt.Fprint(&clients, a.Header, a.Body)
 		}
 	}
@@ -160,7 +160,7 @@ func TestNoSecretIsInWhatARunHasWritten(t *testing.T) {
 	written := map[string]string{
 		"the log": allLevels(m.g), "the audit log": m.admin.Output.String(), "a command's output": o.output.String(), "an answer to a client": clients.String(),
 		"a message to other nodes": toRedis.String(), "the control socket": toControl.String(), "the metrics": scrape(t, metrics), "the list of blocks": string(listed),
-		// Each secret token is in one answer of the Admin API: that which has made it.
+		// Each secret token is in one answer of the Admin API: to the request that created it.
 		"the Admin API's answers": strings.NewReplacer(`"secret_token":"`+created.Data.SecretToken, "", `"secret_token":"`+rotated.Data.SecretToken, "").Replace(m.answers.String()),
 	}
 	for _, i := range []issued{created, rotated} {

@@ -14,10 +14,10 @@ import (
 	"kong-vault-auth/e2e/program"
 )
 
-// nobody is whom programs run as in tests that root runs, who may read all.
+// nobody is the user of programs in tests that root runs, since root may read everything.
 const nobody = 65534
 
-// asNobody makes a command one of an ordinary user's.
+// asNobody has an ordinary user run a command.
 func asNobody(cmd *exec.Cmd) *exec.Cmd {
 	cmd.Env = append(cmd.Env, "PATH="+os.Getenv("PATH"))
 	if os.Getuid() == 0 {
@@ -38,8 +38,8 @@ func folderOfNobody(t *testing.T) string {
 	return dir
 }
 
-// TestOthersOfItsUserCannotReadThePluginServer, nor does it leave its memory
-// behind. A program beside it shows that the same can be done to others.
+// TestOthersOfItsUserCannotReadThePluginServer, nor does it dump core. Another program serves as
+// the control: it can be read.
 func TestOthersOfItsUserCannotReadThePluginServer(t *testing.T) {
 	dir := folderOfNobody(t)
 	binary, err := os.ReadFile(filepath.Join(plugins, "vault-auth"))
@@ -91,7 +91,7 @@ func TestOthersOfItsUserCannotReadThePluginServer(t *testing.T) {
 					t.Errorf("%s %s/%s: %v, %.100q", program, proc, file, err, out)
 				}
 			}
-			if tt.listens { // and what it reads of itself it can
+			if tt.listens { // it can still read its own figures
 				tells(t, metrics)
 				for _, metric := range []string{"process_open_fds", "process_resident_memory_bytes", "process_max_fds", "process_start_time_seconds"} {
 					if !strings.Contains(scrape(t, metrics), "\n"+metric+" ") {
@@ -103,7 +103,7 @@ func TestOthersOfItsUserCannotReadThePluginServer(t *testing.T) {
 			if err := cmd.Process.Signal(syscall.SIGABRT); err != nil {
 				t.Fatal(err)
 			}
-			_ = cmd.Wait() // it says by which signal
+			_ = cmd.Wait() // its error names the signal
 			ended = true
 			status := cmd.ProcessState.Sys().(syscall.WaitStatus)
 			switch {

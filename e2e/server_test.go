@@ -19,8 +19,8 @@ import (
 type supervisor int
 
 const (
-	// apart is the default: each runs by itself, as in a container of its own, and
-	// is started again when it ends.
+	// apart is the default: each runs by itself, as in its own container, and is
+	// restarted when it ends.
 	apart supervisor = iota
 	// systemd is apart, with a socket that is passed on.
 	systemd
@@ -110,7 +110,7 @@ func (s *pluginServer) start() {
 // restartPause is systemd's RestartSec, and docker's first pause.
 const restartPause = 100 * time.Millisecond
 
-// retire has the current process end for good, and returns it.
+// retire marks the current process as not to be restarted, and returns it.
 func (s *pluginServer) retire() *serverProcess {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,7 +118,7 @@ func (s *pluginServer) retire() *serverProcess {
 	return s.current
 }
 
-// end ends a process in order, and returns when it has ended.
+// end ends a process with SIGTERM, and returns when it has ended.
 func (s *pluginServer) end(p *serverProcess) {
 	s.t.Helper()
 	select {
@@ -130,8 +130,8 @@ func (s *pluginServer) end(p *serverProcess) {
 	}
 }
 
-// upgrade starts another process on the socket's path, and ends the old one once
-// the path leads to the new.
+// upgrade starts another process on the socket's path, and ends the old one once the path leads
+// to the new one.
 func (s *pluginServer) upgrade() {
 	s.t.Helper()
 	before, err := os.Lstat(s.socket)

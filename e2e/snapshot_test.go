@@ -14,8 +14,8 @@ import (
 	"kong-vault-auth/e2e/program"
 )
 
-// snapshotted is an environment whose plugin keeps a snapshot, and in which the store
-// has just gone down.
+// snapshotted is an environment whose plugin keeps a snapshot, and whose store has just gone
+// down.
 type snapshotted struct {
 	*testEnv
 	g              gateway
@@ -38,8 +38,7 @@ func newSnapshotted(t *testing.T) *snapshotted {
 	}), &[]string{w.token, s.doomed.access, s.doomed.secret})
 	w.warm(s.g, append(s.known, s.doomed))
 
-	// A credential that is gone is gone from the snapshot long before the next one
-	// is due.
+	// A deleted credential leaves the snapshot long before the next one is due.
 	written := func(since time.Time) func() bool {
 		return func() bool {
 			info, err := os.Stat(s.file)
@@ -60,8 +59,8 @@ func newSnapshotted(t *testing.T) *snapshotted {
 	return s
 }
 
-// forgottenWithin is the second or so in which a snapshot is written when a
-// credential is gone, and what a busy machine adds.
+// forgottenWithin is the second or so within which a snapshot without a deleted credential is
+// written, and what a busy machine adds.
 const forgottenWithin = 3 * time.Second
 
 // newKey makes another key, as "openssl rand -hex 32" does.
@@ -84,7 +83,7 @@ func (s *snapshotted) kill() {
 	})
 }
 
-// back has the store answer again, and looks that all is as ever.
+// back lets the store answer again, and checks that everything is as before.
 func (s *snapshotted) back() {
 	s.Helper()
 	s.must(s.store.Clear())
@@ -99,7 +98,7 @@ func (s *snapshotted) back() {
 	}
 }
 
-// strangers are those whom a snapshot must not help.
+// strangers checks that a snapshot lets nobody in who shouldn't be.
 func (s *snapshotted) strangers() {
 	s.Helper()
 	for name, p := range map[string]pair{
@@ -111,8 +110,8 @@ func (s *snapshotted) strangers() {
 	}
 }
 
-// TestKilledDuringAnOutageTheSnapshotAnswers: the next plugin server knows whom the
-// one before has known.
+// TestKilledDuringAnOutageTheSnapshotAnswers: the next plugin server accepts the pairs that the
+// previous one knew.
 func TestKilledDuringAnOutageTheSnapshotAnswers(t *testing.T) {
 	t.Parallel()
 	s := newSnapshotted(t)
@@ -165,13 +164,13 @@ func TestUpgradedDuringAnOutageTheSnapshotAnswers(t *testing.T) {
 // TestSnapshotThatCannotBeTrustedIsIgnored, with one warning.
 func TestSnapshotThatCannotBeTrustedIsIgnored(t *testing.T) {
 	for name, spoil := range map[string]func(*snapshotted){
-		"a bit is another": func(s *snapshotted) {
+		"a flipped bit": func(s *snapshotted) {
 			b, err := os.ReadFile(s.file)
 			s.must(err)
 			b[len(b)/2] ^= 1
 			s.must(os.WriteFile(s.file, b, 0o600))
 		},
-		"its end is missing": func(s *snapshotted) {
+		"a missing end": func(s *snapshotted) {
 			info, err := os.Stat(s.file)
 			s.must(err)
 			s.must(os.Truncate(s.file, info.Size()/2))

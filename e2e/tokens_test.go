@@ -199,8 +199,7 @@ func equal(want string) func(*testing.T, string) {
 	}
 }
 
-// header is the first value of a header that the upstream received, in
-// whatever spelling.
+// header is the first value of a header that the upstream received, without regard to case.
 func header(r *echo.Request, name string) string {
 	for key, values := range r.Header {
 		if strings.EqualFold(key, name) {
@@ -253,8 +252,8 @@ func TestBothVersionsOfKVAreRead(t *testing.T) {
 	}
 }
 
-// TestTheTutorialOfKongsOwnPlugin follows what Kong tells users of its vault-auth,
-// with a KV v1 engine of its own, to the letter.
+// TestTheTutorialOfKongsOwnPlugin follows Kong's documentation of its own vault-auth to the
+// letter, with a KV v1 engine of its own.
 func TestTheTutorialOfKongsOwnPlugin(t *testing.T) {
 	kv, err := tutorialMount()
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"kong-vault-auth/e2e/vaultserver"
 )
 
-// TestSecretsGoIntoUpstreamRequests by the plugin vault-secrets, which is served by the
-// process that serves vault-auth.
+// TestSecretsGoIntoUpstreamRequests by the plugin vault-secrets, which vault-auth's process
+// serves too.
 func TestSecretsGoIntoUpstreamRequests(t *testing.T) {
 	w := newEnv(t)
 	p := w.credential(nil)
@@ -74,7 +74,7 @@ func TestSecretsGoIntoUpstreamRequests(t *testing.T) {
 	check("/both", p.header(), 200, map[string]string{"Authorization": "", "X-Consumer-Username": "alice", "X-Of-Alice": "alice first-s3cret"})
 	check("/consumer", p.header(), 200, map[string]string{"X-Of-Alice": "alice first-s3cret", "X-Consumer-Username": "alice"})
 
-	// Rotation is seen without a new instance, and by requests under way none is half set.
+	// A rotation is noticed without a new instance.
 	put("second-s3cret")
 	program.Eventually(t, "the upstream gets the new secret", func() bool {
 		return w.get(g, "/header", nil).Upstream.Header.Get("X-Api-Key") == "second-s3cret"

@@ -26,11 +26,10 @@ const aliceID = "2f9d4c8e-8f7d-4f3b-9d55-0c6d2f1b7a01"
 // round is how many events a server has at a time.
 const round = 100
 
-// BenchmarkEvent runs the access phase of a cached pair through plugin
-// servers, each a process of its own, over a bare socket: vault-auth, with
-// either store, and go-pdk's server with the same three calls and with the usual
-// ten. They take turns, a round each; one iteration is a round of each. The figures are
-// medians over all events.
+// BenchmarkEvent runs the access phase of a cached pair in plugin servers, each a process of
+// its own, over a bare socket: vault-auth with either store, and go-pdk's server with the same
+// three calls and with the usual ten. They take turns; one iteration is a round of each. The
+// figures are medians over all events.
 func BenchmarkEvent(b *testing.B) {
 	dir := b.TempDir()
 	store := httptest.NewServer(http.HandlerFunc(kvV1))
@@ -81,7 +80,7 @@ func BenchmarkEvent(b *testing.B) {
 		slices.Sort(t)
 		return float64(t[len(t)/2].Nanoseconds()) / 1000
 	}
-	b.ReportMetric(0, "ns/op") // of all together: no figure
+	b.ReportMetric(0, "ns/op") // that of all together says nothing
 	b.ReportMetric(median(0), "µs/event")
 	b.ReportMetric(median(3), "µs/event-azure")
 	b.ReportMetric(median(1), "µs/event-go-pdk-3")

@@ -34,9 +34,9 @@ func Root() (string, error) {
 }
 
 // Plugin compiles the plugin to the file dst, whose base name is the name
-// that Kong will know the plugin by. With race the binary carries the race
-// detector, which needs cgo. Other settings are those of go test, so that what
-// the tests have compiled is used again.
+// that Kong will know the plugin by. With race the binary has the race detector, which
+// needs cgo. Other settings are those of go test, so that packages compiled for the tests
+// are reused.
 func Plugin(ctx context.Context, dst string, race bool) error {
 	args := []string{"build", "-o", dst}
 	if race {

@@ -13,10 +13,9 @@ import (
 	"time"
 )
 
-// Vaultd compiles e2e/vaultd and returns the program's path, which is named
-// for its sources and the Go version: built once, it is found again at once.
-// The first build takes minutes, and progress says so, and again while it goes
-// on. Calls at the same time, in other processes too, wait for one build.
+// Vaultd compiles e2e/vaultd and returns the program's path. A program of the same sources and
+// Go version is reused. The first build takes minutes, which progress reports, and again while
+// it lasts. Simultaneous calls, also of other processes, wait for one build.
 func Vaultd(ctx context.Context, progress func(string)) (string, error) {
 	root, err := Root()
 	if err != nil {
@@ -92,15 +91,14 @@ func lock(path string) (unlock func() error, err error) {
 	return f.Close, nil
 }
 
-// every calls tell again and again, with the time since its own call, until
-// it is stopped.
-func every(interval time.Duration, tell func(passed time.Duration)) (stop func()) {
+// every calls report at each interval, with the time that has passed, until it is stopped.
+func every(interval time.Duration, report func(passed time.Duration)) (stop func()) {
 	began, ticker, done := time.Now(), time.NewTicker(interval), make(chan struct{})
 	go func() {
 		for {
 			select {
 			case <-ticker.C:
-				tell(time.Since(began))
+				report(time.Since(began))
 			case <-done:
 				return
 			}

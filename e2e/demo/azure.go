@@ -21,9 +21,8 @@ const (
 	writerID  = "33333333-3333-4333-8333-333333333333" // one assigned to it, which may write them: the reader's
 )
 
-// azure is a simulator of Azure Key Vault and of a virtual machine's managed
-// identity. The plugin reaches it by its proxy, as it would reach the real ones
-// by a company's.
+// azure is a simulator of Azure Key Vault and of a virtual machine's managed identity. The
+// plugin reaches it through its proxy, as it would reach the real ones through a company's.
 type azure struct {
 	sim    *akvsim.Sim
 	server *akvsim.Server // nil while it is stopped
@@ -82,8 +81,7 @@ func (a *azure) kongYML(upstream string) (string, error) {
 	return string(b), err
 }
 
-// at is the first entity of the first entity … of these lists; nil if one is
-// empty.
+// at descends through the first entity of each of these lists. It is nil if one is empty.
 func at(entity map[string]any, lists ...string) map[string]any {
 	for _, name := range lists {
 		list, _ := entity[name].([]any)

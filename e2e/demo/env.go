@@ -16,7 +16,7 @@ import (
 	"kong-vault-auth/kongtest/gateway"
 )
 
-// env is all that runs.
+// env is everything that the demo runs.
 type env struct {
 	out     io.Writer
 	store   store
@@ -53,11 +53,11 @@ func setUp(ctx context.Context, out io.Writer, plugin, kind string) (_ *env, err
 		return nil, err
 	}
 	w := s.store.words()
-	s.say(playbill, w.label, w.at, w.secret, example.Consumer, upstream.Addr(), s.gateway, w.but)
+	s.say(overview, w.label, w.at, w.secret, example.Consumer, upstream.Addr(), s.gateway, w.but)
 	return s, nil
 }
 
-const playbill = `
+const overview = `
 %-9[1]s %[2]s   holds %[3]s, a token pair of the consumer %[4]s
 Upstream  http://%[5]s    answers with what it receives
 Gateway   %[6]s    runs bin/vault-auth as kong.yml says%[7]s`

@@ -1,9 +1,9 @@
 // Command demo shows vault-auth at work, on loopback only: it starts a Vault
 // server, or with STORE=azure in the environment a simulator of Azure Key Vault,
-// an upstream and a gateway with the compiled plugin, stores a credential, and
-// goes through a handful of requests, each shown as the curl that does the same.
-// Then it stays up for the reader's own, until Ctrl-C; with DEMO=once it ends
-// after the tour, with status 1 if an answer was not as announced.
+// an upstream and a gateway with the compiled plugin, stores a credential, and sends a handful
+// of requests, each shown as the curl that does the same. Then it stays up for the reader's
+// own requests, until Ctrl-C; with DEMO=once it ends after the tour, with status 1 if an
+// answer was not as announced.
 package main
 
 import (
@@ -39,14 +39,14 @@ func run(ctx context.Context, out io.Writer, kind string, once bool) (err error)
 	if err := s.tour(ctx); err != nil || once {
 		return err
 	}
-	fmt.Fprintf(out, epilogue, s.store.words().name, s.store.putOwn(), s.gateway)
+	fmt.Fprintf(out, ownRequests, s.store.words().name, s.store.putOwn(), s.gateway)
 	<-ctx.Done()
 	fmt.Fprintln(out)
 	return nil
 }
 
-const epilogue = `
-%[1]s runs again, and all of it stays up until Ctrl-C, for your own requests.
+const ownRequests = `
+%[1]s runs again, and everything stays up until Ctrl-C, for your own requests.
 A pair of your own, mine-1 and shhh, for the same consumer:
 
 %[2]s

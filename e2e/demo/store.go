@@ -12,7 +12,7 @@ type store interface {
 	words() words
 	// kongYML is the configuration of a gateway that looks pairs up here.
 	kongYML(upstream string) (string, error)
-	// environ is what Kong's environment must hold beside, and which of it
+	// environ is what Kong's environment must hold in addition, and what of it
 	// nginx_main_env passes on to the plugin server.
 	environ() (env []string, mainEnv string)
 	// putOwn is how readers store a pair of their own, as shell commands.
@@ -29,10 +29,10 @@ type words struct {
 	name   string // begins a sentence
 	at     string // URL
 	secret string // where the credential is
-	but    string // what of kong.yml is otherwise
+	but    string // how the configuration differs from kong.yml
 }
 
-// openStore starts a store: what STORE says in the environment.
+// openStore starts the store of a kind, which STORE in the environment names.
 func openStore(ctx context.Context, kind string, say func(format string, args ...any)) (store, error) {
 	switch kind {
 	case "", "vault":

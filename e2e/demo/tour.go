@@ -23,7 +23,7 @@ type step struct {
 	status  int      // what the answer must be
 }
 
-// tour goes through the steps. Its error says which were not as announced.
+// tour takes the steps. Its error says which answers were not as announced.
 func (s *env) tour(ctx context.Context) error {
 	pair := []string{"access_token: " + accessToken, "secret_token: " + secretToken}
 	steps := []step{
@@ -95,8 +95,8 @@ func curl(url string, headers []string) string {
 	return strings.Join(words, " ")
 }
 
-// showUpstream shows, of what the upstream says it received, who called, and
-// checks that: the consumer, and no token.
+// showUpstream shows which identity the upstream received, and checks that it is the consumer's
+// and that there is no token.
 func (s *env) showUpstream(body []byte) error {
 	var seen echo.Request
 	if err := json.Unmarshal(body, &seen); err != nil {

@@ -37,7 +37,7 @@ func (v *hcv) words() words {
 
 func (v *hcv) kongYML(upstream string) (string, error) { return example.KongYML(upstream, v.Addr) }
 
-// environ has what kong.yml refers to, which Kong resolves itself.
+// environ holds what kong.yml refers to. Kong resolves that itself.
 func (v *hcv) environ() (env []string, mainEnv string) {
 	return []string{example.TokenVariable + "=" + v.token}, ""
 }

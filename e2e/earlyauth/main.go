@@ -1,8 +1,7 @@
-// Command earlyauth is an auth plugin that runs before vault-auth, for tests
-// of what vault-auth does then. It takes the username of a consumer from the
-// header "early", and lets requests without one pass as they are. With a header
-// "early-silent" it sets no header, and gives the credential no id; "early-group" names
-// a group that it says the consumer is in.
+// Command earlyauth is an auth plugin that runs before vault-auth, for tests of what vault-auth
+// does then. It takes the username of a consumer from the header "early", and lets requests
+// without it pass unchanged. With a header "early-silent" it sets no header, and gives the
+// credential no id; "early-group" names a group that it puts the consumer in.
 package main
 
 import (

@@ -16,8 +16,8 @@ type Request struct {
 	Body   string      `json:"body"` // its bytes, text or not
 }
 
-// Handler answers every request with a Request as JSON, after it has called
-// record with it. A nil record is left out.
+// Handler answers every request with a Request as JSON, after it has called record with it.
+// record may be nil.
 func Handler(record func(Request)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)

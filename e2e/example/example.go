@@ -1,5 +1,5 @@
-// Package example is the project's own kong.yml, put to use where its ports
-// may be taken.
+// Package example is the project's own kong.yml, for other ports than its own, which may be
+// taken.
 package example
 
 import (
@@ -12,7 +12,7 @@ import (
 	"kong-vault-auth/e2e/build"
 )
 
-// What kong.yml says.
+// Texts of kong.yml.
 const (
 	Consumer = "mobile-app"
 	upstream = "http://127.0.0.1:8080"

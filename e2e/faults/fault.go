@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Fault is one way in which a server, or what lies before it, fails its
-// clients. The zero value is no fault: requests are forwarded.
+// Fault is one way in which a server, or something in front of it, fails its clients. The zero
+// value is no fault: requests are forwarded.
 type Fault struct {
 	Name string
 
@@ -18,7 +18,7 @@ type Fault struct {
 	closed bool
 }
 
-// over is a server that fails its clients so.
+// over is the server with this fault.
 func (f Fault) over(server http.Handler) http.Handler {
 	if f.serve == nil {
 		return server
@@ -26,7 +26,7 @@ func (f Fault) over(server http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(w, r, server) })
 }
 
-// All are the faults that a Proxy knows, each once.
+// All returns all faults of a Proxy, each once.
 func All() []Fault {
 	return []Fault{
 		Late(30 * time.Second),
@@ -74,7 +74,7 @@ func Reset() Fault {
 	return Fault{Name: "connection reset", serve: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { reset(w) }}
 }
 
-// HalfOpen takes connections and requests, and never says anything.
+// HalfOpen accepts connections and requests, and never answers.
 func HalfOpen() Fault {
 	return Fault{Name: "half-open, never answers", serve: func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
 		<-r.Context().Done() // the client has hung up
@@ -82,8 +82,8 @@ func HalfOpen() Fault {
 	}}
 }
 
-// ClosedPort refuses connections, and breaks those that are open. What is
-// refused isn't among Proxy's requests.
+// ClosedPort refuses connections, and breaks those that are open. Refused requests aren't among
+// those of Proxy.Requests.
 func ClosedPort() Fault { return Fault{Name: "closed port", closed: true} }
 
 // Page answers with a page, as a firewall does.
@@ -91,8 +91,7 @@ func Page(status int) Fault {
 	return Answer("a firewall's page", status, http.Header{"Content-Type": {"text/html"}}, "<html><body>Request blocked</body></html>")
 }
 
-// Only does f to requests for some paths, and forwards the others. f must not be
-// ClosedPort.
+// Only is f for requests for some paths, and forwards the others. f must not be ClosedPort.
 func Only(path func(string) bool, f Fault) Fault {
 	serve := f.serve
 	f.serve = func(w http.ResponseWriter, r *http.Request, forward http.Handler) {

@@ -1,6 +1,5 @@
-// Package faults stands between an HTTP server and its clients, on loopback,
-// and on demand does to them what a bad day does: late answers, errors that a
-// load balancer makes up, connections that break or say nothing.
+// Package faults is a proxy between an HTTP server and its clients, on loopback, that fails on
+// demand: late answers, a load balancer's own errors, connections that break or stay silent.
 package faults
 
 import (
@@ -15,14 +14,14 @@ import (
 	"time"
 )
 
-// reopenPatience is how long the proxy tries to get its port back: a port that
-// nobody listens at may serve somebody's outgoing connection for a moment.
+// reopenPatience is how long the proxy tries to get its port back: while it doesn't listen, the
+// port may be in use for somebody's outgoing connection for a moment.
 const reopenPatience = 10 * time.Second
 
 // Proxy forwards requests to a server, unless a Fault is set. All methods are
 // safe for concurrent use.
 type Proxy struct {
-	URL string // where it listens, plain HTTP, from first to last
+	URL string // where it listens, plain HTTP, all the time
 
 	addr    string
 	forward http.Handler
@@ -42,7 +41,7 @@ type Request struct {
 	Status   int       // of the server's own answer
 }
 
-// Listen starts a proxy before the server at a URL. Close ends it.
+// Listen starts a proxy in front of the server at a URL. Close ends it.
 func Listen(server string) (*Proxy, error) {
 	target, err := url.Parse(server)
 	if err != nil {
@@ -52,7 +51,7 @@ func Listen(server string) (*Proxy, error) {
 	p.forward = &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport: &http.Transport{MaxIdleConnsPerHost: 64},
-		// A server that is gone is gone for the proxy's clients too.
+		// When the server is down, it is down for the proxy's clients too.
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { reset(w) },
 		ErrorLog:     log.New(io.Discard, "", 0),
 	}
@@ -63,8 +62,8 @@ func Listen(server string) (*Proxy, error) {
 	return p, nil
 }
 
-// Set begins a fault and ends the one before, for requests to come: those that
-// have arrived are answered as they would have been.
+// Set begins a fault and ends the previous one, for new requests. Those that have arrived are
+// answered as before.
 func (p *Proxy) Set(f Fault) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,8 +77,8 @@ func (p *Proxy) Set(f Fault) error {
 	return nil
 }
 
-// Usually has f happen to requests that are to be forwarded, whatever Set and Clear
-// do: a firewall before the server, say. f must not be ClosedPort.
+// Usually sets a fault for requests that are to be forwarded, whatever Set and Clear do: a
+// firewall in front of the server, say. f must not be ClosedPort.
 func (p *Proxy) Usually(f Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,6 +1,5 @@
-// Package genuine has the tests that only a genuine Kong can answer: what its
-// Admin API, its database and its own plugins make of this one. They run when
-// E2E_KONG names the kong program.
+// Package genuine has the tests that need a genuine Kong: its Admin API, its database and its
+// own plugins beside this one. They run when E2E_KONG names the kong program.
 package genuine
 
 import (
@@ -163,8 +162,8 @@ func (n *node) setConfig(config map[string]any) {
 	}
 }
 
-// deck runs decK on this Kong, which must succeed. Another argument than a text is written to
-// a file as a declarative configuration.
+// deck runs decK on this Kong, which must succeed. An argument that is a declarative
+// configuration is written to a file.
 func (n *node) deck(args ...any) string {
 	n.Helper()
 	words := []string{"--analytics=false", "gateway"}
@@ -192,8 +191,7 @@ func (n *node) deck(args ...any) string {
 	return string(out)
 }
 
-// put stores a credential under its access token, with the secret "secret-" and
-// that.
+// put stores a credential, whose secret token is "secret-" and the access token.
 func (n *node) put(accessToken string, consumer map[string]any) {
 	n.Helper()
 	err := store.Put(n.Context(), vaultserver.KongAuth, accessToken,
@@ -256,7 +254,7 @@ func (n *node) send(method, path string, headers ...string) answer {
 	return a
 }
 
-// admin calls the Admin API, which must agree.
+// admin calls the Admin API, which must accept the call.
 func (n *node) admin(method, path string, body any) {
 	n.Helper()
 	var b []byte
@@ -315,13 +313,13 @@ func TestKongsOwnPluginsBesideThisOne(t *testing.T) {
 		},
 	})
 
-	// CORS answers a browser's question before anybody is asked for tokens.
+	// CORS answers a browser's preflight before tokens are asked for.
 	preflight := n.send(http.MethodOptions, "/r", "Origin", "https://app.example", "Access-Control-Request-Method", "GET")
 	if preflight.StatusCode != http.StatusOK || preflight.Header.Get("Access-Control-Allow-Origin") != "https://app.example" {
 		t.Errorf("preflight: %s %v", preflight.Status, preflight.Header)
 	}
 
-	// Limits count for each credential by itself, whoever owns it.
+	// Limits count for each credential by itself, also for two of one consumer.
 	for _, want := range []struct {
 		accessToken string
 		status      int
@@ -345,7 +343,7 @@ func TestKongsOwnPluginsBesideThisOne(t *testing.T) {
 		}
 	}
 
-	// In the query, too, no log plugin sees a token.
+	// Log plugins don't see tokens from the query string either.
 	if got := n.send(http.MethodGet, "/r?page=1&access_token=alice-2&secret_token=secret-alice-2"); got.StatusCode != http.StatusOK {
 		t.Errorf("pair in the query: %s", got.Status)
 	}
@@ -369,16 +367,16 @@ func TestKongsOwnPluginsBesideThisOne(t *testing.T) {
 		Consumer            struct{ Username string }
 		AuthenticatedEntity struct{ ID string } `json:"authenticated_entity"`
 	}
-	named2 := 0
+	withCredential := 0
 	for _, line := range lines {
 		if err := json.Unmarshal([]byte(line), &logged); err != nil {
 			t.Fatal(err)
 		}
 		if logged.Consumer.Username == "alice" && len(logged.AuthenticatedEntity.ID) == 36 {
-			named2++
+			withCredential++
 		}
 	}
-	if named2 == 0 {
+	if withCredential == 0 {
 		t.Errorf("file-log names no consumer with a credential: %s", lines)
 	}
 
@@ -407,7 +405,7 @@ func (n *node) declareByAPI(consumers ...string) {
 
 func TestConsumersAreCreatedChangedAndDeleted(t *testing.T) {
 	n := start(t, true)
-	n.declareByAPI("alice", "bob") // bob is never seen by the plugin
+	n.declareByAPI("alice", "bob") // the plugin never sees bob
 	n.eventually("alice is accepted", func() bool { return n.get("/r", "access-alice").StatusCode == http.StatusOK })
 	if got := n.get("/r", "access-alice").seen.Header.Get("X-Consumer-Custom-Id"); got != "first-alice" {
 		t.Errorf("custom id %q", got)
@@ -439,7 +437,7 @@ func TestConsumersAreCreatedChangedAndDeleted(t *testing.T) {
 	}
 }
 
-// The first request after a start, about a consumer that isn't there.
+// This is the first request after a start, for a consumer that doesn't exist.
 func TestConsumerThatNeverWasIsRefused(t *testing.T) {
 	n := start(t, true)
 	n.declareByAPI()
@@ -455,8 +453,7 @@ func TestDatabaseStopsHangsAndComesBack(t *testing.T) {
 	n.declareByAPI("alice", "bob")
 	n.eventually("alice is accepted", func() bool { return n.get("/r", "access-alice").StatusCode == http.StatusOK })
 
-	// while counts what happens to requests of alice's, who is known, for longer
-	// than a consumer is believed.
+	// while sends requests of alice's, who is known, for longer than a consumer is kept.
 	while := func(what string) {
 		t.Helper()
 		slow, longest := 0, time.Duration(0)
@@ -493,8 +490,8 @@ func TestDatabaseStopsHangsAndComesBack(t *testing.T) {
 	n.eventually("alice, who is deleted, is refused", func() bool { return n.get("/r", "access-alice").StatusCode == http.StatusUnauthorized })
 }
 
-// decK must find nothing to change in what it has just made: the schema's
-// defaults are those that Kong fills in.
+// decK must find nothing to change after a sync: the schema's defaults are those that Kong
+// fills in.
 func TestDecKSyncsAndFindsNoDifference(t *testing.T) {
 	if deckProgram == "" {
 		t.Skip("E2E_DECK names no deck program")

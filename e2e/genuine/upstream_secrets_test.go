@@ -8,8 +8,8 @@ import (
 	"kong-vault-auth/e2e/echo"
 )
 
-// The plugin vault-secrets, for a service, a route and a consumer: the nearest
-// configuration of it is the one that counts, as with all of Kong's plugins.
+// The plugin vault-secrets is configured for a service, a route and a consumer: the most
+// specific configuration counts, as with all of Kong's plugins.
 func TestSecretsForAServiceARouteAndAConsumer(t *testing.T) {
 	n := startVaults(t, vaultsOptions{
 		plugin: azureEnv("AZURE_CLIENT_SECRET=" + azureSecret),

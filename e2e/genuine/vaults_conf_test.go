@@ -10,8 +10,8 @@ import (
 	"kong-vault-auth/kongtest/genuine"
 )
 
-// A reference in Kong's own settings that has no value stops the start, with words that
-// name it and say why.
+// A reference in Kong's own settings that has no value stops the start. The error names it and
+// says why.
 func TestKongDoesNotStartWithoutItsSecrets(t *testing.T) {
 	policy := filepath.Join(t.TempDir(), "policy.yml")
 	if err := os.WriteFile(policy, []byte("secrets:\n- vault: azure\n  names: [pg, missing, denied, off]\n"), 0o600); err != nil {
@@ -69,8 +69,8 @@ func TestKongDoesNotStartWithoutItsSecrets(t *testing.T) {
 	}
 }
 
-// TestKongsCommandsWorkWithReferencesInKongConf, as one file has them, beside the vault
-// that they are in.
+// TestKongsCommandsWorkWithReferencesInKongConf, and with the vault's settings in the same
+// file.
 func TestKongsCommandsWorkWithReferencesInKongConf(t *testing.T) {
 	const password = "p4ss/with+signs"
 	n := startVaults(t, vaultsOptions{
@@ -83,7 +83,7 @@ func TestKongsCommandsWorkWithReferencesInKongConf(t *testing.T) {
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// The file alone says it.
+	// Only the file has these settings.
 	byFile := n.kong.Without("KONG_PG_PASSWORD", "KONG_VAULT_AZURE_VAULT_URI", "KONG_VAULT_AZURE_TENANT_ID", "KONG_VAULT_AZURE_CLIENT_ID")
 	for _, command := range [][]string{
 		{"migrations", "list", "-c", file}, {"migrations", "up", "-c", file}, {"migrations", "finish", "-c", file},
@@ -98,8 +98,8 @@ func TestKongsCommandsWorkWithReferencesInKongConf(t *testing.T) {
 		t.Errorf("kong health: %v", err)
 	}
 	n.close(n.plugin.Stop)
-	// Without the plugin server, what has no need of the secret works all the same, and
-	// the rest says what is missing.
+	// Without the plugin server, commands that don't need the secret work, and the others
+	// say what is missing.
 	if err := byFile.Command("health"); err != nil {
 		t.Errorf("kong health without the plugin server: %v", err)
 	}

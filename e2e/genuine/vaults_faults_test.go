@@ -54,8 +54,8 @@ func TestRateLimitingHasItsRedisPasswordFromAVault(t *testing.T) {
 	}
 }
 
-// A secret that base64_decode can't decode leaves its reference without a value, and
-// neither Kong nor its commands stop because of it.
+// A secret that base64_decode can't decode leaves its reference without a value. Neither Kong nor
+// its commands fail because of it.
 func TestASecretThatIsNotBase64StopsNothing(t *testing.T) {
 	n := startVaults(t, vaultsOptions{
 		kong: azureEnv("KONG_VAULT_AZURE_BASE64_DECODE=true"),
@@ -83,8 +83,8 @@ func TestASecretThatIsNotBase64StopsNothing(t *testing.T) {
 	}
 }
 
-// While an entity changes, a request may find its secrets blank: that is Kong's, which
-// forgets them first. It never finds another's, and they are back at once.
+// While an entity changes, a request may find its secrets blank, since Kong forgets them first.
+// It never finds another's, and they are back at once.
 func TestASecretIsBackAfterAChangeOfItsEntity(t *testing.T) {
 	n := startVaults(t, vaultsOptions{before: func(n *vaultsNode) {
 		n.azure.Put("stays", "s", nil)

@@ -20,17 +20,16 @@ import (
 	"kong-vault-auth/e2e/vaultserver"
 )
 
-// everySecond has Kong look once a second for secrets that are due.
+// everySecond makes Kong check once a second which secrets are due.
 const everySecond = "KONG_VAULT_ROTATION_INTERVAL=1"
 
-// An outage is answered through, by the plugin server and without it; a secret that is
-// deleted is not.
+// A secret stays available in an outage, also of the plugin server; a deleted one doesn't.
 func TestRotationOutageAndDeletionOfASecret(t *testing.T) {
 	n := startVaults(t, vaultsOptions{kong: []string{everySecond}, before: func(n *vaultsNode) { n.azure.Put("rotated", "one", nil) }})
 	kept := azureVault(map[string]any{"ttl": 1, "resurrect_deleted": true})
 	kept["prefix"] = "kept-vault"
 	n.declare("{vault://azure-key-vault/rotated}", azureVault(map[string]any{"ttl": 1}), kept)
-	// Both workers, in turn: each has a memory of its own.
+	// Several requests, to reach both workers: each has a memory of its own.
 	shows := func(want string) func() bool {
 		return func() bool {
 			for range 10 {
@@ -170,7 +169,7 @@ func TestCertificateFromAVaultIsServedToClients(t *testing.T) {
 	})
 }
 
-// What Kong makes of entities: the documented ones with their defaults, and refusals.
+// Kong accepts the documented entities, with their defaults, and refuses wrong ones.
 func TestVaultEntitiesAreThoseOfKongsPages(t *testing.T) {
 	n := startVaults(t, vaultsOptions{database: true})
 	put := func(prefix string, body map[string]any) (int, map[string]any) {
@@ -210,7 +209,7 @@ func TestVaultEntitiesAreThoseOfKongsPages(t *testing.T) {
 	if status != http.StatusOK {
 		t.Errorf("hcv: %d %v", status, entity)
 	}
-	// Open-source Kong has one workspace, so a prefix is one in all of Kong.
+	// Open-source Kong has one workspace, so a prefix is unique in all of Kong.
 	for call, want := range map[[2]string]int{
 		{http.MethodGet, "/vaults/azure-key-vault"}:         http.StatusOK,
 		{http.MethodPost, "/vaults"}:                        http.StatusConflict,
@@ -243,23 +242,23 @@ func TestVaultEntitiesAreThoseOfKongsPages(t *testing.T) {
 		config map[string]any
 		want   string
 	}{
-		"no vault_uri":    {"azure", map[string]any{}, "required field missing"},
-		"another type":    {"azure", map[string]any{"vault_uri": "https://x.vault.azure.net", "type": "keys"}, "expected one of: secrets"},
-		"a field of none": {"azure", map[string]any{"vault_uri": "https://x.vault.azure.net", "colour": "red"}, "unknown field"},
-		"protocol":        {"hcv", map[string]any{"protocol": "ftp"}, "expected one of: http, https"},
-		"kv":              {"hcv", map[string]any{"kv": "v3"}, "expected one of: v1, v2"},
-		"port":            {"hcv", map[string]any{"port": 0}, "value should be between 1 and 65535"},
-		"ttl":             {"hcv", map[string]any{"ttl": -1}, "value should be between 0 and 100000000"},
-		"auth_method":     {"hcv", map[string]any{"auth_method": "userpass"}, "expected one of: token, kubernetes, approle, cert, jwt, azure, gcp_iam, gcp_gce, aws_iam, aws_ec2"},
-		"approle":         {"hcv", map[string]any{"auth_method": "approle"}, "required field missing"},
-		"jwt":             {"hcv", map[string]any{"auth_method": "jwt"}, "at least one of these fields must be non-empty: 'jwt_role', 'oauth2_role_name'"},
-		"oauth2":          {"hcv", map[string]any{"auth_method": "jwt", "oauth2_role_name": "r", "oauth2_client_id": "c"}, "all or none of these fields must be set"},
-		"azure":           {"hcv", map[string]any{"auth_method": "azure"}, "required field missing"},
-		"gcp_iam":         {"hcv", map[string]any{"auth_method": "gcp_iam", "gcp_auth_role": "r"}, "required field missing"},
-		"gcp_gce":         {"hcv", map[string]any{"auth_method": "gcp_gce"}, "required field missing"},
-		"aws_iam":         {"hcv", map[string]any{"auth_method": "aws_iam", "aws_auth_role": "r"}, "required field missing"},
-		"aws_ec2":         {"hcv", map[string]any{"auth_method": "aws_ec2", "aws_auth_role": "r"}, "required field missing"},
-		"kubernetes":      {"hcv", map[string]any{"auth_method": "kubernetes"}, "required field missing"},
+		"no vault_uri":     {"azure", map[string]any{}, "required field missing"},
+		"another type":     {"azure", map[string]any{"vault_uri": "https://x.vault.azure.net", "type": "keys"}, "expected one of: secrets"},
+		"an unknown field": {"azure", map[string]any{"vault_uri": "https://x.vault.azure.net", "colour": "red"}, "unknown field"},
+		"protocol":         {"hcv", map[string]any{"protocol": "ftp"}, "expected one of: http, https"},
+		"kv":               {"hcv", map[string]any{"kv": "v3"}, "expected one of: v1, v2"},
+		"port":             {"hcv", map[string]any{"port": 0}, "value should be between 1 and 65535"},
+		"ttl":              {"hcv", map[string]any{"ttl": -1}, "value should be between 0 and 100000000"},
+		"auth_method":      {"hcv", map[string]any{"auth_method": "userpass"}, "expected one of: token, kubernetes, approle, cert, jwt, azure, gcp_iam, gcp_gce, aws_iam, aws_ec2"},
+		"approle":          {"hcv", map[string]any{"auth_method": "approle"}, "required field missing"},
+		"jwt":              {"hcv", map[string]any{"auth_method": "jwt"}, "at least one of these fields must be non-empty: 'jwt_role', 'oauth2_role_name'"},
+		"oauth2":           {"hcv", map[string]any{"auth_method": "jwt", "oauth2_role_name": "r", "oauth2_client_id": "c"}, "all or none of these fields must be set"},
+		"azure":            {"hcv", map[string]any{"auth_method": "azure"}, "required field missing"},
+		"gcp_iam":          {"hcv", map[string]any{"auth_method": "gcp_iam", "gcp_auth_role": "r"}, "required field missing"},
+		"gcp_gce":          {"hcv", map[string]any{"auth_method": "gcp_gce"}, "required field missing"},
+		"aws_iam":          {"hcv", map[string]any{"auth_method": "aws_iam", "aws_auth_role": "r"}, "required field missing"},
+		"aws_ec2":          {"hcv", map[string]any{"auth_method": "aws_ec2", "aws_auth_role": "r"}, "required field missing"},
+		"kubernetes":       {"hcv", map[string]any{"auth_method": "kubernetes"}, "required field missing"},
 	} {
 		if status, answer := put("some-vault", map[string]any{"name": tt.name, "config": tt.config}); status != http.StatusBadRequest || !strings.Contains(answer["message"].(string), tt.want) {
 			t.Errorf("%s: %d %v, want %s", about, status, answer["message"], tt.want)
@@ -269,8 +268,8 @@ func TestVaultEntitiesAreThoseOfKongsPages(t *testing.T) {
 	if deckProgram == "" {
 		return
 	}
-	// decK finds a difference in each field of a vault, Kong's own too, that the file
-	// leaves out. So the file is what it has dumped.
+	// decK reports a difference for each field of a vault that the file leaves out, also for
+	// Kong's own vaults. So the file is its own dump.
 	dump := filepath.Join(t.TempDir(), "dump.yml")
 	n.deck("sync", map[string]any{"vaults": []any{
 		azureVault(map[string]any{"ttl": 60}), map[string]any{"name": "hcv", "prefix": "hashicorp-vault", "config": hcv},
@@ -280,7 +279,7 @@ func TestVaultEntitiesAreThoseOfKongsPages(t *testing.T) {
 	n.deck("diff", "--non-zero-exit-code", dump)
 }
 
-// What is resolved often is asked for seldom.
+// A reference that is resolved often is seldom looked up.
 func TestAMillionResolutionsAskTheSocketOnce(t *testing.T) {
 	n := startVaults(t, vaultsOptions{before: func(n *vaultsNode) { n.azure.Put("hot", "v", nil) }})
 	n.declare("{vault://azure-key-vault/hot}", azureVault(map[string]any{"ttl": 3600}))

@@ -19,19 +19,20 @@ import (
 	"kong-vault-auth/hashivault/clouds"
 )
 
-// The secret of Kong's how-tos about logins: kong/headers/request, on a KV v1 engine.
+// howTo is the KV v1 engine of Kong's how-tos about logins. Their secret is
+// kong/headers/request.
 var howTo = vaultserver.KV{Mount: "kong", Version: 1}
 
 const howToValue = "x-kong:test"
 
-// logins sets up Vault's auth methods at their default mounts, as Kong's how-tos do, and
-// whom they ask.
+// logins sets up Vault's auth methods at their default mounts, as Kong's how-tos do, and the
+// services that the methods ask.
 type logins struct {
 	*testing.T
 	dir    string
 	policy string
 	azure  *akvsim.Sim
-	google map[string]http.HandlerFunc // for the proxy that plays Azure
+	google map[string]http.HandlerFunc // for the proxy of the simulated Azure
 	env    []string                    // of the plugin server
 }
 
@@ -89,7 +90,7 @@ func (l *logins) file(name, contents string, mode os.FileMode) string {
 	return path
 }
 
-// at is a configuration on the real Vault, as the how-tos have it, with a login.
+// at is a configuration of the how-tos for the real Vault, with a login.
 func (l *logins) at(login map[string]any) map[string]any {
 	l.Helper()
 	config := hcvAddress(l.T, store.Addr)
@@ -131,7 +132,7 @@ func (l *logins) cert() (certificate, key string) {
 	return client.PEM(), client.KeyPEM()
 }
 
-// oauth2 is an identity provider that grants the client kong what Vault's role wants.
+// oauth2 starts an identity provider that grants the client kong what Vault's role demands.
 func (l *logins) oauth2() (endpoint string) {
 	key := issuers.NewKey(l.T)
 	l.enable("jwt", "jwt", map[string]any{"jwt_validation_pubkeys": key.Public}, map[string]any{
@@ -142,9 +143,9 @@ func (l *logins) oauth2() (endpoint string) {
 	}).URL
 }
 
-// machine is a virtual machine of Azure's. Vault's own azure method would ask Azure
-// further questions; its jwt method, mounted in its place, verifies the same tokens, and
-// takes no notice of what the login says of the machine.
+// machine prepares the login of a virtual machine in Azure. Vault's own azure method would ask
+// Azure more; its jwt method, mounted in its place, verifies the same tokens and ignores what
+// the login says about the machine.
 func (l *logins) machine() {
 	const identity = "eeeeeeee-eeee-4eee-8eee-eeeeeeeeeeee"
 	l.azure.AddApp(akvsim.App{ClientID: identity, ObjectID: "machines-oid", SystemAssigned: true})
@@ -153,8 +154,8 @@ func (l *logins) machine() {
 	})
 }
 
-// gcp is both methods of Google's, also with Vault's jwt method in the place of its own:
-// a JWT has the audience that Vault's role wants, and is signed by Google.
+// gcp prepares both methods of Google Cloud, also with Vault's jwt method in the place of its
+// own: the JWTs have the audience that Vault's role demands, and Google's signature.
 func (l *logins) gcp() {
 	key := issuers.NewKey(l.T)
 	var account string
@@ -187,8 +188,8 @@ func (l *logins) aws() (sts string) {
 	return sts
 }
 
-// TestEntitiesAndTheEnvironmentLogInByEachMethod of Kong's page about HashiCorp Vault, on
-// the real Vault: a secret is read, and a role that isn't there is an error that says so.
+// TestEntitiesAndTheEnvironmentLogInByEachMethod of Kong's page about HashiCorp Vault, to a real
+// Vault: a secret is read, and a role that doesn't exist is an error that names the login.
 func TestEntitiesAndTheEnvironmentLogInByEachMethod(t *testing.T) {
 	l := newLogins(t)
 	l.azure = akvsim.New(akvsim.Options{Others: map[string]http.HandlerFunc{
@@ -208,7 +209,7 @@ func TestEntitiesAndTheEnvironmentLogInByEachMethod(t *testing.T) {
 
 	tests := map[string]struct {
 		login map[string]any
-		role  string // the field that names the role; empty: there is none
+		role  string // the field that names the role, if there is one
 	}{
 		"token":    {map[string]any{"token": token}, ""},
 		"approle":  {map[string]any{"auth_method": "approle", "approle_role_id": roleID, "approle_secret_id": secretID()}, "approle_role_id"},

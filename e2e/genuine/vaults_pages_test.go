@@ -27,13 +27,12 @@ type example struct {
 	values   map[string]string // by what follows the vault's name in a reference
 }
 
-// azureLogins are the variables that the examples of Azure's have beside KONG_VAULT_….
+// azureLogins are the variables that the examples for Azure use beside KONG_VAULT_….
 var azureLogins = []string{
 	"AZURE_TENANT_ID=" + akvsim.Tenant, "AZURE_CLIENT_ID=" + azureClientID, "AZURE_CLIENT_SECRET=" + azureSecret, "ORDERS_CLIENT_SECRET=" + azureSecret,
 }
 
-// kongsPages are the examples, by what the pages call them or say of them. Those of
-// Vault's are in an engine of their own.
+// kongsPages are the examples, by name. Those for Vault have an engine of their own.
 func kongsPages(t *testing.T, mount string) map[string]example {
 	t.Helper()
 	requireKong(t)
@@ -90,7 +89,7 @@ func kongsPages(t *testing.T, mount string) map[string]example {
 	}
 }
 
-// pagesNode is a node with what the examples of Azure's read.
+// pagesNode is a node whose key vault has the secrets of the examples.
 func pagesNode(t *testing.T, database bool) *vaultsNode {
 	t.Helper()
 	return startVaults(t, vaultsOptions{database: database, kong: azureLogins, before: func(n *vaultsNode) {
@@ -101,8 +100,8 @@ func pagesNode(t *testing.T, database bool) *vaultsNode {
 	}})
 }
 
-// entity is the example as a vaults entity. The Admin API takes text for any type in a
-// form; in JSON and YAML numbers are numbers.
+// entity is the example as a vaults entity. In JSON and YAML numbers are numbers, while the
+// Admin API takes text for any type in a form.
 func (e example) entity(prefix string) map[string]any {
 	config := map[string]any{}
 	for field, text := range e.settings {
@@ -119,7 +118,7 @@ func (e example) entity(prefix string) map[string]any {
 	return map[string]any{"name": e.vault, "prefix": prefix, "description": "Storing secrets in " + e.vault, "config": config}
 }
 
-// wantByCommand has "kong vault get" resolve the first of the example's references.
+// wantByCommand checks what "kong vault get" prints for the first of the example's references.
 func (n *vaultsNode) wantByCommand(k *genuine.Kong, e example, vault string, args ...string) {
 	n.Helper()
 	rest := slices.Min(slices.Collect(maps.Keys(e.values)))
@@ -129,7 +128,7 @@ func (n *vaultsNode) wantByCommand(k *genuine.Kong, e example, vault string, arg
 	}
 }
 
-// wantInKong has a plugin in Kong resolve them, when Kong has heard of the vault.
+// wantInKong checks what a plugin in Kong resolves them to, once Kong knows the vault.
 func (n *vaultsNode) wantInKong(e example, prefix string) {
 	n.Helper()
 	for rest, want := range e.values {
@@ -212,7 +211,7 @@ func TestExamplesOfKongsPagesOnPostgreSQL(t *testing.T) {
 	}
 }
 
-// putForm is curl -X PUT --data …, as Kong's pages have it.
+// putForm does what curl -X PUT --data … does on Kong's pages.
 func (n *vaultsNode) putForm(path string, form url.Values) {
 	n.Helper()
 	req, err := http.NewRequestWithContext(n.Context(), http.MethodPut, n.kong.AdminURL()+path, strings.NewReader(form.Encode()))

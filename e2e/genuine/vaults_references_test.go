@@ -11,8 +11,8 @@ import (
 	"kong-vault-auth/e2e/vaultserver"
 )
 
-// Kong starts no new instance of the plugin when a secret rotates that its configuration
-// refers to. The plugin server sees it all the same, and no reload is needed.
+// Kong starts no new instance of the plugin when a secret rotates to which its configuration
+// refers. The plugin server notices the rotation itself, so no reload is needed.
 func TestAReferenceInThePluginsConfigurationRotates(t *testing.T) {
 	engine := vaultserver.KongAuth
 	var tokens []string
@@ -25,7 +25,7 @@ func TestAReferenceInThePluginsConfigurationRotates(t *testing.T) {
 		tokens = append(tokens, token)
 		n.azure.Put("vault-token", `{"value": "`+token+`"}`, nil)
 	}
-	// The plugin server looks once an hour by itself: only a refusal makes it look again.
+	// The plugin server reads the secret once an hour, so only a refusal makes it read again.
 	n := startVaults(t, vaultsOptions{kong: azureEnv(), plugin: azureEnv("KONG_VAULT_AZURE_TTL=3600", "AZURE_CLIENT_SECRET="+azureSecret), before: rotate})
 	n.upstream = httptest.NewServer(echo.Handler(nil))
 	t.Cleanup(n.upstream.Close)
@@ -65,7 +65,7 @@ func TestAReferenceInThePluginsConfigurationRotates(t *testing.T) {
 		t.Errorf("%d errors are logged", n)
 	}
 
-	// A secret that is gone takes nothing away, and is reported by its reference.
+	// When the secret is gone, known pairs still work, and the log names the reference.
 	n.azure.Delete("vault-token")
 	if err := store.RevokeToken(t.Context(), tokens[len(tokens)-1]); err != nil {
 		t.Fatal(err)

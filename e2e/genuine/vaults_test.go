@@ -47,7 +47,7 @@ type vaultsOptions struct {
 	before   func(*vaultsNode)
 }
 
-// startVaults starts one, the plugin server first.
+// startVaults starts a vaultsNode, its plugin server first.
 func startVaults(t *testing.T, o vaultsOptions) *vaultsNode {
 	t.Helper()
 	requireKong(t)
@@ -125,7 +125,7 @@ func azureVault(more map[string]any) map[string]any {
 	return map[string]any{"name": "azure", "prefix": "azure-key-vault", "description": "Storing secrets in Azure Key Vault (Secrets)", "config": config}
 }
 
-// declare puts a route /secret with show-secret, and vaults, into effect.
+// declare configures a route /secret with show-secret, and vaults.
 func (n *vaultsNode) declare(secret string, vaults ...map[string]any) {
 	n.Helper()
 	n.setConfig(map[string]any{
@@ -139,7 +139,7 @@ func (n *vaultsNode) declare(secret string, vaults ...map[string]any) {
 // shown is what show-secret answers.
 type shown struct{ Secret, Value, Err string }
 
-// ask has show-secret say what it has, and what Kong makes of a reference.
+// ask returns the secret of show-secret, and what Kong resolves a reference to.
 func (n *vaultsNode) ask(reference string) (s shown) {
 	n.Helper()
 	resp, err := http.Get("http://" + n.kong.Addr() + "/secret?ref=" + url.QueryEscape(reference))
@@ -181,7 +181,7 @@ func TestAzureVaultByEnvironmentAndEntity(t *testing.T) {
 	}
 }
 
-// kv are the engines in which the examples of Kong's page about HashiCorp Vault are.
+// kv are the engines of the examples on Kong's page about HashiCorp Vault.
 var kv = map[string]vaultserver.KV{
 	"v1": {Mount: "kv1", Version: 1},
 	"v2": {Mount: "secret", Version: 2},
@@ -199,7 +199,7 @@ func (n *vaultsNode) hcvConfig(version string) map[string]any {
 	return config
 }
 
-// hcvAddress is how a vault hcv names a server.
+// hcvAddress are the settings of a vault hcv for a server's address.
 func hcvAddress(t *testing.T, address string) map[string]any {
 	t.Helper()
 	u, err := url.Parse(address)

@@ -27,7 +27,7 @@ type Key struct {
 	private *rsa.PrivateKey
 }
 
-// NewKey returns a key of its own.
+// NewKey returns a new key.
 func NewKey(t *testing.T) Key {
 	t.Helper()
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -41,8 +41,7 @@ func NewKey(t *testing.T) Key {
 	return Key{string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), t, private}
 }
 
-// Sign makes a JWT that is valid for an hour, and for the audience vault unless claims
-// say otherwise.
+// Sign makes a JWT that is valid for an hour, for the audience vault unless claims name another.
 func (k Key) Sign(claims map[string]any) string {
 	now := time.Now().Unix()
 	all := map[string]any{"aud": []string{"vault"}, "iat": now, "nbf": now, "exp": now + 3600}
@@ -71,8 +70,8 @@ func (k Key) ServiceAccount(name string) string {
 	})
 }
 
-// Cluster is a Kubernetes cluster's API as far as Vault asks it: whether a token is
-// genuine, which one is, that of gateway's service account kong.
+// Cluster is the part of a Kubernetes cluster's API by which Vault verifies a token: it accepts
+// one, as that of the service account kong in the namespace gateway.
 func Cluster(t *testing.T, token string) *httptest.Server {
 	t.Helper()
 	cluster := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -88,8 +87,8 @@ func Cluster(t *testing.T, token string) *httptest.Server {
 	return cluster
 }
 
-// TokenEndpoint is an identity provider's, for OAuth2's client credentials grant. It
-// knows one client, and issues what sign makes of the audiences that are asked for.
+// TokenEndpoint is an identity provider's, for OAuth2's client credentials grant. It knows one
+// client, and issues the JWTs that sign makes for the requested audiences.
 func TokenEndpoint(t *testing.T, clientID, clientSecret string, sign func(audiences []string) (jwt string)) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -4,9 +4,9 @@
 //
 //	E2E_KONG=/path/to/kong go run ./load
 //
-// Without E2E_KONG the gateway is kongtest's. The routes take turns, a round
-// each, and figures are medians over the rounds. Compare the routes of one run
-// with each other: figures of other machines, or of a busy one, say nothing.
+// Without E2E_KONG the gateway is kongtest's. In each round every route has a turn, and the
+// figures are medians over the rounds. Compare only routes of the same run: figures of another
+// machine, or of a busy one, say nothing.
 package main
 
 import (

@@ -25,8 +25,8 @@ type turn struct {
 	gateway, plugin time.Duration // processor time per request
 }
 
-// measure sends requests over several connections, each the next one when it
-// has the answer to the last.
+// measure sends requests over several connections, each of which waits for the answer before
+// the next request.
 func (s *setup) measure(ctx context.Context, r route, connections int, length time.Duration) (turn, error) {
 	request := s.request(r)
 	gateway, plugin, err := s.processorTime(r)
@@ -59,8 +59,8 @@ func (s *setup) measure(ctx context.Context, r route, connections int, length ti
 	}, nil
 }
 
-// request is one as libraries and browsers send them, with nine headers more
-// than HTTP needs.
+// request is a typical request of a library or a browser, with nine headers more than HTTP
+// needs.
 func (s *setup) request(r route) []byte {
 	path := "/r" + strconv.Itoa(slices.IndexFunc(s.routes, func(other route) bool { return other.name == r.name })) + "/orders?page=1"
 	tokens := "access_token: " + accessToken + "\r\nsecret_token: " + secretToken + "\r\napikey: " + accessToken + "\r\n"
@@ -141,7 +141,7 @@ func processorTime(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * 10 * time.Millisecond, nil
 }
 
-// floorPlugin is the one that the others are compared with.
+// floorPlugin is the plugin that the others are compared with.
 const floorPlugin = "nothing"
 
 // print prints a line a route, compared with the plugin that does nothing.

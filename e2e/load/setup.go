@@ -27,7 +27,7 @@ import (
 	"kong-vault-auth/kongtest/genuine"
 )
 
-// The credential, and who owns it: as in bench/peer, which knows no store.
+// The credential and its owner are those of bench/peer, which has no store.
 const (
 	accessToken = "alice-1"
 	secretToken = "s3cret"
@@ -59,8 +59,8 @@ func routes(vault, azure map[string]any) []route {
 	}
 }
 
-// callsPlugin is the plugin that does nothing, in a process of its own that is
-// scheduled as vault-auth's is, making some of vault-auth's calls.
+// callsPlugin is the plugin that does nothing, making some of vault-auth's calls, in a process
+// of its own that is scheduled like vault-auth's.
 const callsPlugin = "calls"
 
 func calls(n int) map[string]any { return map[string]any{"calls": n, "consumer": aliceID} }
@@ -203,14 +203,14 @@ func (s *setup) startPlugin(ctx context.Context, dir string, p plugin) (server g
 		if err := cmd.Process.Signal(os.Interrupt); err != nil {
 			return err
 		}
-		_ = cmd.Wait() // go-pdk's ends by the signal
+		_ = cmd.Wait() // go-pdk's server ends by the signal
 		return nil
 	})
 	server = gateway.PluginServer{Name: p.name, Socket: filepath.Join(dir, p.name+".socket"), QueryCommand: binary + " -kong-prefix " + dir + " -dump"}
 	return server, kongtest.NewClient(server.Socket).AwaitReady(ctx)
 }
 
-// startBatch starts a program as a batch task, as which this thread does it.
+// startBatch starts a program as a batch task. It inherits that from this thread.
 func startBatch(cmd *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -235,7 +235,7 @@ func (s *setup) startUpstream() (url string, err error) {
 		return "", err
 	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte("ok")) // a gateway that has gone is seen by the client
+		_, _ = w.Write([]byte("ok")) // the client notices a gateway that has ended
 	})}
 	go server.Serve(l)
 	s.closers.Add(server.Close)

@@ -1,6 +1,6 @@
-// Package nginxlua runs the Lua of Kong's vaults azure and hcv in a plain nginx with its
-// Lua module, against the program as it is, so that it is tried where there is no Kong.
-// What it needs of Kong is in testdata.
+// Package nginxlua tests the Lua of Kong's vaults azure and hcv where there is no Kong: in a
+// plain nginx with its Lua module, with the real program. The parts of Kong that it needs are in
+// testdata.
 package nginxlua
 
 import (
@@ -22,12 +22,12 @@ import (
 	"kong-vault-auth/kongtest"
 )
 
-// packages are Debian's.
+// packages are those of Debian that are needed.
 var packages = []string{"libnginx-mod-http-lua", "lua-socket", "lua-cjson"}
 
 const module = "/usr/lib/nginx/modules/ngx_http_lua_module.so"
 
-// require has nginx with Lua installed where that is possible.
+// require installs nginx with Lua where that is possible, or else skips the test.
 func require(t *testing.T) {
 	t.Helper()
 	if installed() {

@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestComposeForAzureFits: the override that docs/azure.md shows is of the plugin
-// server of docker-compose.yml, and sets all that the plugin needs there.
+// TestComposeForAzureFits: the override that docs/azure.md shows applies to the plugin server of
+// docker-compose.yml, and sets everything that the plugin needs there.
 func TestComposeForAzureFits(t *testing.T) {
 	shown := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindStringSubmatch(read(t, "docs/azure.md"))
 	if shown == nil {

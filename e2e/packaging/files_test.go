@@ -62,7 +62,7 @@ func environment(s types.ServiceConfig) map[string]string {
 	return env
 }
 
-// dockerfile is what the Dockerfile says, by kind of instruction.
+// dockerfile is the contents of the Dockerfile, by kind of instruction.
 type dockerfile struct {
 	from  []string                  // images, in order
 	env   map[string]string         // of the last stage
@@ -109,8 +109,8 @@ func parseDockerfile(t *testing.T) dockerfile {
 	return d
 }
 
-// kongConf is what kong.conf.example sets, and what it offers, commented out,
-// as a line to take instead.
+// kongConf is what kong.conf.example sets, and which lines it offers commented out, as an
+// alternative.
 func kongConf(t *testing.T) (set map[string]string, offered [][2]string) {
 	t.Helper()
 	set = map[string]string{}
@@ -130,7 +130,7 @@ func kongConf(t *testing.T) (set map[string]string, offered [][2]string) {
 	return set, offered
 }
 
-// kongYML is kong.yml, as far as the other files depend on it.
+// kongYML is the part of kong.yml on which other files depend.
 type kongYML struct {
 	Services []struct {
 		URL    string

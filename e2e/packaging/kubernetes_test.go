@@ -15,8 +15,8 @@ import (
 	"kong-vault-auth/fleet"
 )
 
-// TestPodRunsThePluginServerBesideKong: Kubernetes knows every field, and the plugin
-// server is a sidecar that is ready before Kong starts, on a socket that both know.
+// TestPodRunsThePluginServerBesideKong: Kubernetes knows every field, and the plugin server is a
+// sidecar that is ready before Kong starts, on a socket in a volume of both.
 func TestPodRunsThePluginServerBesideKong(t *testing.T) {
 	var d apps.Deployment
 	if err := yaml.UnmarshalStrict([]byte(read(t, "deploy/kubernetes.yaml")), &d); err != nil {
@@ -57,8 +57,8 @@ func TestPodRunsThePluginServerBesideKong(t *testing.T) {
 	}
 }
 
-// TestPodWritesToItsVolumesOnly: the user that a pod runs as needn't be the image's user
-// kong, whom Kong's prefix in the image belongs to, and whose number has changed before.
+// TestPodWritesToItsVolumesOnly: a pod's user needn't be the image's user kong, who owns Kong's
+// prefix in the image, and whose number has changed before.
 func TestPodWritesToItsVolumesOnly(t *testing.T) {
 	var d apps.Deployment
 	if err := yaml.UnmarshalStrict([]byte(read(t, "deploy/kubernetes.yaml")), &d); err != nil {
@@ -83,8 +83,8 @@ func TestPodWritesToItsVolumesOnly(t *testing.T) {
 	}
 }
 
-// TestPodsHearOfEachOtherWithTheFleetLines, from files that are in the Secret which the
-// file's first lines make.
+// TestPodsHearOfEachOtherWithTheFleetLines, whose files are in the Secret that the file's first
+// lines create.
 func TestPodsHearOfEachOtherWithTheFleetLines(t *testing.T) {
 	var d apps.Deployment
 	text := strings.ReplaceAll(read(t, "deploy/kubernetes.yaml"), "#fleet ", "")

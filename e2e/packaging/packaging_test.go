@@ -70,8 +70,8 @@ func TestMain(m *testing.M) {
 // compiled is the plugin, under the name that it is installed by.
 func compiled() string { return filepath.Join(bin, path.Base(installed)) }
 
-// dump runs the program with -dump behind the arguments of a command line,
-// which it checks and uses all the same.
+// dump runs the program with the arguments of a command line and -dump, with which it still
+// checks and uses them.
 func dump(t *testing.T, args ...string) dumped {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), compiled(), append(args, "-dump")...).Output()
@@ -101,15 +101,15 @@ func TestImageAndKongConfSayTheSame(t *testing.T) {
 	}
 }
 
-// TestImageIsReadable: files that were checked out with a umask of 077 are root's in the
-// image, and Kong's user must read them.
+// TestImageIsReadable by Kong's user, also if the files were checked out with a umask of 077:
+// in the image they are root's.
 func TestImageIsReadable(t *testing.T) {
 	if diff := cmp.Diff([]string{"0755", "0755"}, parseDockerfile(t).modes); diff != "" {
 		t.Errorf("modes of what is copied into the image:\n%s", diff)
 	}
 }
 
-// TestBuildStartsFromSources: who edits an example doesn't wait for the compiler.
+// TestBuildStartsFromSources: a change of an example doesn't compile the program again.
 func TestBuildStartsFromSources(t *testing.T) {
 	ignored := strings.Fields(read(t, ".dockerignore"))
 	for _, name := range []string{".git", ".cache", "*.md", "docs", "docker-compose*.yml", "kong.yml"} {
@@ -167,8 +167,8 @@ func TestKongConfFitsTheProgram(t *testing.T) {
 	}
 }
 
-// TestKongConfNamesWhatThePluginReads: a variable that nobody knows of stays
-// behind in nginx. Those that a login shell sets are for commands only.
+// TestKongConfNamesWhatThePluginReads: nginx doesn't pass on a variable that the operator
+// doesn't know of. Those that a login shell sets are for commands only.
 func TestKongConfNamesWhatThePluginReads(t *testing.T) {
 	conf := read(t, "kong.conf.example")
 	variable := regexp.MustCompile(`[gG]etenv\("([A-Z_]+)"\)`)
@@ -201,8 +201,8 @@ func TestKongConfNamesWhatThePluginReads(t *testing.T) {
 	}
 }
 
-// atKongsSocket fails unless a command line of the program's serves or checks the
-// socket that kong.conf.example names.
+// atKongsSocket fails unless a command line of the program serves or checks the socket that
+// kong.conf.example names.
 func atKongsSocket(t *testing.T, whose string, command []string) {
 	t.Helper()
 	set, _ := kongConf(t)
@@ -227,7 +227,7 @@ func TestPluginServerOfKongConfIsWhereKongLooks(t *testing.T) {
 	atKongsSocket(t, "kong.conf.example", words(command[1]+" "+group[1]))
 }
 
-// TestProgramLiesWhereKongStartsNothing, in all that users copy from.
+// TestProgramLiesWhereKongStartsNothing, in all files from which users copy.
 func TestProgramLiesWhereKongStartsNothing(t *testing.T) {
 	for _, name := range []string{
 		"README.md", "Dockerfile", "docker-compose.yml", "kong.conf.example", "docs/configuration.md", "docs/running.md", "docs/operations.md", "docs/vault.md", "docs/azure.md", "docs/metrics.md",
@@ -327,7 +327,7 @@ func TestImagesAreThoseThatTheTestsRun(t *testing.T) {
 	}
 }
 
-// TestWorkflowRunsWhatEverybodyRuns: what CI checks is in .ci/run, and nowhere else.
+// TestWorkflowRunsWhatEverybodyRuns: all checks of CI are in .ci/run.
 func TestWorkflowRunsWhatEverybodyRuns(t *testing.T) {
 	var workflow struct {
 		Jobs map[string]struct {
@@ -353,7 +353,7 @@ func TestWorkflowRunsWhatEverybodyRuns(t *testing.T) {
 	}
 }
 
-// TestBuilderGetsAllThatIsCompiled: what .dockerignore names doesn't reach it.
+// TestBuilderGetsAllThatIsCompiled: .dockerignore excludes no package of the program.
 func TestBuilderGetsAllThatIsCompiled(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{.ImportPath}}", ".")
 	cmd.Dir = file(t, ".")
@@ -370,8 +370,8 @@ func TestBuilderGetsAllThatIsCompiled(t *testing.T) {
 	}
 }
 
-// TestKongTakesKongYML: a gateway that checks it as Kong does, with the
-// plugin's own schema, guards the route.
+// TestKongTakesKongYML: a gateway that validates it as Kong does, with the plugin's own schema,
+// guards the route.
 func TestKongTakesKongYML(t *testing.T) {
 	g := gateway.Start(t, gateway.Options{
 		Config:  read(t, "kong.yml"),
@@ -472,7 +472,7 @@ func TestComposeRunsThePluginServerBesideKong(t *testing.T) {
 	if waits := kong.DependsOn["vault-auth"].Condition; waits != types.ServiceConditionHealthy {
 		t.Errorf("Kong starts when vault-auth is %q", waits)
 	}
-	// With "always", a server whose socket was taken over would take it back.
+	// With "always", a server that has handed over its socket would take it back.
 	if server.Restart != types.RestartPolicyOnFailure {
 		t.Errorf("vault-auth is restarted %q", server.Restart)
 	}
@@ -495,9 +495,8 @@ func TestComposeWaitsForHealth(t *testing.T) {
 	}
 }
 
-// TestSeededCredentialOpensTheRoute does what docker compose does, but for the
-// containers: it lets deploy/seed.sh prepare a Vault, and sends the request of
-// docker-compose.yml's comment.
+// TestSeededCredentialOpensTheRoute does what docker compose does, without containers: it lets
+// deploy/seed.sh prepare a Vault, and sends the request of docker-compose.yml's comment.
 func TestSeededCredentialOpensTheRoute(t *testing.T) {
 	vault, err := vaultserver.Start(t.Context(), vaultserver.Options{})
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"kong-vault-auth/secretsocket"
 )
 
-// TestSecretsSocketIsWhereKongsVaultsAsk: the folder that Kong and the plugin server
-// share holds the secrets socket too, where the vaults look for it unless told otherwise.
+// TestSecretsSocketIsWhereKongsVaultsAsk: the folder that Kong and the plugin server share holds
+// the secrets socket too, at the vaults' default path.
 func TestSecretsSocketIsWhereKongsVaultsAsk(t *testing.T) {
 	set, _ := kongConf(t)
 	plugin := set["pluginserver_vault_auth_socket"]
@@ -25,9 +25,9 @@ func TestSecretsSocketIsWhereKongsVaultsAsk(t *testing.T) {
 	}
 }
 
-// TestKongVaultIsOne: the custom resource that docs/secrets.md shows has the form that
-// Kong's Ingress Controller reads, and the fields that the vault has.
-func TestKongVaultIsOne(t *testing.T) {
+// TestKongVaultIsValid: the custom resource that docs/secrets.md shows has the form that Kong's
+// Ingress Controller reads, and only fields of the vault.
+func TestKongVaultIsValid(t *testing.T) {
 	shown := regexp.MustCompile("(?s)```yaml\n(apiVersion.*?)```").FindStringSubmatch(read(t, "docs/secrets.md"))
 	if shown == nil {
 		t.Fatal("docs/secrets.md shows no KongVault")

@@ -13,8 +13,8 @@ import (
 	"kong-vault-auth/e2e/vaultserver"
 )
 
-// recorder is a vault program that writes its arguments down, each ended by a
-// zero byte and all by another, and knows no token.
+// recorder is a vault program that records its arguments, each followed by a zero byte and all
+// by another one, and that knows no token.
 const recorder = `#!/bin/sh
 { printf '%s\0' "$@"; printf '\0'; } >>"$0.calls"
 [ "$1 $2" != 'token lookup' ]
@@ -43,7 +43,7 @@ func seedCommands(t *testing.T, hcvToken string) [][]string {
 	return commands
 }
 
-// replay does on a server what the vault program would have done there.
+// replay does on a server what the vault program would have done.
 func replay(t *testing.T, server *vaultserver.Server, commands [][]string) {
 	t.Helper()
 	client, err := api.NewClient(&api.Config{Address: server.Addr, HttpClient: &http.Client{}})

@@ -17,7 +17,7 @@ import (
 	"kong-vault-auth/pluginserver"
 )
 
-// unitFile is one of deploy/'s: the values of each setting, by "Section.Name".
+// unitFile is one of the units in deploy/: the values of each setting, by "Section.Name".
 func unitFile(t *testing.T, name string) map[string][]string {
 	t.Helper()
 	options, err := unit.DeserializeOptions(strings.NewReader(read(t, "deploy/"+name)))
@@ -31,7 +31,7 @@ func unitFile(t *testing.T, name string) map[string][]string {
 	return settings
 }
 
-// setTo fails for settings of a unit that are other than they must be.
+// setTo fails unless settings of a unit have these values.
 func setTo(t *testing.T, name string, want map[string]string) {
 	t.Helper()
 	got := map[string]string{}
@@ -98,8 +98,8 @@ func TestUnitsFitKong(t *testing.T) {
 	}
 }
 
-// TestUnitsAreSystemds: systemd knows every setting, and its own judgement of the
-// service's hardening is good.
+// TestUnitsAreSystemds: systemd knows every setting, and rates the hardening of the services as
+// good.
 func TestUnitsAreSystemds(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Skip("there is no systemd-analyze")
@@ -127,8 +127,7 @@ func TestUnitsAreSystemds(t *testing.T) {
 	}
 }
 
-// TestSystemdPassesTheSocketOn: systemd's own code for it, with the service's
-// command line.
+// TestSystemdPassesTheSocketOn, by systemd's own code for it, to the service's command line.
 func TestSystemdPassesTheSocketOn(t *testing.T) {
 	if _, err := exec.LookPath("systemd-socket-activate"); err != nil {
 		t.Skip("there is no systemd-socket-activate")

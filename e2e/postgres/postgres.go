@@ -1,5 +1,5 @@
-// Package postgres runs a PostgreSQL of this machine on loopback, for tests with
-// a database that goes away, hangs, and comes back.
+// Package postgres runs this machine's PostgreSQL on loopback, for tests with a database that
+// stops, hangs, and comes back.
 package postgres
 
 import (
@@ -28,13 +28,13 @@ type Server struct {
 	Addr string // host and port, the same from start to start
 
 	bin, dir string
-	owner    *syscall.Credential // who runs it; nil for this user
+	owner    *syscall.Credential // the user that runs it; nil for this one
 	cmd      *exec.Cmd
 	output   bytes.Buffer
 }
 
-// Start makes a cluster and starts it. As root it belongs to the user postgres,
-// since PostgreSQL refuses to run as root.
+// Start creates a cluster and starts it. If root runs the test, the cluster belongs to the user
+// postgres, since PostgreSQL refuses to run as root.
 func Start() (_ *Server, err error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if err != nil {
@@ -73,8 +73,7 @@ func Start() (_ *Server, err error) {
 	return s, s.run("createdb", "-h", host, "-p", port, "-U", "kong", "kong")
 }
 
-// RequirePassword gives the user kong a password, without which nobody is let in over
-// TCP from then on.
+// RequirePassword gives the user kong a password, which connections over TCP need from then on.
 func (s *Server) RequirePassword(password string) error {
 	_, port, err := net.SplitHostPort(s.Addr)
 	if err != nil {
@@ -161,8 +160,8 @@ func (s *Server) Stop() error {
 	return err
 }
 
-// Hang makes the server, and each process that serves a connection, stand still
-// until Continue: whoever asks waits.
+// Hang stops the server, and each process that serves a connection, until Continue: clients
+// wait.
 func (s *Server) Hang() error { return s.signal(syscall.SIGSTOP) }
 
 // Continue ends Hang.

@@ -89,7 +89,7 @@ func (k *keyVault) faults() []fault {
 
 func (k *keyVault) down() fault { return k.of("no connection", akvsim.Fault{Drop: true}) }
 
-// of is a fault of Key Vault's.
+// of is a fault of Key Vault.
 func (k *keyVault) of(name string, f akvsim.Fault) fault {
 	return fault{name: name, begin: func(context.Context) error { k.sim.Fail(akvsim.KeyVault, f); return nil }, end: k.recover}
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// credentialSet are the credentials of a vault object that all phases use.
+// credentialSet are the credentials of a vault object for all phases.
 type credentialSet struct {
 	env    *env
 	object *vaultObject
@@ -27,7 +27,7 @@ const (
 	newcomers   = 20_000 // of a crowd
 )
 
-// credentialSet is that of an object, made when it is first needed.
+// credentialSet returns that of an object, which is made when it is first needed.
 func (s *env) credentialSet(ctx context.Context, o *vaultObject) (*credentialSet, error) {
 	if c := s.sets[o]; c != nil {
 		return c, nil
@@ -68,7 +68,7 @@ type phaseCredentials struct {
 	unread          []claim
 	deleted         [2]claim // one for each change
 	graced, rotated rotating
-	crowd           []claim // in a phase that has one
+	crowd           []claim // if the phase has one
 }
 
 // rotating is a credential whose secret token changes.
@@ -78,8 +78,8 @@ type rotating struct {
 
 func (r *rotating) any() claim { return r.latest.Load()[mathrand.N(2)] }
 
-// phaseCredentials stores the credentials of a phase, and has those read that the plugin is
-// to know.
+// phaseCredentials stores the credentials of a phase, and requests those once that the plugin
+// is to know.
 func (s *env) phaseCredentials(ctx context.Context, p phase) (*phaseCredentials, error) {
 	c, err := s.credentialSet(ctx, p.on)
 	if err != nil {
@@ -138,7 +138,7 @@ func (sc *phaseCredentials) storeCrowd(ctx context.Context) error {
 	return errors.Join(errs[:]...)
 }
 
-// keepDeleted has the deleted credentials asked for in the next phase too.
+// keepDeleted keeps the deleted credentials, which the next phase asks for too.
 func (sc *phaseCredentials) keepDeleted(t *timeline) {
 	sc.gone = nil
 	for _, p := range sc.deleted {
@@ -149,8 +149,7 @@ func (sc *phaseCredentials) keepDeleted(t *timeline) {
 	}
 }
 
-// change rotates the credentials that rotate, and deletes the i-th of those that
-// are deleted.
+// change rotates the credentials that rotate, and deletes the i-th of those to delete.
 func (sc *phaseCredentials) change(ctx context.Context, t *timeline, i int) error {
 	if err := sc.rotate(ctx, t); err != nil {
 		return err

@@ -12,28 +12,27 @@ import (
 	"kong-vault-auth/kongtest"
 )
 
-// A crowd: clients with good pairs that the plugin has never read, each from its
-// own address, beside a storm of guesses. Both go straight to the plugin server's
-// socket: an HTTP front for so many would take more of the machine than the
-// plugin.
+// A crowd consists of clients with good pairs that the plugin has never read, each with an
+// address of its own, beside a flood of guesses. Both go straight to the plugin server's socket:
+// an HTTP front for so many would take more of the machine than the plugin.
 const (
 	stormEvery  = time.Second / 10_000
-	stormers    = 1100 // 1,000 of which may wait for a place
+	stormers    = 1100 // 1,000 lookups may wait
 	crowdAtOnce = 100
 )
 
-// arrival is how long a crowd may take.
+// arrival is how long the answers to a crowd may take.
 const arrival = 2 * time.Minute
 
-// crowd is one that is under way.
+// crowd is a crowd under way.
 type crowd struct {
 	load     *load
 	client   *kongtest.Client
 	instance int
 }
 
-// runCrowd lets a crowd come to a plugin server that listens, and tells at what pace
-// it came.
+// runCrowd sends a crowd's requests to a plugin server that listens, and notes how fast it was
+// answered.
 func (l *load) runCrowd(ctx context.Context, sc *phaseCredentials) (note string, err error) {
 	config, err := json.Marshal(sc.object.pluginConfig())
 	if err != nil {
@@ -65,7 +64,7 @@ func (l *load) runCrowd(ctx context.Context, sc *phaseCredentials) (note string,
 		lasted.Round(100*time.Millisecond), perSecond(newcomers), perSecond(int(guesses.Load())), int(time.Second/stormEvery)), nil
 }
 
-// come has newcomers ask, so many at once.
+// come sends the newcomers' requests, crowdAtOnce at a time.
 func (c *crowd) come(ctx context.Context, newcomers []claim) {
 	var next atomic.Int64
 	var all sync.WaitGroup

@@ -30,7 +30,7 @@ var consumers = kongtest.ConsumerList{
 	{ID: "00000000-0000-4000-8000-000000000002", Username: "bob"},
 }
 
-// env is all that runs for a store.
+// env is everything that runs for a store.
 type env struct {
 	store
 	gateway  *gateway.Gateway
@@ -87,8 +87,8 @@ func (s *env) stop() error { return s.closers.Close() }
 
 func (s *env) path(name string) string { return filepath.Join(s.dir, name) }
 
-// vaultsFile declares the vault objects. The snapshot's key is in a folder other
-// than the snapshot.
+// vaultsFile declares the vault objects. The snapshot's key is in another folder than the
+// snapshot.
 func (s *env) vaultsFile() (string, error) {
 	key := make([]byte, 32)
 	rand.Read(key)
@@ -128,8 +128,8 @@ func (s *env) kongYML() (string, error) {
 // pluginConfig is the configuration of the plugin on the object's route.
 func (o *vaultObject) pluginConfig() object { return object{"vault": o.name} }
 
-// ask sends a claim's tokens and tells the status, and of a 200 who the upstream
-// was told of. No answer is status 0.
+// ask sends a claim's tokens and returns the status, and for a 200 the consumer that the
+// upstream got. Without an answer the status is 0.
 func (s *env) ask(ctx context.Context, client *http.Client, c claim) (status int, consumer string) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.gateway.URL()+c.path, nil)
 	if err != nil {
@@ -149,8 +149,7 @@ func (s *env) ask(ctx context.Context, client *http.Client, c claim) (status int
 	return resp.StatusCode, seen.Header.Get("X-Consumer-Username")
 }
 
-// memory is the plugin server's resident memory in MiB, 0 where that can't be
-// told.
+// memory is the plugin server's resident memory in MiB, 0 where it can't be found out.
 func (s *env) memory() int {
 	servers := s.gateway.PluginServers()
 	if len(servers) == 0 {

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// What is a wrong answer. Each rule is one of the plugin's promises; where an
-// answer falls into a change (the store begins to fail, a secret is being
-// rotated), what held before it and what holds after it are both right.
+// This file says which answers are wrong. Each rule is one of the plugin's promises. For a
+// request during a change (the store begins to fail, a secret is being rotated), the answers
+// from before and from after the change are both right.
 
 // revokedWithin is how long a deleted pair may work on where the store is listed
 // every 2 s.
 const revokedWithin = 3 * time.Second
 
-// slack is what a change is given to get around: from the store's first answer
-// to the cache having it, and from a ttl's end to the lookup that it causes.
+// slack is how long a change may take to have its effect: from the store's first answer until
+// the cache has it, and from a ttl's end to the lookup that it causes.
 const slack = time.Second
 
 // The most that answers may take.
@@ -24,33 +24,33 @@ const (
 	staleLimit  = 300 * time.Millisecond  // of known pairs while the store fails, for 95 in 100: the rest is the machine's
 )
 
-// respawn is how long there may be no plugin server after it was killed: Kong's
-// second, and its start on a busy machine. Then known pairs have to work, also if
-// they can come from a snapshot only.
+// respawn is how long there may be no plugin server after it was killed: the second after which
+// Kong restarts it, and its start on a busy machine. Then known pairs must work, also if only a
+// snapshot has them.
 const respawn = 3 * time.Second
 
-// kind is what a claim is, and so what it is to be answered.
+// kind is the kind of a claim, which decides how it is to be answered.
 type kind int
 
 const (
 	known     kind = iota // a pair that has been read before the fault
-	unread                // a pair of the store's that nobody has asked for before the fault
+	unread                // a stored pair that was never asked for before the fault
 	graced                // a secret token that is the latest or the one before, which has grace
 	rotated               // a secret token, the latest or one before it, without grace
 	deleted               // a known pair that is deleted in the phase
 	gone                  // a known pair that was deleted in an earlier phase
-	wrong                 // a known access token with a secret token made up
-	unknown               // an access token made up
-	nowhere               // a pair asked for at a Vault whose name doesn't resolve
+	wrong                 // a known access token with an invented secret token
+	unknown               // an invented access token
+	nowhere               // a pair looked up in a store whose name doesn't resolve
 	malformed             // an access token that no store can hold
-	blocked               // an access token that a firewall before the store has a page for
+	blocked               // an access token for which a firewall in front of the store answers
 )
 
 var kinds = [...]string{"known pair", "pair not read before", "rotated with grace", "rotated", "deleted pair", "pair deleted earlier", "wrong secret token", "unknown access token", "name that doesn't resolve", "access token no store can hold", "access token a firewall blocks"}
 
 func (k kind) String() string { return kinds[k] }
 
-// claim is what a request claims to be.
+// claim is a request's claim to be a consumer.
 type claim struct {
 	kind           kind
 	path           string     // of the route
@@ -70,10 +70,10 @@ type sent struct {
 
 func (s *sent) took() time.Duration { return s.ended.Sub(s.began) }
 
-// change is when something was being done: it took effect at some time between.
+// change is when something was done: it took effect at some time in between.
 type change struct{ began, ended time.Time }
 
-// timeline is what happened in a phase. It begins with a store that answers.
+// timeline is what happened when in a phase. At first the store answers.
 type timeline struct {
 	ttl        time.Duration       // of what is cached
 	revokes    bool                // the store is listed every 2 s
@@ -89,7 +89,7 @@ type timeline struct {
 	flooded    bool                // the budget is used up
 }
 
-// honoured is how long a pair may be that was deleted while the store answers.
+// honoured is how long a deleted pair may be accepted while the store answers.
 func (t *timeline) honoured() time.Duration {
 	if t.revokes {
 		return revokedWithin
@@ -97,26 +97,26 @@ func (t *timeline) honoured() time.Duration {
 	return t.ttl + slack
 }
 
-// failing: no lookup that the request can have caused was answered.
+// failing reports whether no lookup that the request can have caused was answered.
 func (t *timeline) failing(s *sent) bool {
 	return t.fails && s.began.After(t.fault.ended) && s.ended.Before(t.cleared)
 }
 
-// answering: all were.
+// answering reports whether all of them were.
 func (t *timeline) answering(s *sent) bool {
 	return !t.fails || s.ended.Before(t.fault.began) || s.began.After(t.healthy.Add(slack))
 }
 
-// verdict is what is wrong with an answer.
+// verdict is whether an answer is wrong, and how.
 type verdict int
 
 const (
 	right    verdict = iota
-	accepted         // and shouldn't be
-	refused          // and shouldn't be, or refused as it shouldn't be
+	accepted         // wrongly
+	refused          // wrongly, or in the wrong way
 )
 
-// judge goes through the answers of a phase, in the order in which they ended.
+// judge judges the answers of a phase, in the order in which they ended.
 type judge struct {
 	timeline
 	proven map[claim]time.Time  // when a claim was first answered 200
@@ -158,7 +158,7 @@ func (j *judge) verdict(s *sent) verdict {
 	return refused
 }
 
-// allowed are the statuses that are right.
+// allowed are the right statuses.
 func (j *judge) allowed(s *sent) []int {
 	switch s.kind {
 	case known:
@@ -181,14 +181,14 @@ func (j *judge) allowed(s *sent) []int {
 		return []int{503, 429}
 	}
 	if j.failing(s) {
-		return []int{503, 429} // 401 would be a no that nobody has said
+		return []int{503, 429} // 401 would be a no that the store hasn't given
 	}
 	return j.mismatched(s)
 }
 
-// valid: a pair that proves itself now. Once it was answered 200 it is known, and
-// remains so whatever the store does; but what was first read shortly before the
-// plugin server was killed may be missing in its snapshot.
+// valid is for a pair that is valid now. Once it was answered 200 it is known, and stays so
+// whatever the store does; but if it was first read shortly before the plugin server was killed,
+// the snapshot may lack it.
 func (j *judge) valid(s *sent) []int {
 	first, seen := j.proven[s.claim]
 	switch {
@@ -204,7 +204,7 @@ func (j *judge) valid(s *sent) []int {
 	return []int{200}
 }
 
-// mismatched: a record is at hand, or isn't, but does not answer the claim.
+// mismatched is for a claim that no record supports, whether there is one or not.
 func (j *judge) mismatched(s *sent) []int {
 	switch {
 	case !j.answering(s):
@@ -215,8 +215,8 @@ func (j *judge) mismatched(s *sent) []int {
 	return []int{401}
 }
 
-// secret: a secret token of a credential that rotates, good as long as the
-// generation last is the latest.
+// secret is for a secret token of a credential that rotates, which is valid as long as last is
+// the latest generation.
 func (j *judge) secret(s *sent, last int) []int {
 	rotations := j.rotations[s.access]
 	if last >= len(rotations) || s.ended.Before(rotations[last].began) {
@@ -229,7 +229,7 @@ func (j *judge) secret(s *sent, last int) []int {
 	return []int{200, 401, 503, 429}
 }
 
-// newerSeen: a later generation than last was answered 200 before.
+// newerSeen reports whether a later generation than last was answered 200 before.
 func (j *judge) newerSeen(s *sent, last int) bool {
 	for c, at := range j.proven {
 		if c.access == s.access && c.generation > last && at.Before(s.began) {
@@ -239,14 +239,14 @@ func (j *judge) newerSeen(s *sent, last int) bool {
 	return false
 }
 
-// expired: what was cached at a time has passed its ttl since, and the store
-// answers.
+// expired reports whether a record that was cached at a time has passed its ttl since, and the
+// store answers.
 func (j *judge) expired(s *sent, at time.Time) bool {
 	return j.answering(s) && s.began.After(at.Add(j.ttl+slack))
 }
 
-// revoked: the store has been listed since a deletion, or should have been. If
-// that failed at the time, or the store did, its first answer afterwards counts.
+// revoked reports whether the store has been listed since a deletion, or should have been. If
+// listings or the store failed at the time, the first answer afterwards counts.
 func (j *judge) revoked(s *sent, deletion change) bool {
 	at := deletion.ended
 	if (j.fails || j.unlistable) && at.Add(revokedWithin).After(j.fault.began) && at.Before(j.shown) {
@@ -255,9 +255,9 @@ func (j *judge) revoked(s *sent, deletion change) bool {
 	return s.began.After(at.Add(revokedWithin))
 }
 
-// deleted: a known pair, until it is deleted. It may be honoured until its ttl
-// ends or a listing shows it, or if the store is failing then, until the store
-// answers; and never again once it was refused.
+// deleted is for a known pair that is deleted in the phase. Then it may be accepted until its
+// ttl ends or a listing shows the deletion, or if the store fails then, until the store answers;
+// and never again once it was refused.
 func (j *judge) deleted(s *sent) []int {
 	d, ok := j.deletions[s.access]
 	if !ok || s.ended.Before(d.began) {

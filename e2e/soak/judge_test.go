@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// at is a time in the phase of the tests, in milliseconds: Vault fails from 1000
-// (noticed by all from 1010) to 3000, and has answered at 4000.
+// at is a time in the tests' phase, in milliseconds: Vault fails from 1000 (for everybody from
+// 1010) to 3000, and answers at 4000.
 func at(ms int) time.Time { return time.UnixMilli(int64(ms)) }
 
 func span(began, ended int) change { return change{at(began), at(ended)} }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// load sends requests of all kinds, until it is stopped.
+// load sends requests of all kinds until stop.
 type load struct {
 	env     *env
 	ctx     context.Context
@@ -30,18 +30,17 @@ type clients struct {
 	next   func() claim
 }
 
-// A flood: guesses, and requests of known pairs beside them, are sent as they are
-// due, whether or not others have been answered, as long as there is a client to
-// send them.
+// In a flood, guesses, and requests of known pairs beside them, are sent when they are due,
+// whether or not others have been answered, as long as there is a client to send them.
 const (
 	guessEvery = time.Minute / 50_000
-	guessers   = 1200 // more than the 1,000 that may wait for a place
+	guessers   = 1200 // more than the 1,000 lookups that may wait
 	goodEvery  = time.Second / 1000
 	goodAtOnce = 200
 )
 
-// attackers are the addresses that guesses come from: many enough to use all of
-// the budget, of which each has a tenth.
+// attackers is how many addresses guesses come from: enough to use up the budget, of which each
+// has a tenth.
 const attackers = 200
 
 func (s *env) startLoad(ctx context.Context, sc *phaseCredentials, p phase) *load {
@@ -85,14 +84,14 @@ func (s *env) startLoad(ctx context.Context, sc *phaseCredentials, p phase) *loa
 	return l
 }
 
-// blockedNames begin so: a firewall before the store has a page for them.
+// blockedNames is the prefix of names for which a firewall in front of the store answers.
 const blockedNames = "wp-login"
 
-// isBlocked is about a path, or the name of a secret.
+// isBlocked reports whether a path or a secret's name has one of them.
 func isBlocked(name string) bool { return strings.Contains(name, blockedNames) }
 
-// guess is one of the attackers'. One in ten is poisoned: a name that no store can
-// hold, or that something before it objects to.
+// guess is a guess of the attackers. One in ten is poisoned: a name that no store can hold, or
+// that a firewall blocks.
 func (sc *phaseCredentials) guess() claim {
 	c := claim{
 		kind: unknown, path: sc.object.path(), from: netip.AddrFrom4([4]byte{192, 168, 0, byte(mathrand.N(attackers))}),
@@ -120,8 +119,7 @@ func (l *load) run(c clients) {
 	}
 }
 
-// openly calls send each time that one more is due, but at most so many at once,
-// until done.
+// openly calls send whenever one more is due, with at most so many at once, until done.
 func (l *load) openly(done <-chan struct{}, every time.Duration, most int, send func()) {
 	room := make(chan struct{}, most)
 	ticks := time.NewTicker(5 * time.Millisecond)
@@ -156,7 +154,7 @@ func (l *load) keep(s sent) {
 	l.answers = append(l.answers, s)
 }
 
-// stop returns all answers.
+// stop ends the load and returns all answers.
 func (l *load) stop() []sent {
 	l.stopped.Do(func() { close(l.ended) })
 	l.clients.Wait()

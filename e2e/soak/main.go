@@ -1,16 +1,14 @@
 // Command soak runs the compiled plugin in a gateway against a real Vault server,
-// and then against a simulated Azure Key Vault, on loopback only, and lets one
-// thing after the other go wrong with them, under constant load. SOAK in the
-// environment says for how long in all (5m).
+// and then against a simulated Azure Key Vault, on loopback only, with one fault after the
+// other, under constant load. SOAK in the environment says for how long in all (5m).
 //
-// It prints a line per fault, with what was wrong below it, and ends with the
-// line "wrong answers: N". Its exit status is 0 only if N is, and if no flood has
-// got beyond the limits of lookups and memory. What is wrong is defined in
-// judge.go. The gateways' error log is in bin/soak.log. On SIGINT or SIGTERM it
-// ends early, with what it has seen so far.
+// It prints a line per fault, with the wrong answers below it, and ends with the line "wrong
+// answers: N". Its exit status is 0 only if N is 0 and no flood exceeded the limits of lookups
+// and memory. judge.go says which answers are wrong. The gateways' error log is in bin/soak.log.
+// On SIGINT or SIGTERM it ends early, with the result so far.
 //
-// An argument is a regular expression: only faults that it matches are run, of
-// names with the store's before them, such as "Azure.*crowd".
+// An argument is a regular expression, such as "Azure.*crowd", for the store's name and the
+// fault's: only faults that it matches are run.
 package main
 
 import (
@@ -44,8 +42,8 @@ func main() {
 	}
 }
 
-// shortest is what a phase lasts at least, but for what it takes the store to
-// answer again.
+// shortest is how long a phase lasts at least, not counting the time until the store answers
+// again.
 const shortest = 5 * time.Second
 
 var stores = []func(context.Context, func(string)) (store, error){openVault, openAzure}

@@ -2,8 +2,8 @@ package main
 
 import "time"
 
-// vaultObject is one of the vault objects that the plugin knows, each on a route
-// of its own and with credentials of its own.
+// vaultObject is one of the plugin's vault objects. Each has a route and credentials of its
+// own.
 type vaultObject struct {
 	name    string
 	ttl     time.Duration
@@ -12,8 +12,8 @@ type vaultObject struct {
 	keeps   bool // a snapshot
 }
 
-// Their ttls are shorter than the default, so that everything that can happen to
-// a credential does in seconds.
+// Their ttls are shorter than the default, so that everything that can happen to a credential
+// happens in seconds.
 var (
 	plain      = &vaultObject{name: "plain", ttl: time.Second, budget: 1000}
 	unresolved = &vaultObject{name: "unresolved", ttl: time.Second, budget: 1000} // at a host whose name doesn't resolve
@@ -34,8 +34,8 @@ func (o *vaultObject) path() string { return "/" + o.name }
 // folder is where the store keeps its credentials.
 func (o *vaultObject) folder() string { return "kong-auth-" + o.name }
 
-// declare is the object in Kong's declarative form. dir is a folder for its
-// snapshot, keyFile what seals that.
+// declare is the object in Kong's declarative form. dir is a folder for its snapshot, keyFile
+// holds the snapshot's key.
 func (o *vaultObject) declare(s store, dir, keyFile string) object {
 	kind, config := s.object(o.folder())
 	config["ttl"], config["neg_ttl"], config["max_lookups_per_second"] = o.ttl.Seconds(), negTTL.Seconds(), o.budget

@@ -11,20 +11,19 @@ type phase struct {
 	name        string
 	on          *vaultObject
 	parts       int                         // of the time; 0: one
-	fails       bool                        // the store
-	unlistable  bool                        // it can't be listed
-	unreachable bool                        // for everybody: nothing can be changed in it
-	early       bool                        // what changes does so before the fault
+	fails       bool                        // the store fails
+	unlistable  bool                        // the store can't be listed
+	unreachable bool                        // nobody can change anything in the store
+	early       bool                        // credentials change before the fault
 	flooded     bool                        // with guesses, throughout
 	crowded     bool                        // with newcomers and guesses, once the fault has begun
-	nowhere     bool                        // the object unresolved is asked too
-	killed      bool                        // the plugin server
+	nowhere     bool                        // requests go to the object unresolved too
+	killed      bool                        // the plugin server is killed
 	begin, end  func(context.Context) error // nil for nothing
 }
 
-// phases are all of a store's, in the order in which they run. The crowd
-// comes last: it leaves 20,000 credentials, which every listing of a key vault
-// would have to go through.
+// phases are all phases of a store, in their order. The crowd comes last: it leaves 20,000
+// credentials, which every later listing of a key vault would contain.
 func (s *env) phases() []phase {
 	all := []phase{{name: "nothing", on: plain}}
 	for _, f := range s.faults() {

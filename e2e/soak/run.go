@@ -6,14 +6,13 @@ import (
 	"time"
 )
 
-// How long what happens in a phase lasts.
+// How long the parts of a phase last.
 const (
 	// shortestFault is longer than the lookup deadline: the pause after a lookup
 	// that hung passes only then.
 	shortestFault = 2500 * time.Millisecond
-	// snapshotWithin is when there is a snapshot without a deleted record, and with
-	// a rotated one as it is now: a second or so after that was found out, which
-	// happens within its ttl.
+	// snapshotWithin is when a snapshot reflects a deletion or a rotation: a second or so
+	// after the plugin noticed, which happens within the ttl.
 	snapshotWithin = 4 * time.Second
 	// recovery is how long it may take after a fault until the store is asked
 	// again: the longest pause, the lookup deadline, and what a busy machine adds.
@@ -33,8 +32,8 @@ type phaseRun struct {
 	third       chan int // the memory after a third of the time
 }
 
-// runPhase goes through a phase, under load throughout: a fault begins and ends, and
-// during it and after it secrets are rotated and a credential is deleted.
+// runPhase runs a phase, all of it under load: a fault begins and ends; during it and after it
+// secrets are rotated and a credential is deleted.
 func (s *env) runPhase(ctx context.Context, p phase, lasting time.Duration) (row, error) {
 	sc, err := s.phaseCredentials(ctx, p)
 	if err != nil {
@@ -108,7 +107,7 @@ func (f *phaseRun) during(ctx context.Context) error {
 	return f.recover(ctx)
 }
 
-// after lasts until what was deleted and rotated has to be over.
+// after lasts until deletions and rotations must have had their effect.
 func (f *phaseRun) after(ctx context.Context) error {
 	err := f.credentials.change(ctx, &f.timeline, 1)
 	sleep(ctx, f.timeline.honoured()+slack)
@@ -116,7 +115,7 @@ func (f *phaseRun) after(ctx context.Context) error {
 	return err
 }
 
-// finish takes down what has come of it.
+// finish records the results.
 func (f *phaseRun) finish() {
 	f.row.memory[1] = f.memory()
 	requests := f.requests()
@@ -154,8 +153,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// recover waits for the store's own answers to what began after the fault: to a
-// lookup, and where listings can show the same, to the first of either.
+// recover waits for the store's own answer to a lookup that began after the fault, and notes the
+// first answer that shows a deletion: to a lookup, or to a listing.
 func (f *phaseRun) recover(ctx context.Context) error {
 	t := &f.timeline
 	for range recovery / (20 * time.Millisecond) {

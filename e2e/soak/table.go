@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// row is what came of a phase.
+// row is the result of a phase.
 type row struct {
 	name              string
 	requests          int
-	accepted, refused int           // that shouldn't be
+	accepted, refused int           // wrongly
 	late              int           // over lookupLimit, or over staleLimit if too many were
 	p50, p99, slowest time.Duration // p50 and p99 of known pairs
-	lookups           int           // that reached the store, or what injects its faults
+	lookups           int           // that reached the store, or the proxy that injects its faults
 	over              int           // lookups that found nothing beyond the limit for those
 	grew              int           // the plugin server's memory in a flood, beyond growth, in MiB
 	memory            [2]int        // of the plugin server at start and end, in MiB
-	wrong, notes      []string      // what was wrong, and what else there is to know, in words
+	wrong, notes      []string      // lines about wrong answers, and others
 }
 
 // add takes in the answers of a phase.
@@ -36,8 +36,8 @@ type mistake struct {
 	status int
 }
 
-// judge goes through the answers. In a flood, what is refused may be late: it
-// shares a client address, and so the places for lookups, with the guesses.
+// judge judges the answers. In a flood, refused requests may be late: they share client
+// addresses, and so the permits for lookups, with the guesses.
 func (r *row) judge(answers []sent, t timeline) {
 	j := newJudge(t)
 	count, first := map[mistake]int{}, map[mistake]*sent{}
@@ -90,8 +90,8 @@ func (r *row) measure(answers []sent, t timeline) {
 	}
 }
 
-// paced reports how many requests there were in a flood that lasted so long, and
-// what came of those that are poisoned.
+// paced notes how many requests there were in a flood that lasted so long, and the answers to
+// poisoned ones.
 func (r *row) paced(answers []sent, lasted time.Duration) {
 	count, poisoned := map[kind]float64{}, map[kind]map[int]int{malformed: {}, blocked: {}}
 	for i := range answers {
@@ -108,8 +108,8 @@ func (r *row) paced(answers []sent, lasted time.Duration) {
 	}
 }
 
-// bounded counts the lookups, of all that reached the store in so much time, that
-// found nothing. A second's worth may have been saved up.
+// bounded counts the lookups in that time that found nothing. A second's worth may have been
+// saved up.
 func (r *row) bounded(budget int, requests []request, lasted time.Duration) {
 	nothing := 0
 	for _, q := range requests {
@@ -124,9 +124,8 @@ func (r *row) bounded(budget int, requests []request, lasted time.Duration) {
 	}
 }
 
-// growth is what a flood may add to the plugin server's memory after its first
-// third, in MiB: what is remembered is bounded, but the garbage collector's pace
-// depends on the machine.
+// growth is how much a flood may add to the plugin server's memory after its first third, in
+// MiB: what is kept is bounded, but the garbage collector's pace depends on the machine.
 const growth = 16
 
 // flat compares the memory at the end with that after a third of the time.
@@ -146,7 +145,7 @@ func percentile(d []time.Duration, n int) time.Duration {
 	return d[len(d)*n/100]
 }
 
-// table is all of them.
+// table is the result of all phases.
 type table struct{ rows []row }
 
 const format = "%-31s %8s %9s %8s %5s %8s %8s %8s %8s %9s"
@@ -156,7 +155,7 @@ func (*table) head() string {
 		fmt.Sprintf(format, "fault", "requests", "accepted", "refused", "late", "p50", "p99", "slowest", "lookups", "MiB")
 }
 
-// add returns the row's line, and what was wrong.
+// add returns the row's line, and those of its wrong answers.
 func (t *table) add(r row) string {
 	t.rows = append(t.rows, r)
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/1e6) }
@@ -165,7 +164,7 @@ func (t *table) add(r row) string {
 	return strings.Join(slices.Concat([]string{line}, r.notes, r.wrong), "\n    ") + "\n"
 }
 
-// wrong is how many answers were.
+// wrong is the number of wrong answers.
 func (t *table) wrong() (n int) {
 	for _, r := range t.rows {
 		n += r.accepted + r.refused + r.late
@@ -173,8 +172,7 @@ func (t *table) wrong() (n int) {
 	return n
 }
 
-// unbounded reports whether a flood has got beyond a limit: of lookups, or of
-// memory.
+// unbounded reports whether a flood exceeded the limit of lookups or of memory.
 func (t *table) unbounded() bool {
 	return slices.ContainsFunc(t.rows, func(r row) bool { return r.over > 0 || r.grew > 0 })
 }

@@ -95,7 +95,7 @@ func (v *hashiVault) unlistable() fault {
 	return v.before(faults.Only(isListing, faults.Answer("listing down", http.StatusInternalServerError, nil, `{"errors":["internal error"]}`)))
 }
 
-// before is a fault of what stands before Vault.
+// before is a fault of the proxy in front of Vault.
 func (v *hashiVault) before(f faults.Fault) fault {
 	return fault{
 		name:  f.Name,

@@ -16,7 +16,7 @@ func (s *Server) enableAudit(ctx context.Context) error {
 	})
 }
 
-// Request is what is looked at in a request of Vault's audit file.
+// Request is the part of a request in Vault's audit file that tests look at.
 type Request struct {
 	Operation string              `json:"operation"`
 	Path      string              `json:"path"`
@@ -59,7 +59,7 @@ func (s *Server) Reads(path string) (int, error) {
 	return len(reads), err
 }
 
-// AuditHeader has a header of requests shown in the audit file from now on.
+// AuditHeader makes Vault write a header of requests to the audit file from now on.
 func (s *Server) AuditHeader(ctx context.Context, name string) error {
 	_, err := s.client.Logical().WriteWithContext(ctx, "sys/config/auditing/request-headers/"+name, map[string]any{"hmac": false})
 	return err

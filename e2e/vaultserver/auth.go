@@ -51,8 +51,7 @@ func (s *Server) WriteWrapped(ctx context.Context, path string, fields map[strin
 	return secret.WrapInfo.Token, nil
 }
 
-// Granted are the accessors of the tokens that logins at auth/mount have
-// obtained and that live.
+// Granted are the accessors of the tokens of logins at auth/mount that are still valid.
 func (s *Server) Granted(ctx context.Context, mount string) ([]string, error) {
 	secret, err := s.client.Logical().ListWithContext(ctx, "auth/token/accessors")
 	if err != nil {
@@ -72,7 +71,7 @@ func (s *Server) Granted(ctx context.Context, mount string) ([]string, error) {
 	return granted, nil
 }
 
-// RevokeGranted revokes them.
+// RevokeGranted revokes the tokens of logins at auth/mount.
 func (s *Server) RevokeGranted(ctx context.Context, mount string) error {
 	granted, err := s.Granted(ctx, mount)
 	if err != nil {

@@ -27,7 +27,7 @@ var KongAuth = KV{Mount: "secret", Version: 2, Path: "kong-auth"}
 func (k KV) Config(address, token string) map[string]any {
 	u, err := url.Parse(address)
 	if err != nil {
-		panic(err) // it is a server's of ours
+		panic(err) // it is a test server's
 	}
 	return map[string]any{
 		"protocol": u.Scheme, "host": u.Hostname(), "port": json.Number(u.Port()),
@@ -69,8 +69,8 @@ func (s *Server) ReadPolicy(ctx context.Context, k KV) (name string, err error) 
 	return name, s.PutPolicy(ctx, name, fmt.Sprintf("path %q {\n  capabilities = [\"read\"]\n}\n", k.Secret("*")))
 }
 
-// ReadToken makes a Vault token that may read the credentials in k and, but
-// for what Vault's default policy lets every token do to itself, nothing else.
+// ReadToken makes a Vault token that may read the credentials in k and, apart from what Vault's
+// default policy allows every token, nothing else.
 func (s *Server) ReadToken(ctx context.Context, k KV, ttl time.Duration) (string, error) {
 	policy, err := s.ReadPolicy(ctx, k)
 	if err != nil {

@@ -30,7 +30,7 @@ const startTimeout = 30 * time.Second
 
 // Options are the settings of a Server. The zero value serves.
 type Options struct {
-	// Progress is told, in words, what takes time. Nil discards.
+	// Progress gets a line about everything that takes time. Nil discards.
 	Progress func(string)
 	// Log receives what the server prints. Nil discards.
 	Log io.Writer
@@ -39,7 +39,7 @@ type Options struct {
 // Server is a Vault server that is initialised, unsealed and audited, with KV
 // version 2 mounted at secret/. It serves plain HTTP and HTTPS, each at a
 // loopback port of its own that stays the same from start to start. Its
-// methods are not meant for concurrent use, but for Requests and Reads.
+// methods are not meant for concurrent use, except for Requests and Reads.
 type Server struct {
 	Addr    string // URL of the plain listener
 	TLSAddr string // URL of the HTTPS listener
@@ -223,7 +223,7 @@ func (s *Server) Unseal(ctx context.Context) error {
 	})
 }
 
-// newClient is a client that nothing in the environment leads elsewhere.
+// newClient is a client that the environment doesn't lead elsewhere.
 func newClient(addr string) (*api.Client, error) {
 	client, err := api.NewClient(&api.Config{
 		Address:    addr,

@@ -1,7 +1,6 @@
-// Command peer is the plugin that benchmarks measure against: the same work as
-// vault-auth does for a cached pair, on go-pdk's own server. Its executable's
-// name says how: "three" makes the three calls that vault-auth makes, "ten"
-// the ten single ones that such plugins are usually written with.
+// Command peer is the plugin that benchmarks compare with: it does what vault-auth does for a
+// cached pair, on go-pdk's own server. Its executable's name says how: "three" makes the three
+// calls that vault-auth makes, "ten" the ten single calls that such plugins usually make.
 package main
 
 import (

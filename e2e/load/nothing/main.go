@@ -1,7 +1,7 @@
-// Command nothing is an external plugin that lets every request pass: what any
-// external plugin costs at least, on this project's own plugin server. Its
-// configuration can have it make the PDK calls that vault-auth makes for a request
-// with a cached credential, and nothing else: what those cost at least.
+// Command nothing is an external plugin that lets every request pass, on this project's own
+// plugin server. It shows what any external plugin costs at least. Its configuration can make
+// it do the PDK calls that vault-auth makes for a request with a cached credential, and nothing
+// else, which shows what those cost at least.
 package main
 
 import (

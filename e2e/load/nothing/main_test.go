@@ -11,8 +11,7 @@ import (
 	"kong-vault-auth/pluginserver/servertest"
 )
 
-// What is measured must be what is said to be: these calls, and no more waits than
-// vault-auth has.
+// The plugin makes exactly the configured calls, with no more waits than vault-auth has.
 func TestMakesItsCalls(t *testing.T) {
 	alice := kongtest.Consumer{ID: "2f9d4c8e-8f7d-4f3b-9d55-0c6d2f1b7a01", Username: "alice", CustomID: "a-1"}
 	all := []string{"kong.request.get_headers", "kong.client.authenticate", "kong.service.request.set_headers"}
