@@ -15,13 +15,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestNoFirstTimeClientIsRefusedBesidePoisonedRequests: 299 clients come for the
-// first time while a stranger asks for names that a firewall before the store has
-// pages of its own for, and for such that no store can hold. Nor is a revoked
-// pair accepted for as long as that goes on.
+// TestNoFirstTimeClientIsRefusedBesidePoisonedRequests: 299 clients come for the first time
+// while a stranger asks for names that a firewall in front of the store blocks with pages of its
+// own, and for names that no store can hold. During that, a revoked pair isn't accepted
+// either.
 func TestNoFirstTimeClientIsRefusedBesidePoisonedRequests(t *testing.T) {
 	for name, open := range map[string]func(*testing.T, object) *gatedStore{
 		"KV v1":     func(t *testing.T, settings object) *gatedStore { return gatedVault(t, 1, false, settings) },
+		"KV v2":     func(t *testing.T, settings object) *gatedStore { return gatedVault(t, 2, false, settings) },
 		"Key Vault": func(t *testing.T, settings object) *gatedStore { return gatedKeyVault(t, false, settings) },
 	} {
 		for _, rate := range []int{1, 10, 100} {
@@ -40,7 +41,7 @@ func besidePoison(s *gatedStore, rate int) {
 	}
 	s.gate.play(firewall)
 	poison := startPoison(s, rate)
-	poison.await(2) // names that fail, and nothing is known yet
+	poison.await(2) // names that fail before any name is known
 
 	got := map[int]int{}
 	ticks := time.NewTicker(pace)
@@ -73,7 +74,7 @@ func besidePoison(s *gatedStore, rate int) {
 	s.Logf("%d first-time clients: answers %v; names that a firewall blocks: %v; names that no store can hold: %v", clients, got, blocked, malformed)
 }
 
-// firewall has pages of its own for some names.
+// firewall answers for some names with a page of its own.
 func firewall(w http.ResponseWriter, r *http.Request, store http.Handler) {
 	status := http.StatusForbidden
 	switch {
@@ -95,7 +96,7 @@ func (w *testEnv) askFrom(g gateway, ip [4]byte, p pair) answer {
 	return w.fetch(client, g.URL(), http.MethodGet, "/", p.header(), "")
 }
 
-// poison is a stranger's requests, from 50 addresses, until it is stopped.
+// poison are a stranger's requests, from 50 addresses, until stop.
 type poison struct {
 	t        *testing.T
 	ended    chan struct{}
