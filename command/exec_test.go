@@ -20,8 +20,8 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// A command is started with its secrets while the store can't answer: the plugin server
-// has them in memory, or has left them in its snapshot.
+// A command is started with its secrets although the store can't answer: the plugin server
+// has them in memory, or in its snapshot.
 func TestExecDuringAnOutage(t *testing.T) {
 	var down atomic.Bool
 	store := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

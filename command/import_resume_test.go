@@ -8,12 +8,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
-	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/credential"
 )
 
@@ -110,46 +107,16 @@ func startImport(t *testing.T, env []string) (cmd *exec.Cmd, in io.WriteCloser, 
 // importCommand is an import whose summary goes to out.
 func importCommand(t *testing.T, env []string, args ...string) (cmd *exec.Cmd, out *bytes.Buffer) {
 	t.Helper()
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	link := filepath.Join(dir, "vault-auth") // which testscript.Main knows it by
-	if err := os.Symlink(program, link); err != nil {
-		t.Fatal(err)
-	}
 	out = &bytes.Buffer{}
-	cmd = exec.CommandContext(t.Context(), link, append([]string{"credential", "import", "-o", "json"}, args...)...)
-	cmd.Env = append(env, "OUTPUT="+dir, "HOME="+dir)
+	cmd = process(t, env, append([]string{"credential", "import", "-o", "json"}, args...)...)
 	cmd.Stdout = out
 	return cmd, out
 }
 
-func vaultsFile(t *testing.T, contents string) string {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "vaults.yml")
-	if err := os.WriteFile(name, []byte(contents), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return "VAULT_AUTH_VAULTS_FILE=" + name
-}
-
 func azureToImportInto(t *testing.T) importStore {
-	sim := akvsim.New(akvsim.Options{})
-	sim.AddApp(akvsim.App{ClientID: clientID, ObjectID: "44444444-4444-4444-4444-444444444444", Secret: clientSecret, May: akvsim.Get | akvsim.List | akvsim.Set})
-	server, err := sim.Start("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, server.CA(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	sim, env := simulatedAzure(t)
 	return importStore{
-		env: append(server.Environ(ca), vaultsFile(t, "vaults: [{name: azure, prefix: kong-auth, config: {vault_uri: https://contoso.vault.azure.net}}]"),
-			"AZURE_TENANT_ID="+akvsim.Tenant, "AZURE_CLIENT_ID="+clientID, "AZURE_CLIENT_SECRET="+clientSecret),
+		env: env,
 		read: func(*testing.T) (all []storedImport) {
 			for name, value := range sim.Values("kong-auth-") {
 				all = append(all, storedImport{[]byte(value), sim.Versions(name)})
@@ -163,31 +130,17 @@ func vaultToImportInto(t *testing.T) importStore {
 	if os.Getenv("VAULTD_BIN") == "" {
 		t.Skip("needs a real Vault: make test")
 	}
-	cmd := exec.Command(os.Getenv("VAULTD_BIN"), "-addr", "127.0.0.1:0")
-	out, err := cmd.StdoutPipe()
+	server, err := startVault()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-	})
-	var ready struct {
-		Addr      string `json:"addr"`
-		RootToken string `json:"root_token"`
-	}
-	if err := json.NewDecoder(out).Decode(&ready); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(server.stop)
 	get := func(t *testing.T, method, path string, answer any) {
-		req, err := http.NewRequest(method, ready.Addr+"/v1/"+path, nil)
+		req, err := http.NewRequest(method, server.Addr+"/v1/"+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Header.Set("X-Vault-Token", ready.RootToken)
+		req.Header.Set("X-Vault-Token", server.RootToken)
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -197,9 +150,8 @@ func vaultToImportInto(t *testing.T) importStore {
 			t.Fatal(err)
 		}
 	}
-	_, port, _ := strings.Cut(strings.TrimPrefix(ready.Addr, "http://"), ":")
 	return importStore{
-		env: []string{"VAULT_TOKEN=" + ready.RootToken, vaultsFile(t, "vaults: [{name: hcv, prefix: kong-auth, config: {host: 127.0.0.1, port: "+port+", path: kong-auth, kv: v2}}]")},
+		env: []string{"VAULT_TOKEN=" + server.RootToken, vaultsFile(t, "vaults: [{name: hcv, prefix: kong-auth, config: {host: 127.0.0.1, port: "+server.port()+", path: kong-auth, kv: v2}}]")},
 		read: func(t *testing.T) (all []storedImport) {
 			var names struct {
 				Data struct {

@@ -48,7 +48,7 @@ func redisServer(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Setenv("REDIS", addr)
 }
 
-// otherNode is a node on another machine, as a script sees it.
+// otherNode is a node on another machine.
 type otherNode struct {
 	object *vault.Object
 	blocks *blocklist.List
@@ -108,7 +108,7 @@ func nodesOf(ts *testscript.TestScript) map[string]*otherNode {
 
 type nodesKey struct{}
 
-// nodeAccepts presents a pair to a node, and with ! wants it refused:
+// nodeAccepts presents a pair to a node, which must accept it, or with ! refuse it:
 //
 //	node-accepts one mobile-1 $SECRET
 func nodeAccepts(ts *testscript.TestScript, neg bool, args []string) {

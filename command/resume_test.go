@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/credential"
 )
 
@@ -19,8 +18,7 @@ import (
 // the one that the store has.
 func TestKilledRotationContinues(t *testing.T) {
 	const credentials = 40
-	sim := akvsim.New(akvsim.Options{})
-	sim.AddApp(akvsim.App{ClientID: clientID, ObjectID: "44444444-4444-4444-4444-444444444444", Secret: clientSecret, May: akvsim.Get | akvsim.List | akvsim.Set})
+	sim, env := simulatedAzure(t)
 	old := map[string]string{}
 	for i := range credentials {
 		token := fmt.Sprintf("mobile-%02d", i)
@@ -35,32 +33,9 @@ func TestKilledRotationContinues(t *testing.T) {
 		sim.Put("kong-auth-"+token, string(record), nil)
 		old["kong-auth-"+token] = string(record)
 	}
-	server, err := sim.Start("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	dir := t.TempDir()
-	write := func(name, contents string) string {
-		name = filepath.Join(dir, name)
-		if err := os.WriteFile(name, []byte(contents), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
-	vaults := write("vaults.yml", "vaults: [{name: azure, prefix: kong-auth, config: {vault_uri: https://contoso.vault.azure.net}}]")
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	link := filepath.Join(dir, "vault-auth") // which testscript.Main knows it by
-	if err := os.Symlink(program, link); err != nil {
-		t.Fatal(err)
-	}
+	secrets := filepath.Join(t.TempDir(), "s.jsonl")
 	rotate := func() (*exec.Cmd, *bufio.Scanner) {
-		cmd := exec.CommandContext(t.Context(), link, "credential", "rotate", "--older-than", "90d", "--grace", "7d", "--secret-file", filepath.Join(dir, "s.jsonl"))
-		cmd.Env = append(server.Environ(write("ca.pem", string(server.CA()))), "OUTPUT="+dir, "VAULT_AUTH_VAULTS_FILE="+vaults, "HOME="+dir,
-			"AZURE_TENANT_ID="+akvsim.Tenant, "AZURE_CLIENT_ID="+clientID, "AZURE_CLIENT_SECRET="+clientSecret)
+		cmd := process(t, env, "credential", "rotate", "--older-than", "90d", "--grace", "7d", "--secret-file", secrets)
 		cmd.Stderr = t.Output()
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -96,7 +71,7 @@ func TestKilledRotationContinues(t *testing.T) {
 		t.Errorf("the last run has rotated %d of %d, so the killed ones were for nothing", n, credentials)
 	}
 
-	last := lastLines(t, filepath.Join(dir, "s.jsonl"))
+	last := lastLines(t, secrets)
 	for name, value := range sim.Values("kong-auth-") {
 		r, err := credential.Parse([]byte(value))
 		if err != nil {

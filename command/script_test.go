@@ -16,7 +16,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -128,8 +127,8 @@ var (
 	keptSecret  = regexp.MustCompile(`"secret_token":"([^"]+)"`)
 )
 
-// secretOf sets a variable to the newest secret token of an access token in a file
-// that --secret-file names, and the variable's name in lower case to its length:
+// secretOf sets a variable to the newest secret token of an access token in a file of
+// --secret-file:
 //
 //	secret-of SECRET new.jsonl mobile-1
 func secretOf(ts *testscript.TestScript, neg bool, args []string) {
@@ -153,8 +152,8 @@ func secretOf(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], found)
 }
 
-// envFile puts the script's variables into a file of its own: vaults.yml with the port
-// of a server.
+// envFile expands the script's variables in files of the script, such as the port of a
+// server in vaults.yml.
 func envFile(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
 		text := os.Expand(ts.ReadFile(name), ts.Getenv)
@@ -212,7 +211,7 @@ func unwrap(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], unwrapped.Data.SecretToken)
 }
 
-// exits runs a command, which must end with that status:
+// exits runs a command that must end with this status:
 //
 //	exits 3 vault-auth credential show nobody
 func exits(ts *testscript.TestScript, neg bool, args []string) {
@@ -231,28 +230,16 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// vaultServer starts a Vault server for the rest of the script, KV version 2 at
-// secret/, and sets VAULT_ADDR, HOST and PORT to its address and ROOT to its root
-// token.
+// vaultServer starts a Vault server for the rest of the script, with KV v2 at secret/. It
+// sets VAULT_ADDR and PORT to its address and ROOT to its root token.
 func vaultServer(ts *testscript.TestScript, neg bool, args []string) {
-	cmd := exec.Command(os.Getenv("VAULTD_BIN"), "-addr", "127.0.0.1:0", "-audit", ts.MkAbs("audit.log"))
-	out, err := cmd.StdoutPipe()
+	server, err := startVault("-audit", ts.MkAbs("audit.log"))
 	ts.Check(err)
-	ts.Check(cmd.Start())
-	ts.Defer(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-	})
-	var ready struct {
-		Addr      string `json:"addr"`
-		RootToken string `json:"root_token"`
-	}
-	ts.Check(json.NewDecoder(out).Decode(&ready))
-	_, port, _ := strings.Cut(strings.TrimPrefix(ready.Addr, "http://"), ":")
-	ts.Setenv("VAULT_ADDR", ready.Addr)
-	ts.Setenv("PORT", port)
-	ts.Setenv("ROOT", ready.RootToken)
-	ts.Check(os.WriteFile(ts.MkAbs(".root-token"), []byte(ready.RootToken), 0o600))
+	ts.Defer(server.stop)
+	ts.Setenv("VAULT_ADDR", server.Addr)
+	ts.Setenv("PORT", server.port())
+	ts.Setenv("ROOT", server.RootToken)
+	ts.Check(os.WriteFile(ts.MkAbs(".root-token"), []byte(server.RootToken), 0o600))
 }
 
 // pluginServer starts a plugin server for the rest of the script, with the script's
