@@ -133,7 +133,7 @@ func newEnv(t testing.TB) *env {
 		Now: func() time.Time { return now }, Audit: &e.audit, Log: slog.New(slog.NewTextHandler(&e.log, nil)),
 	}
 	var err error
-	if e.h, err = e.server.Handler(); err != nil {
+	if e.h, err = e.server.mux(); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -166,7 +166,7 @@ func (e *env) sendAs(contentType, method, path, body string) *httptest.ResponseR
 	return w
 }
 
-// must is send for what must be answered with the status. The result is the body.
+// must sends a request that must be answered with this status, and returns the body.
 func (e *env) must(status int, method, path, body string) string {
 	e.Helper()
 	w := e.send(method, path, body)
@@ -176,7 +176,7 @@ func (e *env) must(status int, method, path, body string) string {
 	return w.Body.String()
 }
 
-// The errors of a store, by the status that they are answered with.
+// Errors of a store, by the status of the answer.
 var storeErrors = map[int]error{
 	403: &secretstore.Failure{Op: "read kong-auth/0123456789ab", Reason: secretstore.Denied, Remedy: "give it the manager's policy"},
 	502: &secretstore.Failure{Op: "read kong-auth/0123456789ab", Reason: "foreign", OneName: true},
@@ -188,7 +188,7 @@ func pathOf(accessToken string) string {
 	return fmt.Sprintf("/vault-auth/kong-auth/credentials/token/%s", accessToken)
 }
 
-// httpRequest is a request as a server would read it off the wire.
+// httpRequest is a request as a server reads it.
 func httpRequest(method, path, body string) (*http.Request, error) {
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(method + " " + path + " HTTP/1.0\r\n\r\n")))
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"kong-vault-auth/vault"
 )
 
-// pluginServer is one on this node, whose environment is env's with some variables.
+// pluginServer starts a plugin server on this node, with env's environment and some more
+// variables.
 func pluginServer(t *testing.T, e *env, variables map[string]string) {
 	r := vault.NewRegistry(e.server.Kinds, vault.Options{Getenv: func(name string) string {
 		if value, set := variables[name]; set {

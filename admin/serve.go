@@ -26,7 +26,7 @@ func Serve(ctx context.Context, s *Server, l Listener, ready func(net.Addr)) err
 	if err := l.Check(); err != nil {
 		return err
 	}
-	h, err := s.Handler()
+	h, err := s.mux()
 	if err != nil {
 		return err
 	}

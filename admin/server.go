@@ -48,8 +48,8 @@ type Server struct {
 // reachHeader is the header that says where a change is in force.
 const reachHeader = "X-Vault-Auth-Reach"
 
-// Handler returns the API as an HTTP handler. Serve decides who may use it.
-func (s *Server) Handler() (http.Handler, error) {
+// mux returns the API as an HTTP handler. Serve decides who may use it.
+func (s *Server) mux() (http.Handler, error) {
 	s.alone = &control.Alone{Getenv: s.Getenv, Objects: s.defined}
 	var err error
 	if s.openAPI, err = openAPIDocument(); err != nil {

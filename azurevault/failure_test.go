@@ -23,8 +23,8 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// secrets are what no message may hold: the token and whatever it can be
-// recognized by, the client secret, and Entra's access tokens.
+// secrets must not be in any message: the token and everything by which it could be
+// recognized, the client secret, and Entra's access tokens.
 var secrets = regexp.MustCompile(`(?i)s3same|` + clientSecret + `|eyJ|hunter2`)
 
 // oneLine is what a message must look like to fit into a log.
@@ -200,8 +200,8 @@ func TestMissingIdentityNamesAllPlacesThatWereSearched(t *testing.T) {
 	checkDenied(t, err, true)
 }
 
-// What Key Vault refuses although Entra ID has granted it is a refusal of the
-// login too; and one that can't be repeated for want of a file remains one.
+// If Key Vault refuses a token that Entra ID has issued, the login counts as refused too.
+// It stays refused while a missing file prevents the next login.
 func TestTokensThatKeyVaultRefusesAreDenials(t *testing.T) {
 	a := newAzure(t, akvsim.Options{})
 	a.put("alice", "s", nil)
@@ -242,8 +242,8 @@ func checkDenied(t *testing.T, err error, want bool) {
 	}
 }
 
-// checkFailure checks that err is a failure for that reason, which says what it
-// should and nothing that it should not.
+// checkFailure checks that err is a failure with this reason, has the right text, and
+// holds no secret.
 func checkFailure(t *testing.T, err error, reason string, want []string) {
 	t.Helper()
 	var failure *secretstore.Failure

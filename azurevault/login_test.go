@@ -61,7 +61,7 @@ func bubble(t *testing.T, i *issuer, f func(l *login, logged *bytes.Buffer)) {
 	})
 }
 
-// wait is the token, or how there is none.
+// wait is the token, or why there is none.
 func wait(l *login, patience time.Duration) string {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

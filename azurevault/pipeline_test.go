@@ -7,7 +7,7 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// Where logins go is the cloud's to say, and may be a link-local address.
+// The cloud prescribes where logins connect to, which may be a link-local address.
 func TestOnlyKeyVaultsAreLimitedToWhereTheStoreMayConnect(t *testing.T) {
 	reach, err := secretstore.ParseReach("vault.internal")
 	if err != nil {

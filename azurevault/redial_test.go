@@ -16,7 +16,7 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// moving is a store whose new connections lead to whichever Azure was named last.
+// moving is a store whose new connections lead to the Azure that was selected last.
 type moving struct {
 	*store
 	to    atomic.Pointer[akvsim.Server]

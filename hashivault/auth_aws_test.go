@@ -9,8 +9,8 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// awsAuth sets up Vault's AWS method at clouds/aws with this STS and, where there is
-// one, this EC2.
+// awsAuth sets up Vault's AWS method at clouds/aws with this STS and, if it is given,
+// this EC2.
 func (v *realVault) awsAuth(sts, ec2 string) {
 	v.t.Helper()
 	v.put("alice")
@@ -90,7 +90,7 @@ func TestAWSIAMLoginWithAnAssumedRole(t *testing.T) {
 	}, "guessed-s3cret")
 }
 
-// Without a key of its own, an object of the node's has what the SDK finds.
+// Without a key of its own, an object of the node uses what the SDK finds.
 func TestAWSIAMLoginAsTheNode(t *testing.T) {
 	v, sts := startVault(t), clouds.STS(t)
 	cfg := v.awsIAM(sts.URL)

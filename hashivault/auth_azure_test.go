@@ -65,7 +65,7 @@ func TestAzureMachinesLogIn(t *testing.T) {
 	wantRefused(t, openIn(t, azureConfig(nil), v, hosts), secretstore.Failure{Op: "ask Azure which virtual machine this is", Reason: "server"}, "vms-s3cret")
 }
 
-// App Service and its like have an endpoint of their own, and no machine.
+// App Service and similar services have their own endpoint, and no virtual machine.
 func TestAzureAppsLogIn(t *testing.T) {
 	t.Setenv("IDENTITY_ENDPOINT", "http://app.test/msi/token")
 	t.Setenv("IDENTITY_HEADER", "header-s3cret")

@@ -75,7 +75,7 @@ func TestGCPServiceAccountsLogIn(t *testing.T) {
 	wantRefused(t, openIn(t, cfg, v, hosts), secretstore.Failure{Op: "log in to Google Cloud", Reason: "login"}, "s3cret")
 }
 
-// Without a key of its own in GCP_SERVICE_ACCOUNT, the node's default credentials do.
+// Without a key in GCP_SERVICE_ACCOUNT, the node's default credentials are used.
 func TestGCPServiceAccountsLogInByAFile(t *testing.T) {
 	signed := make(chan fields, 10)
 	hosts, key := googleCloud(t, signed)

@@ -25,7 +25,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// appRole sets up a role and returns what logs in with it.
+// appRole sets up a role, and returns a configuration that logs in with it.
 func (v *realVault) appRole(role fields) (cfg Config) {
 	v.t.Helper()
 	v.put("alice")
@@ -49,7 +49,7 @@ func (v *realVault) wrappedSecretID() string {
 	return v.wrapped("auth/approle/role/kong/secret-id", nil)
 }
 
-// wrapped is the token that wraps what a path answers.
+// wrapped is the token that wraps the answer of a path.
 func (v *realVault) wrapped(path string, body any) string {
 	v.t.Helper()
 	return v.do("PUT", path, body, "X-Vault-Wrap-TTL", "60s")["wrap_info"].(fields)["token"].(string)
@@ -213,8 +213,8 @@ func TestWrappingTokenOfOtherOriginIsRefused(t *testing.T) {
 	}
 }
 
-// Where the secret id is chosen by whoever hands it out, it comes from an endpoint
-// of AppRole's too, so nobody has tampered with it.
+// An operator may choose the secret id. It comes from an endpoint of AppRole too, so
+// nobody has replaced it.
 func TestWrappedCustomSecretIDIsAppRolesOwn(t *testing.T) {
 	v := startVault(t)
 	cfg := v.appRole(fields{"token_ttl": "1h"})
@@ -272,7 +272,7 @@ func TestTokenFileIsFollowed(t *testing.T) {
 	v.do("POST", "auth/token/revoke", fields{"token": token})
 	wantFound(t, s)
 	if got := len(v.audited("update", "auth/token/revoke-self")); got != 0 {
-		t.Error("a token that isn't ours was revoked")
+		t.Error("a token that the store didn't obtain was revoked")
 	}
 }
 
@@ -369,8 +369,8 @@ func (v *realVault) jwtRole(mount string) (sign func(digest []byte) []byte) {
 	}
 }
 
-// serviceAccountJWT is a token as Kubernetes makes them, but for the signature,
-// which only Kubernetes itself checks.
+// serviceAccountJWT is a token as Kubernetes makes them, except for the signature,
+// which only Kubernetes checks.
 func serviceAccountJWT(name string) string {
 	return jwt("RS256", fields{
 		"iss": "https://kubernetes.default.svc", "sub": "system:serviceaccount:gateway:" + name,

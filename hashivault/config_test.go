@@ -11,7 +11,7 @@ import (
 	"kong-vault-auth/secretstore/storetest"
 )
 
-// inOneLine is how many tools put PEM into an environment variable.
+// inOneLine is PEM as many tools put it into an environment variable.
 func inOneLine(pem string) string { return strings.ReplaceAll(pem, "\n", `\n`) }
 
 // defaults is a valid inline object with defaults, changed by edit.
@@ -177,8 +177,8 @@ func awsIAMConfig(c *Config) {
 	c.AuthMethod, c.AWSAuthRole, c.AWSAuthRegion, c.AWSAccessKeyID, c.AWSSecretKey = "aws_iam", "kong", "eu-central-1", "AKIAKONG", "s3cret"
 }
 
-// Even objects that are trusted log in as the node only if it hasn't kept that to
-// its own.
+// Even trusted inline objects may not log in as the node if the node reserves that for
+// its own objects.
 func TestIdentitiesOfTheNodeMayBeKept(t *testing.T) {
 	const kept = " identity, and VAULT_AUTH_INLINE_IDENTITIES=off keeps those to objects that the node defines: name one of them in config.vault"
 	for method, want := range map[string]string{
@@ -190,7 +190,7 @@ func TestIdentitiesOfTheNodeMayBeKept(t *testing.T) {
 	}
 }
 
-// Where inline objects may connect is also where identity providers may be.
+// The limit on where inline objects may connect applies to identity providers too.
 func TestIdentityProvidersAreWithinReach(t *testing.T) {
 	reach, err := secretstore.ParseReach("vault.example.com")
 	if err != nil {
@@ -264,8 +264,8 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// What Kong can't resolve it hands over as an empty string. The reference is all
-// that is left to tell which one.
+// Kong passes a reference that it can't resolve as an empty string. Only the reference
+// shows which one that was.
 func TestUnresolvedReferenceIsNamed(t *testing.T) {
 	refs := map[string]string{"token": "{vault://env/my-token}", "approle_role_id": "{vault://env/unused}"}
 	storetest.Check(t, defaults(t, func(c *Config) { c.Token = "" }), secretstore.Origin{Refs: refs}, "token: Kong could not resolve the reference {vault://env/my-token}: its log says why; "+

@@ -74,14 +74,19 @@ func openAt(t *testing.T, cfg Config, log *journal) secretstore.Store {
 	return s
 }
 
-// openOn opens a store on a handler in this process, without sockets, so that
-// time can be that of a synctest bubble.
+// openOn opens a store on a handler in this process, without sockets, so that it
+// works in a synctest bubble.
 func openOn(t *testing.T, cfg Config, log *journal, h http.Handler) *store {
 	t.Helper()
 	checked, err := checkedSettings(cfg, options(log))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return openChecked(t, checked, log, h)
+}
+
+func openChecked(t *testing.T, checked settings, log *journal, h http.Handler) *store {
+	t.Helper()
 	s, err := open(checked, options(log), inProcess{h})
 	if err != nil {
 		t.Fatal(err)
@@ -90,8 +95,7 @@ func openOn(t *testing.T, cfg Config, log *journal, h http.Handler) *store {
 	return s
 }
 
-// serveTLS starts a server whose handshake errors, which tests cause, stay out
-// of their output.
+// serveTLS starts a server that doesn't log handshake errors, which tests cause.
 func serveTLS(t *testing.T, h http.Handler, edit func(*httptest.Server)) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(h)
@@ -136,8 +140,8 @@ func (p inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// fakeVault answers by method and path with what the tests put there, and what
-// they did not with Vault's own "no handler for route". It counts requests.
+// fakeVault answers by method and path with what the tests put there, and otherwise
+// with Vault's own "no handler for route". It counts requests.
 type fakeVault struct {
 	mu     sync.Mutex
 	routes map[string]http.HandlerFunc
@@ -184,7 +188,7 @@ const (
 	sealed       = `{"errors":["Vault is sealed"]}`
 )
 
-// canned is an answer as Vault writes them, or as something in its place does.
+// canned is a fixed answer, of Vault or of something in front of it.
 func canned(status int, body string, header ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -260,7 +264,7 @@ func wantFound(t *testing.T, s secretstore.Store) {
 	}
 }
 
-// replaceFile writes a file as careful writers do, by renaming a new one over it.
+// replaceFile replaces a file by renaming a new one, as programs should.
 func replaceFile(t *testing.T, name, contents string) {
 	t.Helper()
 	if err := os.WriteFile(name+".new", []byte(contents), 0o600); err != nil {

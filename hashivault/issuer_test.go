@@ -19,8 +19,8 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// cloud is the hosts of a cloud in this process: requests go to the handler of their
-// host, and those of others fail.
+// cloud is the hosts of a cloud in this process. A request goes to the handler of its
+// host, and fails if there is none.
 type cloud map[string]http.HandlerFunc
 
 func (c cloud) client() *http.Client {
@@ -35,14 +35,14 @@ func (c cloud) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, &url.Error{Op: req.Method, URL: req.URL.String(), Err: errors.New("no route to host")}
 	}
 	resp, err := inProcess{h}.RoundTrip(req)
-	if err == nil { // as the SDKs want it
+	if err == nil { // the SDKs expect a body that is complete
 		body, _ := io.ReadAll(resp.Body)
 		resp.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	return resp, err
 }
 
-// openIn opens a store on a fake Vault, whose login finds its cloud in hosts.
+// openIn opens a store on a fake Vault. hosts are the cloud that its login uses.
 func openIn(t *testing.T, cfg Config, vault *fakeVault, hosts cloud) *store {
 	t.Helper()
 	p := &secretstore.Problems{Origin: secretstore.Origin{Node: true}}
@@ -50,16 +50,11 @@ func openIn(t *testing.T, cfg Config, vault *fakeVault, hosts cloud) *store {
 	if err := p.Err("kong-auth"); err != nil {
 		t.Fatal(err)
 	}
-	s, err := open(checked, options(nil), inProcess{vault})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
+	return openChecked(t, checked, nil, vault)
 }
 
-// vaultWithLogin is a fake Vault whose login path notes what it is sent. Its tokens
-// live as long as ttl says.
+// vaultWithLogin is a fake Vault that records what is sent to a login path. ttl is that
+// of its tokens.
 func vaultWithLogin(path string, ttl int) (v *fakeVault, logins chan fields) {
 	v, logins = newFakeVault(), make(chan fields, 100)
 	v.on("GET secret/data/kong-auth/alice", canned(200, secret("alice")))
@@ -118,8 +113,7 @@ func TestLoginPathsMayBeWrittenAsKongDoes(t *testing.T) {
 	}
 }
 
-// What an issuer answers decides whether the login is refused, or has failed and may
-// do so no more.
+// An issuer's answer decides whether the login is refused, or has only failed.
 func TestAnswersOfIssuers(t *testing.T) {
 	i := issuer{op: "op", host: "idp.example.com", hint: "the hint", hidden: []string{"s3cret"}}
 	const foreign = "check what answers for idp.example.com here: a proxy or firewall may do so by itself"
@@ -186,7 +180,7 @@ func TestIssuersThatCannotBeReached(t *testing.T) {
 	}
 }
 
-// What an issuer says is shown, but nothing that is secret, and in one line.
+// Errors repeat what an issuer says, in one line, but no secrets.
 func FuzzAnswersOfIssuersHoldNoSecrets(f *testing.F) {
 	for _, body := range []string{
 		`{"error":"invalid_client","error_description":"s3cret-of-ours"}`, `{"error":{"status":"X","message":"s3cret-of-ours"}}`,
@@ -206,8 +200,7 @@ func FuzzAnswersOfIssuersHoldNoSecrets(f *testing.F) {
 	})
 }
 
-// What a machine's metadata service answers becomes the fields of Vault's login and
-// nothing else.
+// The answer of a machine's metadata service becomes only fields of Vault's login.
 func FuzzAzureMachines(f *testing.F) {
 	for _, body := range []string{
 		`{"subscriptionId":"s","resourceGroupName":"g","name":"vm","vmScaleSetName":""}`, `{}`, `[]`, `{"name":1}`, `null`, ``,

@@ -37,14 +37,14 @@ func TestOutcomesOfARealVault(t *testing.T) {
 		want  verdict
 	}{
 		{"KV v2", at("secret", "kong-auth", "v2"), "alice", verdict{Found: "alice"}},
-		{"KV v2, not told", at("secret", "kong-auth", ""), "alice", verdict{Found: "alice"}},
+		{"KV v2, left out", at("secret", "kong-auth", ""), "alice", verdict{Found: "alice"}},
 		{"KV v2, no such secret", at("secret", "kong-auth", "v2"), "nobody", verdict{Absent: secretstore.ReasonNotFound}},
 		{"KV v2, deleted version", at("secret", "kong-auth", "v2"), "deleted", verdict{Absent: secretstore.ReasonDeleted}},
 		{"KV v2, destroyed version", at("secret", "kong-auth", "v2"), "destroyed", verdict{Absent: secretstore.ReasonDeleted}},
 		{"KV v2, no usable record", at("secret", "kong-auth", "v2"), "unusable", verdict{Absent: secretstore.ReasonUnusable}},
 		{"KV v2 read as v1", at("secret", "kong-auth", "v1"), "alice", verdict{Failure: "kv_version"}},
 		{"KV v1", at("plain", "kong-auth", "v1"), "alice", verdict{Found: "alice"}},
-		{"KV v1, not told", at("plain", "kong-auth", ""), "alice", verdict{Found: "alice"}},
+		{"KV v1, left out", at("plain", "kong-auth", ""), "alice", verdict{Found: "alice"}},
 		{"KV v1, no such secret", at("plain", "kong-auth", ""), "nobody", verdict{Absent: secretstore.ReasonNotFound}},
 		{"a mount with slashes", at("/team/kong/kv/", "/a/b/", ""), "alice", verdict{Found: "alice"}},
 		{"no such mount", at("elsewhere", "kong-auth", "v2"), "alice", verdict{Failure: "mount"}},
@@ -59,8 +59,8 @@ func TestOutcomesOfARealVault(t *testing.T) {
 	}
 }
 
-// A version with delete_version_after ends as one with expires_at does, whichever
-// comes first: Vault tells when, and a cache that can't ask any more knows.
+// A version with delete_version_after expires like one with expires_at, whichever comes
+// first. Vault reports the time, so a cache knows it even if Vault is down.
 func TestVersionsEndWhenVaultWillDeleteThem(t *testing.T) {
 	v := startVault(t)
 	ends := func(name string) time.Time {
@@ -111,8 +111,8 @@ func TestVaultHasAnAnswerForEveryAccessToken(t *testing.T) {
 	}
 }
 
-// The first mistake with KV v2: its API has data/ between mount and path, and so
-// have policies, but the configuration has not.
+// A common mistake with KV v2: its API and policies have data/ between mount and path,
+// but the configuration doesn't.
 func TestDataInTheConfigurationIsReported(t *testing.T) {
 	v := startVault(t)
 	v.put("alice")

@@ -16,8 +16,7 @@ import (
 
 const alice = "GET secret/data/kong-auth/alice"
 
-// Answers that the real server of these tests can't be brought to give, and
-// those of other things than Vault.
+// Answers that a real Vault doesn't give in these tests, and those of other servers.
 func TestOnlyVaultsOwnStatementIsADefiniteNo(t *testing.T) {
 	const (
 		page    = "<html><body>Not Found</body></html>"
@@ -196,8 +195,8 @@ func TestSecretTokensMayBeBase64(t *testing.T) {
 	}
 }
 
-// Whatever a server sends: a record only with 200, a definite no only with 200
-// or 404, and no token in any error.
+// Whatever a server sends, a record needs status 200 and a negative answer 200 or 404,
+// and no error contains the token.
 func FuzzOutcome(f *testing.F) {
 	const name = "fuzzed-access-token"
 	for _, body := range []string{secret(name), notFound, noPermission, sealed, "", "{", "<html>", `{"errors":["` + name + `"]}`,

@@ -52,7 +52,7 @@ func startVault(t *testing.T, flags ...string) *realVault {
 	return v
 }
 
-// do sends a request of an administrator's and returns the answer's JSON.
+// do sends an administrator's request and returns the JSON of the answer.
 func (v *realVault) do(method, path string, body any, header ...string) map[string]any {
 	v.t.Helper()
 	b, err := json.Marshal(body)
@@ -83,7 +83,7 @@ func (v *realVault) do(method, path string, body any, header ...string) map[stri
 
 type fields = map[string]any
 
-// policy makes one that reads below a path, and returns its name.
+// policy makes a policy that may read below a path, and returns its name.
 func (v *realVault) policy(path string) string {
 	v.t.Helper()
 	name := "read-" + strings.NewReplacer("/", "-", "*", "").Replace(path)
@@ -91,7 +91,7 @@ func (v *realVault) policy(path string) string {
 	return name
 }
 
-// token makes one with the smallest policy for the default configuration.
+// token makes a token with the smallest policy for the default configuration.
 func (v *realVault) token(more fields) string {
 	v.t.Helper()
 	body := fields{"policies": []string{v.policy("secret/data/kong-auth/*")}, "ttl": "1h"}

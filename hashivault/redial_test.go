@@ -15,8 +15,8 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// relay is what stands before Vaults, as a Service or a load balancer does: it
-// decides for each new connection where that one leads, and leaves the others.
+// relay is in front of Vaults, like a Service or a load balancer. It decides for each
+// new connection where it leads, and doesn't change the others.
 type relay struct {
 	net.Listener
 	backend atomic.Value // the address that new connections lead to
@@ -54,7 +54,7 @@ func pipe(to, from net.Conn) {
 	to.Close()
 }
 
-// leadTo has new connections lead to a URL's host.
+// leadTo makes new connections lead to a URL's host.
 func (r *relay) leadTo(url string) {
 	_, host, _ := strings.Cut(url, "://")
 	r.backend.Store(host)
@@ -116,8 +116,8 @@ func TestFailingVaultIsLeftForTheOneThatAnswers(t *testing.T) {
 	}
 }
 
-// A stranger's names, for which a firewall before Vault has a page, don't cost
-// everybody the connections.
+// A firewall in front of Vault blocks some names. A stranger who asks for them doesn't
+// make the store open new connections all the time.
 func TestAnswersToSingleNamesShareConnections(t *testing.T) {
 	const names = 50
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
@@ -146,7 +146,7 @@ func TestAnswersToSingleNamesShareConnections(t *testing.T) {
 	}
 }
 
-// The store that moves on is the same for logins, listings and renewals.
+// Logins, listings and renewals open new connections too.
 func TestLoginsLeaveAFailingVault(t *testing.T) {
 	old, other := appRoleVault(0), appRoleVault(0)
 	old.on(loginRoute, canned(503, sealed))
@@ -183,8 +183,8 @@ func TestListingsLeaveAFailingVault(t *testing.T) {
 	}
 }
 
-// A sealed Vault, which answers at once and keeps its connections, is left as
-// soon as new ones lead to another.
+// A sealed Vault answers at once and keeps its connections. The store leaves it as soon
+// as new connections lead to another one.
 func TestSealedVaultIsLeftForAnUnsealedOne(t *testing.T) {
 	first, second := startVault(t), startVault(t)
 	const token = "the-same-in-both"

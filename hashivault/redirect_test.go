@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Whom a redirect leads to gets the Vault token, so it must be whom the operator
-// has given it to.
+// The target of a redirect gets the Vault token, so it must belong to the operator of
+// the configured Vault.
 func TestRedirectsKeepToTheHostsOwnDomain(t *testing.T) {
 	for _, test := range []struct {
 		host, to string // to: host, or URL without a path

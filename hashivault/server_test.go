@@ -125,8 +125,8 @@ func TestRequestsHaveUserAgentAndNamespace(t *testing.T) {
 	}
 }
 
-// The login may be in another namespace than the secrets: whatever concerns it and
-// its token is asked for in its own.
+// The login may be in another namespace than the secrets. Requests about the login and
+// its token are sent in that one.
 func TestLoginsMayBeInANamespaceOfTheirOwn(t *testing.T) {
 	v := startVault(t)
 	cfg := v.appRole(fields{"token_ttl": "1h"})

@@ -122,9 +122,9 @@ func TestLoginsThatDoNotHelpArePaced(t *testing.T) {
 	})
 }
 
-// 200 reads find the token dead; one login follows, and all are answered. Vault
-// is asked about the token once for those who came first, and at most once more
-// for those who came meanwhile.
+// 200 reads find that the token has expired; one login follows, and all are answered.
+// Vault is asked about the token once for the first reads, and at most once more for
+// those that began during that.
 func TestReadsShareTheLoginAfterARefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var valid atomic.Value
@@ -184,7 +184,7 @@ func TestDenialIsAboutTheNameOnlyWhileAnotherCanBeRead(t *testing.T) {
 			read(0, "alice"), read(0, "bob"),
 		}
 		v.on(alice, canned(403, noPermission))
-		// A token that can no longer read anything proves nothing, and no secret proves itself.
+		// A token that can no longer read anything proves nothing, and a secret doesn't count for itself.
 		got = append(got, read(0, "bob"), read(0, "alice"))
 		want := []verdict{
 			{Failure: "denied"},
@@ -221,8 +221,8 @@ func TestDeadTokenIsNeverTakenForADenial(t *testing.T) {
 	}
 }
 
-// mortal answers as Vault does about a token made at the test's start.
-func mortal(life time.Duration, renewable bool) http.HandlerFunc {
+// expiring answers as Vault does about a token that was made at the start of the test.
+func expiring(life time.Duration, renewable bool) http.HandlerFunc {
 	end := time.Now().Add(life)
 	return func(w http.ResponseWriter, r *http.Request) {
 		left := int(time.Until(end).Seconds())
@@ -244,8 +244,8 @@ func TestGivenTokenWarnsBeforeItExpires(t *testing.T) {
 		t.Run(test.about, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				v := newFakeVault()
-				v.on("GET auth/token/lookup-self", mortal(1000*time.Second, test.renewable))
-				v.on("PUT auth/token/renew-self", mortal(1000*time.Second, true))
+				v.on("GET auth/token/lookup-self", expiring(1000*time.Second, test.renewable))
+				v.on("PUT auth/token/renew-self", expiring(1000*time.Second, true))
 				log := &journal{}
 				openOn(t, config(nil), log, v)
 				time.Sleep(test.quiet)
@@ -277,7 +277,7 @@ func TestLoginIsRepeatedWhenRenewalEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := appRoleVault(100)
 		v.on(loginRoute, func(w http.ResponseWriter, r *http.Request) {
-			v.on("PUT auth/token/renew-self", mortal(100*time.Second, true))
+			v.on("PUT auth/token/renew-self", expiring(100*time.Second, true))
 			canned(200, granted(testToken, 100))(w, r)
 		})
 		s := openOn(t, config(appRoleConfig), nil, v)
@@ -311,7 +311,7 @@ func TestLoginIsRepeatedBesideATokenSink(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	synctest.Test(t, func(t *testing.T) {
 		v := appRoleVault(100)
-		v.on("PUT auth/token/renew-self", mortal(100*time.Second, true))
+		v.on("PUT auth/token/renew-self", expiring(100*time.Second, true))
 		s := openOn(t, config(func(c *Config) { appRoleConfig(c); c.TokenSinkFile = file }), nil, v)
 		wantFound(t, s)
 		v.on(loginRoute, canned(200, granted("hvs.second", 0)))
@@ -573,7 +573,7 @@ func TestEndOfTheLoginIsKnown(t *testing.T) {
 		want  time.Duration           // after a minute, from the beginning; 0: not known
 	}{
 		"of a login":                 {login: true, want: 600 * time.Second},
-		"of a given token":           {token: func() http.HandlerFunc { return mortal(1000*time.Second, false) }, want: 1000 * time.Second},
+		"of a given token":           {token: func() http.HandlerFunc { return expiring(1000*time.Second, false) }, want: 1000 * time.Second},
 		"of a token that lives on":   {token: func() http.HandlerFunc { return canned(200, `{"data":{"ttl":0}}`) }},
 		"of a token that can't tell": {token: func() http.HandlerFunc { return canned(403, deadToken) }},
 	} {

@@ -187,7 +187,7 @@ func TestExport(t *testing.T) {
 	}
 }
 
-// flaky is a store that fails as it is told, and notes when it was asked.
+// flaky is a store that fails as a test demands, and records when it was asked.
 type flaky struct {
 	secretstore.Writer
 	mu     sync.Mutex
@@ -464,7 +464,7 @@ func TestImportOfStoredCredentialsReadsEachOnce(t *testing.T) {
 	}
 }
 
-// latecomer is a store in which the credential appears after it was looked for.
+// latecomer is a store in which the credential appears after the first read.
 type latecomer struct {
 	*memory
 	reads int
@@ -528,8 +528,8 @@ func TestBulkKeepsReadingWhileOneIsWritten(t *testing.T) {
 	})
 }
 
-// folding is a store as Azure's is: its names ignore case, have no underscores, and it
-// keeps little.
+// folding is a store like Azure's: its names ignore case and have no underscores, and the
+// size of a record is limited.
 type folding struct{ *memory }
 
 func (folding) SecretName(accessToken string) (string, bool) {

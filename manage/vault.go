@@ -1,5 +1,5 @@
 // Package manage creates, changes, imports, exports and revokes credentials in a store
-// that can be written to. The operator's commands and the Admin API are made of it.
+// that can be written to. The operator's commands and the Admin API use it.
 package manage
 
 import (
