@@ -106,6 +106,9 @@ func (s *store) denied(ctx context.Context, name secretName, current *session, t
 	case a.status == http.StatusForbidden:
 		f.Err = fmt.Errorf("status 403: the token%s has no right at all below %s/, or nothing is mounted there", describeToken(token), s.settings.mount)
 		f.Remedy = "compare mount and namespace with vault secrets list; if they are right, add to one of its policies: " + s.policy(name, current.kv)
+		if s.settings.kv == "" && current.kv == kv1 { // Vault didn't say, so this is a guess
+			f.Remedy += ", or for KV v2 set kv to v2 and add " + s.policy(name, kv2)
+		}
 	case a.status == http.StatusOK && info.Type != "kv" && info.Type != "generic":
 		f.Err = fmt.Errorf("status 403, and the secrets engine at %s/ is not a KV engine but of type %.100q", s.settings.mount, info.Type)
 		f.Remedy = "set mount to that of a KV engine: vault secrets list"

@@ -60,6 +60,9 @@ func TestRefusalsExplainThemselves(t *testing.T) {
 		{"no policy default", v.token(fields{"policies": []string{v.policy("other/*")}, "no_default_policy": true}), nil,
 			place + "status 403: the token has no right at all below secret/, or nothing is mounted there " +
 				"(compare mount and namespace with vault secrets list; if they are right, add to one of its policies: " + stanza + ")"},
+		{"no policy on the mount, and no KV version", v.token(fields{"policies": []string{v.policy("other/*")}}), func(c *Config) { c.KV = "" },
+			"read secret/kong-auth/" + fingerprint("alice") + ": status 403: the token (policies default, read-other-; expires in *) has no right at all below secret/, or nothing is mounted there " +
+				`(compare mount and namespace with vault secrets list; if they are right, add to one of its policies: path "secret/kong-auth/*" { capabilities = ["read"] }, or for KV v2 set kv to v2 and add ` + stanza + ")"},
 		{"mount mistaken for a longer path", v.token(nil), func(c *Config) { c.Mount = "secret/data" },
 			"read secret/data/data/kong-auth/" + fingerprint("alice") + `: status 403: the token (policies default, read-secret-data-kong-auth-; expires in *) lacks the capability read on it, and KV v2's data/ is in the path twice (set mount to "secret")`},
 		{"a longer path otherwise", v.token(nil), func(c *Config) { c.Mount = "secret/data/old" },

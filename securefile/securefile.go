@@ -63,7 +63,7 @@ func Read(name string, readers Readers, max int) ([]byte, error) {
 func Open(name string, readers Readers) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // so that a pipe doesn't block
 	if err != nil {
-		remedy := "check that Kong's user may read it"
+		remedy := makeReadable()
 		if errors.Is(err, fs.ErrNotExist) {
 			remedy = "it is read as soon as it is there"
 		}
@@ -74,6 +74,12 @@ func Open(name string, readers Readers) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// makeReadable is the remedy for a file that can't be opened. The user is the plugin
+// server's, or whoever runs a command.
+func makeReadable() string {
+	return fmt.Sprintf("check that user %d, who runs this program, may read it", os.Geteuid())
 }
 
 // keyLen is the length of a key in bytes.
@@ -101,7 +107,7 @@ func ReadKey(name string) ([]byte, error) {
 func check(f *os.File, readers Readers) error {
 	info, err := f.Stat()
 	if err != nil {
-		return &Error{err, "check that Kong's user may read it"}
+		return &Error{err, makeReadable()}
 	}
 	if !info.Mode().IsRegular() {
 		return &Error{fmt.Errorf("%s is not a plain file", f.Name()), "name the right file"}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -82,6 +83,17 @@ func TestRead(t *testing.T) {
 	}
 	if _, err := Read(name, Group, 10); err == nil || !strings.Contains(err.Error(), "chmod 0640 "+name) {
 		t.Errorf("a file anybody may read: %v", err)
+	}
+}
+
+func TestFileThatCannotBeOpenedNamesTheUser(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Read(filepath.Join(file, "below"), Group, 10)
+	if want := fmt.Sprintf("check that user %d, who runs this program, may read it", os.Geteuid()); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("it says %v, not %s", err, want)
 	}
 }
 
