@@ -25,11 +25,11 @@ func ReadKeys(file string) (*Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewKeys(key), nil
+	return newKeys(key), nil
 }
 
-// NewKeys derives the keys from a key of 32 bytes.
-func NewKeys(key []byte) *Keys {
+// newKeys derives the keys from a key of 32 bytes.
+func newKeys(key []byte) *Keys {
 	return &Keys{
 		signing: derive(key, "vault-auth blocks"),
 		tokens:  credential.NewMAC(derive(key, "vault-auth blocked tokens")),

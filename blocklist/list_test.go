@@ -285,7 +285,7 @@ func (n *node) signed(body string) {
 	if err != nil || !bytes.HasPrefix(b, []byte(format)) {
 		n.Fatal(err)
 	}
-	forged := NewKeys(bytes.Repeat([]byte{0x0f}, 32))
+	forged := newKeys(bytes.Repeat([]byte{0x0f}, 32))
 	n.write(n.file, format+hex.EncodeToString(forged.signature([]byte(body)))+"\n"+body, 0o600)
 }
 
@@ -357,7 +357,7 @@ func TestFileHoldsNoTokenAndIsOursAlone(t *testing.T) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	// Without the key, nobody can try out which token it is.
-	another := NewKeys(bytes.Repeat([]byte{1}, 32))
+	another := newKeys(bytes.Repeat([]byte{1}, 32))
 	if target, err := another.Token("ac-bob"); err != nil || target == l.Entries()[0].Target {
 		t.Error("the digest doesn't depend on the key")
 	}
@@ -413,7 +413,7 @@ func TestSettings(t *testing.T) {
 
 // FuzzFile: whatever a file holds, nothing that isn't signed is taken from it.
 func FuzzFile(f *testing.F) {
-	k := NewKeys(bytes.Repeat([]byte{0x0f}, 32))
+	k := newKeys(bytes.Repeat([]byte{0x0f}, 32))
 	b, err := k.encode([]Entry{alice, carol})
 	if err != nil {
 		f.Fatal(err)

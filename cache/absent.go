@@ -23,7 +23,7 @@ type absence struct {
 	began  clock.Instant
 }
 
-// recall is the store's negative answer of less than negTTL ago, or its failure of
+// recall returns the store's negative answer of less than negTTL ago, or its failure of
 // less than failurePause ago, or nil.
 func (a absences) recall(key string, now clock.Instant, negTTL time.Duration) error {
 	no, ok := a.GetIfPresent(key)
@@ -46,8 +46,8 @@ func (a absences) rememberFailure(key string, err error, now clock.Instant) {
 	a.put(key, absence{err: err, failed: true, began: now}, failurePause)
 }
 
-// memory is a map of bounded size. It keeps each value for the longest time that has
-// been asked for any.
+// memory is a map of bounded size. It keeps all values for the longest time that put was
+// called with.
 type memory[K comparable, V any] struct {
 	*otter.Cache[K, V]
 	kept atomic.Int64

@@ -28,7 +28,7 @@ type call[V any] struct {
 	// Guarded by Cache.mu, and no longer changed once done is closed.
 	waiters    int  // Gets that wait for it
 	claimants  int  // of those, the ones whose claim needs a re-read
-	background bool // wanted although no Get waits for it
+	background bool // it is needed even if no Get waits for it
 	probe      bool // of a failing store
 	verify     bool // it decides on a suspect: a negative answer is believed
 	running    bool
@@ -69,10 +69,9 @@ func newCall[V any](key, name string, p Policy, priority priority, now clock.Ins
 	}
 }
 
-// callFor returns the call for key: the one that there is, promoted if the new
-// request is the more urgent, or a new one. If only a probe is allowed, and of
-// another key, it returns the probe's call. Its errors are an UnavailableError and a
-// LimitError. mu is held.
+// callFor returns the call for key: the existing one, promoted if the new request is more
+// urgent, or a new one. If only a probe of another key is allowed, it returns the call for
+// that. Its errors are an UnavailableError and a LimitError. mu is held.
 func (c *Cache[V]) callFor(key, name string, p Policy, priority priority, source string) (*call[V], error) {
 	now := c.clock()
 	if call, ok := c.calls[key]; ok {
@@ -113,8 +112,7 @@ func (c *Cache[V]) callFor(key, name string, p Policy, priority priority, source
 	return call, nil
 }
 
-// callInBackground is callFor for a lookup that is wanted although no Get waits for
-// it. mu is held.
+// callInBackground is callFor for a lookup that no Get waits for. mu is held.
 func (c *Cache[V]) callInBackground(key, name string, p Policy) (*call[V], error) {
 	call, err := c.callFor(key, name, p, priorityRefresh, "")
 	if err == nil {
@@ -151,15 +149,15 @@ func (c *Cache[V]) join(q *question, p priority, source string, e *entry[V]) (*c
 }
 
 // leave is for a question that joined call and no longer waits for it. A call that no
-// Get waits for leaves the queue, unless it is still wanted.
-func (c *Cache[V]) leave(call *call[V], p priority, wanted bool) {
+// Get waits for leaves the queue, unless it is needed in the background.
+func (c *Cache[V]) leave(call *call[V], p priority, background bool) {
 	c.mu.Lock()
 	defer c.unlock()
 	call.waiters--
 	if p == priorityReread {
 		call.claimants--
 	}
-	call.background = call.background || wanted
+	call.background = call.background || background
 	if call.waiters == 0 && !call.background && !call.running && c.calls[call.key] == call {
 		c.refuse(call)
 	}

@@ -67,9 +67,9 @@ func (c *Cache[V]) refreshAhead(key string, e *entry[V], p Policy, now clock.Ins
 	}
 }
 
-// question is a Get that isn't a plain hit. Its claim is passed separately: if it were
-// part of the question, it would escape to the heap, and callers would allocate the
-// functions of the claim for each Get.
+// question is a Get that isn't a plain hit. Its claim is passed separately, since as a part
+// of the question it would escape to the heap, and callers would allocate the functions of
+// the claim for each Get.
 type question struct {
 	key, name string
 	policy    Policy
@@ -143,7 +143,7 @@ func judge[V any](q *question, claim Claim[V], e *entry[V], now clock.Instant, r
 	}
 }
 
-// answerFromMemory is done unless the store has to be asked.
+// answerFromMemory answers a question if it can. done is false if the store must be asked.
 func (c *Cache[V]) answerFromMemory(q *question, claim Claim[V], v verdict, e *entry[V], answered *call[V], now clock.Instant) (r Result[V], done bool, err error) {
 	switch v {
 	case nothing:
@@ -176,7 +176,7 @@ func (c *Cache[V]) answerFromMemory(q *question, claim Claim[V], v verdict, e *e
 	return r, false, nil
 }
 
-// priorityOf is that of the lookup that a question needs.
+// priorityOf returns the priority of the lookup that a question needs.
 func priorityOf[V any](q *question, v verdict, e *entry[V], now clock.Instant) priority {
 	switch {
 	case v == nothing:

@@ -10,11 +10,11 @@ import (
 // replaced, a replica is not ready yet, a listing went wrong. So one negative answer
 // is believed, but not many at once. If a listing, or the lookups within guardWindow,
 // would drop more than half of the records and more than guardLeast, no (more) records
-// are dropped. Instead they are suspects: each is looked up again guardDelay later,
-// many at a time, and what the store denies then is dropped. Until then Gets are
-// answered with a suspect as in an outage; if a claim doesn't accept it, the store
-// decides as usual. Restored records are not protected: they are a fallback for a
-// store that can't answer, and not for one that has denied them.
+// are dropped. They become suspects: each is looked up again guardDelay later, many at a
+// time, and dropped if the store denies it again. Until then Gets are answered with a
+// suspect as in an outage; if a claim doesn't accept it, the store decides as usual.
+// Restored records are not protected, because they are only a fallback for a store that
+// can't answer.
 
 const (
 	guardWindow = 10 * time.Second
@@ -29,10 +29,10 @@ const (
 // guard is guarded by Cache.mu.
 type guard struct {
 	drops []time.Duration // the clock.Mono of each drop in the window, oldest first
-	// suspects are the keys of records that are verified, each with the clock.Mono from
-	// which the lookup may begin. While there are any, all denials are doubted.
+	// suspects are the keys of the records to verify, each with the clock.Mono from which
+	// the lookup may begin. While there are any, no denial is believed at once.
 	suspects  map[string]time.Duration
-	queue     []string // suspects that no goroutine has taken on yet, in the order of their time
+	queue     []string // suspects that no goroutine verifies yet, by the time of their lookup
 	verifiers int      // goroutines that verify
 	policy    Policy   // for their lookups
 }
@@ -97,7 +97,8 @@ func (c *Cache[V]) verify() {
 	}
 }
 
-// nextSuspect takes on the next suspect. Without one, the caller ends.
+// nextSuspect takes the next suspect out of the queue. If there is none, the caller must
+// end.
 func (c *Cache[V]) nextSuspect() (key string, due time.Duration, ok bool) {
 	c.mu.Lock()
 	defer c.unlock()
@@ -112,8 +113,8 @@ func (c *Cache[V]) nextSuspect() (key string, due time.Duration, ok bool) {
 	return "", 0, false
 }
 
-// decide has a suspect looked up once that is due, and each second from then on
-// until the store has decided. It reports whether the cache is still open then.
+// decide looks a suspect up when that is due, and then every second until the store has
+// decided. It reports whether the cache is still open then.
 func (c *Cache[V]) decide(key string, due time.Duration) bool {
 	for wait := due - c.clock().Mono; c.sleep(wait); wait = time.Second {
 		if call := c.lookAgain(key); call != nil {
@@ -126,7 +127,7 @@ func (c *Cache[V]) decide(key string, due time.Duration) bool {
 	return false
 }
 
-// lookAgain returns the call that decides on a suspect, or nil if none is needed, or
+// lookAgain returns the call that decides on a suspect, or nil if it isn't needed or not
 // possible now.
 func (c *Cache[V]) lookAgain(key string) *call[V] {
 	c.mu.Lock()

@@ -25,7 +25,7 @@ const (
 	controlPause = time.Second
 )
 
-// outage is guarded by Cache.mu, except that pause may be read without.
+// outage is guarded by Cache.mu, but pause may be read without it.
 type outage struct {
 	pause      atomic.Pointer[pause] // nil while the store answers
 	since      clock.Instant
@@ -36,8 +36,8 @@ type outage struct {
 	// answered. The failure of one that began before says nothing about the store now: a
 	// lookup that has hung through an outage ends only after it.
 	answered time.Duration
-	// failedKey is a key whose lookup failed with an answer to it, and no lookup has
-	// succeeded since: a key that was known to be good, or any if there is none.
+	// failedKey is a key whose lookup has failed with an answer to that key, if no lookup
+	// has succeeded since. It was known to be good, unless no key is.
 	failedKey   string
 	nextControl time.Duration // the clock.Mono before which strangers can't cause one
 
@@ -68,9 +68,9 @@ func (o *outage) denied() bool {
 	return p != nil && p.denied
 }
 
-// HeldUntil is until when, as things are, the records that were fresh as the outage
-// began are usable; zero if there is no outage. It changes if a store that was down
-// begins to deny everything, or the other way round.
+// HeldUntil returns the time until which the records that were fresh when the outage began
+// are usable, or zero if there is no outage. It changes if a store that was down begins to
+// deny everything, or the other way round.
 func (c *Cache[V]) HeldUntil() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,8 +80,8 @@ func (c *Cache[V]) HeldUntil() time.Time {
 	return c.outage.heldUntil()
 }
 
-// heldUntil is HeldUntil during an outage. It is earlier than resurrect_ttl from its
-// beginning if the store has not been asked for a while, or by an earlier process only.
+// heldUntil is HeldUntil during an outage. It is less than resurrect_ttl after the beginning
+// of the outage if the store had not been asked for a while, or only by an earlier process.
 func (o *outage) heldUntil() time.Time {
 	resurrect := o.policy.resurrect(o.denied())
 	until := time.Unix(0, o.since.Wall).Add(resurrect)
@@ -136,7 +136,7 @@ func (c *Cache[V]) setPause(until time.Duration, call *call[V], err error) {
 	c.outage.pause.Store(&pause{until: until, err: err, denied: isDenied(err), open: open})
 }
 
-// unavailable is the error of a Get that has no fallback.
+// unavailable returns the error for a Get without a fallback.
 func (o *outage) unavailable(err error, now clock.Instant) error {
 	retry := time.Second
 	if p := o.pause.Load(); p != nil && p.until != forever {
@@ -164,15 +164,14 @@ func (c *Cache[V]) learn(call *call[V], err error, now clock.Instant) {
 		if call.probe && c.outage.pause.Load() != nil {
 			c.pauseFor(firstPause, call, c.outage.pause.Load().err, now)
 		}
-	case c.closed:
-	case isAboutKey(err) && c.outage.pause.Load() == nil:
+	case !c.closed:
 		c.stats.failed.Add(1)
 		c.outage.lastFailure, c.outage.lastFailureAt = err, time.Unix(0, now.Wall)
-		c.failedKey(call, err, now)
-	default:
-		c.stats.failed.Add(1)
-		c.outage.lastFailure, c.outage.lastFailureAt = err, time.Unix(0, now.Wall)
-		c.failed(call, err, now)
+		if isAboutKey(err) && c.outage.pause.Load() == nil {
+			c.failedKey(call, err, now)
+		} else {
+			c.failed(call, err, now)
+		}
 	}
 }
 
@@ -260,9 +259,9 @@ func (c *Cache[V]) pauseFor(d time.Duration, call *call[V], err error, now clock
 	c.setPause(now.Mono+d, call, err)
 }
 
-// lateError is the error of a question that has waited for call as long as it may,
-// until end on clock.Mono. It depends on what took the longer part of that: the wait
-// for a permit, or the store. On a machine that stalls, end may be long ago.
+// lateError returns the error for a question that has waited for call as long as it may,
+// until end on clock.Mono. It depends on whether the wait for a permit or the store took
+// longer. On a machine that stalls, end may be long ago.
 func (c *Cache[V]) lateError(call *call[V], end, waited time.Duration) error {
 	c.mu.Lock()
 	defer c.unlock()

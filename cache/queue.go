@@ -28,11 +28,11 @@ const (
 // queue decides which lookup may begin, and when. It knows tickets, not what is
 // looked up. It has no lock and no clock of its own.
 //
-// Only misses use permits up, so a restart with thousands of legitimate clients is not
-// taken for an attack. A re-read counts as a miss unless a claim accepts what it found,
-// since strangers can cause it with wrong secrets for known names. The loss of a record
-// that is due doesn't count, since strangers can't cause that; so a revocation of many
-// records is noticed soon.
+// Only misses use permits up, so that a restart with thousands of legitimate clients
+// doesn't look like an attack. A re-read counts as a miss unless a claim accepts what it
+// found, since strangers can cause it with wrong secrets for known names. A due record
+// that is gone doesn't count, since strangers can't cause that lookup; so a revocation of
+// many records is noticed soon.
 type queue struct {
 	rate    float64
 	permits bucket
@@ -109,10 +109,10 @@ func (q *queue) promote(t *ticket, p priority, source string, now clock.Instant)
 	return true
 }
 
-// next takes the ticket whose lookup is to begin out of the queue, and gives it a
-// permit: of the highest priority, the oldest of the source that is served first. If
-// there is none, it says how long to wait before the next try; 0 means until a lookup
-// ends or a ticket is added.
+// next takes the ticket of the next lookup out of the queue, and gives it a permit: of the
+// highest priority, the oldest of the source that is served first. If there is none, it
+// returns how long to wait before the next try; 0 means until a lookup ends or a ticket is
+// added.
 func (q *queue) next(now clock.Instant) (*ticket, time.Duration) {
 	q.permits.refill(now, q.rate, q.rate)
 	if q.running >= maxRunning || q.len() == 0 {
@@ -166,15 +166,15 @@ func (q *queue) ended(t *ticket, err error) {
 	}
 }
 
-// accepted is called when a claim accepts what t's lookup has found. A re-read was a
-// rotation then, and no miss.
+// accepted is called when a claim accepts what t's lookup has found. A re-read was then for
+// a rotated secret, and no miss.
 func (q *queue) accepted(t *ticket) {
 	if t.priority == priorityReread && q.refund(t) { // else another claim has done so
 		t.source.addScore(2)
 	}
 }
 
-// refund returns t's permit, and reports whether t had it still.
+// refund returns t's permit, and reports whether t still had it.
 func (q *queue) refund(t *ticket) bool {
 	if !t.permit {
 		return false
@@ -185,9 +185,9 @@ func (q *queue) refund(t *ticket) bool {
 	return true
 }
 
-// overflow is the ticket that must be refused if too many wait: of the last priority,
-// the oldest of the source that gives way first. As long as there is room, one source
-// may fill it: many clients can share an address.
+// overflow returns the ticket that must be refused because too many wait: of the last
+// priority, the oldest of the source that gives way first. As long as there is room, one
+// source may fill it, since many clients can share an address.
 func (q *queue) overflow() *ticket {
 	if q.len() <= maxWaiting {
 		return nil
@@ -223,7 +223,8 @@ func (q *queue) len() int {
 	return n
 }
 
-// limitError says when those that wait now will have had their permits.
+// limitError returns an error that says when those that wait now will have had their
+// permits.
 func (q *queue) limitError() error {
 	return &LimitError{RetryAfter: seconds(1 + math.Floor(float64(q.len())/q.rate))}
 }
@@ -240,7 +241,7 @@ func (b *bucket) refill(now clock.Instant, rate, most float64) {
 	b.filled = now.Mono
 }
 
-// wait is how long it takes until there is a permit.
+// wait returns how long it takes until there is a permit.
 func (b *bucket) wait(rate float64) time.Duration {
 	if b.count >= 1 {
 		return 0

@@ -7,8 +7,8 @@ import (
 	"kong-vault-auth/clock"
 )
 
-// A claim that doesn't accept the record in memory may be wrong, or newer than the
-// record. One lookup that begins after the claim was made decides. Each key is read
+// If a claim doesn't accept the record in memory, either the claim is wrong or the record
+// is outdated. One lookup that begins after the claim was made decides. Each key is read
 // again at most once in rereadPause; a claim that comes within that time waits for the
 // next lookup.
 const rereadPause = time.Second

@@ -8,31 +8,32 @@ import (
 
 // Strangers can cause two kinds of lookups, re-reads and those of keys without a
 // record. Fairness among those who cause them rests on one number, a source's
-// score: what its latest lookups were good for. Each that found something adds 1,
-// each that found nothing, or had to be refused, takes 1, and it decays to 0.
+// score: how useful its latest lookups were. Each that found something adds 1, each that
+// found nothing, or had to be refused, subtracts 1, and it decays to 0.
 //
 //   - The next permit goes to the source with the lowest penalty, which is a score
 //     below 0; among equals, to the one that has not been served for longest. So
-//     clients that come once, and have a right to, pass a crowd that keeps guessing
-//     from many addresses. A score above 0 serves nobody earlier, for then those
-//     who have it would keep all others out.
-//   - If too many wait, the source gives way that has the most of penalty and
-//     waiting lookups together, but none with a score above 0 that has no more than
-//     its share of the room: many clients may be behind one address.
+//     legitimate clients that come once pass a crowd that keeps guessing from many
+//     addresses. A score above 0 serves nobody earlier, because those who have one
+//     would then keep all others out.
+//   - If too many wait, the source with the largest sum of penalty and waiting lookups
+//     gives way, but not one with a score above 0 and no more than its share of the
+//     room, since many clients may be behind one address.
 //
-// Besides, a source has a share of the permits and of the room, a tenth.
+// In addition, each source has a share of the permits and of the room, a tenth.
 const (
 	sourceShare = 10
 	maxScore    = 20 // and the lowest is as far below 0
-	// scoreDecay is how much a second brings it nearer to 0. A token that keeps being
-	// asked for is one lookup in neg_ttl, 5 s by default: that must not add up.
+	// scoreDecay is by how much it approaches 0 in a second. An unknown token that is
+	// requested all the time causes one lookup in neg_ttl, 5 s by default: that must not
+	// add up.
 	scoreDecay = 0.5
 	// maxSources bounds those that are remembered for their score alone.
 	maxSources = 20_000
 )
 
-// source is who lookups are for, as Claim.Source names it. The one without a name
-// has neither a cap nor a score.
+// source is who lookups are for, named by Claim.Source. The one without a name has
+// neither a cap nor a score.
 type source struct {
 	named   bool
 	permits bucket        // its share
@@ -69,7 +70,7 @@ func (s *source) addScore(n float64) {
 	}
 }
 
-// wait is how long it takes until s has a permit left of its share.
+// wait returns how long it takes until s has a permit left of its share.
 func (s *source) wait(now clock.Instant, rate float64) time.Duration {
 	if !s.named {
 		return 0

@@ -119,15 +119,15 @@ func (c *Cache[V]) Stats() Stats {
 	return s
 }
 
-// Condition is what operators want to know of the store behind a cache, besides Stats.
+// Condition is what operators need to know about the store behind a cache, besides Stats.
 type Condition struct {
 	LookupsPerSecond int       // the budget, as the latest lookup had it; 0: there was none
-	Permits          int       // of the budget, how many can be used at once
+	Permits          int       // how many of it are left now
 	LastFailure      error     // of the latest lookup that failed; nil: none did
 	LastFailureAt    time.Time // when that was
 }
 
-// Condition returns what is so now.
+// Condition returns the present Condition.
 func (c *Cache[V]) Condition() Condition {
 	c.mu.Lock()
 	defer c.mu.Unlock()

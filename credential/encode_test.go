@@ -14,7 +14,7 @@ import (
 
 // full is a record with everything in it.
 func full() *Record {
-	hash, _ := ParseHash(saltedHash)
+	hash, _ := parseHash(saltedHash)
 	return &Record{
 		AccessToken:       "ac-1",
 		Secret:            Secret{"right", hash},
@@ -104,7 +104,7 @@ func TestNothingIsWrittenThatCannotBeRead(t *testing.T) {
 		"no access token":           {func(r *Record) { r.AccessToken = "" }, "access_token"},
 		"malformed access token":    {func(r *Record) { r.AccessToken = "a/b" }, "access_token"},
 		"no secret":                 {func(r *Record) { r.Secret = Secret{} }, "secret_token"},
-		"hash of another secret":    {func(r *Record) { r.Secret.Hash = NewHash("wrong") }, "secret_token_hash"},
+		"hash of another secret":    {func(r *Record) { r.Secret.Hash = newHash("wrong") }, "secret_token_hash"},
 		"line end after the secret": {func(r *Record) { r.Secret = PlainSecret("s\n") }, "secret_token"},
 		"no consumer":               {func(r *Record) { r.Consumer = Consumer{} }, "consumer"},
 		"ttl too long":              {func(r *Record) { r.TTL = 2 * maxTTL }, "ttl"},
@@ -165,7 +165,7 @@ func TestChangeKeepsWhatItDoesNotChange(t *testing.T) {
 
 func TestHashTakesThePlaceOfTheSecretToken(t *testing.T) {
 	got, err := ChangeBase64([]byte(`{"access_token":"ac-1","secret_token":"cmlnaHQ","consumer":"alice"}`), func(r *Record) error {
-		hash, err := ParseHash(hashOfRight)
+		hash, err := parseHash(hashOfRight)
 		r.Secret = Secret{Hash: hash}
 		return err
 	})

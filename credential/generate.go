@@ -22,8 +22,8 @@ const (
 // alphabet is that of generated tokens, and of base 62 with 0 first.
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// ErrPrefix is matched by Generate's error.
-var ErrPrefix = errors.New("a token's prefix is 1 to 32 letters and digits")
+// errPrefix is matched by Generate's error.
+var errPrefix = errors.New("a token's prefix is 1 to 32 letters and digits")
 
 // Generate makes a token pair from crypto/rand. Each token is 32 characters of
 // [0-9A-Za-z], or with a prefix
@@ -36,7 +36,7 @@ var ErrPrefix = errors.New("a token's prefix is 1 to 32 letters and digits")
 // the same.
 func Generate(prefix string) (accessToken, secretToken string, err error) {
 	if len(prefix) > maxPrefix || strings.Trim(prefix, alphabet) != "" {
-		return "", "", fmt.Errorf("%w, not %q", ErrPrefix, prefix)
+		return "", "", fmt.Errorf("%w, not %q", errPrefix, prefix)
 	}
 	return newToken(prefix), newToken(prefix), nil
 }

@@ -60,7 +60,7 @@ func TestCharactersAreEquallyLikely(t *testing.T) {
 
 func TestPrefixesThatNoTokenCanHave(t *testing.T) {
 	for _, prefix := range []string{"a_b", "a-b", "a b", "é", strings.Repeat("p", 33)} {
-		if access, secret, err := Generate(prefix); !errors.Is(err, ErrPrefix) || access+secret != "" {
+		if access, secret, err := Generate(prefix); !errors.Is(err, errPrefix) || access+secret != "" {
 			t.Errorf("Generate(%q) = %q, %q, %v", prefix, access, secret, err)
 		}
 	}
@@ -110,7 +110,7 @@ func TestOnlyTokensOfOurFormHaveAChecksum(t *testing.T) {
 		"kva_" + random:                               true,
 	} {
 		access, secret := CheckAccessToken(token), CheckSecretToken(token)
-		if (access == nil) != ok || (secret == nil) != ok || !ok && !errors.Is(access, ErrMalformed) {
+		if (access == nil) != ok || (secret == nil) != ok || !ok && !errors.Is(access, errMalformed) {
 			t.Errorf("%s: %v, %v", token, access, secret)
 		}
 		if !ok && (strings.Contains(access.Error(), random) || strings.Contains(secret.Error(), random)) {

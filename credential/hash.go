@@ -28,8 +28,8 @@ const (
 // ones may be kept like this. The zero Hash means that there is none.
 type Hash struct{ Salt, Digest string } // the bytes; no Salt: not salted
 
-// NewHash returns the hash of a secret token, with a random salt.
-func NewHash(secretToken string) Hash {
+// newHash returns the hash of a secret token, with a random salt.
+func newHash(secretToken string) Hash {
 	salt := make([]byte, newSaltLen)
 	rand.Read(salt)
 	h := Hash{Salt: string(salt)}
@@ -37,9 +37,9 @@ func NewHash(secretToken string) Hash {
 	return h
 }
 
-// ParseHash parses the hash of a record. Its error is an *UnusableError
+// parseHash parses the hash of a record. Its error is an *UnusableError
 // without a Reason.
-func ParseHash(s string) (Hash, error) {
+func parseHash(s string) (Hash, error) {
 	if looksSlow(s) {
 		return Hash{}, &UnusableError{Detail: slowProblem, Remedy: slowRemedy}
 	}

@@ -50,26 +50,26 @@ func TestParseHash(t *testing.T) {
 		"bcrypt:x":                                         "slow",
 	}
 	for s, want := range tests {
-		h, err := ParseHash(s)
+		h, err := parseHash(s)
 		var unusable *UnusableError
 		switch {
 		case want == "":
 			if err != nil || h.IsZero() || h.String() != strings.ToLower(s) {
-				t.Errorf("ParseHash(%q) = %q, %v", s, h, err)
+				t.Errorf("parseHash(%q) = %q, %v", s, h, err)
 			}
 		case !errors.As(err, &unusable) || !strings.Contains(unusable.Detail, want) || unusable.Remedy == "" || !h.IsZero() || h.String() != "":
-			t.Errorf("ParseHash(%q) = %q, %v, want an error about %q", s, h, err, want)
+			t.Errorf("parseHash(%q) = %q, %v, want an error about %q", s, h, err, want)
 		}
 	}
 }
 
 func TestHashMatchesItsSecretTokenOnly(t *testing.T) {
-	made := NewHash("right")
-	if again := NewHash("right"); again == made || len(made.Salt) != newSaltLen {
+	made := newHash("right")
+	if again := newHash("right"); again == made || len(made.Salt) != newSaltLen {
 		t.Errorf("two hashes of one secret token are %s and %s", made, again)
 	}
 	for _, s := range []string{hashOfRight, saltedHash, made.String()} {
-		h, err := ParseHash(s)
+		h, err := parseHash(s)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -152,7 +152,7 @@ func (o object) hash(name string) (Hash, *Problem) {
 	case s == "":
 		return Hash{}, nil
 	}
-	h, err := ParseHash(s)
+	h, err := parseHash(s)
 	if unusable := (*UnusableError)(nil); errors.As(err, &unusable) {
 		return Hash{}, &Problem{name, unusable.Detail, unusable.Remedy}
 	}

@@ -410,8 +410,8 @@ func withHash(members string) string {
 }
 
 func TestHashesBesideAndInsteadOfSecretTokens(t *testing.T) {
-	right, _ := ParseHash(hashOfRight)
-	salted, _ := ParseHash(saltedHash)
+	right, _ := parseHash(hashOfRight)
+	salted, _ := parseHash(saltedHash)
 	const until = `,"previous_expires_at":1750000000`
 	tests := []struct {
 		record                  string
@@ -558,7 +558,7 @@ func FuzzParse(f *testing.F) {
 			if len(secret.Token) > MaxSecretToken || !utf8.ValidString(secret.Token) || badChecksum(secret.Token) {
 				t.Errorf("secret token %q", secret.Token)
 			}
-			if h, err := ParseHash(secret.Hash.String()); !secret.Hash.IsZero() && (err != nil || h != secret.Hash || secret.Token != "" && !h.Matches(secret.Token)) {
+			if h, err := parseHash(secret.Hash.String()); !secret.Hash.IsZero() && (err != nil || h != secret.Hash || secret.Token != "" && !h.Matches(secret.Token)) {
 				t.Errorf("hash %q of %q", secret.Hash, secret.Token)
 			}
 		}

@@ -51,7 +51,7 @@ func (s Secret) IsZero() bool { return s == Secret{} }
 func PlainSecret(secretToken string) Secret { return Secret{Token: secretToken} }
 
 // HashedSecret is a secret token of which only the hash is kept.
-func HashedSecret(secretToken string) Secret { return Secret{Hash: NewHash(secretToken)} }
+func HashedSecret(secretToken string) Secret { return Secret{Hash: newHash(secretToken)} }
 
 // MaxGrace is how far ahead the end of a rotation's grace period may be. A previous
 // secret with a later end is ignored, so that a typing error doesn't leave two secrets

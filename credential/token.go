@@ -12,14 +12,14 @@ const (
 	MaxSecretToken = 4096
 )
 
-// ErrMalformed is matched by every error of CheckAccessToken.
-var ErrMalformed = errors.New("malformed access token")
+// errMalformed is matched by every error of CheckAccessToken.
+var errMalformed = errors.New("malformed access token")
 
 var (
-	errTokenLength    = fmt.Errorf("%w: it must have 1 to %d bytes", ErrMalformed, MaxAccessToken)
-	errTokenCharacter = fmt.Errorf("%w: it may hold only letters, digits and . _ ~ -", ErrMalformed)
-	errTokenDots      = fmt.Errorf("%w: it may neither be a dot nor hold two in a row", ErrMalformed)
-	errTokenChecksum  = fmt.Errorf("%w: its last six characters are not the checksum of those before", ErrMalformed)
+	errTokenLength    = fmt.Errorf("%w: it must have 1 to %d bytes", errMalformed, MaxAccessToken)
+	errTokenCharacter = fmt.Errorf("%w: it may hold only letters, digits and . _ ~ -", errMalformed)
+	errTokenDots      = fmt.Errorf("%w: it may neither be a dot nor hold two in a row", errMalformed)
+	errTokenChecksum  = fmt.Errorf("%w: its last six characters are not the checksum of those before", errMalformed)
 
 	errSecretLength   = fmt.Errorf("malformed secret token: it must have 1 to %d bytes", MaxSecretToken)
 	errSecretChecksum = errors.New("malformed secret token: its last six characters are not the checksum of those before")

@@ -27,8 +27,8 @@ func TestCheckAccessToken(t *testing.T) {
 	}
 	for _, s := range refused {
 		err := CheckAccessToken(s)
-		if !errors.Is(err, ErrMalformed) {
-			t.Errorf("CheckAccessToken(%q) = %v, want ErrMalformed", s, err)
+		if !errors.Is(err, errMalformed) {
+			t.Errorf("CheckAccessToken(%q) = %v, want errMalformed", s, err)
 		}
 		if len(s) > 3 && strings.Contains(err.Error(), s) {
 			t.Errorf("the error about %q holds it: %v", s, err)
