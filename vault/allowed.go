@@ -20,15 +20,15 @@ type Scope struct {
 	Workspace string
 }
 
-// Allowed says which plugin configurations may name a vault object that the node
+// allowed says which plugin configurations may name a vault object that the node
 // defines. Each list holds ids; an empty one limits nothing.
-type Allowed struct {
+type allowed struct {
 	Services   []string
 	Routes     []string
 	Workspaces []string
 }
 
-// The fields of a vault in the vaults file that hold ids.
+// The names of these lists in the vaults file.
 const (
 	allowedServices   = "allowed_services"
 	allowedRoutes     = "allowed_routes"
@@ -38,7 +38,7 @@ const (
 // check returns an error, which matches ErrConfig, if a configuration may not name the
 // object. If there is a list of workspaces, the configuration must be in one of them;
 // if there is one of services or routes, it must be for one of these.
-func (a *Allowed) check(object string, s Scope) error {
+func (a *allowed) check(object string, s Scope) error {
 	limits := len(a.Services) + len(a.Routes)
 	switch {
 	case len(a.Workspaces) > 0 && !has(a.Workspaces, s.Workspace):
@@ -62,8 +62,8 @@ func has(ids []string, id string) bool {
 	return id != "" && slices.Contains(ids, strings.ToLower(id))
 }
 
-// readAllowed reads the lists of a vault in the vaults file.
-func readAllowed(entry map[string]*yaml.Node) (a Allowed, err error) {
+// readAllowed reads the lists of an object in the vaults file.
+func readAllowed(entry map[string]*yaml.Node) (a allowed, err error) {
 	for field, ids := range map[string]*[]string{
 		allowedServices: &a.Services, allowedRoutes: &a.Routes, allowedWorkspaces: &a.Workspaces,
 	} {
@@ -72,14 +72,14 @@ func readAllowed(entry map[string]*yaml.Node) (a Allowed, err error) {
 			continue
 		}
 		if *ids, err = readIDs(n, field); err != nil {
-			return Allowed{}, err
+			return allowed{}, err
 		}
 	}
 	return a, nil
 }
 
-// readIDs reads a list of ids. An empty list would limit nothing, so it must be a
-// mistake.
+// readIDs reads a list of ids. An empty list would allow everything, which its author
+// can't have meant, so it is an error.
 func readIDs(n *yaml.Node, field string) ([]string, error) {
 	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
 		return nil, at(n, "%s must be a list of ids; leave it out to allow all", field)

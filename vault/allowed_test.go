@@ -12,36 +12,36 @@ func TestWhoMayNameAnObject(t *testing.T) {
 	const s, r, w, other = "s-id", "r-id", "w-id", "other-id"
 	tests := []struct {
 		name    string
-		allowed Allowed
+		allowed allowed
 		scope   Scope
 		want    string // the list that lacks it; empty: it may
 	}{
-		{"everybody", Allowed{}, Scope{}, ""},
-		{"everybody, somewhere", Allowed{}, Scope{s, r, w}, ""},
+		{"everybody", allowed{}, Scope{}, ""},
+		{"everybody, somewhere", allowed{}, Scope{s, r, w}, ""},
 
-		{"service", Allowed{Services: []string{other, s}}, Scope{Service: s, Workspace: w}, ""},
-		{"service, in capitals", Allowed{Services: []string{s}}, Scope{Service: "S-ID"}, ""},
-		{"service and route", Allowed{Services: []string{s}}, Scope{Service: s, Route: r}, ""},
-		{"other service", Allowed{Services: []string{s}}, Scope{Service: other}, "for the service other-id, which is not in the object's allowed_services"},
-		{"a route of it, for all we know", Allowed{Services: []string{s}}, Scope{Route: r}, "for the route r-id, which is not in the object's allowed_routes"},
-		{"global", Allowed{Services: []string{s}}, Scope{Workspace: w}, "for all services and routes, and the object has allowed_services or allowed_routes"},
-		{"route of that id", Allowed{Services: []string{s}}, Scope{Route: s}, "allowed_routes"},
+		{"service", allowed{Services: []string{other, s}}, Scope{Service: s, Workspace: w}, ""},
+		{"service, in capitals", allowed{Services: []string{s}}, Scope{Service: "S-ID"}, ""},
+		{"service and route", allowed{Services: []string{s}}, Scope{Service: s, Route: r}, ""},
+		{"other service", allowed{Services: []string{s}}, Scope{Service: other}, "for the service other-id, which is not in the object's allowed_services"},
+		{"a route of it, for all we know", allowed{Services: []string{s}}, Scope{Route: r}, "for the route r-id, which is not in the object's allowed_routes"},
+		{"global", allowed{Services: []string{s}}, Scope{Workspace: w}, "for all services and routes, and the object has allowed_services or allowed_routes"},
+		{"route of that id", allowed{Services: []string{s}}, Scope{Route: s}, "allowed_routes"},
 
-		{"route", Allowed{Routes: []string{r}}, Scope{Route: r}, ""},
-		{"other route", Allowed{Routes: []string{r}}, Scope{Route: other}, "allowed_routes"},
-		{"its service", Allowed{Routes: []string{r}}, Scope{Service: s}, "allowed_services"},
+		{"route", allowed{Routes: []string{r}}, Scope{Route: r}, ""},
+		{"other route", allowed{Routes: []string{r}}, Scope{Route: other}, "allowed_routes"},
+		{"its service", allowed{Routes: []string{r}}, Scope{Service: s}, "allowed_services"},
 
-		{"one of both: service", Allowed{Services: []string{s}, Routes: []string{r}}, Scope{Service: s}, ""},
-		{"one of both: route", Allowed{Services: []string{s}, Routes: []string{r}}, Scope{Route: r}, ""},
-		{"one of both: neither", Allowed{Services: []string{s}, Routes: []string{r}}, Scope{Service: other, Route: other}, "allowed_routes"},
+		{"one of both: service", allowed{Services: []string{s}, Routes: []string{r}}, Scope{Service: s}, ""},
+		{"one of both: route", allowed{Services: []string{s}, Routes: []string{r}}, Scope{Route: r}, ""},
+		{"one of both: neither", allowed{Services: []string{s}, Routes: []string{r}}, Scope{Service: other, Route: other}, "allowed_routes"},
 
-		{"workspace", Allowed{Workspaces: []string{w}}, Scope{Workspace: w}, ""},
-		{"workspace, on a route", Allowed{Workspaces: []string{w}}, Scope{Route: r, Workspace: w}, ""},
-		{"other workspace", Allowed{Workspaces: []string{w}}, Scope{Service: s, Workspace: other}, "in the workspace other-id, which is not in the object's allowed_workspaces"},
-		{"no workspace", Allowed{Workspaces: []string{w}}, Scope{}, "allowed_workspaces"},
-		{"workspace and service", Allowed{Workspaces: []string{w}, Services: []string{s}}, Scope{Service: s, Workspace: w}, ""},
-		{"workspace and other service", Allowed{Workspaces: []string{w}, Services: []string{s}}, Scope{Service: other, Workspace: w}, "allowed_services"},
-		{"other workspace and service", Allowed{Workspaces: []string{w}, Services: []string{s}}, Scope{Service: s, Workspace: other}, "allowed_workspaces"},
+		{"workspace", allowed{Workspaces: []string{w}}, Scope{Workspace: w}, ""},
+		{"workspace, on a route", allowed{Workspaces: []string{w}}, Scope{Route: r, Workspace: w}, ""},
+		{"other workspace", allowed{Workspaces: []string{w}}, Scope{Service: s, Workspace: other}, "in the workspace other-id, which is not in the object's allowed_workspaces"},
+		{"no workspace", allowed{Workspaces: []string{w}}, Scope{}, "allowed_workspaces"},
+		{"workspace and service", allowed{Workspaces: []string{w}, Services: []string{s}}, Scope{Service: s, Workspace: w}, ""},
+		{"workspace and other service", allowed{Workspaces: []string{w}, Services: []string{s}}, Scope{Service: other, Workspace: w}, "allowed_services"},
+		{"other workspace and service", allowed{Workspaces: []string{w}, Services: []string{s}}, Scope{Service: s, Workspace: other}, "allowed_workspaces"},
 	}
 	for _, tt := range tests {
 		err := tt.allowed.check("kong-auth", tt.scope)

@@ -23,7 +23,7 @@ func blocks(t *testing.T) *blocklist.List {
 func TestBlockedCredentialIsRefusedAndNoStoreAsked(t *testing.T) {
 	for name, target := range map[string]func(*blocklist.List, *Object) blocklist.Target{
 		"by fingerprint": func(_ *blocklist.List, o *Object) blocklist.Target {
-			return blocklist.Target{Kind: blocklist.ByFingerprint, Value: o.bound.Load().live.fingerprint("ac-alice")}
+			return blocklist.Target{Kind: blocklist.ByFingerprint, Value: o.bound.Load().store.fingerprint("ac-alice")}
 		},
 		"by token": func(l *blocklist.List, _ *Object) blocklist.Target {
 			target, err := l.Token("ac-alice")
@@ -50,7 +50,7 @@ func TestBlockedCredentialIsRefusedAndNoStoreAsked(t *testing.T) {
 			if stores.all()[0].readCount() != before {
 				t.Error("the store was asked")
 			}
-			fingerprint := credential.Fingerprint(credential.ID(o.bound.Load().live.identity, "ac-alice"))
+			fingerprint := credential.Fingerprint(credential.ID(o.bound.Load().store.identity, "ac-alice"))
 			if log.count("reason=blocked", "credential="+fingerprint) != 2 || strings.Contains(log.String(), "ac-alice") {
 				t.Errorf("the log says %s", log)
 			}

@@ -27,11 +27,11 @@ func TestSources(t *testing.T) {
 		"192.0.2.7, 192.0.2.8":   {"", "unknown"},
 		"192.0.2.7\nforged line": {"", "unknown"},
 	} {
-		if s, n := source(from(address)), shown(from(address)); s != want.source || n != want.shown {
+		if s, n := source(from(address)), addressText(from(address)); s != want.source || n != want.shown {
 			t.Errorf("%q: source %q, shown %q", address, s, n)
 		}
 	}
-	if s, n := source(nil), shown(nil); s != "" || n != "unknown" {
+	if s, n := source(nil), addressText(nil); s != "" || n != "unknown" {
 		t.Errorf("nobody: source %q, shown %q", s, n)
 	}
 }
@@ -40,7 +40,7 @@ func FuzzSources(f *testing.F) {
 	f.Add("192.0.2.7")
 	f.Add("fe80::1%eth0\n")
 	f.Fuzz(func(t *testing.T, address string) {
-		for _, s := range []string{source(from(address)), shown(from(address))} {
+		for _, s := range []string{source(from(address)), addressText(from(address))} {
 			for _, c := range s {
 				if c < ' ' || len(s) > 64 {
 					t.Errorf("%q becomes %q", address, s)

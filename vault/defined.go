@@ -16,16 +16,16 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// Defined is the vault objects that a node defines, for an operator's command: read
-// once, and with logins of their own for writing.
+// Defined are the vault objects that a node defines, read once for an operator's command.
+// OpenWriter opens their stores with an operator's own login.
 //
-// The operator's environment may lack what the plugin server logs in with. So an object
-// of which only that is wrong is there, and only Open says so.
+// The operator's environment may lack what the plugin server logs in with. An object
+// whose login alone can't be resolved is therefore still defined, and only Open fails.
 type Defined struct {
 	kinds    kinds
 	options  Options
 	objects  map[string]Definition
-	only     string // the name of the only object that is meant if none is named; may be empty
+	only     string // the object that an empty name stands for; may be empty
 	warnings map[string][]string
 	problems map[string]error // by object
 }
@@ -40,8 +40,9 @@ func NewDefined(all []secretstore.Kind, o Options) (*Defined, error) {
 	d.objects, d.problems = fromEnvironment(d.kinds, o.Getenv)
 	path := o.Getenv("VAULT_AUTH_VAULTS_FILE")
 	if path != "" {
-		f, err := readOperators(path, d.kinds, o.Getenv)
-		if err != nil {
+		f := newVaultsFile(d.kinds, o.Getenv)
+		f.unresolved = map[string]error{}
+		if err := f.read(path); err != nil {
 			return nil, configError("", "VAULT_AUTH_VAULTS_FILE", err)
 		}
 		d.chooseFrom(slices.Collect(maps.Keys(f.defined)))
@@ -54,7 +55,7 @@ func NewDefined(all []secretstore.Kind, o Options) (*Defined, error) {
 		d.chooseFrom(slices.Collect(maps.Keys(d.objects)))
 	}
 	for name, o := range d.objects {
-		if o.stored != nil {
+		if o.loginRefs != nil {
 			continue // Open reads its login
 		}
 		warnings, err := secretstore.Check(name, o.Config, secretstore.Origin{Node: true})
@@ -66,34 +67,18 @@ func NewDefined(all []secretstore.Kind, o Options) (*Defined, error) {
 	return d, nil
 }
 
+// chooseFrom makes an empty name stand for the only one of names.
 func (d *Defined) chooseFrom(names []string) {
 	if len(names) == 1 {
 		d.only = names[0]
 	}
 }
 
-// readOperators reads a vaults file in which references that the plugin logs in with
-// may lead nowhere.
-func readOperators(path string, kinds kinds, getenv func(string) string) (*vaultsFile, error) {
-	b, err := securefile.Read(path, securefile.Anybody, maxVaultsFile)
-	if err != nil {
-		return nil, err
-	}
-	f := &vaultsFile{kinds: kinds, getenv: getenv, defined: map[string]Definition{}, unresolved: map[string]error{}}
-	if err := f.parse(b); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if f.secrets {
-		_, err = securefile.Read(path, securefile.Group, maxVaultsFile)
-	}
-	return f, err
-}
-
-// Names are those of the objects, in order.
+// Names are the names of the objects, sorted.
 func (d *Defined) Names() []string { return slices.Sorted(maps.Keys(d.objects)) }
 
-// Object is the definition of that name. An empty name stands for the only object of
-// the vaults file, or of the environment where there is no file.
+// Object is the definition of that name. An empty name stands for the only object of the
+// vaults file or, if there is no file, of the environment.
 func (d *Defined) Object(name string) (Definition, error) {
 	names := d.Names()
 	known := "this environment defines " + strings.Join(names, ", ")
@@ -119,41 +104,41 @@ func (d *Defined) Object(name string) (Definition, error) {
 	return o, fmt.Errorf("%w: there is no vault object %q; %s", secretstore.ErrConfig, name, known)
 }
 
-// Problems is what is wrong with an object for the plugin server, and what had better
-// be different.
+// Problems returns why the plugin server can't use an object, or nil, and what should be
+// changed although it can.
 func (d *Defined) Problems(o Definition) (warnings []string, err error) {
 	return d.warnings[o.Name], d.problems[o.Name]
 }
 
-// ReadLimit is how many reads a second the object's store allows; 0: it has no limit of
-// its own.
+// ReadLimit is how many reads a second the object's store allows. 0 means that it has no
+// limit of its own.
 func (d *Defined) ReadLimit(o Definition) float64 {
 	kind, _ := d.kinds.named(o.Config.Kind())
 	return kind.ReadsPerSecond
 }
 
-// CreateLimit is how many credentials a second the object's store lets be created; 0: it
-// has no limit of its own.
+// CreateLimit is how many credentials can be created a second in the object's store. 0
+// means that it has no limit of its own.
 func (d *Defined) CreateLimit(o Definition) float64 {
 	kind, _ := d.kinds.named(o.Config.Kind())
 	return kind.CreatesPerSecond
 }
 
-// Fingerprint is that of an access token, as in the plugin server's log.
+// Fingerprint is an access token's fingerprint, as in the plugin server's log.
 func (d *Definition) Fingerprint(accessToken string) string {
 	return credential.Fingerprint(credential.ID(d.identity(), accessToken))
 }
 
-// Changed is for the plugin servers of other machines: that a credential of an object has
-// changed, or all of them if no access token is given. The object may have another login
-// in this environment than there, so its store is named by its place.
+// Changed is the message for plugin servers that a credential of an object has changed,
+// or all of them if no access token is given. The object may have another login here
+// than there, and so another identity, so the store is named by its place.
 func (d *Defined) Changed(object, accessToken string) (c Dropped, err error) {
 	o, err := d.Object(object)
 	if err != nil {
 		return c, err
 	}
 	place := d.kinds.placeOf(o.Config)
-	c.Bound = bound(o.limits())
+	c.Bound = changeBound(o.limits())
 	if accessToken == "" {
 		c.Stores = map[credential.ShortID]bool{place.Store(): true}
 		return c, nil
@@ -171,9 +156,9 @@ func (d *Defined) Open(o Definition) (secretstore.Store, error) {
 	if err := d.problems[o.Name]; err != nil {
 		return nil, err
 	}
-	if o.stored != nil {
+	if o.loginRefs != nil {
 		var err error
-		if o, err = d.complete(o); err != nil {
+		if o, err = d.resolveLogin(o); err != nil {
 			return nil, err
 		}
 	}
@@ -181,19 +166,19 @@ func (d *Defined) Open(o Definition) (secretstore.Store, error) {
 	return kind.Open(o.Config, d.openOptions(o))
 }
 
-// complete reads an object's login from the vaults that it refers to.
-func (d *Defined) complete(o Definition) (Definition, error) {
+// resolveLogin reads an object's login from the vaults that it refers to.
+func (d *Defined) resolveLogin(o Definition) (Definition, error) {
 	r := NewRegistry(d.kinds, d.options)
 	defer r.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), secretDeadline)
 	defer cancel()
-	return r.secrets.complete(ctx, o)
+	return r.secrets.resolveLogin(ctx, o)
 }
 
-// OpenWriter opens the object's store to write to it: the same place, with a login of
-// its own. That is the one which the file that VAULT_AUTH_WRITE_FILE names has for the
-// object, or else the operator's, as the store's own command line tool finds it;
-// tokenFile comes before both. What the plugin server logs in with is never used.
+// OpenWriter opens the object's store to write to it, with another login than the plugin
+// server's, which is never used. The login is, in this order: the token in tokenFile, if
+// it is given; that of the object in the file that VAULT_AUTH_WRITE_FILE names; the
+// operator's own, as the store's command line tool finds it.
 func (d *Defined) OpenWriter(o Definition, tokenFile string) (secretstore.Writer, error) {
 	kind, _ := d.kinds.named(o.Config.Kind())
 	c, err := d.forWriting(o, kind, tokenFile)
@@ -209,9 +194,9 @@ func (d *Defined) openOptions(o Definition) secretstore.OpenOptions {
 	}
 }
 
-// forWriting is the object's settings with the login for writing.
+// forWriting returns the object's settings with the login for writing.
 func (d *Defined) forWriting(o Definition, kind secretstore.Kind, tokenFile string) (secretstore.Config, error) {
-	logins, err := d.logins()
+	logins, err := d.writeLogins()
 	if err != nil {
 		return nil, configError("", "VAULT_AUTH_WRITE_FILE", err)
 	}
@@ -227,7 +212,7 @@ func (d *Defined) forWriting(o Definition, kind secretstore.Kind, tokenFile stri
 	if err != nil {
 		return nil, err
 	}
-	// All fields count as set: the place has been settled where it was defined.
+	// All fields count as set, since this environment must not change the place.
 	if err := c.FromEnvironment(func(string) bool { return true }, d.options.Getenv); err != nil {
 		return nil, err
 	}
@@ -237,7 +222,7 @@ func (d *Defined) forWriting(o Definition, kind secretstore.Kind, tokenFile stri
 	return c, nil
 }
 
-// withLogin is settings with other values of the fields that say who logs in.
+// withLogin returns settings with another login.
 func withLogin(kind secretstore.Kind, config secretstore.Config, login map[string]any) (secretstore.Config, error) {
 	values := valuesOf(config)
 	for _, field := range kind.Login {
@@ -248,22 +233,22 @@ func withLogin(kind secretstore.Kind, config secretstore.Config, login map[strin
 	return c, fill(c, values)
 }
 
-// writeLogin is a login of the file that VAULT_AUTH_WRITE_FILE names.
+// writeLogin is the login of one object in the file that VAULT_AUTH_WRITE_FILE names.
 type writeLogin struct {
 	kind   string
 	values map[string]any
 }
 
-// logins reads the file that VAULT_AUTH_WRITE_FILE names. It has the form of a vaults
-// file, and of each object only its login:
+// writeLogins reads the file that VAULT_AUTH_WRITE_FILE names. It has the form of a
+// vaults file, but only the login of each object:
 //
 //	vaults:
 //	- name: hcv
 //	  prefix: kong-auth
 //	  config: {auth_method: approle, approle_role_id: …, approle_secret_id_file: …}
 //
-// The plugin server never reads it, so it can belong to somebody else.
-func (d *Defined) logins() (map[string]writeLogin, error) {
+// The plugin server never reads it, so it may belong to another user.
+func (d *Defined) writeLogins() (map[string]writeLogin, error) {
 	path := d.options.Getenv("VAULT_AUTH_WRITE_FILE")
 	if path == "" {
 		return nil, nil
@@ -272,14 +257,14 @@ func (d *Defined) logins() (map[string]writeLogin, error) {
 	if err != nil {
 		return nil, err
 	}
-	logins, err := parseLogins(b, d.kinds, d.options.Getenv)
+	logins, err := parseWriteLogins(b, d.kinds, d.options.Getenv)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return logins, nil
 }
 
-func parseLogins(b []byte, kinds kinds, getenv func(string) string) (map[string]writeLogin, error) {
+func parseWriteLogins(b []byte, kinds kinds, getenv func(string) string) (map[string]writeLogin, error) {
 	entries, err := entriesOf(b)
 	if err != nil {
 		return nil, err

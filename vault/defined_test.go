@@ -275,7 +275,7 @@ func FuzzLogins(f *testing.F) {
 	f.Add("vaults: {}")
 	f.Fuzz(func(t *testing.T, text string) {
 		kinds := kinds{hashivault.Kind, azurevault.Kind}
-		logins, err := parseLogins([]byte(text), kinds, func(string) string { return "" })
+		logins, err := parseWriteLogins([]byte(text), kinds, func(string) string { return "" })
 		if err != nil {
 			return
 		}

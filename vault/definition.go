@@ -16,29 +16,31 @@ type Definition struct {
 	Name   string // for messages
 	Config secretstore.Config
 
-	// Node says that the operator of the node defined the object, in a file or the
-	// environment. An object in a plugin's configuration may name no files, and gets
-	// nothing that belongs to the node.
+	// Node says that the object may use what belongs to the node, its environment and
+	// files: the operator defined it, or trusts it as much (VAULT_AUTH_INLINE=trusted).
 	Node bool
 	// Inline says that the object is part of a plugin's configuration. The node's
-	// limits on where such objects may connect apply to it, even if they are trusted.
+	// limits on where such objects may connect apply to it, even if it is trusted.
 	Inline bool
 	// Kong says that the object is one of Kong's vaults, which Kong describes when it asks.
 	Kong bool
-	// Allowed says which configurations may name an object that the node defines.
-	Allowed Allowed
-	// stored are the fields of the login that are references to secrets in other vaults
-	// of the node, by field. Config lacks them until Secrets.complete has read them.
-	stored map[string]string
-	// given are the fields that an object of the node's sets itself.
-	given []string
-	// Refs are the references that fields of an inline object were configured
-	// with, by field, as the record's $refs has them. Kong hands over what it
-	// resolved them to, and an empty string where it couldn't.
+	// Refs are the references that fields of an inline object were configured with, by
+	// field, as the record's $refs has them. Config has what Kong has resolved them to,
+	// and an empty string where it couldn't.
 	Refs map[string]string
+
+	// allowed says which configurations may name an object that the node defines.
+	allowed allowed
+	// loginRefs are the references of the login to secrets in other vaults of the node,
+	// by field. Config lacks these fields until Secrets.resolveLogin has read them.
+	loginRefs map[string]string
+	// explicit are the fields that the definition of an object of the node sets, so that
+	// they don't have their defaults.
+	explicit []string
 }
 
-// limits are the settings that are not part of the store's identity.
+// limits are the settings that all kinds of store have. They are not part of the store's
+// identity.
 func (d *Definition) limits() *secretstore.Limits { return d.Config.Common() }
 
 // snapshot is the file that keeps the store's cache for the next process.
@@ -55,15 +57,27 @@ func (d *Definition) identity() string {
 }
 
 // digest distinguishes stores of the same identity that log in with different secrets
-// or connect to the server differently. It is keyed, so that it doesn't reveal the
-// secrets.
-func (d *Definition) digest(key []byte) (sum [sha256.Size]byte) {
+// or connect to the server differently.
+func (d *Definition) digest(key []byte) [sha256.Size]byte {
 	settings := valuesOf(d.Config)
+	for _, field := range d.limitFields() {
+		delete(settings, field)
+	}
+	return digestOf(key, settings)
+}
+
+// limitFields are the settings in which objects that share a store may differ.
+func (d *Definition) limitFields() (names []string) {
 	for _, f := range fieldsOf(d.limits()) {
 		if f.Name != "base64_decode" { // the only limit that changes how the store is read
-			delete(settings, f.Name)
+			names = append(names, f.Name)
 		}
 	}
+	return names
+}
+
+// digestOf is a digest of settings. It is keyed, so that it doesn't reveal secrets.
+func digestOf(key []byte, settings any) (sum [sha256.Size]byte) {
 	mac := hmac.New(sha256.New, key)
 	_ = json.NewEncoder(mac).Encode(settings) // decoded JSON can always be encoded
 	mac.Sum(sum[:0])

@@ -220,12 +220,12 @@ func TestDropConcernsOneStoreOnly(t *testing.T) {
 				n.Error(err)
 			}
 			for ids := range d.Credentials {
-				if ids == credential.NewNaming(other.bound.Load().live.identity).ShortID("ac-alice") {
+				if ids == credential.NewNaming(other.bound.Load().store.identity).ShortID("ac-alice") {
 					n.Errorf("%s: another store's credential is dropped", name)
 				}
 			}
 		}
-		if s := r.lives[other.bound.Load().live.key]; s.cache.Stats().Dropped != 0 {
+		if s := r.stores[other.bound.Load().store.key]; s.cache.Stats().Dropped != 0 {
 			n.Error("the other store's cache has lost something")
 		}
 	})
@@ -289,18 +289,18 @@ func TestDropReachesAStoreThatIsBeingClosed(t *testing.T) {
 	onNode(t, func(n *node) {
 		r, o, _ := n.server(nil)
 		wantAccepted(n.T, o, "ac-alice", "right")
-		l := o.bound.Load().live
+		cs := o.bound.Load().store
 		r.mu.Lock()
-		delete(r.lives, l.key) // as closeIdle does
+		delete(r.stores, cs.key) // as closeIdle does
 		r.mu.Unlock()
 		if d, err := r.DropCredential("hcv", "ac-alice"); err != nil || d.Count != 1 {
 			n.Errorf("%d credentials, %v", d.Count, err)
 		}
-		if err := l.close(); err != nil {
+		if err := cs.close(); err != nil {
 			n.Error(err)
 		}
 		f := n.file
-		f.Store = l.identity
+		f.Store = cs.identity
 		if _, err := f.Read(time.Now(), func(record snapshot.Record) { n.Errorf("it holds %s", record.Name) }); err != nil {
 			n.Error(err)
 		}
@@ -318,7 +318,7 @@ func TestShortIDsOfADropAreTheFingerprintsOfLogs(t *testing.T) {
 		for id := range d.Credentials {
 			got = append(got, id.String())
 		}
-		if diff := cmp.Diff([]string{o.bound.Load().live.fingerprint("ac-alice")}, got); diff != "" {
+		if diff := cmp.Diff([]string{o.bound.Load().store.fingerprint("ac-alice")}, got); diff != "" {
 			n.Error(diff)
 		}
 	})

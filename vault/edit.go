@@ -29,7 +29,8 @@ var (
 	ErrObjectExists = errors.New("there is a vault object of that name or id already")
 )
 
-// NoObject says that no object is called that, and which there are. It matches ErrNoObject.
+// NoObject is the error that no object is called nameOrID; names are those of the objects
+// that there are. It matches ErrNoObject.
 func NoObject(nameOrID string, names []string) error {
 	there := "there is none yet"
 	if len(names) > 0 {
@@ -38,13 +39,13 @@ func NoObject(nameOrID string, names []string) error {
 	return fmt.Errorf("%w called %.100q: %s", ErrNoObject, nameOrID, there)
 }
 
-// IsObjectName reports whether an object of a vaults file may be called that, but for the
-// names of objects of the environment.
+// IsObjectName reports whether name is well formed as the name of an object of a vaults
+// file. It doesn't exclude the names of the environment's objects.
 func IsObjectName(name string) bool { return kongPrefix.MatchString(name) }
 
-// checkName refuses what no object of the file can be called.
+// checkName returns an error if no object of the file can have a name.
 func (f *ObjectFile) checkName(name string) error {
-	problem := "objects of that name are those of the environment"
+	problem := reservedName
 	_, reserved := f.kinds.named(name)
 	switch {
 	case !IsObjectName(name):
@@ -55,9 +56,9 @@ func (f *ObjectFile) checkName(name string) error {
 	return fmt.Errorf("%w: no vault object can be called %.100q: %s", secretstore.ErrConfig, name, problem)
 }
 
-// ObjectFile is a vaults file that the Admin API edits. The running plugin server
-// notices what it writes, as it notices an edit by hand. Comments stay. It is safe for
-// concurrent use; of several processes only one may write.
+// ObjectFile is a vaults file that the Admin API edits. The running plugin server notices
+// a change like one by hand. Comments in the file stay. It is safe for concurrent use, but
+// only one process may write the file.
 type ObjectFile struct {
 	path       string
 	kinds      kinds
@@ -66,13 +67,13 @@ type ObjectFile struct {
 	mu         sync.Mutex
 }
 
-// NewObjectFile is the vaults file at path, which need not be there yet. noLiterals
-// refuses to write a secret into it that is not a reference to one.
+// NewObjectFile is the vaults file at path, which need not exist yet. With noLiterals, a
+// secret can be written to it only as a reference.
 func NewObjectFile(path string, all []secretstore.Kind, getenv func(string) string, noLiterals bool) *ObjectFile {
 	return &ObjectFile{path: path, kinds: all, getenv: getenv, noLiterals: noLiterals}
 }
 
-// Stored is a vault object as the file has it, without its secrets.
+// Stored is a vault object as the file has it, but without secrets themselves.
 type Stored struct {
 	ID          string
 	Name        string // the prefix
@@ -83,14 +84,14 @@ type Stored struct {
 	Config      map[string]any // the fields that are set
 }
 
-// Edit is what an object of the file is to be.
+// Edit is a new object of the file, or a change of one.
 type Edit struct {
 	ID          string // of a new object; empty: a random one
 	Name        string
 	Kind        string
-	Description *string           // nil: as it is
-	Fields      map[string]string // of its config, as text; empty: the field is taken out
-	Replace     bool              // fields that aren't among these are taken out
+	Description *string           // nil: unchanged
+	Fields      map[string]string // of its config, as text; an empty text removes the field
+	Replace     bool              // whether all other fields are removed
 }
 
 // Objects are the objects of the file, in its order.
@@ -103,7 +104,7 @@ func (f *ObjectFile) Objects() ([]Stored, error) {
 	}
 	all := make([]Stored, len(d.vaults.Content))
 	for i, n := range d.vaults.Content {
-		all[i] = f.stored(n)
+		all[i] = f.storedOf(n)
 	}
 	return all, nil
 }
@@ -166,7 +167,7 @@ func (f *ObjectFile) Update(e Edit, now time.Time) (Stored, error) {
 	})
 }
 
-// Delete takes the named object out of the file.
+// Delete removes the named object.
 func (f *ObjectFile) Delete(name string) error {
 	_, err := f.change("", func(d *objectDocument) error {
 		i := d.find(name)
@@ -179,7 +180,7 @@ func (f *ObjectFile) Delete(name string) error {
 	return err
 }
 
-// apply sets what an edit says in an object's entry.
+// apply applies an edit to the entry of its object.
 func (f *ObjectFile) apply(n *yaml.Node, e Edit, now time.Time) error {
 	kind, known := f.kinds.named(e.Kind)
 	if !known || e.Kind != text(member(n, "name")) {
@@ -213,8 +214,8 @@ func (f *ObjectFile) apply(n *yaml.Node, e Edit, now time.Time) error {
 	return nil
 }
 
-// change has the file changed, checks what it would be then, and writes it. The result
-// is the named object.
+// change applies change to the file, checks the result, and writes it. It returns the
+// named object as it is then.
 func (f *ObjectFile) change(name string, change func(*objectDocument) error) (s Stored, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -235,7 +236,7 @@ func (f *ObjectFile) change(name string, change func(*objectDocument) error) (s 
 		return s, err
 	}
 	if i := d.find(name); i >= 0 {
-		s = f.stored(d.vaults.Content[i])
+		s = f.storedOf(d.vaults.Content[i])
 	}
 	path := f.path
 	if resolved, err := filepath.EvalSymlinks(path); err == nil {
@@ -247,12 +248,11 @@ func (f *ObjectFile) change(name string, change func(*objectDocument) error) (s 
 	return s, nil
 }
 
-// check refuses a file that a plugin server would refuse for the named object, or for
-// all of them together.
+// check returns an error if a plugin server would refuse the file b, because of the named
+// object or as a whole. References of logins can't be resolved here, so any value counts.
 func (f *ObjectFile) check(b []byte, name string) error {
-	parsed := &vaultsFile{
-		kinds: f.kinds, getenv: withoutLogin(f.getenv), defined: map[string]Definition{}, unresolved: map[string]error{}, assumed: "unresolved",
-	}
+	parsed := newVaultsFile(f.kinds, withoutLogin(f.getenv))
+	parsed.unresolved, parsed.assumed = map[string]error{}, "unresolved"
 	if err := parsed.parse(b); err != nil {
 		return editError(b, name, err)
 	}
@@ -267,8 +267,8 @@ func (f *ObjectFile) check(b []byte, name string) error {
 	return checkSnapshots(parsed.defined)
 }
 
-// editError is what is wrong with a file that isn't written. Whoever has sent the named
-// object knows of no line.
+// editError is the error of an edit that makes the file invalid. It has no line number if
+// the mistake is in the named object, since its author doesn't see the file.
 func editError(b []byte, name string, err error) error {
 	var in *lineError
 	entries, errEntries := entriesOf(b)
@@ -284,8 +284,8 @@ func editError(b []byte, name string, err error) error {
 	return configError("", "VAULT_AUTH_VAULTS_FILE", err)
 }
 
-// withoutLogin is the environment without what belongs to the operator's login, which
-// the plugin server doesn't have.
+// withoutLogin is the environment without the operator's login, which the plugin server
+// doesn't have.
 func withoutLogin(getenv func(string) string) func(string) string {
 	return func(name string) string {
 		if name == "VAULT_TOKEN" {
@@ -301,7 +301,7 @@ type objectDocument struct {
 	vaults *yaml.Node // the list
 }
 
-// find is the index of the object of that name or id, or negative.
+// find is the index of the object with that name or id, or negative.
 func (d *objectDocument) find(nameOrID string) int {
 	return slices.IndexFunc(d.vaults.Content, func(n *yaml.Node) bool {
 		if n.Kind == yaml.AliasNode {
@@ -314,13 +314,14 @@ func (d *objectDocument) find(nameOrID string) int {
 
 const emptyVaultsFile = "_format_version: \"3.0\"\nvaults: []\n"
 
+// load reads the file, or an empty one if it doesn't exist yet.
 func (f *ObjectFile) load() (*objectDocument, error) {
 	b, err := securefile.Read(f.path, securefile.Anybody, maxVaultsFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		b, err = []byte(emptyVaultsFile), nil
 	}
 	if err == nil {
-		// What is there already must be a vaults file, or it would be lost.
+		// The file must be a vaults file, or its contents would be lost.
 		var entries []*yaml.Node
 		if entries, err = entriesOf(b); err == nil {
 			err = f.checkEntries(entries)
@@ -347,8 +348,8 @@ func (f *ObjectFile) checkEntries(entries []*yaml.Node) error {
 	return nil
 }
 
-// stored is what may be shown of an entry.
-func (f *ObjectFile) stored(n *yaml.Node) Stored {
+// storedOf is the object of an entry of the file.
+func (f *ObjectFile) storedOf(n *yaml.Node) Stored {
 	entry, _ := mapping(n, "a vault", vaultFields) // load has checked it
 	s := Stored{Name: text(entry["prefix"]), Kind: text(entry["name"]), Description: text(entry["description"]), Config: map[string]any{}}
 	s.ID = cmp.Or(text(entry["id"]), idOf(s.Name))
@@ -369,7 +370,7 @@ func (f *ObjectFile) stored(n *yaml.Node) Stored {
 	return s
 }
 
-// objectNames is the namespace of the ids of objects that have none in the file.
+// objectNames is the UUID namespace of the ids of objects that have no id in the file.
 var objectNames = uuid.MustParse("6a3d5bb0-52ae-4b8f-9d6c-4b1f0f3f2f57")
 
 func idOf(name string) string { return uuid.NewSHA1(objectNames, []byte(name)).String() }

@@ -11,12 +11,13 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// fromEnvironment makes the definitions from the environment. Each kind has one object
-// there, which is named after the kind. It is defined if one of Kong's variables for it
-// is set (KONG_VAULT_HCV_HOST, …; each field has one), or the kind's own. An empty
-// variable counts as unset. Errors are returned by name.
-func fromEnvironment(kinds kinds, getenv func(string) string) (map[string]Definition, map[string]error) {
-	defined, failed := map[string]Definition{}, map[string]error{}
+// fromEnvironment returns the objects that the environment defines, and the errors of
+// those that it defines wrongly, by name. Each kind of store may have one object there,
+// which is named after the kind. It is defined if one of Kong's variables for it is set
+// (each field has one, such as KONG_VAULT_HCV_HOST), or the kind's own variable. An empty
+// variable counts as unset.
+func fromEnvironment(kinds kinds, getenv func(string) string) (defined map[string]Definition, failed map[string]error) {
+	defined, failed = map[string]Definition{}, map[string]error{}
 	for _, kind := range kinds {
 		texts := map[string]string{}
 		var problem error
@@ -32,7 +33,7 @@ func fromEnvironment(kinds kinds, getenv func(string) string) (map[string]Defini
 			}
 			if secretstore.IsReference(text) {
 				var err error
-				if text, err = resolve(text, getenv); err != nil {
+				if text, err = resolveEnv(text, getenv); err != nil {
 					problem = cmp.Or(problem, configError(kind.Name, variable, err))
 				}
 			}
@@ -54,11 +55,11 @@ func fromEnvironment(kinds kinds, getenv func(string) string) (map[string]Defini
 	return defined, failed
 }
 
-// resolve reads the environment variable of {vault://env/NAME}, or with
-// {vault://env/NAME/KEY} one string of the JSON object in it. As in Kong's env vault,
-// the name is converted to upper case, and - to _. Errors name the variable, never its
-// value.
-func resolve(reference string, getenv func(string) string) (string, error) {
+// resolveEnv returns the value of the environment variable that a reference
+// {vault://env/NAME} names, or for {vault://env/NAME/KEY} one string of the JSON object in
+// it. As in Kong's env vault, the name is converted to upper case, and - to _. Errors name
+// the variable, never its value.
+func resolveEnv(reference string, getenv func(string) string) (string, error) {
 	u, err := url.Parse(reference[1 : len(reference)-1])
 	if err != nil {
 		return "", errors.New("the reference can't be read; it should look like {vault://env/NAME}")

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"kong-vault-auth/secretstore"
 )
@@ -75,7 +74,7 @@ func TestObjectsOfTheEnvironment(t *testing.T) {
 			if len(failed) > 0 {
 				t.Error(failed)
 			}
-			if diff := cmp.Diff(tt.want, got, cmpopts.IgnoreUnexported(Definition{})); diff != "" {
+			if diff := cmp.Diff(tt.want, got, byContents); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -15,27 +15,26 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// vaultsFile is what a vaults file says.
+// vaultsFile is a vaults file while it is parsed, and its contents afterwards.
 type vaultsFile struct {
 	kinds   kinds
 	getenv  func(string) string
 	defined map[string]Definition
-	secrets bool // a secret stands in it, rather than a reference to one
+	secrets bool // it contains a secret itself, and not only references
 
-	// unresolved, if not nil, takes the references of logins that lead nowhere, by
-	// object; see Defined. problem is that of the object being read.
+	// unresolved, if not nil, collects the errors about references of logins that can't
+	// be resolved, by object, instead of parse failing; see Defined.
 	unresolved map[string]error
-	problem    error
-	// assumed, if not empty, stands for what such a reference leads to.
+	// assumed, if not empty, is used as the value of such a reference.
 	assumed string
 
-	// stored takes the references to other vaults of the object being read, by field;
-	// nil: there may be none.
-	stored map[string]string
+	// Of the object that is being parsed.
+	problem   error             // for unresolved
+	loginRefs map[string]string // the references of its login to other vaults, by field; nil: none are allowed
 }
 
-// What a vaults file may hold beside what is used: other fields of Kong's
-// declarative form.
+// The fields that a vaults file may have. Some are only allowed because Kong's
+// declarative form has them.
 var (
 	fileFields  = []string{"_format_version", "_transform", "vaults"}
 	vaultFields = []string{
@@ -44,24 +43,20 @@ var (
 	}
 )
 
-// parseFile reads a vaults file: vault objects in Kong's declarative form,
+func newVaultsFile(kinds kinds, getenv func(string) string) *vaultsFile {
+	return &vaultsFile{kinds: kinds, getenv: getenv, defined: map[string]Definition{}}
+}
+
+// parse parses a vaults file: vault objects in Kong's declarative form,
 //
 //	_format_version: "3.0"
 //	vaults:
 //	- name: hcv            # or azure
 //	  prefix: kong-auth    # the object's name
 //	  config: {host: vault.example.com, token: "{vault://env/MY_TOKEN}"}
-//	  allowed_services: [0dc6f45b-8f8d-40d2-a504-473544ee190b] # see Allowed; not of Kong's
+//	  allowed_services: [0dc6f45b-8f8d-40d2-a504-473544ee190b] # see allowed; Kong has no such field
 //
 // in YAML, and so in JSON too. Anything unknown is an error, with its line.
-func parseFile(data []byte, kinds kinds, getenv func(string) string) (*vaultsFile, error) {
-	f := &vaultsFile{kinds: kinds, getenv: getenv, defined: map[string]Definition{}}
-	if err := f.parse(data); err != nil {
-		return nil, err
-	}
-	return f, nil
-}
-
 func (f *vaultsFile) parse(data []byte) error {
 	entries, err := entriesOf(data)
 	if err != nil {
@@ -72,14 +67,14 @@ func (f *vaultsFile) parse(data []byte) error {
 			return err
 		}
 	}
-	return f.checkStored()
+	return f.checkLoginRefs()
 }
 
-// entriesOf is the list named vaults in a file of that form.
+// entriesOf are the entries of the list named vaults in such a file.
 func entriesOf(data []byte) ([]*yaml.Node, error) {
 	var document yaml.Node
 	if err := yaml.Unmarshal(data, &document); err != nil {
-		// What is in quotes may be a value, and so a secret.
+		// A quoted part of the error may be a value of the file, and so a secret.
 		return nil, fmt.Errorf("it is not valid YAML: %s", quoted.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "…"))
 	}
 	if len(document.Content) == 0 {
@@ -101,7 +96,10 @@ var quoted = regexp.MustCompile("'[^']*'|\"[^\"]*\"|`[^`]*`")
 // kongPrefix is what Kong allows as a vault's prefix.
 var kongPrefix = regexp.MustCompile(`^[a-z][a-z0-9-]*[a-z0-9]$`)
 
-// add reads one vault object.
+// reservedName is why an object of a file can't have the name of a kind, or env.
+const reservedName = "objects of that name are those of the environment"
+
+// add parses one vault object.
 func (f *vaultsFile) add(n *yaml.Node) error {
 	entry, err := mapping(n, "a vault", vaultFields)
 	if err != nil {
@@ -116,11 +114,11 @@ func (f *vaultsFile) add(n *yaml.Node) error {
 	case !kongPrefix.MatchString(prefix):
 		return at(n, "prefix must be the object's name: letters in lower case, digits and -, as in kong-auth")
 	case reserved || prefix == "env":
-		return at(n, "prefix must not be %s: objects of that name are those of the environment", prefix)
+		return at(n, "prefix must not be %s: %s", prefix, reservedName)
 	case f.defined[prefix].Name != "":
 		return at(n, "prefix %s is taken by another vault", prefix)
 	}
-	f.stored = map[string]string{}
+	f.loginRefs = map[string]string{}
 	texts, err := f.config(entry["config"], kind)
 	if err != nil {
 		return err
@@ -129,11 +127,11 @@ func (f *vaultsFile) add(n *yaml.Node) error {
 	if err != nil {
 		return at(n, "config of %s: %v", prefix, err)
 	}
-	if d.Allowed, err = readAllowed(entry); err != nil {
+	if d.allowed, err = readAllowed(entry); err != nil {
 		return err
 	}
-	if len(f.stored) > 0 {
-		d.stored = f.stored
+	if len(f.loginRefs) > 0 {
+		d.loginRefs = f.loginRefs
 	}
 	f.defined[prefix] = d
 	if f.problem != nil {
@@ -142,7 +140,8 @@ func (f *vaultsFile) add(n *yaml.Node) error {
 	return nil
 }
 
-// config reads a vault's fields as text, references to the environment resolved.
+// config returns the fields of a vault as text, with references to the environment
+// resolved.
 func (f *vaultsFile) config(n *yaml.Node, kind secretstore.Kind) (map[string]string, error) {
 	texts := map[string]string{}
 	if n == nil || n.Tag == "!!null" {
@@ -171,10 +170,10 @@ func (f *vaultsFile) config(n *yaml.Node, kind secretstore.Kind) (map[string]str
 			continue
 		case strings.Contains(value, "${{"):
 			return nil, at(n, "%s is a reference of decK's, which is not resolved here; write {vault://env/NAME}", field.Name)
-		case f.mayBeStored(kind, field, value):
-			f.stored[field.Name], value = value, f.assumed
+		case f.isLoginRef(kind, field, value):
+			f.loginRefs[field.Name], value = value, f.assumed
 		case secretstore.IsReference(value):
-			if value, err = resolve(value, f.getenv); err != nil {
+			if value, err = resolveEnv(value, f.getenv); err != nil {
 				err = at(n, "%s: %v", field.Name, err)
 				if f.unresolved == nil || !slices.Contains(kind.Login, field.Name) {
 					return nil, err
@@ -193,11 +192,11 @@ func (f *vaultsFile) config(n *yaml.Node, kind secretstore.Kind) (map[string]str
 	return texts, nil
 }
 
-// mayBeEmpty reports whether an empty string is a value like others, as for a
-// prefix, and not a value left out.
+// mayBeEmpty reports whether an empty string is a valid value of a field, as for a
+// prefix. For other fields it means that the field isn't set.
 func mayBeEmpty(f kongschema.Field) bool { return f.LenMin != nil && *f.LenMin == 0 }
 
-// mapping is the members of a YAML mapping, all of which must be known.
+// mapping returns the members of a YAML mapping. Members that aren't known are an error.
 func mapping(n *yaml.Node, what string, known []string) (map[string]*yaml.Node, error) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -236,7 +235,7 @@ func at(n *yaml.Node, format string, args ...any) error {
 	return &lineError{n.Line, fmt.Sprintf(format, args...)}
 }
 
-// lineError is what is wrong in a line of a file.
+// lineError is a mistake in a line of a file.
 type lineError struct {
 	line int
 	text string
@@ -244,20 +243,35 @@ type lineError struct {
 
 func (e *lineError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.text) }
 
-// maxVaultsFile bounds what is read of a vaults file.
+// maxVaultsFile is the maximum size of a vaults file.
 const maxVaultsFile = 1 << 20
 
-// readVaultsFile reads, checks and validates a vaults file. Its error, which
-// matches ErrConfig, says what to change; warnings are by object.
-func readVaultsFile(path string, kinds kinds, getenv func(string) string) (*vaultsFile, map[string][]string, error) {
-	f, err := readChecked(path, kinds, getenv)
+// read reads and parses the file at path. If it contains secrets, only its owner and
+// group may be able to read it.
+func (f *vaultsFile) read(path string) error {
+	b, err := securefile.Read(path, securefile.Anybody, maxVaultsFile)
 	if err != nil {
+		return err
+	}
+	if err := f.parse(b); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if f.secrets {
+		_, err = securefile.Read(path, securefile.Group, maxVaultsFile)
+	}
+	return err
+}
+
+// readVaultsFile reads a vaults file and checks its objects. Its errors match ErrConfig
+// and say what to change. warnings are by object.
+func readVaultsFile(path string, kinds kinds, getenv func(string) string) (f *vaultsFile, warnings map[string][]string, err error) {
+	f, warnings = newVaultsFile(kinds, getenv), map[string][]string{}
+	if err := f.read(path); err != nil {
 		return nil, nil, configError("", "VAULT_AUTH_VAULTS_FILE", err)
 	}
-	warnings := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(f.defined)) {
-		if f.defined[name].stored != nil {
-			continue // Secrets.complete checks it
+		if f.defined[name].loginRefs != nil {
+			continue // Secrets.resolveLogin checks it
 		}
 		w, err := secretstore.Check(name, f.defined[name].Config, secretstore.Origin{Node: true})
 		if err != nil {
@@ -268,23 +282,8 @@ func readVaultsFile(path string, kinds kinds, getenv func(string) string) (*vaul
 	return f, warnings, nil
 }
 
-func readChecked(path string, kinds kinds, getenv func(string) string) (*vaultsFile, error) {
-	b, err := securefile.Read(path, securefile.Anybody, maxVaultsFile)
-	if err != nil {
-		return nil, err
-	}
-	f, err := parseFile(b, kinds, getenv)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if f.secrets {
-		_, err = securefile.Read(path, securefile.Group, maxVaultsFile)
-	}
-	return f, err
-}
-
-// nearest is the one of names that somebody may have meant who wrote name, or
-// nothing if none is near.
+// nearest is the most similar of names, which the author of name may have meant. It is
+// empty if none is similar.
 func nearest(name string, names []string) string {
 	best, bestDistance := "", len(name)/3+2
 	for _, n := range names {
@@ -295,8 +294,7 @@ func nearest(name string, names []string) string {
 	return best
 }
 
-// distance is how many letters must be put in, left out or changed to make b of
-// a.
+// distance is how many letters must be added, removed or changed to turn a into b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

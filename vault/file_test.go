@@ -5,10 +5,24 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"kong-vault-auth/secretstore"
 )
+
+// byContents compares definitions, but not which of their fields were set explicitly.
+var byContents = cmp.Options{
+	cmp.AllowUnexported(Definition{}),
+	cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".explicit" }, cmp.Ignore()),
+}
+
+// parseFile parses a vaults file.
+func parseFile(data []byte, kinds kinds, getenv func(string) string) (*vaultsFile, error) {
+	f := newVaultsFile(kinds, getenv)
+	if err := f.parse(data); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
 
 func TestParseFile(t *testing.T) {
 	const file = `
@@ -47,13 +61,13 @@ vaults:
 			c.Host, c.Port, c.Token, c.Path, c.SSLVerify, c.TTL, c.MaxTTL = "vault", 443, "hvs.two", "", false, 1.5, 90
 		}).Inline},
 		"cloud": {Name: "cloud", Node: true, Config: inlineAzure(t, func(c *Azure) { c.NamePrefix, c.AuthMethod = "", "default" }).Inline},
-		"plain": {Name: "plain", Node: true, Config: inlineHCV(t, func(c *HCV) { c.Host = "other" }).Inline, Allowed: Allowed{
+		"plain": {Name: "plain", Node: true, Config: inlineHCV(t, func(c *HCV) { c.Host = "other" }).Inline, allowed: allowed{
 			Services:   []string{"0dc6f45b-8f8d-40d2-a504-473544ee190b"},
 			Routes:     []string{"11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"},
 			Workspaces: []string{"33333333-3333-4333-8333-333333333333"},
 		}},
 	}
-	if diff := cmp.Diff(want, got.defined, cmpopts.IgnoreUnexported(Definition{})); diff != "" {
+	if diff := cmp.Diff(want, got.defined, byContents); diff != "" {
 		t.Error(diff)
 	}
 	if got.secrets {
@@ -143,7 +157,7 @@ func FuzzResolve(f *testing.F) {
 	f.Add("{vault://}")
 	f.Fuzz(func(t *testing.T, reference string) {
 		if secretstore.IsReference(reference) {
-			_, _ = resolve(reference, environ("X", `{"y":"z"}`)) // must not panic
+			_, _ = resolveEnv(reference, environ("X", `{"y":"z"}`)) // must not panic
 		}
 	})
 }

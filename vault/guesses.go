@@ -13,8 +13,8 @@ const (
 	// within guessWindow: a client with a wrong configuration sends some, too.
 	maxGuesses  = 20
 	guessWindow = time.Minute
-	// maxGuessed limits how many credentials are counted at a time. Only existing
-	// credentials are, so strangers can't use this up.
+	// maxGuessed limits for how many credentials wrong secret tokens are counted at a
+	// time. Only existing credentials count, so strangers can't reach the limit.
 	maxGuessed = 10_000
 )
 
@@ -26,12 +26,12 @@ type guesses struct {
 }
 
 type guessed struct {
-	since time.Time // the time of the first
+	since time.Time // when the window began, with the first wrong token
 	count int
 }
 
-// add counts a wrong secret token. It returns how many there were in this window, and
-// how much of the window is left.
+// add counts a wrong secret token. It returns the count of this window, and how much of
+// the window is left.
 func (g *guesses) add(key string, now time.Time) (count int, left time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -39,14 +39,15 @@ func (g *guesses) add(key string, now time.Time) (count int, left time.Duration)
 	if !known || now.Sub(seen.since) >= guessWindow {
 		g.makeRoom(now)
 		seen = guessed{since: now}
-		key = strings.Clone(key) // it may be a part of a whole request
+		key = strings.Clone(key) // it may be a substring of a whole request
 	}
 	seen.count++
 	g.byKey[key] = seen
 	return seen.count, guessWindow - now.Sub(seen.since)
 }
 
-// makeRoom deletes windows that are over or, if it finds none, all of them. mu is held.
+// makeRoom deletes windows that are over if there are too many or, if none is, all of
+// them. mu is held.
 func (g *guesses) makeRoom(now time.Time) {
 	if len(g.byKey) >= maxGuessed {
 		for key, seen := range g.byKey {
@@ -60,30 +61,30 @@ func (g *guesses) makeRoom(now time.Time) {
 	}
 }
 
-// guessed counts a wrong secret token. It returns err, or a *GuessingError if there were
-// too many. It is never called for right ones.
-func (l *live) guessed(key, accessToken string, client Client, err error) error {
-	n, left := l.guesses.add(key, time.Now())
+// guessed counts a wrong secret token and returns its error: err, or a *GuessingError if
+// there were too many.
+func (cs *credentialStore) guessed(key, accessToken string, client Client, err error) error {
+	n, left := cs.guesses.add(key, time.Now())
 	if n <= maxGuesses {
 		return err
 	}
 	if n == maxGuesses+1 {
-		l.log.Warn("more than 20 wrong secret tokens for one credential within a minute; wrong ones are answered 429, the right one still works",
-			"reason", "guessing", "credential", l.fingerprint(accessToken), "client", shown(client))
+		cs.log.Warn("more than 20 wrong secret tokens for one credential within a minute; wrong ones are answered 429, the right one still works",
+			"reason", "guessing", "credential", cs.fingerprint(accessToken), "client", addressText(client))
 	}
 	return &GuessingError{RetryAfter: max(left, time.Second)}
 }
 
 // plusLost reports whether a secret token differs from the right one only in having a
-// space for each +. Query strings and forms decode an unescaped + as a space. Such a
-// client isn't guessing, and the log line helps its owner.
-func (l *live) plusLost(c *credential.Credential, accessToken, secretToken string, client Client) bool {
+// space for each +, since query strings and forms decode an unescaped + as a space. Such
+// a client isn't guessing, and the log line helps its owner.
+func (cs *credentialStore) plusLost(c *credential.Credential, accessToken, secretToken string, client Client) bool {
 	meant := strings.ReplaceAll(secretToken, " ", "+")
-	if meant == secretToken || c == nil || !l.sealer.Verify(c, accessToken, meant, time.Now()) {
+	if meant == secretToken || c == nil || !cs.sealer.Verify(c, accessToken, meant, time.Now()) {
 		return false
 	}
-	l.log.Warn("a secret token was refused that has a space where the right one has +; "+
+	cs.log.Warn("a secret token was refused that has a space where the right one has +; "+
 		"in a query string or form the client must write + as %2B",
-		"reason", "plus", "credential", c.Fingerprint(), "client", shown(client))
+		"reason", "plus", "credential", c.Fingerprint(), "client", addressText(client))
 	return true
 }

@@ -12,8 +12,8 @@ type inlineMode string
 
 const (
 	inlineUnset    inlineMode = ""         // the same as literals
-	inlineLiterals inlineMode = "literals" // only values in it, literal or resolved by Kong
-	inlineTrusted  inlineMode = "trusted"  // everything that an object of the node may use
+	inlineLiterals inlineMode = "literals" // only the values in it, literal or resolved by Kong
+	inlineTrusted  inlineMode = "trusted"  // whatever an object of the node may use
 	inlineOff      inlineMode = "off"      // such objects are refused
 )
 
@@ -55,7 +55,7 @@ func (p *inlinePolicy) invalid(why string) error {
 	return fmt.Errorf("%w: %s, and until that is corrected, vault objects inside a plugin's configuration (%s) are switched off", secretstore.ErrConfig, why, p.fields)
 }
 
-// definition is the inline object in c.
+// definition is the definition of the inline object in c.
 func (p *inlinePolicy) definition(c Config, getenv func(string) string) (Definition, error) {
 	if c.Inline == nil {
 		return Definition{}, errNotOne
@@ -78,8 +78,9 @@ func (p *inlinePolicy) origin(d Definition) secretstore.Origin {
 	return secretstore.Origin{Node: d.Node, Refs: d.Refs, Reach: p.reach, KeepIdentities: !p.identities}
 }
 
-// trusted returns the definition as one of the node's, completed from the environment.
-// It doesn't change the plugin's own configuration.
+// trusted returns a copy of the definition that is trusted like one of the node's, with
+// settings that the node's environment adds. d itself, which belongs to the plugin's
+// configuration, doesn't change.
 func (d Definition) trusted(getenv func(string) string) (Definition, error) {
 	copied := reflect.New(reflect.TypeOf(d.Config).Elem())
 	copied.Elem().Set(reflect.ValueOf(d.Config).Elem())

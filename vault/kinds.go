@@ -14,10 +14,10 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// kinds are the kinds of secret store that there are.
+// kinds are the kinds of secret store that this program has.
 type kinds []secretstore.Kind
 
-// named is the kind of that name; ok is false if there is none.
+// named returns the kind of that name, and whether there is one.
 func (k kinds) named(name string) (kind secretstore.Kind, ok bool) {
 	i := slices.IndexFunc(k, func(kind secretstore.Kind) bool { return kind.Name == name })
 	if i < 0 {
@@ -26,7 +26,7 @@ func (k kinds) named(name string) (kind secretstore.Kind, ok bool) {
 	return k[i], true
 }
 
-// list is the names, each with prefix before it, for messages.
+// list is a list of the kinds' names for messages, each with prefix before it.
 func (k kinds) list(prefix, separator string) string {
 	names := make([]string, len(k))
 	for i := range k {
@@ -35,9 +35,9 @@ func (k kinds) list(prefix, separator string) string {
 	return strings.Join(names, separator)
 }
 
-// decode makes a definition of a node's vault object of what its fields are set
-// to, as text. What isn't set has its default, after the environment that the
-// store's own tools use. The fields are known to be the kind's.
+// decode makes the definition of a node's vault object from the texts that its fields
+// are set to; all of them are fields of the kind. A field that isn't set gets its value
+// from the environment of the store's own tools, or else its default.
 func decode(kind secretstore.Kind, name string, texts map[string]string, getenv func(string) string) (Definition, error) {
 	c := kind.New()
 	values, err := valuesOfTexts(c, texts)
@@ -51,10 +51,10 @@ func decode(kind secretstore.Kind, name string, texts map[string]string, getenv 
 	if err := c.FromEnvironment(set, getenv); err != nil {
 		return Definition{}, err
 	}
-	return Definition{Name: name, Config: c, Node: true, given: slices.Sorted(maps.Keys(values))}, nil
+	return Definition{Name: name, Config: c, Node: true, explicit: slices.Sorted(maps.Keys(values))}, nil
 }
 
-// valuesOfTexts is the values of the fields that are set.
+// valuesOfTexts are the values of the fields of config that texts has.
 func valuesOfTexts(config any, texts map[string]string) (map[string]any, error) {
 	values := map[string]any{}
 	for _, f := range fieldsOf(config) {
@@ -71,6 +71,7 @@ func valuesOfTexts(config any, texts map[string]string) (map[string]any, error) 
 	return values, nil
 }
 
+// fill sets the fields of config to values, and the others to their defaults.
 func fill(config any, values map[string]any) error {
 	b, err := json.Marshal(values)
 	if err != nil {

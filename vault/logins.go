@@ -5,216 +5,156 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"kong-vault-auth/kongschema"
+	"kong-vault-auth/cache"
 	"kong-vault-auth/secretstore"
 )
 
-// An object of the vaults file may have its login in another vault of the node:
-// token: "{vault://azure/vault-token/value}". It is read before the object is used, and
-// again at the other vault's ttl, and when the store refuses it.
+// The login of a vault object may be a reference to a secret in another vault of the
+// node, as in token: "{vault://azure/vault-token/value}". When that secret rotates, the
+// object must log in with the new one. So the loginReader reads the reference again at
+// the other vault's ttl, and when the object's own store refuses the login. Requests
+// never wait for that.
+//
+// There are two kinds of such objects. Those of the vaults file (nodelogins.go) can't be
+// used before their login was read here. Those inside a plugin's configuration
+// (inlinelogins.go) begin with what Kong has resolved their references to.
 
 const (
-	// loginRetry is how long after a login that couldn't be read, and how soon after
-	// another read because of a refusal, it is read again.
+	// loginRetry is the pause after a login could not be read, and the minimum time
+	// between two extra reads because a store refuses its login.
 	loginRetry = 5 * time.Second
-	// minLoginTTL keeps a ttl of next to nothing from keeping a processor busy.
+	// minLoginTTL bounds how often logins are read if the other vault's ttl is tiny.
 	minLoginTTL = time.Second
 )
 
-// nodeLogins are the objects of the vaults file with a login in another vault.
-type nodeLogins struct {
-	// Guarded by Registry.mu.
-	complete map[string]Definition // with their logins, by name
-	problems map[string]error      // why a login couldn't be read the last time, by name
+// login is the login of one object that is in other vaults, for the loginReader.
+type login struct {
+	refs     map[string]string // the references, by field of the object's settings
+	identity string            // of the store that the object is bound to; empty: it has none
+	// read returns the object's definition with what refs stand for now.
+	read func(context.Context) (Definition, error)
+	// set binds the object to the result of read, or handles its error.
+	set func(resolved Definition, err error)
+}
 
-	wake chan struct{} // there is something to read; buffers one
+// loginReader decides when logins are read. It has a goroutine from the first object
+// that needs one until the registry is closed.
+type loginReader struct {
+	start func()        // starts the goroutine; more calls do nothing
+	wake  chan struct{} // there is something to read; buffers one
 
 	mu      sync.Mutex
-	refused map[string]bool      // stores that don't accept their login, by identity
-	noted   map[string]time.Time // when that was last noted
+	refused map[string]refusal // by the identity of the store
 }
 
-func (l *nodeLogins) init() {
-	l.complete, l.problems = map[string]Definition{}, map[string]error{}
-	l.refused, l.noted = map[string]bool{}, map[string]time.Time{}
+// refusal is a store's word that it doesn't accept its login.
+type refusal struct {
+	at   time.Time
+	seen bool // by takeRefused
+}
+
+func (l *loginReader) init(r *Registry) {
+	l.start = sync.OnceFunc(func() { r.node.done.Go(func() { r.keepLogins(r.node.ctx) }) })
 	l.wake = make(chan struct{}, 1)
+	l.refused = map[string]refusal{}
 }
 
-func (l *nodeLogins) wakeUp() {
+func (l *loginReader) wakeUp() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
 }
 
-// of is d with its login, or why there is none. Registry.mu is held.
-func (l *nodeLogins) of(d Definition) (Definition, error) {
-	if complete, ok := l.complete[d.Name]; ok {
-		return complete, nil
-	}
-	err := l.problems[d.Name]
-	if err == nil {
-		err = errors.New("its login, which is in another vault, has not been read yet")
-	}
-	return d, unreadable(d.Name, "VAULT_AUTH_VAULTS_FILE", err)
-}
-
-// keepOnly forgets the logins of objects that aren't what they were. Registry.mu is
-// held.
-func (l *nodeLogins) keepOnly(file map[string]Definition) {
-	maps.DeleteFunc(l.complete, func(name string, d Definition) bool { return !file[name].sameButForLogin(d) })
-	maps.DeleteFunc(l.problems, func(name string, _ error) bool { return file[name].stored == nil })
-}
-
-// sameButForLogin reports whether d is complete without what its references stand for.
-func (d Definition) sameButForLogin(complete Definition) bool {
-	if d.Config == nil || !reflect.DeepEqual(d.stored, complete.stored) {
-		return false
-	}
-	a, b := valuesOf(d.Config), valuesOf(complete.Config)
-	for field := range d.stored {
-		delete(a, field)
-		delete(b, field)
-	}
-	d.Config, complete.Config = nil, nil
-	return reflect.DeepEqual(a, b) && reflect.DeepEqual(d, complete)
-}
-
-// hold has an object go on with what it was bound to, for those who may still name it,
-// until its new definition has a login. One that was bound to nothing reports err.
-// Registry.mu is held.
-func (o *nodeObject) hold(d Definition, err error) {
-	b := binding{err: err}
-	if o.release != nil {
-		b = *o.bound.Load()
-		b.allowed = d.Allowed
-	}
-	o.bound.Store(&b)
-}
-
-// refusal has the login of a store read again if err says that the store refuses it.
-func (n *nodeObjects) refusal(identity string, err error) {
+// noteRefusal causes a read of the login of a store, known by its identity, if err says
+// that the store refuses it.
+func (l *loginReader) noteRefusal(identity string, err error) {
 	if f := (*secretstore.Failure)(nil); !errors.As(err, &f) || !f.LoginRefused {
 		return
 	}
-	l := &n.logins
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if time.Since(l.noted[identity]) >= loginRetry {
-		l.noted[identity], l.refused[identity] = time.Now(), true
+	if time.Since(l.refused[identity].at) >= loginRetry {
+		l.refused[identity] = refusal{at: time.Now()}
 		l.wakeUp()
 	}
 }
 
-// takeRefused are the stores that have refused their logins since the last time.
-func (l *nodeLogins) takeRefused() map[string]bool {
+// takeRefused returns the stores that have refused their logins since the last call, by
+// identity.
+func (l *loginReader) takeRefused() map[string]bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	refused := l.refused
-	l.refused = map[string]bool{}
-	maps.DeleteFunc(l.noted, func(_ string, at time.Time) bool { return time.Since(at) >= loginRetry })
-	return refused
+	news := map[string]bool{}
+	for identity, r := range l.refused {
+		switch {
+		case !r.seen:
+			news[identity] = true
+			l.refused[identity] = refusal{at: r.at, seen: true}
+		case time.Since(r.at) >= loginRetry:
+			delete(l.refused, identity)
+		}
+	}
+	return news
 }
 
-// keepLogins reads logins when that is due, until ctx ends.
-func (n *nodeObjects) keepLogins(ctx context.Context) {
-	due := time.NewTimer(n.readLogins(ctx))
+// keepLogins reads logins whenever that is due, until ctx ends.
+func (r *Registry) keepLogins(ctx context.Context) {
+	due := time.NewTimer(r.readLogins(ctx))
 	defer due.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-due.C:
-		case <-n.logins.wake:
+		case <-r.logins.wake:
 		}
-		due.Reset(n.readLogins(ctx))
+		due.Reset(r.readLogins(ctx))
 	}
 }
 
-// readLogins reads the logins that are in other vaults, and has the objects use them.
-// It returns when to do so again.
-func (n *nodeObjects) readLogins(ctx context.Context) (next time.Duration) {
-	refused := n.logins.takeRefused()
-	n.registry.mu.Lock()
-	file := n.file
-	n.registry.mu.Unlock()
-	next = kongRotation
+// readLogins reads all logins that are in other vaults, and binds their objects to the
+// results. It returns the time until the next read is due.
+func (r *Registry) readLogins(ctx context.Context) (next time.Duration) {
+	refused := r.logins.takeRefused()
+	all := append(r.node.logins(), r.inlineLogins()...)
 	reading, cancel := context.WithTimeout(ctx, 2*secretDeadline)
 	defer cancel()
-	for _, d := range file { // all first: a login may be in a vault that has refused its own
-		if d.stored != nil && refused[n.identity(d)] {
-			n.registry.secrets.refresh(reading, d.stored)
+	for _, l := range all { // before any is read: a login may be in a vault that has refused its own
+		if refused[l.identity] {
+			r.secrets.refresh(reading, l.refs)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(file)) {
-		d := file[name]
-		if d.stored == nil {
-			continue
-		}
-		complete, err := n.registry.secrets.complete(reading, d)
+	next = kongRotation
+	for _, l := range all {
+		resolved, err := l.read(reading)
 		if ctx.Err() != nil {
-			return next // the end, which says nothing of the login
+			return next // the registry is being closed; err says nothing about the login
 		}
-		n.use(d, complete, err)
+		l.set(resolved, err)
 		if err != nil {
 			next = min(next, loginRetry)
 		}
-		next = min(next, max(minLoginTTL, n.registry.secrets.ttlOfLogin(d.stored)))
+		next = min(next, max(minLoginTTL, r.secrets.loginTTL(l.refs)))
 	}
-	return min(next, n.registry.readReferring(reading, refused))
+	return next
 }
 
-// identity is that of the store that d is bound to, of which its login may be a part.
-func (n *nodeObjects) identity(d Definition) string {
-	n.registry.mu.Lock()
-	defer n.registry.mu.Unlock()
-	if complete, ok := n.logins.complete[d.Name]; ok {
-		d = complete
-	}
-	return d.identity()
-}
-
-// use has the object d, if it is still defined like that, log in as complete says,
-// unless err is why that couldn't be read.
-func (n *nodeObjects) use(d, complete Definition, err error) {
-	n.registry.mu.Lock()
-	if !reflect.DeepEqual(n.file[d.Name], d) || n.registry.closed {
-		n.registry.mu.Unlock()
-		return
-	}
-	before := n.logins.problems[d.Name]
-	n.logins.problems[d.Name] = err
-	if err == nil {
-		delete(n.logins.problems, d.Name)
-		n.logins.complete[d.Name] = complete
-	}
-	released := n.bindAll()
-	n.registry.mu.Unlock()
-	for _, release := range released {
-		release()
-	}
-	if err != nil && (before == nil || before.Error() != err.Error()) {
-		n.registry.options.Logger.Error("the login of a vault object, in another vault, can't be read; one that it has stays in use",
-			"vault", d.Name, "reason", "config", "err", err)
-	}
-}
-
-// complete is d with the login that its references stand for.
-func (s *Secrets) complete(ctx context.Context, d Definition) (Definition, error) {
-	// The operator has written both; a policy is about what is handed out.
-	return s.completed(d, d.stored, secretstore.Origin{Node: true}, func(reference string) (string, error) {
-		return s.getReferred(ctx, reference, nil)
+// resolveLogin returns d with the login that its references stand for. The policy for
+// secrets doesn't apply: the operator has written both the references and the vaults.
+func (s *Secrets) resolveLogin(ctx context.Context, d Definition) (Definition, error) {
+	return s.resolveFields(d, d.loginRefs, secretstore.Origin{Node: true}, func(reference string) (string, error) {
+		return s.readReference(ctx, reference, nil)
 	})
 }
 
-// completed is d with what get makes of references, which are by field.
-func (s *Secrets) completed(d Definition, refs map[string]string, origin secretstore.Origin, get func(reference string) (string, error)) (Definition, error) {
+// resolveFields returns d with the results of get in place of references, which are by
+// field, and checks it.
+func (s *Secrets) resolveFields(d Definition, refs map[string]string, origin secretstore.Origin, get func(reference string) (string, error)) (Definition, error) {
 	values := valuesOf(d.Config)
 	for _, field := range slices.Sorted(maps.Keys(refs)) {
 		value, err := get(refs[field])
@@ -229,7 +169,8 @@ func (s *Secrets) completed(d Definition, refs map[string]string, origin secrets
 		return d, err
 	}
 	if d.Node {
-		// For what settings have of the node beside fields; all of these count as set.
+		// A store may keep more of the node's environment than its fields hold. All
+		// fields count as set, so that the environment changes none of them.
 		if err := c.FromEnvironment(func(string) bool { return true }, s.registry.options.Getenv); err != nil {
 			return d, err
 		}
@@ -239,80 +180,38 @@ func (s *Secrets) completed(d Definition, refs map[string]string, origin secrets
 	return d, err
 }
 
-// refresh has references read again, by whoever asks next.
+// refresh makes the next read of references ask their vaults, whatever is cached.
 func (s *Secrets) refresh(ctx context.Context, refs map[string]string) {
 	for _, reference := range refs {
-		ref, of, err := s.referred(ctx, reference)
+		ref, d, err := s.target(ctx, reference)
 		if err != nil {
-			continue // completed says so
+			continue // the read that follows returns the error
 		}
 		version, _ := versionOf(ref.Version, ref.Options.Get("version"))
-		if store, done, err := s.use(of, policyFor(of)); err == nil {
-			store.cache.Refresh(secretKey{ref.Resource, version}.String(), policyFor(of))
+		if store, done, err := s.acquire(d, policyFor(d)); err == nil {
+			store.cache.Refresh(secretKey{ref.Resource, version}.String(), policyFor(d))
 			done()
 		}
 	}
 }
 
-// ttlOfLogin is how long references hold.
-func (s *Secrets) ttlOfLogin(refs map[string]string) time.Duration {
+// loginTTL is the smallest ttl of the vaults that references name.
+func (s *Secrets) loginTTL(refs map[string]string) time.Duration {
 	ttl := kongRotation
 	for _, reference := range refs {
-		ref, _ := ParseReference(reference) // it has been read before
-		if of, err := s.registry.node.definition(ref.Vault); err == nil {
-			ttl = min(ttl, policyFor(of).TTL)
+		ref, _ := ParseReference(reference) // it has been parsed before
+		if d, err := s.registry.node.find(ref.Vault); err == nil {
+			ttl = min(ttl, policyFor(d).TTL)
 		}
 	}
 	return ttl
 }
 
-// mayBeStored reports whether a field's value is a reference to another vault, and may
-// be one: a string of the login, since a store's place is its identity.
-func (f *vaultsFile) mayBeStored(kind secretstore.Kind, field kongschema.Field, value string) bool {
-	return f.stored != nil && secretstore.IsReference(value) && !strings.HasPrefix(value, "{vault://env/") &&
-		slices.Contains(kind.Login, field.Name) && field.Kind == kongschema.String && field.Name != "auth_method"
-}
-
-// checkStored checks what objects refer to for their logins: in the end that must be
-// something which doesn't need the object itself.
-func (f *vaultsFile) checkStored() error {
-	for _, name := range slices.Sorted(maps.Keys(f.defined)) {
-		if err := f.follow(name, nil); err != nil {
-			return err
-		}
+// loginError is the error of an object that can't be used because its login could not be
+// read: a mistake in the configuration, or an outage.
+func loginError(object, setting string, err error) error {
+	if errors.Is(err, cache.ErrAbsent) || errors.Is(err, ErrForbidden) || errors.Is(err, secretstore.ErrConfig) {
+		return configError(object, setting, err)
 	}
-	return nil
-}
-
-// follow follows the references of an object that others, in their order, refer to.
-func (f *vaultsFile) follow(name string, from []string) error {
-	if slices.Contains(from, name) {
-		return fmt.Errorf("the login of %s is in a vault that can't be read without it: %s; give one of them a login that is in no vault",
-			name, strings.Join(append(from[slices.Index(from, name):], name), ", then "))
-	}
-	d := f.defined[name]
-	for _, field := range slices.Sorted(maps.Keys(d.stored)) {
-		ref, err := ParseReference(d.stored[field])
-		if err != nil {
-			return fmt.Errorf("config of %s: %s: %w", name, field, err)
-		}
-		_, inFile := f.defined[ref.Vault]
-		if !inFile && !f.inEnvironment(ref.Vault) {
-			return fmt.Errorf("config of %s: %s: the reference names the vault %.40q, which neither this file nor the environment defines", name, field, ref.Vault)
-		}
-		if err := f.follow(ref.Vault, append(from, name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// inEnvironment reports whether the environment, the plugin server's, defines an object
-// of that name. An operator's says nothing about it.
-func (f *vaultsFile) inEnvironment(name string) bool {
-	if _, known := f.kinds.named(name); !known || f.unresolved != nil {
-		return known
-	}
-	defined, failed := fromEnvironment(f.kinds, f.getenv)
-	return defined[name].Name != "" || failed[name] != nil
+	return &UnavailableError{Object: object, Reason: reasonOf(err), RetryAfter: loginRetry, Err: err}
 }

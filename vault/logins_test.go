@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"context"
 	"errors"
 	"path/filepath"
 	"reflect"
@@ -49,6 +48,19 @@ func newWatchedLogins(t *testing.T, f *shelves, file string, env ...string) *log
 	l.registry = NewRegistry(f.kinds(), Options{Logger: l.log.logger(), Getenv: environ(append(env, "VAULT_AUTH_VAULTS_FILE", l.path)...)})
 	t.Cleanup(l.registry.Close)
 	return l
+}
+
+// registryWith is a registry on f with the objects of a vaults file. It watches no file, so
+// it can be used in a synctest bubble.
+func registryWith(t *testing.T, f *shelves, o Options, objects ...string) *Registry {
+	t.Helper()
+	r := NewRegistry(f.kinds(), o)
+	file, err := parseFile([]byte(vaultsOf(objects...)), r.kinds, o.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.node.file = file.defined
+	return r
 }
 
 // kinds are those of the product, but that their stores are shelves.
@@ -177,7 +189,7 @@ func TestALoginInAnotherVaultKeepsTheNodesEnvironment(t *testing.T) {
 		"AZURE_CLIENT_ID", "client", "AZURE_TENANT_ID", "tenant", "AZURE_FEDERATED_TOKEN_FILE", "/f", "AWS_REGION", "eu-west-1")
 	l.registry.mu.Lock()
 	defer l.registry.mu.Unlock()
-	complete, ok := l.registry.node.logins.complete["kong-auth"]
+	complete, ok := l.registry.node.resolved["kong-auth"]
 	if !ok {
 		t.Fatal(l.log)
 	}
@@ -240,7 +252,7 @@ func TestLoginsThatCantBeHad(t *testing.T) {
 			if l.log.count("level=ERROR", "vault=kong-auth", tt.want) != 1 || strings.Contains(l.log.String(), "hvs.") {
 				t.Errorf("log: %s", l.log)
 			}
-			if next := l.registry.node.readLogins(t.Context()); next != loginRetry {
+			if next := l.registry.readLogins(t.Context()); next != loginRetry {
 				t.Errorf("it is read again in %s", next)
 			}
 			if n := l.log.count("level=ERROR", "vault=kong-auth"); n != 1 {
@@ -253,16 +265,9 @@ func TestLoginsThatCantBeHad(t *testing.T) {
 func TestALoginIsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &shelves{held: map[string]string{"vault-token": `{"value": "hvs.one"}`}}
-		r := NewRegistry(f.kinds(), Options{Getenv: environ()})
+		r := registryWith(t, f, Options{Getenv: environ()}, keysVault, tokenInIt)
 		defer r.Close()
-		file, err := parseFile([]byte(vaultsOf(keysVault, tokenInIt)), r.kinds, environ())
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.node.file = file.defined
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go r.node.keepLogins(ctx)
+		r.logins.start()
 		synctest.Wait()
 		o, release := mustOpen(t, r, "plugin", Config{Vault: "kong-auth"})
 		defer release()
@@ -310,9 +315,9 @@ func TestALoginInAVaultThatRefuses(t *testing.T) {
 	l.store(t, "keys").hold("vault-token", `{"value": "hvs.rotated"}`)
 	middle := l.store(t, "middle")
 	middle.fail(errLogin)
-	l.registry.secrets.refresh(t.Context(), l.registry.node.file["kong-auth"].stored)
-	l.registry.node.readLogins(t.Context()) // learns of the refusal
-	l.registry.node.readLogins(t.Context())
+	l.registry.secrets.refresh(t.Context(), l.registry.node.file["kong-auth"].loginRefs)
+	l.registry.readLogins(t.Context()) // learns of the refusal
+	l.registry.readLogins(t.Context())
 	if diff := cmp.Diff([]string{"hvs.middle", "hvs.rotated"}, l.tokens("middle")); diff != "" {
 		t.Error(diff)
 	}
@@ -329,7 +334,7 @@ func TestReloadOfAFileWithLoginsInOtherVaults(t *testing.T) {
 	}
 
 	reload(tokenInIt + "\n")
-	if _, kept := l.registry.node.logins.complete["kong-auth"]; !kept {
+	if _, kept := l.registry.node.resolved["kong-auth"]; !kept {
 		t.Error("the login of an object that is as it was is not kept")
 	}
 	// Until the new definition has its login the old one stays, but not for others
@@ -342,7 +347,7 @@ func TestReloadOfAFileWithLoginsInOtherVaults(t *testing.T) {
 	if err := o.Usable(); err == nil || !strings.Contains(err.Error(), "allowed_services") {
 		t.Errorf("who may not name it any more: %v", err)
 	}
-	l.registry.node.readLogins(t.Context())
+	l.registry.readLogins(t.Context())
 	if b := o.bound.Load(); b.err != nil || b.policy.TTL != 30*time.Second {
 		t.Errorf("after its login was read: %+v", b)
 	}

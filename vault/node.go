@@ -16,44 +16,43 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// nodeObjects are the vault objects that the node defines: in its environment
-// and in its vaults file.
+// nodeObjects are the vault objects that the node defines, in its environment and in
+// its vaults file.
 type nodeObjects struct {
 	registry *Registry
 	path     string     // of the vaults file; may be empty
 	reading  sync.Mutex // so that an older version of the file doesn't replace a newer one
 
 	// Guarded by Registry.mu.
-	environment map[string]Definition
-	file        map[string]Definition
-	problems    map[string]error // with objects of the environment, by name
-	fileProblem error            // with the newest version of the file
-	inUse       map[string]*nodeObject
-	logins      nodeLogins
+	environment   map[string]Definition
+	file          map[string]Definition
+	problems      map[string]error // with objects of the environment, by name
+	fileProblem   error            // with the newest version of the file
+	inUse         map[string]*nodeObject
+	resolved      map[string]Definition // objects of the file whose login was read from another vault, with it
+	loginProblems map[string]error      // why such a login could not be read the last time, by object
 
 	ctx    context.Context // until stop
 	cancel context.CancelFunc
-	keep   func() // has keepLogins run
-	done   sync.WaitGroup
+	done   sync.WaitGroup // of the goroutines until ctx ends
 }
 
-// nodeObject is an object of the node that plugin instances have open. All of
-// them share it, and see at once when its definition changes.
+// nodeObject is an object of the node that plugin instances have open. They share it, so
+// a change of its definition reaches all of them at once.
 type nodeObject struct {
 	name       string
 	bound      atomic.Pointer[binding]
 	users      int
-	definition Definition // that it is bound to
-	release    func()     // nil if it is bound to an error
+	definition Definition // of the store that it is bound to
+	release    func()     // ends the use of that store; nil if there is none
 }
 
 func (n *nodeObjects) init(r *Registry) {
 	n.registry = r
 	n.path = r.options.Getenv("VAULT_AUTH_VAULTS_FILE")
 	n.inUse = map[string]*nodeObject{}
-	n.logins.init()
+	n.resolved, n.loginProblems = map[string]Definition{}, map[string]error{}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	n.keep = sync.OnceFunc(func() { n.done.Go(func() { n.keepLogins(n.ctx) }) })
 	n.environment, n.problems = fromEnvironment(r.kinds, r.options.Getenv)
 	for _, name := range slices.Sorted(maps.Keys(n.environment)) {
 		warnings, err := secretstore.Check(name, n.environment[name].Config, secretstore.Origin{Node: true})
@@ -75,13 +74,14 @@ func (n *nodeObjects) init(r *Registry) {
 	if n.path != "" {
 		w := securefile.NewWatch(n.path) // before the first read, so that no version is missed
 		n.reload()
-		n.readLogins(context.Background())
-		n.watch(w)
+		r.readLogins(n.ctx)
+		n.done.Go(func() { w.Run(n.ctx, func(string) { n.reload() }) })
+		r.logins.start()
 	}
 }
 
-// open returns the named object for a configuration, even if it isn't defined. r.mu is
-// held.
+// open returns the named object for a configuration, even if it isn't defined: it may be
+// later. Registry.mu is held.
 func (n *nodeObjects) open(name string, scope Scope) (*Object, func()) {
 	o := n.inUse[name]
 	if o == nil {
@@ -106,20 +106,26 @@ func (n *nodeObjects) open(name string, scope Scope) (*Object, func()) {
 	})
 }
 
-// bind binds an object to the current definition of its name. If that store can't be
-// opened, the previous binding stays. r.mu is held.
-func (n *nodeObjects) bind(o *nodeObject) (releaseOld func()) {
-	d, defined := n.file[o.name]
-	if !defined {
-		d, defined = n.environment[o.name]
+// definition is what the node defines under a name. Registry.mu is held.
+func (n *nodeObjects) definition(name string) (d Definition, defined bool) {
+	if d, defined = n.file[name]; !defined {
+		d, defined = n.environment[name]
 	}
-	if d.stored != nil {
-		complete, err := n.logins.of(d)
+	return d, defined
+}
+
+// bind binds an object to the current definition of its name. If that store can't be
+// opened, the previous binding stays. releaseOld, which may be nil, must be called
+// without Registry.mu, which is held.
+func (n *nodeObjects) bind(o *nodeObject) (releaseOld func()) {
+	d, defined := n.definition(o.name)
+	if d.loginRefs != nil {
+		resolved, err := n.withLogin(d)
 		if err != nil {
-			o.hold(d, err)
+			o.keepStore(d, err)
 			return nil
 		}
-		d = complete
+		d = resolved
 	}
 	if defined && o.release != nil && reflect.DeepEqual(d, o.definition) {
 		return nil
@@ -137,13 +143,13 @@ func (n *nodeObjects) bind(o *nodeObject) (releaseOld func()) {
 		}
 		return nil
 	}
-	o.bound.Store(n.registry.bind(l, d))
+	o.bound.Store(n.registry.bindingOf(l, d))
 	releaseOld, o.release, o.definition = o.release, release, d
 	return releaseOld
 }
 
-// bindAll binds all objects in use. Its results must be called, without r.mu, which is
-// held.
+// bindAll binds all objects in use. Its results must be called without Registry.mu, which
+// is held.
 func (n *nodeObjects) bindAll() (released []func()) {
 	for _, name := range slices.Sorted(maps.Keys(n.inUse)) {
 		if release := n.bind(n.inUse[name]); release != nil {
@@ -153,7 +159,7 @@ func (n *nodeObjects) bindAll() (released []func()) {
 	return released
 }
 
-// all are the objects that can be used, by name. r.mu is held.
+// all are the objects that can be used, by name. Registry.mu is held.
 func (n *nodeObjects) all() map[string]Definition {
 	all := maps.Clone(n.environment)
 	if all == nil {
@@ -163,7 +169,7 @@ func (n *nodeObjects) all() map[string]Definition {
 	return all
 }
 
-// undefined says why the named object doesn't exist.
+// undefined is the error about a name that no object has. Registry.mu is held.
 func (n *nodeObjects) undefined(name string) error {
 	if err := n.problems[name]; err != nil {
 		return err
@@ -181,9 +187,9 @@ func (n *nodeObjects) undefined(name string) error {
 	return fmt.Errorf("%w: there is no vault object %q; this node %s", secretstore.ErrConfig, name, known)
 }
 
-// ReadVaultsFile has the vaults file at path read again, which else happens soon after
-// it has changed. When it returns, the objects are as the file has them; its error says
-// why they stay as they were.
+// ReadVaultsFile reads the vaults file again, without waiting for its change to be
+// noticed. path must be the file that the registry watches. After an error, all objects
+// stay as they were.
 func (r *Registry) ReadVaultsFile(path string) error {
 	own, err := filepath.Abs(r.node.path)
 	switch {
@@ -222,7 +228,7 @@ func (n *nodeObjects) reload() {
 	if err == nil {
 		changed = before != nil || !reflect.DeepEqual(n.file, f.defined)
 		n.file = f.defined
-		n.logins.keepOnly(n.file)
+		n.dropOldLogins()
 	}
 	released := n.bindAll()
 	n.registry.mu.Unlock()
@@ -230,7 +236,7 @@ func (n *nodeObjects) reload() {
 	for _, release := range released {
 		release()
 	}
-	n.logins.wakeUp()
+	n.registry.logins.wakeUp()
 	switch {
 	case !changed: // another file of the folder has changed
 	case err != nil:
@@ -243,13 +249,7 @@ func (n *nodeObjects) reload() {
 	}
 }
 
-// watch reloads the file whenever w sees a change.
-func (n *nodeObjects) watch(w *securefile.Watch) {
-	n.done.Go(func() { w.Run(n.ctx, func(string) { n.reload() }) })
-	n.keep()
-}
-
-// stop ends the watching.
+// stop ends the watching of the file, and the reading of logins.
 func (n *nodeObjects) stop() {
 	n.cancel()
 	n.done.Wait()

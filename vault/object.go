@@ -1,6 +1,3 @@
-// Package vault holds vault objects: named connections to a secret store, with a cache,
-// in which token pairs are looked up. It knows no store itself: a Registry gets the
-// kinds of store that there are.
 package vault
 
 import (
@@ -16,26 +13,26 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// Object is a vault object for one plugin configuration: a store, the cache in front of
-// it, and the limits of this object. Registry.Open returns it. It is safe for concurrent
-// use.
+// Object is a vault object as one plugin configuration uses it: a store, the cache in
+// front of it, and the object's limits. Registry.Open returns it. It is safe for
+// concurrent use.
 type Object struct {
 	name  string
-	scope Scope // of the configuration that uses it
-	bound *atomic.Pointer[binding]
+	scope Scope                    // of the configuration that uses it
+	bound *atomic.Pointer[binding] // shared by all Objects of the same vault object
 }
 
-// binding is what an object currently stands for. That of a named object changes with
-// the vaults file.
+// binding is the store that an object currently has, and its limits. An object gets
+// another one when its definition changes or its login rotates.
 type binding struct {
-	live    *live
-	allowed Allowed
+	store   *credentialStore
+	allowed allowed
 	policy  cache.Policy
-	err     error // why there is no store; the other fields are then empty
+	err     error // why there is no store; store and policy are then unset
 }
 
-// Name is the object's name, for messages: that of the node's definition, or the place
-// that an inline object connects to.
+// Name is the object's name for messages: the name in the node's definition, or the
+// place that an inline object connects to.
 func (o *Object) Name() string { return o.name }
 
 // Usable returns nil, or an error that matches ErrConfig and says why no pair can be
@@ -58,12 +55,12 @@ func (o *Object) usable(b *binding) error {
 //     tokens for it;
 //   - *UnavailableError: the store can't answer, and nothing is cached;
 //   - an error that matches ErrConfig: see Usable;
-//   - ctx's own, if the caller has gone away;
+//   - the error of ctx, if the caller has gone away;
 //   - anything else is a defect of this program.
 //
-// It ends within the lookup deadline, and never waits if the pair is cached and fresh.
-// client shares the budget of lookups with others; a lookup without a client (nil) may
-// use all of it.
+// Lookup returns within the lookup deadline, and at once if the pair is cached and
+// fresh. One client gets only a share of the permits for unknown tokens; a lookup
+// without a client (nil) may use all of them.
 func (o *Object) Lookup(ctx context.Context, accessToken, secretToken string, client Client) (*credential.Credential, error) {
 	b := o.bound.Load()
 	if err := o.usable(b); err != nil {
@@ -72,18 +69,18 @@ func (o *Object) Lookup(ctx context.Context, accessToken, secretToken string, cl
 	if credential.CheckAccessToken(accessToken) != nil || credential.CheckSecretToken(secretToken) != nil {
 		return nil, &RefusedError{ReasonMalformed}
 	}
-	if b.live.blocked.Credential(b.live.naming, accessToken) {
-		b.live.log.Warn("a blocked credential was presented, and is refused", "reason", string(ReasonBlocked), "credential", b.live.fingerprint(accessToken))
+	if b.store.blocked.Credential(b.store.naming, accessToken) {
+		b.store.log.Warn("a blocked credential was presented and refused", "reason", string(ReasonBlocked), "credential", b.store.fingerprint(accessToken))
 		return nil, &RefusedError{ReasonBlocked}
 	}
-	c, err := b.live.get(ctx, accessToken, secretToken, client, b.policy)
+	c, err := b.store.get(ctx, accessToken, secretToken, client, b.policy)
 	if err != nil {
 		return nil, o.explain(err)
 	}
 	return c, nil
 }
 
-// explain turns an error of the cache into one of this package.
+// explain turns an error of the cache or the store into one that Lookup documents.
 func (o *Object) explain(err error) error {
 	var absent *secretstore.Absent
 	var limit *cache.LimitError
@@ -116,7 +113,7 @@ func (o *Object) explain(err error) error {
 	return fmt.Errorf("vault object %q: %w", o.name, err)
 }
 
-// reasonOf is the short word for a failure.
+// reasonOf is the word for a failure in metrics and log lines.
 func reasonOf(err error) string {
 	var f *secretstore.Failure
 	switch {
@@ -143,10 +140,10 @@ func policyOf(l *secretstore.Limits, lookupTimeout time.Duration) cache.Policy {
 
 // Client is the client that a lookup is made for.
 type Client interface {
-	// Address is the client's IP address as text. A text that isn't an address means
-	// that it is unknown. It is called only if the cache has no answer, or for a
-	// credential with allowed_ips, on the goroutine that called Lookup, and possibly
-	// more than once.
+	// Address returns the client's IP address as text, or any other text if it is
+	// unknown. It is called only if the cache has no answer, or for a credential with
+	// allowed_ips. Calls are made on the goroutine that called Lookup, possibly more
+	// than once.
 	Address() string
 }
 
@@ -154,8 +151,8 @@ type Client interface {
 // client can choose its addresses within a /64.
 const ipv6Site = 64
 
-// source identifies the client as a user of the shared budget of lookups. It is empty
-// if the address is unknown.
+// source is what the cache counts a client's lookups by. It is empty if the address is
+// unknown.
 func source(c Client) string {
 	a := address(c)
 	switch {
@@ -167,15 +164,15 @@ func source(c Client) string {
 	return netip.PrefixFrom(a, ipv6Site).Masked().String()
 }
 
-// shown is the client's address for a log line.
-func shown(c Client) string {
+// addressText is the client's address for a log line.
+func addressText(c Client) string {
 	if a := address(c); a.IsValid() {
 		return a.String()
 	}
 	return "unknown"
 }
 
-// address is the zero Addr if it is unknown.
+// address is the client's address, or the zero Addr if it is unknown.
 func address(c Client) netip.Addr {
 	if c == nil {
 		return netip.Addr{}

@@ -13,19 +13,19 @@ import (
 //
 //	{vault://VAULT/RESOURCE[/KEY][?OPTIONS][#VERSION]}
 //
-// as Kong reads it: of several segments the last one is the key, unless a slash
-// follows it. Empty segments don't count; a slash that belongs to a name is %2F.
+// read as Kong reads it: of several segments the last one is the key, unless a slash
+// follows it. Empty segments don't count. A slash inside a name is written %2F.
 type Reference struct {
 	Vault    string // the name of a kind of vault, or a vault object's prefix
 	Resource string
 	Key      string // empty: the whole secret
 	Options  url.Values
-	Version  int // 0: none is given
+	Version  int // 0: not given
 }
 
 var errReference = errors.New("the reference can't be read; it should look like {vault://VAULT/SECRET/KEY}")
 
-// ParseReference reads a reference. Its error doesn't repeat it.
+// ParseReference parses a reference. Its errors don't repeat the text.
 func ParseReference(text string) (Reference, error) {
 	var r Reference
 	rest, isReference := strings.CutPrefix(text, "{vault://")
@@ -65,9 +65,9 @@ func ParseReference(text string) (Reference, error) {
 	return r, nil
 }
 
-// Of is what the reference means of a secret: all of its value, or the string that
-// its JSON object has under Key. Errors, in the words of Kong's, don't repeat the
-// value.
+// Of returns what the reference selects from the value of a secret: all of it, or the
+// string that its JSON object has under Key. Errors have Kong's words, and don't repeat
+// the value.
 func (r *Reference) Of(value string) (string, error) {
 	if r.Key == "" {
 		return value, nil

@@ -13,11 +13,11 @@ func TestReferencesAreReadAsKongsEnvVaultReadsThem(t *testing.T) {
 		"{vault://env/my_token/}":   "hvs.one",
 		"{vault://env/login/token}": "hvs.two",
 	} {
-		if got, err := resolve(reference, getenv); err != nil || got != want {
-			t.Errorf("resolve(%s) = %q, %v; want %q", reference, got, err, want)
+		if got, err := resolveEnv(reference, getenv); err != nil || got != want {
+			t.Errorf("resolveEnv(%s) = %q, %v; want %q", reference, got, err, want)
 		}
 	}
-	if got, err := resolve("{vault://env/token}", environ("KONG_VAULT_ENV_PREFIX", "my-", "MY_TOKEN", "hvs.one")); err != nil || got != "hvs.one" {
+	if got, err := resolveEnv("{vault://env/token}", environ("KONG_VAULT_ENV_PREFIX", "my-", "MY_TOKEN", "hvs.one")); err != nil || got != "hvs.one" {
 		t.Errorf("with a prefix: %q, %v", got, err)
 	}
 }
@@ -38,9 +38,9 @@ func TestReferencesThatCannotBeResolvedSayWhy(t *testing.T) {
 		"{vault://azure/secret/key}":   `the vault "azure" can't be resolved here`,
 		"{vault://my-env-vault/token}": `the vault "my-env-vault" can't be resolved here`,
 	} {
-		got, err := resolve(reference, getenv)
+		got, err := resolveEnv(reference, getenv)
 		if err == nil || got != "" || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cr3t") {
-			t.Errorf("resolve(%s) = %q, %v; want an error with %q", reference, got, err, want)
+			t.Errorf("resolveEnv(%s) = %q, %v; want an error with %q", reference, got, err, want)
 		}
 	}
 }

@@ -22,8 +22,8 @@ const (
 	maxLinger = 55 * time.Minute
 )
 
-// Options are what a registry needs in addition to the kinds of store. The zero value
-// is usable.
+// Options are settings of a Registry, and of a Defined. The zero value is usable for a
+// Registry.
 type Options struct {
 	Logger         *slog.Logger            // nil: nothing is logged
 	UserAgent      string                  // sent by stores, kong-vault-auth/VERSION
@@ -32,50 +32,51 @@ type Options struct {
 	MaxCredentials int                     // cached per store; 0: 100,000
 	Blocked        *blocklist.List         // credentials that are refused whatever the store says; nil: none
 
-	SecretPolicy *SecretPolicy // which secrets are handed out to references; nil: all but credentials
-	// SecretsSnapshot is the file that keeps what references stood for, for a start while
-	// a store can't answer, and SecretsSnapshotKey the file with its key. Empty: none.
+	SecretPolicy *SecretPolicy // which secrets may be read through references; nil: all but credentials
+	// SecretsSnapshot is the file that keeps the secrets that references name, for a
+	// start while a store can't answer, and SecretsSnapshotKey the file with its key.
+	// Empty: there is no such snapshot.
 	SecretsSnapshot, SecretsSnapshotKey string
-	// ReadSnapshotOnly leaves the writing of it to the plugin server.
+	// ReadSnapshotOnly is for processes that only read SecretsSnapshot: the plugin
+	// server writes it.
 	ReadSnapshotOnly bool
 }
 
-// Registry holds the vault objects. Kong may start and drop plugin instances at any
-// time, so clients, logins and caches belong to the process: a registry keeps one of
-// each per store. It is safe for concurrent use.
+// Registry holds the vault objects of a process. Kong may start and drop plugin
+// instances at any time, so an instance owns nothing: the registry keeps one client, one
+// login and one cache per store. It is safe for concurrent use.
 type Registry struct {
 	kinds   kinds
 	options Options
 	started time.Time
 	key     []byte // for digests of login secrets
 	inline  inlinePolicy
-	secrets *Secrets // what references stand for
+	secrets *Secrets
+	logins  loginReader
 	keepers sync.Map // see snapshots
 
-	mu    sync.Mutex
-	lives map[liveKey]*live
-	node  nodeObjects
+	mu          sync.Mutex // guards what follows
+	stores      map[storeKey]*credentialStore
+	node        nodeObjects
+	referencing map[referencingKey]*referencingObject
+	closed      bool
 
-	referring map[referringKey]*referring // see there
-	told      reported                    // what is wrong with their references
-
-	closed bool
-
-	closing sync.WaitGroup // of stores that were replaced or that nobody uses
+	reportedRefs reported       // problems with the references of referencing objects
+	closing      sync.WaitGroup // of stores that were replaced or that nobody uses
 }
 
-// liveKey identifies a store: two objects share it if their keys are equal.
-type liveKey struct {
+// storeKey identifies an open store: two objects share one if their keys are equal.
+type storeKey struct {
 	identity string
 	node     bool              // the node defined it, so it may use the node's environment and files
-	limited  bool              // it may not connect everywhere
+	limited  bool              // the node limits where it may connect
 	settings [sha256.Size]byte // see Definition.digest
 }
 
 // NewRegistry makes a registry and reads the vault objects that the node defines, from
-// the file VAULT_AUTH_VAULTS_FILE and the environment. It logs their problems, and
-// lookups in the objects concerned report them, so a plugin can always start. The file
-// is watched until Close: correcting it is enough.
+// the file VAULT_AUTH_VAULTS_FILE and the environment. A mistake in them doesn't keep a
+// plugin from starting: it is logged, and lookups in the object concerned return it. The
+// file is watched until Close, so a correction needs no restart.
 func NewRegistry(kinds []secretstore.Kind, o Options) *Registry {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -89,9 +90,9 @@ func NewRegistry(kinds []secretstore.Kind, o Options) *Registry {
 		started: time.Now(),
 		key:     make([]byte, sha256.Size),
 		inline:  newInlinePolicy(kinds, o.Getenv),
-		lives:   map[liveKey]*live{},
+		stores:  map[storeKey]*credentialStore{},
 
-		referring: map[referringKey]*referring{},
+		referencing: map[referencingKey]*referencingObject{},
 	}
 	rand.Read(r.key)
 	r.secrets = newSecrets(r, o.SecretPolicy)
@@ -101,6 +102,7 @@ func NewRegistry(kinds []secretstore.Kind, o Options) *Registry {
 			r.secrets.keepSnapshot()
 		}
 	}
+	r.logins.init(r)
 	r.node.init(r)
 	return r
 }
@@ -113,9 +115,9 @@ type Config struct {
 	Vault  string             // the name of an object that the node defines
 	Inline secretstore.Config // an object in the configuration itself
 
-	// Refs are the references in the inline object's fields, by field: $refs of
-	// Kong's record. Those to vaults that the node defines too are read again when what
-	// they stand for may have changed.
+	// Refs are the references in the inline object's fields, by field: $refs of Kong's
+	// record. Kong has resolved them. A reference to a vault that the node defines too
+	// is also resolved here, again and again, so that a rotation of the secret is seen.
 	Refs map[string]string
 	// Scope says which requests the plugin's configuration applies to.
 	Scope Scope
@@ -124,10 +126,10 @@ type Config struct {
 // Open returns the object that c selects. It does no network I/O. The caller must call
 // release when it no longer uses the object; calling it again does nothing.
 //
-// owner is the plugin's id. If an owner opens an inline object again with another
-// secret, because its configuration was edited, and no other owner has it open, the
-// cache stays and only the login changes. No other owner gets access to that cache with
-// another secret. An empty owner is never the same as another one.
+// owner is the plugin's id. If an owner opens an inline object again with another login
+// secret, because the plugin was edited, and no other owner has the object open, its
+// cache stays and only the login changes. Another owner with another secret gets a cache
+// of its own. An empty owner is never the same as another one.
 //
 // Errors match ErrConfig. An undefined or invalid name is not an error here: the
 // returned object's Lookup reports it until the definition is corrected.
@@ -158,30 +160,31 @@ func (r *Registry) open(owner string, c Config) (object *Object, release, replac
 		return nil, nil, nil, err
 	}
 	if refs := d.references(); len(refs) > 0 {
-		return r.openReferring(owner, d, refs, c.Scope)
+		return r.openReferencing(owner, d, refs, c.Scope)
 	}
 	object, release, err = r.openInline(owner, d)
 	return object, release, nil, err
 }
 
-// openInline returns the object d. mu is held.
+// openInline opens an inline object without references. mu is held.
 func (r *Registry) openInline(owner string, d Definition) (object *Object, release func(), err error) {
 	warnings, err := secretstore.Check(d.Name, d.Config, r.inline.origin(d))
 	if err != nil {
 		return nil, nil, err
 	}
-	l, release, err := r.use(owner, d)
+	cs, release, err := r.use(owner, d)
 	if err != nil {
 		return nil, nil, err
 	}
 	r.warn(d.Name, warnings)
 	bound := &atomic.Pointer[binding]{}
-	bound.Store(r.bind(l, d))
+	bound.Store(r.bindingOf(cs, d))
 	return &Object{name: d.Name, bound: bound}, release, nil
 }
 
-func (r *Registry) bind(l *live, d Definition) *binding {
-	return &binding{live: l, allowed: d.Allowed, policy: policyOf(d.limits(), r.options.LookupTimeout)}
+// bindingOf is the binding of an object whose definition is d and whose store is cs.
+func (r *Registry) bindingOf(cs *credentialStore, d Definition) *binding {
+	return &binding{store: cs, allowed: d.allowed, policy: policyOf(d.limits(), r.options.LookupTimeout)}
 }
 
 func (r *Registry) warn(object string, warnings []string) {
@@ -192,33 +195,33 @@ func (r *Registry) warn(object string, warnings []string) {
 
 // use makes owner a user of d's store, and opens the store if necessary. d is valid.
 // r.mu is held.
-func (r *Registry) use(owner string, d Definition) (*live, func(), error) {
+func (r *Registry) use(owner string, d Definition) (*credentialStore, func(), error) {
 	return r.useAs(owner, func(other string) bool { return owner != "" && other == owner }, d)
 }
 
-// useAs is use where the cache stays, and only the login changes, if all who use the
-// store are owner's own.
-func (r *Registry) useAs(owner string, own func(owner string) bool, d Definition) (*live, func(), error) {
+// useAs is use, where own tells which owners may hand their store over to this one: if
+// only they use the store that d replaces, its cache stays and only its login changes.
+func (r *Registry) useAs(owner string, own func(owner string) bool, d Definition) (*credentialStore, func(), error) {
 	reach := r.reach(d)
-	key := liveKey{identity: d.identity(), node: d.Node, limited: reach != secretstore.Reach{}, settings: d.digest(r.key)}
-	l := r.lives[key]
-	if l == nil {
+	key := storeKey{identity: d.identity(), node: d.Node, limited: reach != secretstore.Reach{}, settings: d.digest(r.key)}
+	cs := r.stores[key]
+	if cs == nil {
 		s, err := r.openStore(d, key.identity, reach)
 		if err != nil {
 			return nil, nil, err
 		}
-		if l = r.successor(own, key); l != nil {
-			r.replace(l, key, s)
+		if cs = r.predecessor(own, key); cs != nil {
+			r.reconnect(cs, key, s)
 		} else {
-			l = newLive(key.identity, s, r.options.Logger.With("vault", d.Name), r.options.MaxCredentials)
-			l.key, l.name, l.number, l.config, l.blocked = key, d.Name, r.number(d.Name), d.Config, r.options.Blocked
-			l.place, l.failed = r.kinds.placeOf(d.Config), r.node.refusal
-			l.snapshots = newSnapshots(l, r.started, &r.keepers)
-			l.snapshots.restore(d.snapshot(), policyOf(d.limits(), r.options.LookupTimeout))
-			r.lives[key] = l
+			cs = newCredentialStore(key.identity, s, r.options.Logger.With("vault", d.Name), r.options.MaxCredentials)
+			cs.key, cs.name, cs.number, cs.config, cs.blocked = key, d.Name, r.number(d.Name), d.Config, r.options.Blocked
+			cs.place, cs.onError = r.kinds.placeOf(d.Config), r.logins.noteRefusal
+			cs.snapshots = newSnapshots(cs, r.started, &r.keepers)
+			cs.snapshots.restore(d.snapshot(), policyOf(d.limits(), r.options.LookupTimeout))
+			r.stores[key] = cs
 		}
 	}
-	return l, r.join(l, owner, d), nil
+	return cs, r.join(cs, owner, d), nil
 }
 
 // reach is where d's store may connect.
@@ -246,46 +249,38 @@ func (r *Registry) openStore(d Definition, identity string, reach secretstore.Re
 	return kind.Open(d.Config, o)
 }
 
-// successor returns a store that only own owners have used and that differs from key
-// only in its settings, so that key may take over its cache. It may be nil.
-func (r *Registry) successor(own func(owner string) bool, key liveKey) *live {
-	for k, l := range r.lives {
-		if k.identity == key.identity && k.node == key.node && k.limited == key.limited && l.usedOnlyBy(own) {
-			return l
+// predecessor is an open store that differs from key only in its settings and that only
+// own owners use, so that key may take over its cache. It may be nil.
+func (r *Registry) predecessor(own func(owner string) bool, key storeKey) *credentialStore {
+	for k, cs := range r.stores {
+		if k.identity == key.identity && k.node == key.node && k.limited == key.limited && cs.usedOnlyBy(own) {
+			return cs
 		}
 	}
 	return nil
 }
 
-// replace gives l another store, known by key, and closes the old one.
-func (r *Registry) replace(l *live, key liveKey, s secretstore.Store) {
-	delete(r.lives, l.key)
-	l.key = key
-	r.lives[key] = l
-	old := l.swap(s)
-	r.closing.Go(func() { l.logCloseError(old.retire()) })
+// reconnect gives cs another connection and key, and closes the old connection.
+func (r *Registry) reconnect(cs *credentialStore, key storeKey, s secretstore.Store) {
+	delete(r.stores, cs.key)
+	cs.key = key
+	r.stores[key] = cs
+	old := cs.conn.Swap(&connection{Store: s})
+	r.closing.Go(func() { cs.logCloseError(old.retire()) })
 }
 
-// closeIdle closes l unless it has been used since the timer was set.
-func (r *Registry) closeIdle(l *live) {
+// closeIdle closes cs unless it has been used since the timer was set.
+func (r *Registry) closeIdle(cs *credentialStore) {
 	r.mu.Lock()
-	if r.closed || len(l.uses) > 0 || time.Since(l.idle) < l.linger {
+	if r.closed || len(cs.uses) > 0 || time.Since(cs.idleSince) < cs.linger {
 		r.mu.Unlock()
 		return
 	}
-	delete(r.lives, l.key)
+	delete(r.stores, cs.key)
 	r.closing.Add(1)
 	r.mu.Unlock()
 	defer r.closing.Done()
-	l.logCloseError(l.close())
-}
-
-// logCloseError logs an error from closing the store, which can only mean that its
-// Vault token could not be revoked.
-func (l *live) logCloseError(err error) {
-	if err != nil {
-		l.log.Warn("closing the secret store failed", "reason", "close", "err", err)
-	}
+	cs.logCloseError(cs.close())
 }
 
 // Close closes all stores and caches, and waits until they have revoked their Vault
@@ -297,9 +292,9 @@ func (r *Registry) Close() {
 		return
 	}
 	r.closed = true
-	for key, l := range r.lives {
-		delete(r.lives, key)
-		r.closing.Go(func() { l.logCloseError(l.close()) })
+	for key, cs := range r.stores {
+		delete(r.stores, key)
+		r.closing.Go(func() { cs.logCloseError(cs.close()) })
 	}
 	r.mu.Unlock()
 	r.node.stop()

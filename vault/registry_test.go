@@ -475,7 +475,7 @@ func TestMaxCredentialsBoundsEachStore(t *testing.T) {
 		r := NewRegistry(stores.kinds(), Options{Getenv: environ(), MaxCredentials: most})
 		defer r.Close()
 		o, _ := mustOpen(t, r, "plugin", inlineHCV(t, nil))
-		l := o.bound.Load().live
+		cs := o.bound.Load().store
 		for i := range 10 * most {
 			record := alice()
 			record.AccessToken = fmt.Sprintf("ac-%d", i)
@@ -484,7 +484,7 @@ func TestMaxCredentialsBoundsEachStore(t *testing.T) {
 		}
 		time.Sleep(time.Second) // room is made in the background
 		synctest.Wait()
-		if n := l.cache.Stats().Entries; n == 0 || n > 2*most {
+		if n := cs.cache.Stats().Entries; n == 0 || n > 2*most {
 			t.Errorf("%d credentials are cached, at most %d may be", n, most)
 		}
 	})

@@ -12,22 +12,22 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// maxReported limits how many reports are remembered. Beyond that, all are forgotten
-// and reported again.
+// maxReported limits how many reports are remembered. At the limit all are forgotten, and
+// may be logged once more.
 const maxReported = 100_000
 
-// reported remembers what has been logged about each credential's record, so that it
-// is logged once. The zero value is ready to use, and safe for concurrent use.
+// reported remembers the last report about each thing, such as a credential's record, so
+// that it is logged once. The zero value is ready to use, and safe for concurrent use.
 type reported struct {
 	mu     sync.Mutex
-	byHash map[uint64]uint64 // hash of a credential's id to hash of its report, to save memory
+	byHash map[uint64]uint64 // the hash of an id to the hash of its report, to save memory
 }
 
 var reportSeed = maphash.MakeSeed()
 
 // first reports whether a report differs from the last one about id, and remembers it.
-// An empty report means that the record is right, so that a later problem is reported
-// again.
+// An empty report means that there is no problem: it is never the first, and the next
+// problem is.
 func (r *reported) first(id, report string) bool {
 	key, value := maphash.String(reportSeed, id), maphash.String(reportSeed, report)
 	r.mu.Lock()
@@ -46,61 +46,61 @@ func (r *reported) first(id, report string) bool {
 	return true
 }
 
-// observer logs what the cache finds out about the store. An outage is one line when it
-// begins and one when it ends.
-func (l *live) observer() cache.Observer {
+// observer logs what the cache notices about the store. An outage is logged when it begins
+// and when it ends.
+func (cs *credentialStore) observer() cache.Observer {
 	return cache.Observer{
 		OutageBegan: func(err error, lastSuccess, heldUntil time.Time) {
 			last := "never"
 			if !lastSuccess.IsZero() {
 				last = time.Since(lastSuccess).Round(time.Second).String() + " ago"
 			}
-			l.log.Warn("the secret store can't answer; cached credentials are still honoured, others are answered 503",
+			cs.log.Warn("the secret store can't answer; cached credentials are still honoured, others are answered 503",
 				"reason", reasonOf(err), "err", err, "last_success", last, "held_until", heldUntil.UTC().Format(time.RFC3339))
 		},
 		OutageEnded: func(lasted time.Duration) {
-			l.log.Warn("the secret store answers again", "reason", "recovered", "lasted", lasted.Round(time.Second).String())
+			cs.log.Warn("the secret store answers again", "reason", "recovered", "lasted", lasted.Round(time.Second).String())
 		},
 		KeyFailed: func(err error) {
-			l.log.Warn("a cached credential could not be read again, though others may be; it is honoured for the time being",
+			cs.log.Warn("a cached credential could not be read again, though others may be; it is honoured for the time being",
 				"reason", reasonOf(err), "err", err)
 		},
 		DropsHeld: func(would, cached int) {
-			l.log.Error("the secret store denies more than half of the cached credentials; none is dropped before a second lookup. "+
+			cs.log.Error("the secret store denies more than half of the cached credentials; none is dropped before a second lookup. "+
 				"Was the mount, the path or the policy changed?", "reason", "mass_denial", "count", would, "cached", cached)
 		},
 		DropsResolved: func() {
-			l.log.Warn("each credential that the secret store denied was looked up again; those that it denied twice are dropped", "reason", "mass_denial_resolved")
+			cs.log.Warn("each credential that the secret store denied was looked up again; those that it denied twice are dropped", "reason", "mass_denial_resolved")
 		},
 		Panicked: func(p *cache.PanicError) {
-			l.log.Error("a lookup panicked; please report this", "reason", "panic", "err", p, "stack", string(p.Stack))
+			cs.log.Error("a lookup panicked; please report this", "reason", "panic", "err", p, "stack", string(p.Stack))
 		},
 	}
 }
 
-// reportUnusable reports a record that can't be used, once.
-func (l *live) reportUnusable(accessToken string, err error) {
+// reportUnusable logs once that a record can't be used.
+func (cs *credentialStore) reportUnusable(accessToken string, err error) {
 	var absent *secretstore.Absent
 	if !errors.As(err, &absent) || absent.Reason != secretstore.ReasonUnusable {
 		return
 	}
-	id := credential.ID(l.identity, accessToken)
-	if l.reported.first(id, absent.Error()) {
-		l.log.Error("a credential's record can't be used; the credential is refused until the record is fixed",
+	id := credential.ID(cs.identity, accessToken)
+	if cs.reported.first(id, absent.Error()) {
+		cs.log.Error("a credential's record can't be used; the credential is refused until the record is fixed",
 			"reason", string(secretstore.ReasonUnusable), "credential", credential.Fingerprint(id), "err", absent.Err)
 	}
 }
 
-// reportProblems reports the parts of a usable record that have no effect, once.
-func (l *live) reportProblems(accessToken string, problems []credential.Problem) {
+// reportProblems logs once that parts of a usable record have no effect.
+func (cs *credentialStore) reportProblems(accessToken string, problems []credential.Problem) {
 	lines := make([]string, len(problems))
 	for i, p := range problems {
 		lines[i] = p.String()
 	}
 	report := strings.Join(lines, "; ")
-	id := credential.ID(l.identity, accessToken)
-	if l.reported.first(id, report) {
-		l.log.Warn("a part of a credential's record has no effect",
+	id := credential.ID(cs.identity, accessToken)
+	if cs.reported.first(id, report) {
+		cs.log.Warn("a part of a credential's record has no effect",
 			"reason", "record", "credential", credential.Fingerprint(id), "err", report)
 	}
 }

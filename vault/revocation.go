@@ -35,22 +35,22 @@ const (
 // revocation lists one store periodically. It continues while nobody uses the store,
 // because a later user gets the same cache.
 type revocation struct {
-	live *live
-	seed maphash.Seed
-	ctx  context.Context
-	stop context.CancelFunc
-	done sync.WaitGroup
+	store *credentialStore
+	seed  maphash.Seed
+	ctx   context.Context
+	stop  context.CancelFunc
+	done  sync.WaitGroup
 
 	mu       sync.Mutex
 	schedule schedule
-	running  bool
+	running  bool          // the goroutine was started
 	changed  chan struct{} // schedule has changed; buffers one
 	counts   RevocationStats
 
 	// The rest belongs to the goroutine.
-	before    listing
+	before    listing       // the previous one; nil: none yet
 	failures  int           // in a row
-	effective time.Duration // as it was last logged
+	effective time.Duration // the interval that was last logged
 }
 
 // schedule says how often a store is listed, and with which limits.
@@ -63,13 +63,13 @@ type schedule struct {
 // themselves would need several times the memory.
 type listing map[uint64]uint64
 
-func newRevocation(l *live) *revocation {
-	r := &revocation{live: l, seed: maphash.MakeSeed(), changed: make(chan struct{}, 1)}
+func newRevocation(cs *credentialStore) *revocation {
+	r := &revocation{store: cs, seed: maphash.MakeSeed(), changed: make(chan struct{}, 1)}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }
 
-// follow sets the schedule, and starts or notifies the goroutine.
+// follow sets the schedule, and starts the goroutine or tells it.
 func (r *revocation) follow(s schedule) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -105,7 +105,7 @@ func (r *revocation) run() {
 	planned := r.current()
 	for r.ctx.Err() == nil {
 		s := r.current()
-		if s != planned { // it has changed since next was computed, perhaps during a listing
+		if s != planned { // the schedule has changed since next was computed, perhaps during a listing
 			next, planned = earlier(next, time.Now().Add(s.interval)), s
 		}
 		if s.interval == 0 {
@@ -152,8 +152,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// pause is the time between the beginnings of two listings, given the pages and the
-// error of the first. Jitter keeps many nodes from listing at the same moment.
+// pause is the time between the beginnings of two listings. pages and err are those of the
+// first one. Jitter keeps many nodes from listing at the same moment.
 func (r *revocation) pause(s schedule, pages int, err error) time.Duration {
 	rate := s.policy.LookupsPerSecond
 	if rate <= 0 {
@@ -177,8 +177,8 @@ func (r *revocation) pause(s schedule, pages int, err error) time.Duration {
 	return pause
 }
 
-// logInterval logs the effective interval when it has changed by more than a tenth: a
-// few more secrets are not worth a line.
+// logInterval logs the effective interval when it has changed by more than a tenth. A few
+// more secrets are not worth a line.
 func (r *revocation) logInterval(configured, effective time.Duration, pages int) {
 	if d := (effective - r.effective).Abs(); d == 0 || effective != configured && d <= r.effective/10 {
 		return
@@ -186,10 +186,10 @@ func (r *revocation) logInterval(configured, effective time.Duration, pages int)
 	r.effective = effective
 	args := []any{"interval", effective.String(), "pages", pages}
 	if effective == configured {
-		r.live.log.Info("the store is listed to find deleted credentials", append(args, "reason", "revocation")...)
+		r.store.log.Info("the store is listed to find deleted credentials", append(args, "reason", "revocation")...)
 		return
 	}
-	r.live.log.Warn("the store is too large to be listed every revocation_interval within a tenth of max_lookups_per_second; it is listed less often",
+	r.store.log.Warn("the store is too large to be listed every revocation_interval within a tenth of max_lookups_per_second; it is listed less often",
 		append(args, "reason", "revocation_stretched")...)
 }
 
@@ -200,21 +200,21 @@ func (r *revocation) list(s schedule) (pages int, err error) {
 	if err != nil {
 		if r.ctx.Err() == nil {
 			r.notListed()
-			r.live.log.Warn("the store could not be listed; deleted credentials remain valid until their ttl has passed",
+			r.store.log.Warn("the store could not be listed; deleted credentials remain valid until their ttl has passed",
 				"reason", "listing_"+reasonOf(err), "err", err)
 		}
 		return pages, err
 	}
-	c := r.live.cache
+	c := r.store.cache
 	dropped := c.Retain(s.policy, began, func(key string) bool {
 		_, listed := now[r.digest(key)]
 		return listed
 	})
 	r.listed(began, pages, dropped)
 	if dropped > 0 {
-		r.live.log.Info("cached credentials are gone from the store, and are refused from now on", "reason", "revoked", "count", dropped)
+		r.store.log.Info("cached credentials are gone from the store, and are refused from now on", "reason", "revoked", "count", dropped)
 	}
-	if r.before == nil { // records that were read before this first listing may have changed
+	if r.before == nil { // nothing to compare with: any record that was read before may have changed
 		for item := range c.All() {
 			if now[r.digest(item.Key)] != 0 {
 				changed = append(changed, item.Key)
@@ -228,10 +228,10 @@ func (r *revocation) list(s schedule) (pages int, err error) {
 	return pages, nil
 }
 
-// listStore returns a listing of the store, and the keys that are new or have another
-// version than in the previous one.
+// listStore returns a listing of the store, and the keys that the previous listing lacks
+// or has with another version.
 func (r *revocation) listStore() (now listing, changed []string, pages int, err error) {
-	s := r.live.begin()
+	s := r.store.begin()
 	defer s.reads.Done()
 	lister, ok := s.Store.(secretstore.Lister)
 	if !ok {

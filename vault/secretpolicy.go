@@ -15,8 +15,8 @@ import (
 	"kong-vault-auth/securefile"
 )
 
-// SecretPolicy says which secrets the node hands out to references. A nil policy
-// permits all that a reference's vault can read, except credentials. It is safe for
+// SecretPolicy says which secrets may be read through references. A nil policy permits all
+// that the vault's login can read. Credentials are never handed out. It is safe for
 // concurrent use.
 type SecretPolicy struct {
 	path  string
@@ -32,7 +32,7 @@ type secretRule struct {
 
 const maxSecretPolicy = 1 << 20
 
-// ReadSecretPolicy reads a policy file. Without a path there is no policy.
+// ReadSecretPolicy reads a policy file. If path is empty, it returns nil.
 //
 //	secrets:
 //	- vault: azure                        # or hcv
@@ -46,7 +46,7 @@ func ReadSecretPolicy(path string) (*SecretPolicy, error) {
 	return p, p.read()
 }
 
-// read takes in what the file holds now.
+// read replaces the rules by those in the file.
 func (p *SecretPolicy) read() error {
 	b, err := securefile.Read(p.path, securefile.Anybody, maxSecretPolicy)
 	if err != nil {
@@ -69,14 +69,14 @@ func (p *SecretPolicy) read() error {
 	return nil
 }
 
-// Watch reads the file again when it has changed, until ctx ends. What can't be used
-// is logged, and the policy stays what it was.
+// Watch reads the file again when it has changed, until ctx ends. If it can't be used, that
+// is logged, and the rules stay as they were.
 func (p *SecretPolicy) Watch(ctx context.Context, log *slog.Logger) {
 	if p == nil {
 		return
 	}
 	w := securefile.NewWatch(p.path)
-	p.reload(log) // what has changed since it was read
+	p.reload(log) // the file may have changed since it was read
 	w.Run(ctx, func(string) { p.reload(log) })
 }
 
@@ -91,6 +91,7 @@ func (p *SecretPolicy) reload(log *slog.Logger) {
 	}
 }
 
+// check returns an error if no rule permits a secret of the store c.
 func (p *SecretPolicy) check(c secretstore.Config, name string) error {
 	if p == nil {
 		return nil
@@ -103,13 +104,13 @@ func (p *SecretPolicy) check(c secretstore.Config, name string) error {
 	return fmt.Errorf("no rule of VAULT_AUTH_SECRETS_POLICY names it (%s)", c.Place())
 }
 
-// placed reports whether the rule is about the place of a store, as Config.Place
-// writes it behind the kind.
+// placed reports whether the rule is about the place of the store c. Config.Place has the
+// kind before the place.
 func (r *secretRule) placed(c secretstore.Config) bool {
 	return r.Place == "" || strings.EqualFold(c.Kind()+" at "+strings.TrimRight(r.Place, "/"), strings.TrimRight(c.Place(), "/"))
 }
 
-// named reports whether a name, or the beginning of one before *, is the rule's.
+// named reports whether the rule has a name. A * at the end of a name stands for any text.
 func (r *secretRule) named(name string) bool {
 	for _, pattern := range r.Names {
 		if prefix, open := strings.CutSuffix(pattern, "*"); pattern == name || open && strings.HasPrefix(name, prefix) {

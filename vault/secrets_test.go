@@ -497,11 +497,11 @@ func TestSecretsOutliveTheProcess(t *testing.T) {
 		s.keepSnapshot()
 		use(func(name string) string {
 			if held == nil { // the store fails from its first read on
-				d, _, err := s.asked(azureAsk(name, nil))
+				d, _, err := s.definitionOf(azureAsk(name, nil))
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, done, err := s.use(d, cache.Policy{ResurrectTTL: time.Hour})
+				_, done, err := s.acquire(d, cache.Policy{ResurrectTTL: time.Hour})
 				if err != nil {
 					t.Fatal(err)
 				}

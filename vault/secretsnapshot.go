@@ -12,25 +12,26 @@ import (
 	"kong-vault-auth/snapshot"
 )
 
-// secretsOf is what the snapshot of all secrets is sealed for, in the place of a
-// store's identity.
+// secretsOf stands for a store's identity in the seal of this snapshot, which has secrets
+// of all stores.
 const secretsOf = "secrets of references"
 
-// secretSnapshot keeps all cached secrets in a sealed file, for a process that starts
-// while a store can't answer. The zero value keeps nothing.
+// secretSnapshot keeps the cached secrets of all stores in a sealed file, for a process
+// that starts while a store can't answer. The zero value keeps nothing. It is simpler than
+// snapshots, with which it shares the file format: there is one file for the life of the
+// process, secrets are never dropped from the cache by others, and nothing must be flushed.
 type secretSnapshot struct {
 	file snapshot.File
 
 	mu      sync.Mutex
-	before  map[string][]snapshot.Record // of the process before, by store, until that is opened
-	written uint64                       // what the caches had counted at the last one
-	stop    func()                       // ends the writing; nil if there is none
+	before  map[string][]snapshot.Record // of an earlier process, by the identity of their store, until that is opened
+	written uint64                       // what the caches had counted when the last snapshot was written
+	stop    func()                       // ends the goroutine that writes; nil if there is none
 	done    sync.WaitGroup
 }
 
-// readSnapshot takes what an earlier process has left in a file, sealed by the key in
-// another: it is answered with while its store can't answer. It is called before anything
-// is resolved.
+// readSnapshot reads the snapshot of an earlier process. keyFile has the key. It is called
+// before anything is resolved.
 func (s *Secrets) readSnapshot(path, keyFile string) {
 	k := &s.snapshot
 	k.file = snapshot.File{Path: path, KeyFile: keyFile, Store: secretsOf}
@@ -53,7 +54,7 @@ func (s *Secrets) readSnapshot(path, keyFile string) {
 	}
 }
 
-// keepSnapshot keeps what is cached in that file.
+// keepSnapshot starts writing what is cached to the file that readSnapshot has read.
 func (s *Secrets) keepSnapshot() {
 	k := &s.snapshot
 	ctx, stop := context.WithCancel(context.Background())
@@ -72,8 +73,8 @@ func (s *Secrets) keepSnapshot() {
 	})
 }
 
-// restore gives a store that was just opened what an earlier process knew of it.
-// Secrets.mu is held.
+// restore fills the cache of a store that was just opened from the snapshot of an earlier
+// process. Secrets.mu is held.
 func (k *secretSnapshot) restore(identity string, c *cache.Cache[secretstore.Secret], p cache.Policy) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -84,8 +85,8 @@ func (k *secretSnapshot) restore(identity string, c *cache.Cache[secretstore.Sec
 	delete(k.before, identity)
 }
 
-// writeSnapshot writes what is cached, if it is other than what was written last. What
-// was restored and not asked for yet stays in it.
+// writeSnapshot writes what is cached, if that has changed since the last snapshot.
+// Records of the earlier process stay in the file until their store is opened.
 func (s *Secrets) writeSnapshot() {
 	k := &s.snapshot
 	s.mu.Lock()
@@ -109,6 +110,7 @@ func (s *Secrets) writeSnapshot() {
 	s.registry.options.Logger.Error("the snapshot of secrets can't be written", "reason", "snapshot", "err", err)
 }
 
+// records are the contents of a snapshot. stores are the open ones, by identity.
 func (k *secretSnapshot) records(stores map[string][]*secretStore) iter.Seq[snapshot.Record] {
 	return func(yield func(snapshot.Record) bool) {
 		for _, before := range k.before {

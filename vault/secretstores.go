@@ -11,27 +11,26 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// What is kept open for references.
+// Limits of the stores that are open for references.
 const (
-	maxSecretStores = 64   // an entity that is edited is another store
-	maxSecrets      = 1000 // of each
+	maxSecretStores = 64   // each edit of an entity of Kong's makes another store
+	maxSecrets      = 1000 // cached per store
 	secretLinger    = time.Hour
 )
 
-// secretStore is an open store and the secrets of it that are cached.
+// secretStore is an open store, and the cache of its secrets.
 type secretStore struct {
-	*openStore
-	secrets secretstore.Secrets
+	*connection
+	secrets secretstore.Secrets // the store of the connection
 	cache   *cache.Cache[secretstore.Secret]
 	used    time.Time // guarded by Secrets.mu
-	failed  func(err error)
+	onError func(error)
 }
 
-// use returns d's store, which is opened if it isn't, with what a snapshot has of it
-// that is of use under p. done must be called when it
-// isn't used any more.
-func (s *Secrets) use(d Definition, p cache.Policy) (store *secretStore, done func(), err error) {
-	key := liveKey{identity: d.identity(), node: d.Node, settings: d.digest(s.registry.key)}
+// acquire returns the store of d, and opens it if necessary. done must be called after
+// its use. p says how old secrets of a snapshot may be that a new store starts with.
+func (s *Secrets) acquire(d Definition, p cache.Policy) (store *secretStore, done func(), err error) {
+	key := storeKey{identity: d.identity(), node: d.Node, settings: d.digest(s.registry.key)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -51,7 +50,7 @@ func (s *Secrets) use(d Definition, p cache.Policy) (store *secretStore, done fu
 	return store, store.reads.Done, nil
 }
 
-func (s *Secrets) open(d Definition, key liveKey) (*secretStore, error) {
+func (s *Secrets) open(d Definition, key storeKey) (*secretStore, error) {
 	opened, err := s.registry.openStore(d, key.identity, secretstore.Reach{})
 	if err != nil {
 		return nil, err
@@ -59,10 +58,10 @@ func (s *Secrets) open(d Definition, key liveKey) (*secretStore, error) {
 	secrets, can := opened.(secretstore.Secrets)
 	if !can {
 		_ = opened.Close() // nothing was read
-		return nil, fmt.Errorf("%w: the vault %s has no secrets beside credentials", secretstore.ErrConfig, d.Name)
+		return nil, fmt.Errorf("%w: the vault %s can hold only credentials, no other secrets", secretstore.ErrConfig, d.Name)
 	}
-	store := &secretStore{openStore: &openStore{Store: opened}, secrets: secrets}
-	store.failed = func(err error) { s.registry.node.refusal(key.identity, err) }
+	store := &secretStore{connection: &connection{Store: opened}, secrets: secrets}
+	store.onError = func(err error) { s.registry.logins.noteRefusal(key.identity, err) }
 	store.cache = cache.New(store.lookup, cache.Options[secretstore.Secret]{
 		MaxEntries: maxSecrets,
 		Observer:   observeSecrets(s.registry.options.Logger.With("vault", d.Config.Place())),
@@ -70,7 +69,7 @@ func (s *Secrets) open(d Definition, key liveKey) (*secretStore, error) {
 	return store, nil
 }
 
-// lookup reads what a secretKey says.
+// lookup is the cache's lookup. name is a secretKey as text.
 func (s *secretStore) lookup(ctx context.Context, _, name string) (found cache.Found[secretstore.Secret], err error) {
 	var k secretKey
 	if err := json.Unmarshal([]byte(name), &k); err != nil {
@@ -78,16 +77,16 @@ func (s *secretStore) lookup(ctx context.Context, _, name string) (found cache.F
 	}
 	secret, err := s.secrets.Secret(ctx, k.Name, k.Version)
 	if err != nil {
-		s.failed(err)
+		s.onError(err)
 	}
 	return cache.Found[secretstore.Secret]{Value: secret, Expires: secret.Expires}, err
 }
 
-// observeSecrets logs when an outage begins and ends.
+// observeSecrets logs the beginning and the end of an outage.
 func observeSecrets(log *slog.Logger) cache.Observer {
 	return cache.Observer{
 		OutageBegan: func(err error, _, _ time.Time) {
-			log.Warn("the secret store fails; references are answered from memory if their secrets are in it", "reason", reasonOf(err), "err", err)
+			log.Warn("the secret store fails; references to cached secrets are still answered", "reason", reasonOf(err), "err", err)
 		},
 		OutageEnded: func(d time.Duration) {
 			log.Info("the secret store answers again", "reason", "recovered", "after", d.Round(time.Second).String())
@@ -95,10 +94,10 @@ func observeSecrets(log *slog.Logger) cache.Observer {
 	}
 }
 
-// closeUnused closes what nobody has asked for in a long time, and the store that
-// was used least recently if there are too many. s.mu is held.
+// closeUnused closes stores that were not used for secretLinger and, if there are still
+// too many, the one that was used least recently. s.mu is held.
 func (s *Secrets) closeUnused(now time.Time) {
-	var oldest liveKey
+	var oldest storeKey
 	for key, store := range s.stores {
 		if now.Sub(store.used) > secretLinger {
 			s.closeStore(key)
@@ -111,7 +110,7 @@ func (s *Secrets) closeUnused(now time.Time) {
 	}
 }
 
-func (s *Secrets) closeStore(key liveKey) {
+func (s *Secrets) closeStore(key storeKey) {
 	store := s.stores[key]
 	delete(s.stores, key)
 	s.registry.closing.Go(func() {
@@ -122,7 +121,7 @@ func (s *Secrets) closeStore(key liveKey) {
 	})
 }
 
-// close closes all stores. Nothing is resolved any more.
+// close closes all stores. References can't be resolved afterwards.
 func (s *Secrets) close() {
 	s.closeSnapshot()
 	s.mu.Lock()

@@ -19,24 +19,25 @@ import (
 )
 
 // With snapshot_file, the cache is also kept in a file, for a plugin server that starts
-// while the store can't answer. Records from the file are treated like records past
-// their ttl: they are used only while the store can't answer, and no longer than those.
+// while the store can't answer. Records from the file count as expired: they are used
+// only while the store can't answer, and not longer than other expired ones.
 
 const (
 	// snapshotEvery is the minimum time between two snapshots with new records.
 	snapshotEvery = 30 * time.Second
-	// A credential that was dropped or changed must not stay in the file: the next
-	// snapshot then comes after snapshotSoon, or after snapshotDutyTime times the
-	// duration of the last one.
+	// A credential that was dropped or changed must not stay in the file. The minimum
+	// time is then snapshotSoon, or snapshotDutyTime times as long as the last snapshot
+	// took.
 	snapshotSoon     = time.Second
 	snapshotDutyTime = 10
 )
 
-// snapshots writes those of one store's cache.
+// snapshots writes the snapshots of one store's cache. While it has a file, a goroutine
+// runs.
 type snapshots struct {
-	live    *live
+	store   *credentialStore
 	started time.Time // this process
-	keepers *sync.Map // of all stores: who writes to a path, a *snapshots
+	keepers *sync.Map // of all stores: the *snapshots that writes to a path
 	written atomic.Pointer[time.Time]
 
 	mu   sync.Mutex
@@ -47,29 +48,30 @@ type snapshots struct {
 
 	flushes chan chan error // see flush
 
-	// The rest belongs to the goroutine, and to the next one or close when that has
-	// ended.
-	tried      time.Time
-	took       time.Duration
-	last       newsCounts // what the cache had counted at the last one
-	wrote      bool       // the file is this process's
-	superseded bool       // somebody else keeps the file from now on
+	// The rest belongs to the goroutine. When it has ended, the next goroutine or close
+	// takes it over.
+	tried      time.Time     // when the last snapshot was begun
+	took       time.Duration // how long it took
+	last       newsCounts    // what the cache had counted at the last successful one
+	wrote      bool          // this store has written the file
+	superseded bool          // another process or store writes the file from now on
 }
 
-func newSnapshots(l *live, started time.Time, keepers *sync.Map) *snapshots {
-	return &snapshots{live: l, started: started, keepers: keepers, flushes: make(chan chan error)}
+func newSnapshots(cs *credentialStore, started time.Time, keepers *sync.Map) *snapshots {
+	return &snapshots{store: cs, started: started, keepers: keepers, flushes: make(chan chan error)}
 }
 
-// newsCounts are what the cache has counted of what makes news.
+// newsCounts are the counters of the cache that tell whether a new snapshot would differ
+// from the last one.
 type newsCounts struct {
 	found   uint64
-	urgent  uint64 // credentials that are gone or are others now
-	evicted uint64 // credentials that are gone from memory, and may be in the file
+	urgent  uint64 // credentials that were dropped or changed
+	evicted uint64 // credentials that were removed from memory for lack of space, and may be in the file
 }
 
-// keep makes f the file of the store's snapshots. If it has no path, none are written
-// any more. A file that another store has kept so far is taken over from it. keep does
-// not wait for a snapshot that is being written, since its callers hold Registry.mu.
+// keep makes f the file of the store's snapshots, and takes it over from any other store
+// that wrote it so far. If f has no path, no more snapshots are written. keep does not wait
+// for a snapshot that is being written, since its callers hold Registry.mu.
 func (s *snapshots) keep(f snapshot.File) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +81,7 @@ func (s *snapshots) keep(f snapshot.File) {
 	if s.stop != nil {
 		s.stop()
 	}
-	s.drop()
+	s.giveUpFile()
 	if s.file = f; f.Path == "" {
 		return
 	}
@@ -92,7 +94,7 @@ func (s *snapshots) keep(f snapshot.File) {
 		if before != nil {
 			<-before
 		}
-		// What has been found for another file is news for this one.
+		// Whatever is in memory is new for this file.
 		s.tried, s.last, s.wrote, s.superseded = time.Time{}, newsCounts{}, false, false
 		s.run(ctx, f)
 	}()
@@ -105,14 +107,14 @@ func (s *snapshots) current() snapshot.File {
 	return s.file
 }
 
-// keeps reports whether f is this store's to write.
+// keeps reports whether this store is the one that writes f.
 func (s *snapshots) keeps(f snapshot.File) bool {
 	keeper, _ := s.keepers.Load(f.Path)
 	return keeper == s
 }
 
-// drop leaves the file to others. mu is held.
-func (s *snapshots) drop() { s.keepers.CompareAndDelete(s.file.Path, s) }
+// giveUpFile lets other stores write the file. mu is held.
+func (s *snapshots) giveUpFile() { s.keepers.CompareAndDelete(s.file.Path, s) }
 
 // close writes a last snapshot, if there is news. The cache is closed.
 func (s *snapshots) close() {
@@ -126,7 +128,7 @@ func (s *snapshots) close() {
 	if n := s.counts(); s.file.Path != "" && (n.found != s.last.found || n.urgent != s.last.urgent) {
 		_ = s.write(s.file) // it has been logged
 	}
-	s.drop()
+	s.giveUpFile()
 	s.file = snapshot.File{}
 }
 
@@ -147,8 +149,8 @@ func (s *snapshots) run(ctx context.Context, f snapshot.File) {
 	}
 }
 
-// flush returns once what has been dropped from the cache is in no snapshot of this
-// process. Where that can't be written, there is none.
+// flush returns when no snapshot of this store has what was dropped from its cache. If
+// another snapshot can't be written, the file is removed.
 func (s *snapshots) flush() error {
 	for {
 		s.mu.Lock()
@@ -166,7 +168,7 @@ func (s *snapshots) flush() error {
 	}
 }
 
-// renew makes sure that f holds nothing that the cache has dropped.
+// renew makes sure that f has nothing that was dropped from the cache.
 func (s *snapshots) renew(f snapshot.File) error {
 	if n := s.counts(); s.wrote && n.urgent == s.last.urgent && n.evicted == s.last.evicted {
 		return nil
@@ -181,6 +183,7 @@ func (s *snapshots) renew(f snapshot.File) error {
 	return nil
 }
 
+// due reports whether it is time for another snapshot.
 func (s *snapshots) due() bool {
 	n, since := s.counts(), time.Since(s.tried)
 	return n.urgent != s.last.urgent && since >= max(snapshotSoon, snapshotDutyTime*s.took) ||
@@ -188,19 +191,19 @@ func (s *snapshots) due() bool {
 }
 
 func (s *snapshots) counts() newsCounts {
-	stats := s.live.cache.Stats()
+	stats := s.store.cache.Stats()
 	return newsCounts{found: stats.Found, urgent: stats.Dropped + stats.Changed, evicted: stats.Evicted}
 }
 
-// write writes a snapshot, unless somebody else has taken over the file. It logs what
-// it returns.
+// write writes a snapshot, unless another process or store has taken over the file. It
+// logs the error that it returns.
 func (s *snapshots) write(f snapshot.File) error {
 	if s.superseded {
 		return nil
 	}
 	s.tried = time.Now()
 	counts := s.counts()
-	h := snapshot.Header{Started: s.started, Written: s.tried, SealerKey: s.live.sealer.Key()}
+	h := snapshot.Header{Started: s.started, Written: s.tried, SealerKey: s.store.sealer.Key()}
 	err := snapshot.ErrSuperseded
 	if s.keeps(f) {
 		err = f.Write(h, s.records())
@@ -212,10 +215,10 @@ func (s *snapshots) write(f snapshot.File) error {
 		s.written.Store(&h.Written)
 	case errors.Is(err, snapshot.ErrSuperseded):
 		s.superseded = true
-		s.live.log.Info("this plugin server no longer writes the snapshot: one that started later, or another store of the vault object, does", "reason", "snapshot_superseded")
+		s.store.log.Info("this plugin server no longer writes the snapshot: one that started later, or another store of the vault object, does", "reason", "snapshot_superseded")
 		return nil
 	default:
-		s.live.log.Error("the snapshot can't be written: a plugin server that starts while the store can't answer will know nobody",
+		s.store.log.Error("the snapshot can't be written: a plugin server that starts while the store can't answer will know no credentials",
 			"reason", "snapshot", "err", err)
 	}
 	return err
@@ -223,7 +226,7 @@ func (s *snapshots) write(f snapshot.File) error {
 
 func (s *snapshots) records() iter.Seq[snapshot.Record] {
 	return func(yield func(snapshot.Record) bool) {
-		for item := range s.live.cache.All() {
+		for item := range s.store.cache.All() {
 			if !yield(snapshot.Record{Key: item.Key, Name: item.Name, ReadAt: item.ReadAt, Credential: item.Value.Stored()}) {
 				return
 			}
@@ -233,17 +236,17 @@ func (s *snapshots) records() iter.Seq[snapshot.Record] {
 
 const ignored = "the snapshot is ignored; credentials are known again when they have been read from the store"
 
-// restore takes what an earlier process has left, if there is anything that can
-// be trusted. The store has no other users yet.
+// restore fills the cache from the snapshot of an earlier process, if it can be trusted.
+// It is called before the store is used.
 func (s *snapshots) restore(f snapshot.File, p cache.Policy) {
 	if f.Path == "" {
 		return
 	}
-	log, all, restored := s.live.log, 0, 0
+	log, all, restored := s.store.log, 0, 0
 	h, err := f.Read(time.Now(), func(r snapshot.Record) {
 		all++
 		c := r.Credential.Credential()
-		if s.live.cache.Restore(cache.Item[*credential.Credential]{Key: r.Key, Name: r.Name, Found: foundOf(c), ReadAt: r.ReadAt}, p) {
+		if s.store.cache.Restore(cache.Item[*credential.Credential]{Key: r.Key, Name: r.Name, Found: foundOf(c), ReadAt: r.ReadAt}, p) {
 			restored++
 		}
 	})
@@ -258,15 +261,15 @@ func (s *snapshots) restore(f snapshot.File, p cache.Policy) {
 	case restored == 0 && all > 0:
 		log.Warn(ignored, "reason", "snapshot_ignored", "err", f.Path+": all of it is older than ttl and resurrect_ttl", "written", h.Written.UTC().Format(time.RFC3339))
 	default:
-		s.live.sealer = sealer
-		log.Info("the snapshot was read; what is in it is honoured while the store can't answer",
+		s.store.sealer = sealer
+		log.Info("the snapshot was read; its credentials are honoured while the store can't answer",
 			"reason", "snapshot", "count", restored, "too_old", all-restored, "age", time.Since(h.Written).Round(time.Second).String())
 	}
 }
 
-// checkSnapshots checks the node's objects against each other: a store has one
-// cache, whichever object it is opened for first, and so one snapshot, and no
-// two stores can have the same.
+// checkSnapshots checks the snapshot files of the node's objects against each other.
+// Objects of the same store share its cache, and so need the same file. Different stores
+// need different files.
 func checkSnapshots(objects ...map[string]Definition) error {
 	all := map[string]Definition{}
 	for _, defined := range objects {

@@ -18,7 +18,7 @@ import (
 // was changed. Store tells them apart.
 type Stats struct {
 	Object string // the vault object's name, as log lines have it
-	Store  int    // 1, or more if other stores of this name were open already
+	Store  int    // 1, or the next free number if other stores of this name were open already
 	Cache  cache.Stats
 
 	MaxCredentials int       // the limit of Cache.Entries
@@ -33,9 +33,9 @@ type Stats struct {
 func (r *Registry) Stats() []Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := make([]Stats, 0, len(r.lives))
-	for _, l := range r.lives {
-		all = append(all, l.stats(cmp.Or(r.options.MaxCredentials, cache.DefaultMaxEntries)))
+	all := make([]Stats, 0, len(r.stores))
+	for _, cs := range r.stores {
+		all = append(all, cs.stats(cmp.Or(r.options.MaxCredentials, cache.DefaultMaxEntries)))
 	}
 	slices.SortFunc(all, func(a, b Stats) int {
 		return cmp.Or(strings.Compare(a.Object, b.Object), cmp.Compare(a.Store, b.Store))
@@ -44,20 +44,20 @@ func (r *Registry) Stats() []Stats {
 }
 
 // stats returns the stats of one store. Registry.mu is held.
-func (l *live) stats(maxCredentials int) Stats {
+func (cs *credentialStore) stats(maxCredentials int) Stats {
 	s := Stats{
-		Object:         l.name,
-		Store:          l.number,
-		Cache:          l.cache.Stats(),
+		Object:         cs.name,
+		Store:          cs.number,
+		Cache:          cs.cache.Stats(),
 		MaxCredentials: maxCredentials,
-		Reads:          l.reads.stats(),
-		HeldUntil:      l.cache.HeldUntil(),
-		Revocation:     l.revocation.stats(),
+		Reads:          cs.reads.stats(),
+		HeldUntil:      cs.cache.HeldUntil(),
+		Revocation:     cs.revocation.stats(),
 	}
-	if written := l.snapshots.written.Load(); written != nil {
+	if written := cs.snapshots.written.Load(); written != nil {
 		s.Snapshot = *written
 	}
-	if len(l.uses) == 0 { // it gets no more lookups, so its recovery would not be noticed
+	if len(cs.uses) == 0 { // no lookup would notice the end of an outage
 		s.Cache.Failing, s.Cache.LastAnswer, s.HeldUntil = false, time.Time{}, time.Time{}
 	}
 	return s
@@ -66,9 +66,9 @@ func (l *live) stats(maxCredentials int) Stats {
 // number returns the smallest number that no open store of the name has. r.mu is held.
 func (r *Registry) number(name string) int {
 	taken := map[int]bool{}
-	for _, l := range r.lives {
-		if l.name == name {
-			taken[l.number] = true
+	for _, cs := range r.stores {
+		if cs.name == name {
+			taken[cs.number] = true
 		}
 	}
 	n := 1
@@ -88,7 +88,7 @@ var ReadBounds = [...]time.Duration{
 // ReadTimes is how long lookups in the store took, with any outcome, including the wait
 // for a login.
 type ReadTimes struct {
-	Buckets [len(ReadBounds) + 1]uint64 // reads by the first of ReadBounds that they did not exceed; the last bucket has the others
+	Buckets [len(ReadBounds) + 1]uint64 // each read counts in the first of ReadBounds that it did not exceed, or else in the last bucket
 	Sum     time.Duration
 }
 
@@ -99,7 +99,7 @@ type readTimes struct {
 	sum     atomic.Int64
 }
 
-// since counts a read that began at that time and ends now.
+// since counts a read that began at a time and ends now.
 func (t *readTimes) since(began time.Time) {
 	took := time.Since(began)
 	i, _ := slices.BinarySearch(ReadBounds[:], took)
@@ -120,10 +120,10 @@ type RevocationStats struct {
 	Interval  time.Duration // revocation_interval, the smallest of the store's objects; 0: off
 	Effective time.Duration // the actual interval; Interval until the first listing
 	Pages     int           // of the last successful listing
-	Last      time.Time     // when that began; zero: none yet
+	Last      time.Time     // when that listing began; zero: there was none yet
 
 	Listed  uint64 // listings that succeeded
-	Failed  uint64 // listings that did not
+	Failed  uint64 // listings that failed
 	Dropped uint64 // cached credentials that a listing no longer contained
 }
 
@@ -144,7 +144,7 @@ func (r *revocation) notListed() {
 	r.counts.Failed++
 }
 
-// paced records the effective interval of a configured one.
+// paced records the effective interval that follows from a configured one.
 func (r *revocation) paced(interval, effective time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -155,7 +155,7 @@ func (r *revocation) stats() RevocationStats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.counts
-	if s.Interval != r.schedule.interval { // there was no listing since it changed
+	if s.Interval != r.schedule.interval { // there was no listing since the interval changed
 		s.Interval, s.Effective = r.schedule.interval, r.schedule.interval
 	}
 	return s

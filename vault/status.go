@@ -9,58 +9,56 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// State is what an operator wants to know first of a vault object.
-type State string
-
-// The states of a vault object.
+// The values of Status.State.
 const (
-	StateAnswering State = "answering"     // the store's last outcome was an answer
-	StateFailing   State = "failing"       // it was a failure
-	StateUnasked   State = "not asked yet" // there was none
-	StateUnused    State = "not in use"    // the node defines it, and no route uses it
-	StateInvalid   State = "invalid"       // Error says what is wrong with its definition
+	stateAnswering = "answering"     // the last lookup got an answer
+	stateFailing   = "failing"       // the last lookup failed
+	stateUnasked   = "not asked yet" // there was no lookup
+	stateUnused    = "not in use"    // the node defines the object, and no route uses it
+	stateInvalid   = "invalid"       // Error says what is wrong with the definition
 )
 
-// Status is what this process knows of one store that is open, or of a vault object
-// that none is open for. The zero time stands for what never was.
+// Status describes one open store, or a vault object without an open store. A time is
+// zero if the event hasn't happened.
 type Status struct {
 	Object      string        `json:"object"`
-	State       State         `json:"state"`
+	State       string        `json:"state"`                 // answering, failing, not asked yet, not in use or invalid
 	LastSuccess time.Time     `json:"last_success,omitzero"` // when the store last answered
-	HoldUntil   time.Time     `json:"hold_until,omitzero"`   // during an outage: how long cached credentials are honoured
+	HoldUntil   time.Time     `json:"hold_until,omitzero"`   // during an outage: until when cached credentials are honoured
 	Credentials int           `json:"credentials"`           // in memory
 	Lookups     LookupsStatus `json:"lookups"`
-	LoginEnds   time.Time     `json:"login_ends,omitzero"` // unless it is renewed
-	Snapshot    time.Time     `json:"snapshot,omitzero"`   // when the last was written
-	Error       string        `json:"error,omitempty"`     // the last, with its remedy
+	LoginEnds   time.Time     `json:"login_ends,omitzero"` // unless the login is renewed
+	Snapshot    time.Time     `json:"snapshot,omitzero"`   // when the last snapshot was written
+	Error       string        `json:"error,omitempty"`     // the last failure or the mistake, with the remedy
 	ErrorAt     time.Time     `json:"error_at,omitzero"`
 }
 
-// LookupsStatus is the budget of lookups.
+// LookupsStatus is how many lookups a store may be asked for, and how many there are.
 type LookupsStatus struct {
-	PerSecond int `json:"per_second"` // max_lookups_per_second; 0: none was made yet
-	Permits   int `json:"permits"`    // that can be used at once
+	PerSecond int `json:"per_second"` // max_lookups_per_second; 0: there was no lookup yet
+	Permits   int `json:"permits"`    // that are available now
 	InFlight  int `json:"in_flight"`
 	Waiting   int `json:"waiting"`
 }
 
-// Status tells of every open store and every object of the node, by name.
+// Status returns the status of every store in use and every object of the node, sorted by
+// name.
 func (r *Registry) Status() []Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var all []Status
 	inUse := map[string]bool{}
-	for _, l := range r.lives {
-		if len(l.uses) == 0 {
-			continue // it only waits for who comes back
+	for _, cs := range r.stores {
+		if len(cs.uses) == 0 {
+			continue // it stays open only in case it is used again
 		}
-		inUse[l.name] = true
-		all = append(all, l.status())
+		inUse[cs.name] = true
+		all = append(all, cs.status())
 	}
-	for name, o := range r.node.inUse { // those that share another's store
+	for name, o := range r.node.inUse { // objects that share a store opened under another name
 		if b := o.bound.Load(); b.err == nil && !inUse[name] {
 			inUse[name] = true
-			s := b.live.status()
+			s := b.store.status()
 			s.Object = name
 			all = append(all, s)
 		}
@@ -72,28 +70,28 @@ func (r *Registry) Status() []Status {
 		}
 	}
 	for name, err := range problems {
-		all = append(all, Status{Object: name, State: StateInvalid, Error: err.Error()})
+		all = append(all, Status{Object: name, State: stateInvalid, Error: err.Error()})
 	}
 	for name := range r.node.all() {
 		if !inUse[name] && problems[name] == nil {
-			all = append(all, Status{Object: name, State: StateUnused})
+			all = append(all, Status{Object: name, State: stateUnused})
 		}
 	}
 	if err := r.node.fileProblem; err != nil {
-		all = append(all, Status{Object: r.node.path, State: StateInvalid, Error: err.Error()})
+		all = append(all, Status{Object: r.node.path, State: stateInvalid, Error: err.Error()})
 	}
 	slices.SortStableFunc(all, func(a, b Status) int { return cmp.Compare(a.Object, b.Object) })
 	return all
 }
 
-// status is that of an open store.
-func (l *live) status() Status {
-	stats, condition := l.cache.Stats(), l.cache.Condition()
+// status is the status of an open store.
+func (cs *credentialStore) status() Status {
+	stats, condition := cs.cache.Stats(), cs.cache.Condition()
 	s := Status{
-		Object:      l.name,
-		State:       StateUnasked,
+		Object:      cs.name,
+		State:       stateUnasked,
 		LastSuccess: stats.LastAnswer,
-		HoldUntil:   l.cache.HeldUntil(),
+		HoldUntil:   cs.cache.HeldUntil(),
 		Credentials: stats.Entries,
 		Lookups: LookupsStatus{
 			PerSecond: condition.LookupsPerSecond, Permits: condition.Permits, InFlight: stats.InFlight, Waiting: stats.Waiting,
@@ -102,17 +100,17 @@ func (l *live) status() Status {
 	}
 	switch {
 	case stats.Failing:
-		s.State = StateFailing
+		s.State = stateFailing
 	case stats.Found+stats.NotFound > 0:
-		s.State = StateAnswering
+		s.State = stateAnswering
 	}
 	if condition.LastFailure != nil {
 		s.Error = condition.LastFailure.Error()
 	}
-	if e, ok := l.store.Load().Store.(secretstore.LoginEnder); ok {
+	if e, ok := cs.conn.Load().Store.(secretstore.LoginEnder); ok {
 		s.LoginEnds = e.LoginEnds()
 	}
-	if written := l.snapshots.written.Load(); written != nil {
+	if written := cs.snapshots.written.Load(); written != nil {
 		s.Snapshot = *written
 	}
 	return s

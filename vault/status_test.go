@@ -22,13 +22,13 @@ func TestStatusTellsOfAnOutage(t *testing.T) {
 		stores := &fakeStores{records: someRecords()}
 		r := newRegistry(t, stores, &logbook{})
 		o, release := mustOpen(t, r, "plugin", inlineHCV(t, func(c *HCV) { c.MaxLookupsPerSecond = 10 }))
-		want := Status{Object: place, State: StateUnasked, LoginEnds: loginEnds}
+		want := Status{Object: place, State: stateUnasked, LoginEnds: loginEnds}
 		wantStatus(t, r, want)
 
 		answered := time.Now()
 		wantAccepted(t, o, "ac-alice", "right")
 		wantRefused(t, o, "ac-nobody", "right", secretstore.ReasonNotFound)
-		want.State, want.LastSuccess, want.Credentials = StateAnswering, answered, 1
+		want.State, want.LastSuccess, want.Credentials = stateAnswering, answered, 1
 		want.Lookups = LookupsStatus{PerSecond: 10, Permits: 9}
 		wantStatus(t, r, want)
 
@@ -36,7 +36,7 @@ func TestStatusTellsOfAnOutage(t *testing.T) {
 		stores.all()[0].fail(errDown)
 		failed := time.Now()
 		wantUnavailable(t, o, "ac-bob", "right")
-		want.State, want.HoldUntil = StateFailing, failed.Add(time.Hour)
+		want.State, want.HoldUntil = stateFailing, failed.Add(time.Hour)
 		want.Error, want.ErrorAt = errDown.Error(), failed
 		want.Lookups.Permits = 9 // as much as a failure costs
 		wantStatus(t, r, want)
@@ -62,8 +62,8 @@ func TestStatusTellsOfWhatTheNodeDefines(t *testing.T) {
 		if len(got) != 3 {
 			t.Fatalf("%+v", got)
 		}
-		for i, want := range []Status{{Object: "azure", State: StateInvalid}, {Object: "hcv", State: StateUnused}, {Object: "nobody's", State: StateInvalid}} {
-			if (got[i].Error != "") != (want.State == StateInvalid) {
+		for i, want := range []Status{{Object: "azure", State: stateInvalid}, {Object: "hcv", State: stateUnused}, {Object: "nobody's", State: stateInvalid}} {
+			if (got[i].Error != "") != (want.State == stateInvalid) {
 				t.Errorf("%s: %q", got[i].Object, got[i].Error)
 			}
 			got[i].Error = ""
@@ -73,7 +73,7 @@ func TestStatusTellsOfWhatTheNodeDefines(t *testing.T) {
 		}
 		release()
 		_, _ = mustOpen(t, r, "plugin", Config{Vault: "hcv"})
-		if got := r.Status(); len(got) != 2 || got[1].State != StateUnasked {
+		if got := r.Status(); len(got) != 2 || got[1].State != stateUnasked {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -87,7 +87,7 @@ func TestStatusNamesEveryObjectThatSharesAStore(t *testing.T) {
 		_, _ = mustOpen(t, r, "a", Config{Vault: "one"})
 		_, _ = mustOpen(t, r, "b", Config{Vault: "two"})
 		got := r.Status()
-		if len(stores.all()) != 1 || len(got) != 2 || got[0].Object != "one" || got[1].Object != "two" || got[1].State != StateUnasked {
+		if len(stores.all()) != 1 || len(got) != 2 || got[0].Object != "one" || got[1].Object != "two" || got[1].State != stateUnasked {
 			t.Errorf("%d stores, %+v", len(stores.all()), got)
 		}
 	})
@@ -97,7 +97,7 @@ func TestStatusSaysWhatIsWrongWithTheVaultsFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, path := fileRegistry(t, &fakeStores{}, &logbook{}, `nonsense`)
 		got := r.Status()
-		if len(got) != 1 || got[0].Object != path || got[0].State != StateInvalid || !strings.Contains(got[0].Error, path) {
+		if len(got) != 1 || got[0].Object != path || got[0].State != stateInvalid || !strings.Contains(got[0].Error, path) {
 			t.Errorf("%+v", got)
 		}
 	})

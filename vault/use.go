@@ -8,55 +8,55 @@ import (
 	"kong-vault-auth/snapshot"
 )
 
-// use is one opening of a store, and what it asks of the store. Everything in this file
-// is guarded by Registry.mu.
+// use is one user of a credentialStore, and what its definition asks of the store. Uses
+// are guarded by Registry.mu.
 type use struct {
 	owner    string
 	schedule schedule      // of listings
-	file     snapshot.File // of snapshots; no path: it asks for none
+	file     snapshot.File // of snapshots; without a path it asks for none
 }
 
 // join adds a use, which ends when leave is called. Calling leave again does nothing.
-func (r *Registry) join(l *live, owner string, d Definition) (leave func()) {
+func (r *Registry) join(cs *credentialStore, owner string, d Definition) (leave func()) {
 	limits := d.limits()
 	policy := policyOf(limits, r.options.LookupTimeout)
 	u := &use{owner, schedule{limits.RevocationInterval.Duration(), policy}, d.snapshot()}
-	l.bound = max(l.bound, bound(limits))
+	cs.bound = max(cs.bound, changeBound(limits))
 	ttl := limits.TTL
 	if ttl == 0 {
 		ttl = limits.MaxTTL
 	}
-	l.linger = min(max(l.linger, minLinger, (ttl+limits.ResurrectTTL).Duration()), maxLinger)
-	l.uses = append(l.uses, u)
-	l.revocation.follow(l.schedule())
-	l.snapshots.keep(l.file())
-	return sync.OnceFunc(func() { r.leave(l, u) })
+	cs.linger = min(max(cs.linger, minLinger, (ttl+limits.ResurrectTTL).Duration()), maxLinger)
+	cs.uses = append(cs.uses, u)
+	cs.revocation.follow(cs.schedule())
+	cs.snapshots.keep(cs.file())
+	return sync.OnceFunc(func() { r.leave(cs, u) })
 }
 
-// leave ends a use. A store without uses is kept as it is for a while, listings and
-// snapshots included: the next user gets the same cache.
-func (r *Registry) leave(l *live, u *use) {
+// leave ends a use. A store without uses stays open for a while, and its listings and
+// snapshots continue, so that the next user gets the same cache.
+func (r *Registry) leave(cs *credentialStore, u *use) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l.uses = slices.DeleteFunc(l.uses, func(other *use) bool { return other == u })
-	if len(l.uses) > 0 {
-		l.revocation.follow(l.schedule())
-		if f := l.file(); f != l.snapshots.current() { // another store may have taken the file over
-			l.snapshots.keep(f)
+	cs.uses = slices.DeleteFunc(cs.uses, func(other *use) bool { return other == u })
+	if len(cs.uses) > 0 {
+		cs.revocation.follow(cs.schedule())
+		if f := cs.file(); f != cs.snapshots.current() { // else another store may have taken the file over
+			cs.snapshots.keep(f)
 		}
 		return
 	}
-	l.last = u.owner
+	cs.lastOwner = u.owner
 	if !r.closed {
-		l.idle = time.Now()
-		time.AfterFunc(l.linger, func() { r.closeIdle(l) })
+		cs.idleSince = time.Now()
+		time.AfterFunc(cs.linger, func() { r.closeIdle(cs) })
 	}
 }
 
-// schedule is that of the use with the smallest interval.
-func (l *live) schedule() schedule {
+// schedule is the schedule of the use with the smallest interval.
+func (cs *credentialStore) schedule() schedule {
 	var best schedule
-	for _, u := range l.uses {
+	for _, u := range cs.uses {
 		if s := u.schedule; s.interval > 0 && (best.interval == 0 || s.interval < best.interval ||
 			s.interval == best.interval && s.policy.LookupsPerSecond < best.policy.LookupsPerSecond) {
 			best = s
@@ -65,10 +65,10 @@ func (l *live) schedule() schedule {
 	return best
 }
 
-// file is that of the newest use that asks for snapshots: one that asks for none does
-// not turn off another one's.
-func (l *live) file() snapshot.File {
-	for _, u := range slices.Backward(l.uses) {
+// file is the snapshot file of the newest use that asks for one. A use that asks for
+// none doesn't turn off the snapshots of others.
+func (cs *credentialStore) file() snapshot.File {
+	for _, u := range slices.Backward(cs.uses) {
 		if u.file.Path != "" {
 			return u.file
 		}
@@ -76,11 +76,11 @@ func (l *live) file() snapshot.File {
 	return snapshot.File{}
 }
 
-// usedOnlyBy reports whether own is true of all owners that have l open or, if none
-// has, of the last one.
-func (l *live) usedOnlyBy(own func(owner string) bool) bool {
-	if len(l.uses) == 0 {
-		return own(l.last)
+// usedOnlyBy reports whether own is true for every owner that has the store open or, if
+// there is none, for the last one.
+func (cs *credentialStore) usedOnlyBy(own func(owner string) bool) bool {
+	if len(cs.uses) == 0 {
+		return own(cs.lastOwner)
 	}
-	return !slices.ContainsFunc(l.uses, func(u *use) bool { return !own(u.owner) })
+	return !slices.ContainsFunc(cs.uses, func(u *use) bool { return !own(u.owner) })
 }

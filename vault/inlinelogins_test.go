@@ -2,7 +2,6 @@ package vault
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,8 +16,8 @@ import (
 
 const inKeys = "{vault://keys/vault-token/value}"
 
-// referringFixture is a registry whose node defines the vault keys, which holds a token.
-type referringFixture struct {
+// inlineFixture is a registry whose node defines the vault keys, which holds a token.
+type inlineFixture struct {
 	*testing.T
 	*shelves
 	registry *Registry
@@ -26,36 +25,26 @@ type referringFixture struct {
 }
 
 // withKeys runs a test with one, whose clock is virtual.
-func withKeys(t *testing.T, env []string, test func(f *referringFixture)) {
+func withKeys(t *testing.T, env []string, test func(f *inlineFixture)) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "vaults.yml")
-	writeFile(t, path, vaultsOf(keysVault, "{name: azure, prefix: team, allowed_routes: [0dc6f45b-8f8d-40d2-a504-473544ee190b], config: {vault_uri: 'https://team.vault.azure.net'}}"))
-	file, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	const team = "{name: azure, prefix: team, allowed_routes: [0dc6f45b-8f8d-40d2-a504-473544ee190b], config: {vault_uri: 'https://team.vault.azure.net'}}"
 	synctest.Test(t, func(t *testing.T) {
-		f := &referringFixture{T: t, shelves: &shelves{held: map[string]string{"vault-token": `{"value": "hvs.two"}`}}, log: &logbook{}}
-		f.registry = NewRegistry(f.kinds(), Options{Logger: f.log.logger(), Getenv: environ(env...)})
+		f := &inlineFixture{T: t, shelves: &shelves{held: map[string]string{"vault-token": `{"value": "hvs.two"}`}}, log: &logbook{}}
+		f.registry = registryWith(t, f.shelves, Options{Logger: f.log.logger(), Getenv: environ(env...)}, keysVault, team)
 		defer f.registry.Close()
-		parsed, err := parseFile(file, f.registry.kinds, environ())
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.registry.node.file = parsed.defined
 		test(f)
 	})
 }
 
 // open opens an object whose token Kong has from a reference, as this value.
-func (f *referringFixture) open(owner, value, reference string, change func(*HCV)) (*Object, func(), error) {
+func (f *inlineFixture) open(owner, value, reference string, change func(*HCV)) (*Object, func(), error) {
 	c := inlineHCV(f.T, change)
 	c.Inline.(*HCV).Host, c.Inline.(*HCV).Token = "vault", value
 	c.Refs = map[string]string{"token": reference}
 	return f.registry.Open(owner, c)
 }
 
-func (f *referringFixture) mustOpen(owner, value, reference string) *Object {
+func (f *inlineFixture) mustOpen(owner, value, reference string) *Object {
 	f.Helper()
 	o, release, err := f.open(owner, value, reference, nil)
 	if err != nil {
@@ -67,7 +56,7 @@ func (f *referringFixture) mustOpen(owner, value, reference string) *Object {
 }
 
 // want checks what the stores of the object were opened with, in order.
-func (f *referringFixture) want(when string, tokens ...string) {
+func (f *inlineFixture) want(when string, tokens ...string) {
 	f.Helper()
 	synctest.Wait()
 	if diff := cmp.Diff(tokens, f.tokens("vault")); diff != "" {
@@ -75,12 +64,12 @@ func (f *referringFixture) want(when string, tokens ...string) {
 	}
 }
 
-func (f *referringFixture) rotate(token string) {
+func (f *inlineFixture) rotate(token string) {
 	f.store(f.T, "keys").hold("vault-token", `{"value": "`+token+`"}`)
 }
 
 func TestAReferenceInAPluginsOwnObjectIsReadAgain(t *testing.T) {
-	withKeys(t, nil, func(f *referringFixture) {
+	withKeys(t, nil, func(f *inlineFixture) {
 		f.pairs = []credential.Record{alice()}
 		o := f.mustOpen("plugin", "hvs.one", inKeys)
 		f.want("at once, since Kong's value is an old one", "hvs.one", "hvs.two")
@@ -125,7 +114,7 @@ func TestAReferenceInAPluginsOwnObjectIsReadAgain(t *testing.T) {
 
 // Kong's instances in its workers, and several plugins with the same settings.
 func TestObjectsWithTheSameReferencesRotateTogetherAndKeepTheirCache(t *testing.T) {
-	withKeys(t, nil, func(f *referringFixture) {
+	withKeys(t, nil, func(f *inlineFixture) {
 		f.pairs = []credential.Record{alice()}
 		var objects []*Object
 		for _, owner := range []string{"a", "a", "b"} {
@@ -155,7 +144,7 @@ func TestObjectsWithTheSameReferencesRotateTogetherAndKeepTheirCache(t *testing.
 				f.Errorf("%d: %v", i, err)
 			}
 		}
-		if n := len(f.registry.lives); n != 1 {
+		if n := len(f.registry.stores); n != 1 {
 			f.Errorf("%d stores are open", n)
 		}
 	})
@@ -165,19 +154,19 @@ func TestObjectsWithTheSameReferencesRotateTogetherAndKeepTheirCache(t *testing.
 func TestABlankFromKongTakesNothingAway(t *testing.T) {
 	const elsewhere = "{vault://entity/vault-token/value}"
 	for about, tt := range map[string]struct {
-		before    func(f *referringFixture)
+		before    func(f *inlineFixture)
 		reference string
 		want      string // error; empty: none
 	}{
-		"of what Kong has had":                    {func(f *referringFixture) { f.mustOpen("another", "hvs.two", inKeys) }, inKeys, ""},
-		"of what Kong's vault has had":            {func(f *referringFixture) { f.ask("https://keys.vault.azure.net", "vault-token") }, inKeys, ""},
-		"of what it hasn't":                       {func(*referringFixture) {}, inKeys, "Kong could not resolve the reference " + inKeys},
-		"of another secret":                       {func(f *referringFixture) { f.mustOpen("another", "hvs.two", inKeys) }, "{vault://keys/other/value}", "Kong could not resolve"},
-		"of the same name in another vault":       {func(f *referringFixture) { f.ask("https://other.vault.azure.net", "vault-token") }, inKeys, "Kong could not resolve"},
-		"for the plugin that has it, not defined": {func(f *referringFixture) { f.mustOpen("plugin", "hvs.two", elsewhere) }, elsewhere, ""},
+		"of what Kong has had":                    {func(f *inlineFixture) { f.mustOpen("another", "hvs.two", inKeys) }, inKeys, ""},
+		"of what Kong's vault has had":            {func(f *inlineFixture) { f.ask("https://keys.vault.azure.net", "vault-token") }, inKeys, ""},
+		"of what it hasn't":                       {func(*inlineFixture) {}, inKeys, "Kong could not resolve the reference " + inKeys},
+		"of another secret":                       {func(f *inlineFixture) { f.mustOpen("another", "hvs.two", inKeys) }, "{vault://keys/other/value}", "Kong could not resolve"},
+		"of the same name in another vault":       {func(f *inlineFixture) { f.ask("https://other.vault.azure.net", "vault-token") }, inKeys, "Kong could not resolve"},
+		"for the plugin that has it, not defined": {func(f *inlineFixture) { f.mustOpen("plugin", "hvs.two", elsewhere) }, elsewhere, ""},
 	} {
 		t.Run(about, func(t *testing.T) {
-			withKeys(t, nil, func(f *referringFixture) {
+			withKeys(t, nil, func(f *inlineFixture) {
 				tt.before(f)
 				o, release, err := f.open("plugin", "", tt.reference, nil)
 				if err != nil {
@@ -203,7 +192,7 @@ func TestABlankFromKongTakesNothingAway(t *testing.T) {
 // TestAReferenceThatKongHadNoValueForIsReadOnceItHas is a start of Kong in an outage of
 // the vault: Kong starts no other instance afterwards.
 func TestAReferenceThatKongHadNoValueForIsReadOnceItHas(t *testing.T) {
-	withKeys(t, nil, func(f *referringFixture) {
+	withKeys(t, nil, func(f *inlineFixture) {
 		o := f.mustOpen("plugin", "", inKeys)
 		if err := o.Usable(); !errors.Is(err, secretstore.ErrConfig) {
 			f.Errorf("before: %v", err)
@@ -218,7 +207,7 @@ func TestAReferenceThatKongHadNoValueForIsReadOnceItHas(t *testing.T) {
 }
 
 // ask has Kong's vault strategy ask for a secret.
-func (f *referringFixture) ask(uri, name string) {
+func (f *inlineFixture) ask(uri, name string) {
 	f.Helper()
 	if _, err := f.registry.Secrets().Ask(f.Context(), azureAsk(name, map[string]any{"vault_uri": uri, "ttl": 300})); err != nil {
 		f.Fatal(err)
@@ -240,7 +229,7 @@ func TestReferencesThatStayAsKongHasThem(t *testing.T) {
 		"to a version that can't be named": {"{vault://keys/vault-token/value#7}", "#1 is the current version", 1},
 	} {
 		t.Run(about, func(t *testing.T) {
-			withKeys(t, nil, func(f *referringFixture) {
+			withKeys(t, nil, func(f *inlineFixture) {
 				for _, owner := range []string{"a", "a", "b"} {
 					if err := f.mustOpen(owner, "hvs.one", tt.reference).Usable(); err != nil {
 						f.Error(err)
@@ -257,7 +246,7 @@ func TestReferencesThatStayAsKongHasThem(t *testing.T) {
 }
 
 func TestAVaultThatIsDefinedLaterIsAsked(t *testing.T) {
-	withKeys(t, nil, func(f *referringFixture) {
+	withKeys(t, nil, func(f *inlineFixture) {
 		later := "{vault://later/vault-token/value}"
 		f.mustOpen("plugin", "hvs.one", later)
 		f.want("at first", "hvs.one")
@@ -286,7 +275,7 @@ func TestThePolicyForSecretsBindsReferencesInAPluginsOwnObject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	withKeys(t, nil, func(f *referringFixture) {
+	withKeys(t, nil, func(f *inlineFixture) {
 		f.registry.secrets.policy = p
 		f.mustOpen("plugin", "hvs.one", inKeys)
 		f.want("forbidden", "hvs.one")
@@ -298,7 +287,7 @@ func TestThePolicyForSecretsBindsReferencesInAPluginsOwnObject(t *testing.T) {
 
 // Objects that are as trusted as the node's own need no word of Kong's.
 func TestABlankOfATrustedObject(t *testing.T) {
-	withKeys(t, []string{"VAULT_AUTH_INLINE", "trusted"}, func(f *referringFixture) {
+	withKeys(t, []string{"VAULT_AUTH_INLINE", "trusted"}, func(f *inlineFixture) {
 		o := f.mustOpen("plugin", "", inKeys)
 		f.want("at once", "hvs.two")
 		if err := o.Usable(); err != nil {
