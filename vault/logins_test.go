@@ -308,6 +308,49 @@ func TestALoginIsReadAgain(t *testing.T) {
 	})
 }
 
+// A role_id is a part of the store's identity, so each rotation makes another store. If
+// that refuses its login too, its references are read again.
+func TestALoginThatIsPartOfTheIdentityIsReadAgainAfterEachRefusal(t *testing.T) {
+	const object = "{name: hcv, prefix: kong-auth, config: {host: vault, auth_method: approle, " +
+		"approle_role_id: '{vault://keys/role/id}', approle_secret_id: '{vault://keys/role/secret}'}}"
+	synctest.Test(t, func(t *testing.T) {
+		f := &shelves{held: map[string]string{"role": `{"id": "one", "secret": "s-one"}`}}
+		r := registryWith(t, f, Options{Getenv: environ()}, keysVault, object)
+		defer r.Close()
+		r.logins.start()
+		synctest.Wait()
+		o, release := mustOpen(t, r, "plugin", Config{Vault: "kong-auth"})
+		defer release()
+		want := func(when string, logins ...string) {
+			t.Helper()
+			synctest.Wait()
+			var got []string
+			for _, s := range f.opened {
+				if c, ok := s.config.(*HCV); ok {
+					got = append(got, c.AppRoleRoleID+" "+c.AppRoleSecretID)
+				}
+			}
+			if diff := cmp.Diff(logins, got); diff != "" {
+				t.Error(when, diff)
+			}
+		}
+		want("at first", "one s-one")
+		logins := []string{"one s-one"}
+		for _, id := range []string{"two", "three"} {
+			time.Sleep(time.Second) // so that no two reads are at the same instant
+			f.store(t, "keys").hold("role", `{"id": "`+id+`", "secret": "s-`+id+`"}`)
+			f.store(t, "vault:").fail(errLogin)
+			before := o.bound.Load().store
+			_, _ = o.Lookup(t.Context(), "ac-alice", "right", nil)
+			logins = append(logins, id+" s-"+id)
+			want("after a refusal, within the ttl of the other vault", logins...)
+			if o.bound.Load().store.identity == before.identity {
+				t.Errorf("%s has the identity of the role_id before it", id)
+			}
+		}
+	})
+}
+
 // The middle vault refuses: its own login has been rotated in the first.
 func TestALoginInAVaultThatRefuses(t *testing.T) {
 	l := newLogins(t, &shelves{held: map[string]string{"vault-token": `{"value": "hvs.middle"}`, "logins/token": `{"value": "hvs.one"}`}},
