@@ -14,6 +14,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
+	"kong-vault-auth/clock"
 	"kong-vault-auth/credential"
 	"kong-vault-auth/secretstore"
 )
@@ -233,11 +234,7 @@ func (r *read) until(ctx context.Context, ask func() (bool, error)) error {
 		if done, err := ask(); done || err != nil {
 			return err
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !clock.Sleep(ctx, pause) {
 			return r.failure("timeout", "Key Vault takes some seconds for this: check again later", "it was started and hasn't finished: %w", ctx.Err())
 		}
 	}

@@ -71,14 +71,13 @@ func (l *lifetime) noteRenewal(r *api.RenewOutput) {
 // watcherStopped handles the end of a watcher, and reports whether another token is
 // needed. A failed renewal is retried while there is time.
 func (l *lifetime) watcherStopped(err error) bool {
-	for {
+	for drained := false; !drained; {
 		select {
 		case r := <-l.renewed:
 			l.noteRenewal(r)
-			continue
 		default:
+			drained = true
 		}
-		break
 	}
 	l.renewed, l.stopped = nil, nil
 	left := time.Until(l.expires) - l.lease/5

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kong-vault-auth/clock"
 	"kong-vault-auth/credential"
 	"kong-vault-auth/credentialfile"
 	"kong-vault-auth/secretstore"
@@ -208,14 +209,10 @@ func (p *pause) wait(ctx context.Context) error {
 		p.mu.Lock()
 		left := time.Until(p.end)
 		p.mu.Unlock()
-		if left <= 0 {
+		if left <= 0 || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		select {
-		case <-time.After(left):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		clock.Sleep(ctx, left)
 	}
 }
 
