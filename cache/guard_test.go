@@ -86,8 +86,8 @@ func TestFewDropsAreBelieved(t *testing.T) {
 	})
 }
 
-// losing has n records of an age, of which the store has none any more, and
-// every one of them claimed.
+// losing caches n records, lets them reach an age, deletes all of them in the store, and
+// claims each once.
 func losing(r *rig, n int, age time.Duration) {
 	r.fill(n)
 	time.Sleep(age)
@@ -169,7 +169,7 @@ func TestNothingIsDroppedWhileSuspectsAreVerifiedAndThenAsEver(t *testing.T) {
 	})
 }
 
-// A store that has lost everything and gets it back with other secrets.
+// The store has lost everything, and gets it back with other secrets.
 func TestRecordMadeAgainDuringAMassDenialWorksAtOnce(t *testing.T) {
 	bubble(t, func(r *rig) {
 		losing(r, 60, 80*time.Second)

@@ -13,8 +13,8 @@ import (
 
 // FuzzRules lets a store change, fail, lag and forget in the order that the
 // input says, with claims and invalidations in between, and then checks every
-// answer against what the store had said by then. It has few seeds: under -fuzz
-// they are run one by one before anything new is, within the same time.
+// answer against what the store had said by then. It has few seeds, because under
+// -fuzz they run first, one by one, within the same time.
 func FuzzRules(f *testing.F) {
 	for seed := range uint64(4) {
 		f.Add(randomScript(seed))
@@ -31,9 +31,8 @@ func TestRulesHoldInRandomHistories(t *testing.T) {
 	}
 }
 
-// Every second of a history costs work, since the cache underneath has timers of
-// its own. A fuzzer that makes scripts longer and longer would soon run one of
-// them in a minute.
+// Every virtual second of a history costs work, because otter has timers of its own. A
+// fuzzer makes scripts longer and longer, and would soon need a minute for one of them.
 const (
 	longestScript  = 400
 	longestHistory = 20 * time.Minute
@@ -63,7 +62,7 @@ func followsRules(t *testing.T, script []byte) {
 	})
 }
 
-// history is what happened, in the order in which it did.
+// history is the sequence of events.
 type history struct {
 	*rig
 	versions [3]int // of the secret of each key
@@ -71,7 +70,7 @@ type history struct {
 	news     []news
 }
 
-// claimed is a Get and what came of it.
+// claimed is a Get and its answer.
 type claimed struct {
 	key, secret string
 	from, to    time.Duration
@@ -136,7 +135,7 @@ func (h *history) check() {
 	}
 }
 
-// may reports whether c's answer is one that it may have got.
+// may reports whether c may have its answer.
 func (h *history) may(c claimed) bool {
 	got, state, _ := strings.Cut(c.Got, " ")
 	switch got {

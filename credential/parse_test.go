@@ -194,8 +194,7 @@ func TestParseExpiresAt(t *testing.T) {
 	}
 }
 
-// What an operator has to be told is the difference between one wrong way to
-// write a time and another.
+// The error tells an operator which of the wrong ways to write a time it is.
 func TestTimesThatCannotBeMeantSayWhy(t *testing.T) {
 	for end, want := range map[string]string{
 		`0`:                      "it is 0",
@@ -278,7 +277,7 @@ func TestFieldsInAnotherSpellingAreReported(t *testing.T) {
 	}
 }
 
-func TestUnreadableTimesOfWritingAreNone(t *testing.T) {
+func TestUnreadableTimesOfWritingAreIgnored(t *testing.T) {
 	r, err := Parse([]byte(with(`"created_at":"yesterday","updated_at":{}`)))
 	if err != nil || !r.CreatedAt.IsZero() || !r.UpdatedAt.IsZero() {
 		t.Errorf("Parse = %v, %v", (*plain)(r), err)
@@ -463,7 +462,7 @@ func TestSecretTokenThatWasNotCopiedWholeIsUnusable(t *testing.T) {
 	}
 }
 
-// A field that restricts a credential must not count as missing for a slip of the pen.
+// A field that restricts a credential must not count as missing because of a typing error.
 func TestRestrictions(t *testing.T) {
 	prefixes := func(s ...string) (all []netip.Prefix) {
 		for _, p := range s {

@@ -55,7 +55,7 @@ func HashedSecret(secretToken string) Secret { return Secret{Hash: newHash(secre
 
 // MaxGrace is how far ahead the end of a rotation's grace period may be. A previous
 // secret with a later end is ignored, so that a typing error doesn't leave two secrets
-// working for ever.
+// valid permanently.
 const MaxGrace = 7 * 24 * time.Hour
 
 // Rotate gives the record another secret. The previous one is accepted until graceEnd,

@@ -2,7 +2,7 @@
 // behind them: what a Store must do, the outcomes of a read, the settings that all
 // stores have, and where a store may connect. It knows no store by name.
 //
-// A store's package has one exported name, its [Kind]. The settings implement [Config],
+// The package of a store provides its [Kind]. The settings implement [Config],
 // the store [Store] and, where it can, [Lister], [LoginEnder], [Secrets] and
 // [Inspector]; for operators there is a [Writer].
 package secretstore
