@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/azurevault/akvsim"
+	"kong-vault-auth/e2e/faults"
 	"kong-vault-auth/e2e/program"
 )
 
@@ -20,7 +21,7 @@ func TestEveryFaultOfKeyVaultIsSurvived(t *testing.T) {
 	for name, begin := range map[string]func(*azure, *gate){
 		"no connection":         fails(akvsim.Fault{Drop: true}),
 		"no answer":             fails(akvsim.Fault{Hang: true}),
-		"answers after 30s":     func(_ *azure, g *gate) { g.play(late(30 * time.Second)) },
+		"answers after 30s":     func(_ *azure, g *gate) { g.set(faults.Late(30 * time.Second)) },
 		"500":                   fails(akvsim.VaultError(500, "InternalServerError", "", "")),
 		"503":                   fails(akvsim.Unavailable()),
 		"throttled":             fails(akvsim.Throttled("")),
@@ -46,7 +47,7 @@ func TestEveryFaultOfKeyVaultIsSurvived(t *testing.T) {
 				begin: func() { begin(a, gate) },
 				end: func() {
 					a.sim.Recover()
-					gate.play(nil)
+					gate.set(faults.Fault{})
 				},
 				requests: gate.seen,
 				attempts: 3,

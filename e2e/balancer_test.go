@@ -193,7 +193,7 @@ func keyVaultMoves(t *testing.T, status int, code string) *movingStore {
 		remove: func(p pair) { a.sim.Delete(secretName(p.access)) },
 		fail: func() {
 			all := func(*http.Request) bool { return true }
-			first.play(answerTo(all, status, fmt.Sprintf(`{"error":{"code":%q,"message":"in vain"}}`, code)))
+			first.set(answerTo(all, status, fmt.Sprintf(`{"error":{"code":%q,"message":"in vain"}}`, code)))
 		},
 	}
 	a.reachedAt(s.balancer.Addr().String())

@@ -20,44 +20,38 @@ import (
 
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/certificatetest"
+	"kong-vault-auth/e2e/faults"
 	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/e2e/vaultserver"
 )
 
-// gate stands in front of a store, and can interfere with single requests.
+// gate stands in front of a store. Single requests can have a fault.
 type gate struct {
 	store  http.Handler
 	begins func(*http.Request) bool // whether a request is the first of a listing; nil: no listings
 
 	mu       sync.Mutex // guards the rest
-	trick    trick
+	fault    faults.Fault
 	requests int         // since forget
 	listings []time.Time // when each began, since forget
 }
 
-// trick answers a request, with or without the store.
-type trick func(w http.ResponseWriter, r *http.Request, store http.Handler)
-
-// play plays a trick on each request from now on; nil ends that.
-func (g *gate) play(t trick) {
+// set begins a fault and ends the previous one, for new requests.
+func (g *gate) set(f faults.Fault) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.trick = t
+	g.fault = f
 }
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
-	trick := g.trick
+	fault := g.fault
 	g.requests++
 	if g.begins != nil && g.begins(r) {
 		g.listings = append(g.listings, time.Now())
 	}
 	g.mu.Unlock()
-	if trick == nil {
-		g.store.ServeHTTP(w, r)
-		return
-	}
-	trick(w, r, g.store)
+	fault.Over(g.store).ServeHTTP(w, r)
 }
 
 // forget forgets the requests so far.
@@ -89,28 +83,9 @@ func (g *gate) listed(t *testing.T) (first time.Time) {
 	return first
 }
 
-// answerTo gives the same answer to each of some requests.
-func answerTo(which func(*http.Request) bool, status int, body string) trick {
-	return func(w http.ResponseWriter, r *http.Request, store http.Handler) {
-		if !which(r) {
-			store.ServeHTTP(w, r)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		io.WriteString(w, body)
-	}
-}
-
-// late has the store asked after a delay.
-func late(delay time.Duration) trick {
-	return func(w http.ResponseWriter, r *http.Request, store http.Handler) {
-		select {
-		case <-time.After(delay):
-			store.ServeHTTP(w, r)
-		case <-r.Context().Done():
-		}
-	}
+// answerTo gives some requests the same answer, in JSON.
+func answerTo(which func(*http.Request) bool, status int, body string) faults.Fault {
+	return faults.Only(which, faults.Answer("", status, http.Header{"Content-Type": {"application/json"}}, body))
 }
 
 // hold keeps back what the store answers to some requests.
@@ -133,12 +108,10 @@ func newHold(which func(*http.Request) bool) *hold {
 	return &hold{which: which, released: make(chan struct{})}
 }
 
-// trick is for gate.play.
-func (h *hold) trick(w http.ResponseWriter, r *http.Request, store http.Handler) {
-	if !h.which(r) {
-		store.ServeHTTP(w, r)
-		return
-	}
+// fault is for gate.set.
+func (h *hold) fault() faults.Fault { return faults.Only(h.which, faults.By(h.serve)) }
+
+func (h *hold) serve(w http.ResponseWriter, r *http.Request, store http.Handler) {
 	answer := httptest.NewRecorder()
 	store.ServeHTTP(answer, r)
 	h.mu.Lock()
@@ -172,7 +145,7 @@ type gatedStore struct {
 	remove  func(pair)                     // deletes a pair's secret
 	reads   func(*http.Request, pair) bool // a request is for a pair's secret
 	lists   func(*http.Request) bool       // a request is one of a listing's
-	nothing trick                          // every listing is empty
+	nothing faults.Fault                   // every listing is empty
 }
 
 // gatedStores are the stores of revocation tests, by what is done to a secret.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"kong-vault-auth/e2e/faults"
 	"kong-vault-auth/e2e/program"
 )
 
@@ -20,14 +21,14 @@ func TestLookupInFlightBringsNothingBack(t *testing.T) {
 		s.gate.listed(t) // what a listing finds new from now on is a change
 
 		h := newHold(func(r *http.Request) bool { return s.reads(r, cached) || s.reads(r, unread) })
-		s.gate.play(h.trick)
+		s.gate.set(h.fault())
 		waiting := make(chan int)
 		for i, p := range []pair{{cached.access, "wrong"}, unread} {
 			go func() { waiting <- s.ask(s.g, p).Status }()
 			program.Eventually(t, "the answer is held up", func() bool { return len(h.holds()) == i+1 })
 		}
 		began := time.Now()
-		s.gate.play(nil)
+		s.gate.set(faults.Fault{})
 		s.remove(cached)
 		s.remove(unread)
 		s.gate.forget()
@@ -69,7 +70,7 @@ func TestLookupInFlightBringsNothingBack(t *testing.T) {
 		if a := s.ask(s.g, stays); a.Status != 200 {
 			t.Errorf("the pair that stays: %d %s", a.Status, a.Body)
 		}
-		s.gate.play(func(w http.ResponseWriter, r *http.Request, _ http.Handler) { broken(w, r) })
+		s.gate.set(broken)
 		if late += accepted(); late > 0 {
 			t.Errorf("accepted %d times once the answers had been let go", late)
 		}

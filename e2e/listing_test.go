@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"kong-vault-auth/e2e/faults"
 	"kong-vault-auth/e2e/program"
 )
 
@@ -19,7 +20,7 @@ func TestDeletedWhileTheListingIsDown(t *testing.T) {
 		s.gate.listed(t)
 		f := startFlow(s.testEnv, s.g, 2, inTurn(stays))
 
-		s.gate.play(answerTo(s.lists, http.StatusInternalServerError, `{"errors":["internal error"]}`))
+		s.gate.set(answerTo(s.lists, http.StatusInternalServerError, `{"errors":["internal error"]}`))
 		// From then on, no listing is under way that could miss the pair.
 		program.Eventually(t, "the log says that listings fail", func() bool {
 			s.ask(s.g, stays) // lines from the background ride on an event
@@ -31,7 +32,7 @@ func TestDeletedWhileTheListingIsDown(t *testing.T) {
 		}
 
 		s.gate.forget()
-		s.gate.play(nil)
+		s.gate.set(faults.Fault{})
 		program.Eventually(t, "the deleted pair is refused", func() bool { return s.ask(s.g, gone).Status == 401 })
 		refused := time.Now()
 		took := refused.Sub(s.gate.listed(t))
@@ -57,11 +58,13 @@ func TestListingThatLostEverythingLocksNobodyOut(t *testing.T) {
 		s.gate.listed(t)
 		f := startFlow(s.testEnv, s.g, 3, inTurn(all...))
 
-		s.gate.play(func(w http.ResponseWriter, r *http.Request, _ http.Handler) { s.nothing(w, r, broken) })
+		s.gate.set(faults.By(func(w http.ResponseWriter, r *http.Request, store http.Handler) {
+			s.nothing.Over(broken.Over(store)).ServeHTTP(w, r)
+		}))
 		const report = "the secret store denies more than half of the cached credentials"
 		program.Eventually(t, "the log reports it", func() bool { return strings.Contains(s.g.Log(), report) })
 		f.await(t, 100)
-		s.gate.play(s.nothing)
+		s.gate.set(s.nothing)
 		unread := s.stored()
 		program.Eventually(t, "secrets can be read again", func() bool { return s.ask(s.g, unread).Status == 200 })
 		s.gate.forget()
@@ -94,4 +97,4 @@ func TestListingThatLostEverythingLocksNobodyOut(t *testing.T) {
 const goneWithin = 3 * revokedWithin
 
 // broken answers 500.
-var broken = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+var broken = faults.Answer("", http.StatusInternalServerError, nil, "")

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"kong-vault-auth/e2e/faults"
 	"kong-vault-auth/e2e/program"
 
 	"github.com/google/go-cmp/cmp"
@@ -39,7 +39,12 @@ func besidePoison(s *gatedStore, rate int) {
 	for i := range newcomers {
 		newcomers[i] = s.stored()
 	}
-	s.gate.play(firewall)
+	blocks := func(name string, status int) faults.Fault {
+		return faults.Only(func(r *http.Request) bool { return strings.Contains(r.URL.Path, name) }, faults.Page(status))
+	}
+	s.gate.set(faults.By(func(w http.ResponseWriter, r *http.Request, store http.Handler) {
+		blocks("wp-login-403", http.StatusForbidden).Over(blocks("wp-login-404", http.StatusNotFound).Over(store)).ServeHTTP(w, r)
+	}))
 	poison := startPoison(s, rate)
 	poison.await(2) // names that fail before any name is known
 
@@ -72,21 +77,6 @@ func besidePoison(s *gatedStore, rate int) {
 		s.Errorf("names that no store can hold: answers %v, want 401", malformed)
 	}
 	s.Logf("%d first-time clients: answers %v; names that a firewall blocks: %v; names that no store can hold: %v", clients, got, blocked, malformed)
-}
-
-// firewall answers for some names with a page of its own.
-func firewall(w http.ResponseWriter, r *http.Request, store http.Handler) {
-	status := http.StatusForbidden
-	switch {
-	case !strings.Contains(r.URL.Path, "wp-login"):
-		store.ServeHTTP(w, r)
-		return
-	case strings.Contains(r.URL.Path, "404"):
-		status = http.StatusNotFound
-	}
-	w.Header().Set("Content-Type", "text/html")
-	w.WriteHeader(status)
-	io.WriteString(w, "<html><body>Request blocked</body></html>")
 }
 
 // askFrom is ask for a client with an address of its own, on loopback.

@@ -18,8 +18,8 @@ type Fault struct {
 	closed bool
 }
 
-// over is the server with this fault.
-func (f Fault) over(server http.Handler) http.Handler {
+// Over is the server with this fault. A closed port makes no difference.
+func (f Fault) Over(server http.Handler) http.Handler {
 	if f.serve == nil {
 		return server
 	}
@@ -69,6 +69,11 @@ func Answer(name string, status int, header http.Header, body string) Fault {
 	}}
 }
 
+// By has a function answer each request, which may forward it.
+func By(serve func(w http.ResponseWriter, r *http.Request, forward http.Handler)) Fault {
+	return Fault{serve: serve}
+}
+
 // Reset breaks the connection instead of answering.
 func Reset() Fault {
 	return Fault{Name: "connection reset", serve: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { reset(w) }}
@@ -91,11 +96,11 @@ func Page(status int) Fault {
 	return Answer("a firewall's page", status, http.Header{"Content-Type": {"text/html"}}, "<html><body>Request blocked</body></html>")
 }
 
-// Only is f for requests for some paths, and forwards the others. f must not be ClosedPort.
-func Only(path func(string) bool, f Fault) Fault {
+// Only is f for some requests, and forwards the others. f must not be ClosedPort.
+func Only(which func(*http.Request) bool, f Fault) Fault {
 	serve := f.serve
 	f.serve = func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
-		if path(r.URL.Path) {
+		if which(r) {
 			serve(w, r, forward)
 		} else {
 			forward.ServeHTTP(w, r)

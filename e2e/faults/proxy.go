@@ -155,7 +155,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	forward := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.forward.ServeHTTP(&watched{w, p, seen}, r)
 	}))
-	fault.over(usual.over(forward)).ServeHTTP(w, r)
+	fault.Over(usual.Over(forward)).ServeHTTP(w, r)
 }
 
 // watched notes the server's own answer before it is passed on.

@@ -109,7 +109,7 @@ func TestFaultOfSomePathsLeavesOthersAlone(t *testing.T) {
 	}
 	defer p.Close()
 	for path, want := range map[string]int{"/v1/secret": 500, "/v1/other": 404} {
-		if err := p.Set(Only(func(asked string) bool { return asked == path }, Answer("failing", 500, nil, ""))); err != nil {
+		if err := p.Set(Only(func(r *http.Request) bool { return r.URL.Path == path }, Answer("failing", 500, nil, ""))); err != nil {
 			t.Fatal(err)
 		}
 		if got := ask(t, p.URL).Status; got != want {
@@ -126,7 +126,9 @@ func TestWhatUsuallyHappensDoesBesideAFault(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	is := func(path string) func(string) bool { return func(asked string) bool { return asked == path } }
+	is := func(path string) func(*http.Request) bool {
+		return func(r *http.Request) bool { return r.URL.Path == path }
+	}
 	p.Usually(Only(is("/v1/secret"), Page(http.StatusForbidden)))
 	for about, set := range map[string]func() error{
 		"alone":                    p.Clear,

@@ -37,7 +37,7 @@ func (v *hashiVault) open(ctx context.Context) (err error) {
 	if v.proxy, err = faults.Listen(v.server.Addr); err != nil {
 		return err
 	}
-	v.proxy.Usually(faults.Only(isBlocked, faults.Page(http.StatusForbidden)))
+	v.proxy.Usually(faults.Only(func(r *http.Request) bool { return isBlocked(r.URL.Path) }, faults.Page(http.StatusForbidden)))
 	if err := v.allow(ctx); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (v *hashiVault) faults() []fault {
 func (v *hashiVault) down() fault { return v.before(faults.ClosedPort()) }
 
 func (v *hashiVault) unlistable() fault {
-	return v.before(faults.Only(isListing, faults.Answer("listing down", http.StatusInternalServerError, nil, `{"errors":["internal error"]}`)))
+	return v.before(faults.Only(func(r *http.Request) bool { return isListing(r.URL.Path) }, faults.Answer("listing down", http.StatusInternalServerError, nil, `{"errors":["internal error"]}`)))
 }
 
 // before is a fault of the proxy in front of Vault.
