@@ -184,9 +184,6 @@ func (k *Kong) StatusURL() string { return "http://" + k.state }
 // AdminURL is where the Admin API listens.
 func (k *Kong) AdminURL() string { return "http://" + k.admin }
 
-// Prefix is the prefix folder.
-func (k *Kong) Prefix() string { return k.prefix }
-
 // Log is what the error log holds so far.
 func (k *Kong) Log() string {
 	b, err := os.ReadFile(filepath.Join(k.prefix, "logs", "error.log"))

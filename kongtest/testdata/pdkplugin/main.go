@@ -1,5 +1,5 @@
-// Command pdkplugin is an ordinary auth plugin on go-pdk's own server: what
-// the tests measure this package's Kong against.
+// Command pdkplugin is an ordinary auth plugin on go-pdk's own server, with which the tests
+// check this package.
 package main
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/Kong/go-pdk/server"
 )
 
-// Config is what Kong hands over.
+// Config is the plugin's configuration.
 type Config struct {
 	Header  string            `json:"header"`
 	Secret  string            `json:"secret"`

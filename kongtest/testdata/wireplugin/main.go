@@ -1,5 +1,5 @@
-// Command wireplugin speaks the protocol by hand and badly, in the way that
-// its configuration's mode, or for one request the header X-Mode, says.
+// Command wireplugin speaks the protocol by hand, and misbehaves as its configuration's mode
+// says, or for one request the header X-Mode.
 package main
 
 import (
@@ -32,10 +32,7 @@ func main() {
 	name := filepath.Base(os.Args[0])
 	socket := filepath.Join(*prefix, name+".socket")
 	if *dump {
-		schema, err := os.ReadFile(os.Getenv("WIREPLUGIN_SCHEMA"))
-		if err != nil {
-			schema = []byte(`{"name":"` + name + `","fields":[{"config":{"type":"record","fields":[{"mode":{"type":"string"}}]}}]}`)
-		}
+		schema := `{"name":"` + name + `","fields":[{"config":{"type":"record","fields":[{"mode":{"type":"string"}}]}}]}`
 		fmt.Printf(`{"Protocol":"ProtoBuf:1","SocketPath":%q,"Plugins":[{"Name":%q,"Phases":["access"],"Version":"1","Priority":900,"Schema":%s}]}`+"\n", socket, name, schema)
 		return
 	}
@@ -161,8 +158,6 @@ func (c *conn) event(mode string, ret *pb.RpcReturn) bool {
 		if closedOnce = !closedOnce; closedOnce {
 			return false
 		}
-	case "crash":
-		os.Exit(1)
 	case "unknown-method":
 		c.ask("kong.plugin.explode", &pb.String{})
 	case "bad-argument":
