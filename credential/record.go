@@ -10,7 +10,6 @@ package credential
 
 import (
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"time"
 )
@@ -77,27 +76,15 @@ type Consumer struct {
 
 const redacted = "credential.Record(redacted)"
 
-// Format prints a placeholder for every verb and flag, as that of Record does.
-func (Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
-
-// LogValue returns a placeholder.
-func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalText returns a placeholder; encoding/json and yaml use it too.
-func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// Format prints a placeholder for every verb and flag. It is needed beside
-// String because fmt prints the fields of a struct for verbs such as %d.
+// Format prints a placeholder for every verb and flag. A String method alone would not do,
+// because fmt prints the fields of a struct for verbs such as %d.
 func (Record) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
 
-// String returns a placeholder.
-func (Record) String() string { return redacted }
-
-// GoString returns a placeholder.
-func (Record) GoString() string { return redacted }
-
-// LogValue returns a placeholder.
-func (Record) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalText returns a placeholder; encoding/json and yaml use it too.
+// MarshalText returns a placeholder; encoding/json, yaml and slog use it.
 func (Record) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Format prints a placeholder, as that of Record does.
+func (Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
+
+// MarshalText returns a placeholder, as that of Record does.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }

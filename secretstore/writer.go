@@ -64,11 +64,13 @@ type Document struct {
 	Disabled bool      // it exists but must not be used
 }
 
-// String shows nothing of the record.
-func (d *Document) String() string { return "secretstore.Document(version " + d.Version + ")" }
+const redacted = "secretstore.Document(redacted)"
 
-// GoString shows nothing of the record.
-func (d *Document) GoString() string { return d.String() }
+// Format prints a placeholder for every verb and flag.
+func (Document) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
+
+// MarshalText returns a placeholder; encoding/json and slog use it.
+func (Document) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // Name is a secret as a listing of a Writer shows it.
 type Name struct {
