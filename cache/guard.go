@@ -116,7 +116,7 @@ func (c *Cache[V]) nextSuspect() (key string, due time.Duration, ok bool) {
 // decide looks a suspect up when that is due, and then every second until the store has
 // decided. It reports whether the cache is still open then.
 func (c *Cache[V]) decide(key string, due time.Duration) bool {
-	for wait := due - c.clock().Mono; c.sleep(wait); wait = time.Second {
+	for wait := due - c.clock().Mono; clock.Sleep(c.ctx, wait); wait = time.Second {
 		if call := c.lookAgain(key); call != nil {
 			<-call.done
 		}
@@ -165,16 +165,4 @@ func (c *Cache[V]) isSuspect(key string) bool {
 	c.mu.Lock()
 	defer c.unlock()
 	return c.guard.suspects[key] > 0
-}
-
-// sleep waits for d, and reports whether the cache is still open then.
-func (c *Cache[V]) sleep(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-c.ctx.Done():
-		return false
-	}
 }
