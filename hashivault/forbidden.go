@@ -72,7 +72,7 @@ func (s *store) refusal(op string, renewed bool) *secretstore.Failure {
 		f.Remedy += fmt.Sprintf("; and check that the token is one of the namespace %s, or set auth_namespace", in)
 	}
 	if renewed {
-		f.Err = errors.New("Vault refuses even a token that has just been obtained")
+		f.Err = errors.New("even a token that has just been obtained is refused")
 		f.Remedy = "check that its role grants a policy that reads below " + s.settings.mount + "/"
 	}
 	if s.operator {

@@ -27,7 +27,7 @@ const DefaultConsumerResurrectTTL = time.Hour
 var errConsumerGone = errors.New("the consumer does not exist")
 
 // errDatabase says that Kong could not answer.
-var errDatabase = errors.New("Kong can't say whether the consumer exists")
+var errDatabase = errors.New("whether the consumer exists is unknown to Kong")
 
 // reference names a consumer as a credential record does. Usernames are only
 // unique within a workspace.
