@@ -17,7 +17,7 @@
 //	      secretStore ── one open store and its cached secrets  secretstores.go
 //
 //	Object ── one plugin configuration's view of an object      object.go
-//	  └─ binding ── the store and the limits it has right now
+//	└─ binding ── the store and the limits it has right now
 //
 // A [Definition] is an object as it was configured. Objects whose definitions name the
 // same store share one credentialStore, and so one login and one cache. Its key is the
@@ -36,9 +36,9 @@
 //
 // nodeObjects watches the file. A new version is read and checked as a whole, and
 // refused as a whole. Then every object in use is bound again: bind opens the store of
-// the new definition, swaps the binding, and only then releases the old store. Lookups
-// never see an object without a store. A store that nobody uses stays open for a while,
-// since it may be opened again. [ObjectFile] is the other side: it edits such a file.
+// the new definition, swaps the binding, and only then releases the old store, so a
+// lookup uses one or the other. A store that nobody uses stays open for a while, since it
+// may be opened again. [ObjectFile] is the other side: it edits such a file.
 //
 // # A revocation
 //

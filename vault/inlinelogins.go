@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"kong-vault-auth/secretstore"
@@ -32,13 +31,10 @@ type referencingObject struct {
 	scope    Scope
 	refs     map[string]string // references to vaults, by field
 	fromKong Definition        // with the values that Kong has handed over last
-	users    int
 
-	bound    atomic.Pointer[binding]
-	current  Definition // of the store that it is bound to
-	release  func()     // ends the use of that store; nil if there is none
-	readHere bool       // the login of current was read here, and not handed over by Kong
-	problem  string     // why the last read failed; empty: it didn't
+	sharedObject
+	readHere bool   // the login of current was read here, and not handed over by Kong
+	problem  string // why the last read failed; empty: it didn't
 }
 
 type referencingKey struct {
@@ -84,8 +80,7 @@ func (d *Definition) unresolved(refs map[string]string) bool {
 }
 
 // openReferencing opens an inline object with these references. It uses what Kong has
-// handed over until they were read here. mu is held; replaced, which may be nil, must be
-// called without it.
+// handed over until they were read here. replaced is as for sharedObject.bind. mu is held.
 func (r *Registry) openReferencing(owner string, d Definition, refs map[string]string, scope Scope) (object *Object, release, replaced func(), err error) {
 	key := referencingKey{owner, d.referencesDigest(r.key, refs, nil)}
 	o := r.referencing[key]
@@ -114,29 +109,14 @@ func (r *Registry) openReferencing(owner string, d Definition, refs map[string]s
 		}
 	}
 	r.referencing[key] = o
-	o.users++
+	release = r.addUser(&o.sharedObject, func() { delete(r.referencing, key) })
 	r.logins.start()
 	r.logins.wakeUp()
-	return &Object{name: d.Name, bound: &o.bound}, sync.OnceFunc(func() { r.closeReferencing(o) }), replaced, nil
+	return &Object{name: d.Name, bound: &o.bound}, release, replaced, nil
 }
 
-func (r *Registry) closeReferencing(o *referencingObject) {
-	r.mu.Lock()
-	o.users--
-	release := o.release
-	if o.users > 0 {
-		release = nil
-	} else {
-		delete(r.referencing, o.referencingKey)
-	}
-	r.mu.Unlock()
-	if release != nil {
-		release()
-	}
-}
-
-// bindReferencing binds an object to the store of d, whose references are resolved. mu is
-// held; replaced, which may be nil, must be called without it.
+// bindReferencing binds an object to the store of d, whose references are resolved.
+// replaced is as for sharedObject.bind. mu is held.
 func (r *Registry) bindReferencing(o *referencingObject, d Definition) (replaced func(), err error) {
 	if o.release != nil && reflect.DeepEqual(o.current.Config, d.Config) {
 		return nil, nil
@@ -152,9 +132,7 @@ func (r *Registry) bindReferencing(o *referencingObject, d Definition) (replaced
 	if o.release == nil {
 		r.warn(d.Name, warnings)
 	}
-	o.bound.Store(r.bindingOf(cs, d))
-	replaced, o.release, o.current = o.release, release, d
-	return replaced, nil
+	return o.bind(r.bindingOf(cs, d), release, d), nil
 }
 
 // related reports whether an owner has an object with the same references to the same

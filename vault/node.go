@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"kong-vault-auth/secretstore"
 	"kong-vault-auth/securefile"
@@ -37,14 +36,10 @@ type nodeObjects struct {
 	done   sync.WaitGroup // of the goroutines until ctx ends
 }
 
-// nodeObject is an object of the node that plugin instances have open. They share it, so
-// a change of its definition reaches all of them at once.
+// nodeObject is an object of the node that plugin instances have open.
 type nodeObject struct {
-	name       string
-	bound      atomic.Pointer[binding]
-	users      int
-	definition Definition // of the store that it is bound to
-	release    func()     // ends the use of that store; nil if there is none
+	name string
+	sharedObject
 }
 
 func (n *nodeObjects) init(r *Registry) {
@@ -89,21 +84,8 @@ func (n *nodeObjects) open(name string, scope Scope) (*Object, func()) {
 		n.inUse[name] = o
 		n.bind(o)
 	}
-	o.users++
-	return &Object{name: name, scope: scope, bound: &o.bound}, sync.OnceFunc(func() {
-		n.registry.mu.Lock()
-		o.users--
-		if o.users > 0 {
-			n.registry.mu.Unlock()
-			return
-		}
-		delete(n.inUse, name)
-		release := o.release
-		n.registry.mu.Unlock()
-		if release != nil {
-			release()
-		}
-	})
+	release := n.registry.addUser(&o.sharedObject, func() { delete(n.inUse, name) })
+	return &Object{name: name, scope: scope, bound: &o.bound}, release
 }
 
 // definition is what the node defines under a name. Registry.mu is held.
@@ -115,9 +97,9 @@ func (n *nodeObjects) definition(name string) (d Definition, defined bool) {
 }
 
 // bind binds an object to the current definition of its name. If that store can't be
-// opened, the previous binding stays. releaseOld, which may be nil, must be called
-// without Registry.mu, which is held.
-func (n *nodeObjects) bind(o *nodeObject) (releaseOld func()) {
+// opened, the previous binding stays. replaced is as for sharedObject.bind. Registry.mu is
+// held.
+func (n *nodeObjects) bind(o *nodeObject) (replaced func()) {
 	d, defined := n.definition(o.name)
 	if d.loginRefs != nil {
 		resolved, err := n.withLogin(d)
@@ -127,15 +109,13 @@ func (n *nodeObjects) bind(o *nodeObject) (releaseOld func()) {
 		}
 		d = resolved
 	}
-	if defined && o.release != nil && reflect.DeepEqual(d, o.definition) {
+	if defined && o.release != nil && reflect.DeepEqual(d, o.current) {
 		return nil
 	}
 	if !defined {
-		o.bound.Store(&binding{err: n.undefined(o.name)})
-		releaseOld, o.release = o.release, nil
-		return releaseOld
+		return o.sharedObject.bind(&binding{err: n.undefined(o.name)}, nil, Definition{})
 	}
-	l, release, err := n.registry.use("the node's "+o.name, d)
+	cs, release, err := n.registry.use("the node's "+o.name, d)
 	if err != nil {
 		n.registry.options.Logger.Error("vault object can't be opened", "vault", o.name, "reason", "config", "err", err)
 		if o.release == nil {
@@ -143,9 +123,7 @@ func (n *nodeObjects) bind(o *nodeObject) (releaseOld func()) {
 		}
 		return nil
 	}
-	o.bound.Store(n.registry.bindingOf(l, d))
-	releaseOld, o.release, o.definition = o.release, release, d
-	return releaseOld
+	return o.sharedObject.bind(n.registry.bindingOf(cs, d), release, d)
 }
 
 // bindAll binds all objects in use. Its results must be called without Registry.mu, which

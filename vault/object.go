@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,13 +32,49 @@ type binding struct {
 	err     error // why there is no store; store and policy are then unset
 }
 
+// sharedObject is what all Objects of the same vault object share, so that a change
+// reaches all plugin instances at once. Except for bound it is guarded by Registry.mu.
+type sharedObject struct {
+	bound   atomic.Pointer[binding]
+	users   int
+	current Definition // of the store that it is bound to
+	release func()     // ends the use of that store; nil if there is none
+}
+
+// bind binds an object to a store of which it is a user until release. replaced, which may
+// be nil, ends its use of the store before, and must be called without Registry.mu, which
+// is held.
+func (o *sharedObject) bind(b *binding, release func(), d Definition) (replaced func()) {
+	o.bound.Store(b)
+	replaced, o.release, o.current = o.release, release, d
+	return replaced
+}
+
+// addUser adds a user of an object. The result removes it again, and forgets the object after
+// its last user. mu is held.
+func (r *Registry) addUser(o *sharedObject, forget func()) (leave func()) {
+	o.users++
+	return sync.OnceFunc(func() {
+		var release func()
+		r.mu.Lock()
+		if o.users--; o.users == 0 {
+			forget()
+			release = o.release
+		}
+		r.mu.Unlock()
+		if release != nil {
+			release()
+		}
+	})
+}
+
 // Name is the object's name for messages: the name in the node's definition, or the
 // place that an inline object connects to.
 func (o *Object) Name() string { return o.name }
 
-// Usable returns nil, or an error that matches ErrConfig and says why no pair can be
-// looked up: the node has no valid object of this name, or this configuration may not
-// name it.
+// Usable returns nil, or an error that matches secretstore.ErrConfig and says why no pair
+// can be looked up: the node has no valid object of this name, or this configuration may
+// not name it.
 func (o *Object) Usable() error { return o.usable(o.bound.Load()) }
 
 func (o *Object) usable(b *binding) error {
@@ -54,7 +91,7 @@ func (o *Object) usable(b *binding) error {
 //   - *GuessingError: the credential exists, and there were too many wrong secret
 //     tokens for it;
 //   - *UnavailableError: the store can't answer, and nothing is cached;
-//   - an error that matches ErrConfig: see Usable;
+//   - an error that matches secretstore.ErrConfig: see Usable;
 //   - the error of ctx, if the caller has gone away;
 //   - anything else is a defect of this program.
 //

@@ -131,7 +131,7 @@ type Config struct {
 // cache stays and only the login changes. Another owner with another secret gets a cache
 // of its own. An empty owner is never the same as another one.
 //
-// Errors match ErrConfig. An undefined or invalid name is not an error here: the
+// Errors match secretstore.ErrConfig. An undefined or invalid name is not an error here: the
 // returned object's Lookup reports it until the definition is corrected.
 func (r *Registry) Open(owner string, c Config) (object *Object, release func(), err error) {
 	r.mu.Lock()
