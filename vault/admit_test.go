@@ -57,7 +57,7 @@ func TestCredentialIsRefusedBeforeItsTime(t *testing.T) {
 	}
 }
 
-// A not_before in another time zone than it was meant to be, say.
+// The not_before may have been written in the wrong time zone, for example.
 func TestCorrectedNotBeforeCountsWithinSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := alice()
@@ -116,7 +116,7 @@ func TestPairIsAcceptedFromAllowedAddressesOnly(t *testing.T) {
 	}
 }
 
-// It costs a call to Kong.
+// Asking for it costs a call to Kong.
 func TestAddressIsAskedForOnlyIfTheRecordDependsOnIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		restricted := alice()
@@ -146,7 +146,7 @@ func TestRestrictionsOutliveTheProcess(t *testing.T) {
 		_, o, s := n.server(nil)
 		s.put(restricted)
 		wantRefused(n.T, o, "ac-alice", "right", ReasonEarly)
-		time.Sleep(crash)
+		time.Sleep(untilSnapshot)
 
 		_, o, _ = n.server(errDown)
 		wantRefused(n.T, o, "ac-alice", "right", ReasonEarly)

@@ -54,8 +54,8 @@ func TestWhoMayNameAnObject(t *testing.T) {
 	}
 }
 
-// A pair that is cached for one configuration is none for another, and a change
-// of the vaults file counts at once.
+// A pair that is cached for an allowed configuration is not accepted for another one, and
+// a change of the vaults file takes effect at once.
 func TestOnlyAllowedConfigurationsLookUpInAnObject(t *testing.T) {
 	const allowed, other = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 	file := func(route string) string {

@@ -15,7 +15,7 @@ import (
 )
 
 // defined reads the objects of a vaults file, a file of logins and an environment,
-// whose HOME is a folder of the test's own. Empty: there is no such file.
+// whose HOME is a folder of the test. An empty text means that there is no such file.
 func defined(t *testing.T, vaults, logins string, env map[string]string) (*Defined, error) {
 	t.Helper()
 	home := t.TempDir()
@@ -92,7 +92,7 @@ func TestWhichObjectIsMeant(t *testing.T) {
 	}
 }
 
-// TestWritersLogIn as somebody else than the plugin, in the same place.
+// Writers log in to the same place as the plugin, but never with its login.
 func TestWritersLogin(t *testing.T) {
 	type login struct{ Method, Token, TokenFile, Role, Secret, Client string }
 	for name, tt := range map[string]struct {
@@ -169,9 +169,9 @@ func TestWritersLogin(t *testing.T) {
 	}
 }
 
-// TestOperatorNeedsNotWhatThePluginLogsInWith: a reference that the operator's
-// environment can't resolve keeps only from opening the object as the plugin does.
-func TestOperatorNeedsNotWhatThePluginLogsInWith(t *testing.T) {
+// If the operator's environment can't resolve a reference of the plugin's login, only
+// opening the object as the plugin does fails.
+func TestOperatorDoesNotNeedThePluginsLogin(t *testing.T) {
 	d, err := defined(t, oneVault, "", map[string]string{"VAULT_TOKEN": "mine"})
 	if err != nil {
 		t.Fatal(err)
@@ -199,8 +199,8 @@ func TestOperatorNeedsNotWhatThePluginLogsInWith(t *testing.T) {
 	}
 }
 
-// TestChangedNamesAStoreByItsPlace: whoever logs in, there or here, and in any spelling
-// that the store takes for the same.
+// The place doesn't depend on who logs in, here or there, and any spelling that the store
+// takes for the same has the same key.
 func TestChangedNamesAStoreByItsPlace(t *testing.T) {
 	azure := func(env ...string) []string {
 		return append([]string{"KONG_VAULT_AZURE_VAULT_URI", "https://contoso.vault.azure.net"}, env...)
@@ -247,7 +247,7 @@ func TestChangedNamesAStoreByItsPlace(t *testing.T) {
 
 const clientOne, clientTwo = "22222222-2222-2222-2222-222222222222", "33333333-3333-3333-3333-333333333333"
 
-// TestEveryLoginFieldIsOne that the kind has, and none of them says where the store is.
+// Every login field is a field of the kind, and none of them says where the store is.
 func TestEveryLoginFieldIsOne(t *testing.T) {
 	for _, kind := range []secretstore.Kind{hashivault.Kind, azurevault.Kind} {
 		known := map[string]bool{}

@@ -75,8 +75,8 @@ func TestIdentityIsTheSameForEver(t *testing.T) {
 	}
 }
 
-// Whatever differs but the limits must not share a store. Going through every
-// field keeps the next one from being forgotten.
+// Objects that differ in anything but the limits must not share a store. The test goes
+// through every field, so that no new one is forgotten.
 func TestDigestCoversEveryFieldButTheLimits(t *testing.T) {
 	shared := map[string]bool{"ttl": true, "max_ttl": true, "neg_ttl": true, "resurrect_ttl": true, "resurrect_denied_ttl": true, "max_lookups_per_second": true, "revocation_interval": true, "snapshot_file": true, "snapshot_key_file": true}
 	for _, make := range []func() Definition{
@@ -99,7 +99,7 @@ func TestDigestCoversEveryFieldButTheLimits(t *testing.T) {
 	}
 }
 
-// leaf is the i-th field of a struct, those of embedded structs counted.
+// leaf is the i-th field of a struct, counting the fields of embedded structs.
 func leaf(v reflect.Value, i int) reflect.Value {
 	fields := reflect.VisibleFields(v.Type())
 	for _, f := range fields {

@@ -39,75 +39,65 @@ var drops = map[string]func(*Registry) (Dropped, error){
 	"with all of the object's": func(r *Registry) (Dropped, error) { return r.DropObject("hcv") },
 }
 
+// forEachDrop runs a test for each of drops, on a node of its own.
+func forEachDrop(t *testing.T, test func(n *node, name string, drop func(*Registry) (Dropped, error))) {
+	for name, drop := range drops {
+		t.Run(name, func(t *testing.T) { onNode(t, func(n *node) { test(n, name, drop) }) })
+	}
+}
+
 func (r *Registry) nodeNaming(object string) credential.Naming {
 	d := r.node.environment[object]
 	return credential.NewNaming(d.identity())
 }
 
 func TestDroppedCredentialIsLookedUpAgain(t *testing.T) {
-	for name, drop := range drops {
-		t.Run(name, func(t *testing.T) {
-			onNode(t, func(n *node) {
-				r, o, s := n.server(nil)
-				wantAccepted(n.T, o, "ac-alice", "right")
-				time.Sleep(time.Second)
-				s.change(func() { delete(s.records, "ac-alice") })
-				wantAccepted(n.T, o, "ac-alice", "right") // from memory
-				if d, err := drop(r); err != nil || d.Count != 1 {
-					n.Errorf("%d credentials, %v", d.Count, err)
-				}
-				wantRefused(n.T, o, "ac-alice", "right", secretstore.ReasonNotFound)
-			})
-		})
-	}
+	forEachDrop(t, func(n *node, name string, drop func(*Registry) (Dropped, error)) {
+		r, o, s := n.server(nil)
+		wantAccepted(n.T, o, "ac-alice", "right")
+		time.Sleep(time.Second)
+		s.change(func() { delete(s.records, "ac-alice") })
+		wantAccepted(n.T, o, "ac-alice", "right") // from memory
+		if d, err := drop(r); err != nil || d.Count != 1 {
+			n.Errorf("%d credentials, %v", d.Count, err)
+		}
+		wantRefused(n.T, o, "ac-alice", "right", secretstore.ReasonNotFound)
+	})
 }
 
 func TestDroppedCredentialIsInNoSnapshot(t *testing.T) {
-	for name, drop := range drops {
-		t.Run(name, func(t *testing.T) {
-			onNode(t, func(n *node) {
-				r, o, _ := n.server(nil)
-				wantAccepted(n.T, o, "ac-alice", "right")
-				time.Sleep(crash)
-				if _, err := drop(r); err != nil {
-					n.Error(err)
-				}
-				// The process is killed at once.
-				_, o, _ = n.server(errDown)
-				wantUnavailable(n.T, o, "ac-alice", "right")
-			})
-		})
-	}
+	forEachDrop(t, func(n *node, name string, drop func(*Registry) (Dropped, error)) {
+		r, _, _ := n.serverWith("ac-alice")
+		if _, err := drop(r); err != nil {
+			n.Error(err)
+		}
+		// The process is killed at once.
+		_, o, _ := n.server(errDown)
+		wantUnavailable(n.T, o, "ac-alice", "right")
+	})
 }
 
 func TestCredentialIsDroppedFromTheSnapshotOfAnUnusedObject(t *testing.T) {
-	for name, drop := range drops {
+	forEachDrop(t, func(n *node, name string, drop func(*Registry) (Dropped, error)) {
 		if name == "by token in another spelling" {
-			continue // it takes the store to know them for one
+			return // only an open store knows which spellings are the same
 		}
-		t.Run(name, func(t *testing.T) {
-			onNode(t, func(n *node) {
-				_, o, _ := n.server(nil)
-				wantAccepted(n.T, o, "ac-alice", "right")
-				wantAccepted(n.T, o, "ac-bob", "right")
-				time.Sleep(crash)
+		n.serverWith("ac-alice", "ac-bob")
 
-				// The next process has started, and Kong has sent it nothing yet.
-				r := newRegistry(n.T, &fakeStores{}, &n.log, n.env...)
-				if _, err := drop(r); err != nil {
-					n.Error(err)
-				}
-				_, o, _ = n.server(errDown)
-				wantUnavailable(n.T, o, "ac-alice", "right")
-				if !strings.HasPrefix(name, "with all") {
-					wantAccepted(n.T, o, "ac-bob", "right")
-				}
-			})
-		})
-	}
+		// The next process has started, and Kong has sent it nothing yet.
+		r := newRegistry(n.T, &fakeStores{}, &n.log, n.env...)
+		if _, err := drop(r); err != nil {
+			n.Error(err)
+		}
+		_, o, _ := n.server(errDown)
+		wantUnavailable(n.T, o, "ac-alice", "right")
+		if !strings.HasPrefix(name, "with all") {
+			wantAccepted(n.T, o, "ac-bob", "right")
+		}
+	})
 }
 
-// What memory had no more room for may still be in the file.
+// A credential that memory had no room for may still be in the file.
 func TestEvictedCredentialIsDroppedFromTheSnapshot(t *testing.T) {
 	onNode(t, func(n *node) {
 		stores := &fakeStores{records: someRecords()}
@@ -115,8 +105,8 @@ func TestEvictedCredentialIsDroppedFromTheSnapshot(t *testing.T) {
 		n.Cleanup(r.Close)
 		o, _ := mustOpen(n.T, r, "plugin", Config{Vault: "hcv"})
 		wantAccepted(n.T, o, "ac-alice", "right")
-		time.Sleep(crash)
-		for range 100 { // which of the two stays is otter's to say
+		time.Sleep(untilSnapshot)
+		for range 100 { // the cache decides which of the two stays
 			wantAccepted(n.T, o, "ac-bob", "right")
 			synctest.Wait()
 		}
@@ -130,9 +120,7 @@ func TestEvictedCredentialIsDroppedFromTheSnapshot(t *testing.T) {
 
 func TestSnapshotThatCannotBeWrittenIsRemovedByADrop(t *testing.T) {
 	onNode(t, func(n *node) {
-		r, o, _ := n.server(nil)
-		wantAccepted(n.T, o, "ac-alice", "right")
-		time.Sleep(crash)
+		r, _, _ := n.serverWith("ac-alice")
 		if err := os.Remove(n.file.KeyFile); err != nil {
 			n.Fatal(err)
 		}
@@ -147,9 +135,7 @@ func TestSnapshotThatCannotBeWrittenIsRemovedByADrop(t *testing.T) {
 
 func TestDropsWithoutNeedWriteNoSnapshot(t *testing.T) {
 	onNode(t, func(n *node) {
-		r, o, _ := n.server(nil)
-		wantAccepted(n.T, o, "ac-alice", "right")
-		time.Sleep(crash)
+		r, _, _ := n.serverWith("ac-alice")
 		before := n.written()
 		time.Sleep(time.Second)
 		if _, err := r.DropCredential("hcv", "ac-carol"); err != nil || !n.written().Equal(before) {
@@ -159,35 +145,31 @@ func TestDropsWithoutNeedWriteNoSnapshot(t *testing.T) {
 }
 
 func TestLookupUnderWayWhenItsCredentialIsDroppedStoresNothing(t *testing.T) {
-	for name, drop := range drops {
-		t.Run(name, func(t *testing.T) {
-			onNode(t, func(n *node) {
-				r, o, s := n.server(nil)
-				s.held = make(chan struct{})
-				var wg sync.WaitGroup
-				wg.Go(func() { wantAccepted(n.T, o, "AC-alice", "right") })
-				s.putAs("ac-alice", credential.Record{AccessToken: "AC-alice", Secret: credential.PlainSecret("right"), Consumer: credential.Consumer{Username: "alice"}})
-				synctest.Wait()
-				if name == "by fingerprint" { // of the record's own spelling
-					drop = func(r *Registry) (Dropped, error) {
-						return r.DropFingerprint("hcv", r.nodeNaming("hcv").ShortID("AC-alice"))
-					}
-				}
-				if _, err := drop(r); err != nil {
-					n.Error(err)
-				}
-				close(s.held)
-				wg.Wait()
-				if reads := s.readCount(); reads != 2 {
-					n.Errorf("%d reads, want the one under way and another", reads)
-				}
-			})
-		})
-	}
+	forEachDrop(t, func(n *node, name string, drop func(*Registry) (Dropped, error)) {
+		r, o, s := n.server(nil)
+		s.held = make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() { wantAccepted(n.T, o, "AC-alice", "right") })
+		s.putAs("ac-alice", credential.Record{AccessToken: "AC-alice", Secret: credential.PlainSecret("right"), Consumer: credential.Consumer{Username: "alice"}})
+		synctest.Wait()
+		if name == "by fingerprint" { // of the record's own spelling
+			drop = func(r *Registry) (Dropped, error) {
+				return r.DropFingerprint("hcv", r.nodeNaming("hcv").ShortID("AC-alice"))
+			}
+		}
+		if _, err := drop(r); err != nil {
+			n.Error(err)
+		}
+		close(s.held)
+		wg.Wait()
+		if reads := s.readCount(); reads != 2 {
+			n.Errorf("%d reads, want the one under way and another", reads)
+		}
+	})
 }
 
-// Another node hears of the key that a credential is cached by, too, and so need not
-// know how a store folds names.
+// Another node is also told the key that a credential is cached by, and so need not know
+// which spellings its store takes for the same.
 func TestAnotherNodeHearsOfACredentialInAllSpellings(t *testing.T) {
 	onNode(t, func(n *node) {
 		r, _, _ := n.server(nil)
@@ -280,7 +262,7 @@ func TestVerifyLooksUpAgainWhatIsUsed(t *testing.T) {
 		r.Verify()
 		wantRefused(n.T, o, "ac-alice", "right", secretstore.ReasonNotFound)
 		s.fail(errDown)
-		wantAccepted(n.T, o, "ac-bob", "right") // as one past its ttl
+		wantAccepted(n.T, o, "ac-bob", "right") // resurrected
 	})
 }
 

@@ -20,9 +20,7 @@ var editedAt = time.Unix(1_790_000_000, 0)
 func objectFile(t *testing.T, contents string, noLiterals bool) (*ObjectFile, string) {
 	path := filepath.Join(t.TempDir(), "vaults.yml")
 	if contents != "" {
-		if err := os.WriteFile(path, []byte(contents), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeFile(t, path, contents)
 	}
 	return NewObjectFile(path, (&fakeStores{}).kinds(), environ("VAULT_TOKEN", "the-operators"), noLiterals), path
 }
@@ -83,7 +81,7 @@ vaults:
 	}
 }
 
-// TestMistakeElsewhereInTheFileHasItsLine, since it was made by hand.
+// Such a mistake was made by hand, by somebody who knows the lines of the file.
 func TestMistakeElsewhereInTheFileHasItsLine(t *testing.T) {
 	f, _ := objectFile(t, "vaults:\n- name: hcv\n  prefix: broken\n  config: {port: many}\n", false)
 	_, err := f.Create(Edit{Name: "one", Kind: "hcv", Fields: map[string]string{"token": "hvs.one"}}, editedAt)
@@ -92,7 +90,7 @@ func TestMistakeElsewhereInTheFileHasItsLine(t *testing.T) {
 	}
 }
 
-// TestNamesThatNoObjectHas, or can have, are answered with those that there are.
+// Errors about names that no object has, or can have, list the names that exist.
 func TestNamesThatNoObjectHas(t *testing.T) {
 	f, _ := objectFile(t, "", false)
 	says := func(want string, err error) {
@@ -121,8 +119,7 @@ func TestNamesThatNoObjectHas(t *testing.T) {
 	}
 }
 
-// TestObjectsLifeInAFile that isn't there at first; the plugin server could read every
-// version of it.
+// The file doesn't exist at first. The plugin server could read every version of it.
 func TestObjectsLifeInAFile(t *testing.T) {
 	f, path := objectFile(t, "", false)
 	readable := func() map[string]Definition {
@@ -174,7 +171,7 @@ func TestObjectsLifeInAFile(t *testing.T) {
 	}
 }
 
-// TestWhatAPluginServerWouldRefuseIsNotWritten, and the file stays as it was.
+// The file stays as it was.
 func TestWhatAPluginServerWouldRefuseIsNotWritten(t *testing.T) {
 	token := func(value string) map[string]string { return map[string]string{"token": value} }
 	for name, tt := range map[string]struct {

@@ -52,8 +52,8 @@ func TestGuessingSecretsIsAnsweredWithALimit(t *testing.T) {
 	})
 }
 
-// What a query string makes of a + that wasn't escaped is no guess: it is refused
-// as ever, and explained.
+// A secret token whose + became a space in a query string is no guess: it is refused as
+// usual, and the log explains it.
 func TestSecretsThatLostTheirPlusAreNoGuesses(t *testing.T) {
 	for name, tt := range map[string]struct {
 		stored, previous, sent string
@@ -116,7 +116,7 @@ func TestRotatedSecretWorksWhileOthersGuess(t *testing.T) {
 		r := alice()
 		r.Secret.Token = "new"
 		store.put(r)
-		time.Sleep(time.Millisecond) // what was read before is old news
+		time.Sleep(time.Millisecond) // so that no two reads are at the same instant
 		wantAccepted(t, o, "ac-alice", "new")
 	})
 }

@@ -19,24 +19,24 @@ const inKeys = "{vault://keys/vault-token/value}"
 // inlineFixture is a registry whose node defines the vault keys, which holds a token.
 type inlineFixture struct {
 	*testing.T
-	*shelves
+	*fakeSecretStores
 	registry *Registry
 	log      *logbook
 }
 
-// withKeys runs a test with one, whose clock is virtual.
+// withKeys runs a test with an inlineFixture, in a synctest bubble.
 func withKeys(t *testing.T, env []string, test func(f *inlineFixture)) {
 	t.Helper()
 	const team = "{name: azure, prefix: team, allowed_routes: [0dc6f45b-8f8d-40d2-a504-473544ee190b], config: {vault_uri: 'https://team.vault.azure.net'}}"
 	synctest.Test(t, func(t *testing.T) {
-		f := &inlineFixture{T: t, shelves: &shelves{held: map[string]string{"vault-token": `{"value": "hvs.two"}`}}, log: &logbook{}}
-		f.registry = registryWith(t, f.shelves, Options{Logger: f.log.logger(), Getenv: environ(env...)}, keysVault, team)
+		f := &inlineFixture{T: t, fakeSecretStores: &fakeSecretStores{held: map[string]string{"vault-token": `{"value": "hvs.two"}`}}, log: &logbook{}}
+		f.registry = registryWith(t, f.fakeSecretStores, Options{Logger: f.log.logger(), Getenv: environ(env...)}, keysVault, team)
 		defer f.registry.Close()
 		test(f)
 	})
 }
 
-// open opens an object whose token Kong has from a reference, as this value.
+// open opens an object whose token is a reference that Kong has resolved to value.
 func (f *inlineFixture) open(owner, value, reference string, change func(*HCV)) (*Object, func(), error) {
 	c := inlineHCV(f.T, change)
 	c.Inline.(*HCV).Host, c.Inline.(*HCV).Token = "vault", value
@@ -112,7 +112,7 @@ func TestAReferenceInAPluginsOwnObjectIsReadAgain(t *testing.T) {
 	})
 }
 
-// Kong's instances in its workers, and several plugins with the same settings.
+// These are instances in Kong's workers, and several plugins with the same settings.
 func TestObjectsWithTheSameReferencesRotateTogetherAndKeepTheirCache(t *testing.T) {
 	withKeys(t, nil, func(f *inlineFixture) {
 		f.pairs = []credential.Record{alice()}
@@ -136,7 +136,7 @@ func TestObjectsWithTheSameReferencesRotateTogetherAndKeepTheirCache(t *testing.
 		time.Sleep(11 * time.Second)
 		f.want("after the rotation", "hvs.two", "hvs.three")
 		f.store(f.T, "vault:").fail(errors.New("down"))
-		// Kong starts an instance with what it has in memory.
+		// Kong starts an instance with the old value, which it has cached.
 		objects = append(objects, f.mustOpen("a", "hvs.two", inKeys))
 		f.want("after another instance", "hvs.two", "hvs.three")
 		for i, o := range objects {
@@ -150,7 +150,7 @@ func TestObjectsWithTheSameReferencesRotateTogetherAndKeepTheirCache(t *testing.
 	})
 }
 
-// While Kong takes a change of its configuration, it hands over blanks.
+// Kong may hand over an empty string while its configuration changes.
 func TestABlankFromKongTakesNothingAway(t *testing.T) {
 	const elsewhere = "{vault://entity/vault-token/value}"
 	for about, tt := range map[string]struct {
@@ -189,8 +189,8 @@ func TestABlankFromKongTakesNothingAway(t *testing.T) {
 	}
 }
 
-// TestAReferenceThatKongHadNoValueForIsReadOnceItHas is a start of Kong in an outage of
-// the vault: Kong starts no other instance afterwards.
+// This happens if Kong starts in an outage of the vault: it starts no other instance
+// afterwards.
 func TestAReferenceThatKongHadNoValueForIsReadOnceItHas(t *testing.T) {
 	withKeys(t, nil, func(f *inlineFixture) {
 		o := f.mustOpen("plugin", "", inKeys)
@@ -206,7 +206,7 @@ func TestAReferenceThatKongHadNoValueForIsReadOnceItHas(t *testing.T) {
 	})
 }
 
-// ask has Kong's vault strategy ask for a secret.
+// ask asks for a secret like Kong's vault strategy.
 func (f *inlineFixture) ask(uri, name string) {
 	f.Helper()
 	if _, err := f.registry.Secrets().Ask(f.Context(), azureAsk(name, map[string]any{"vault_uri": uri, "ttl": 300})); err != nil {
@@ -267,7 +267,8 @@ func TestAVaultThatIsDefinedLaterIsAsked(t *testing.T) {
 	})
 }
 
-// The policy of the node binds the author of a configuration.
+// Unlike logins of the vaults file, these are configured by authors whom the node need not
+// trust.
 func TestThePolicyForSecretsBindsReferencesInAPluginsOwnObject(t *testing.T) {
 	policy := filepath.Join(t.TempDir(), "policy.yml")
 	writeFile(t, policy, "secrets: []")
@@ -285,7 +286,7 @@ func TestThePolicyForSecretsBindsReferencesInAPluginsOwnObject(t *testing.T) {
 	})
 }
 
-// Objects that are as trusted as the node's own need no word of Kong's.
+// An object that is trusted like the node's own may be resolved here before Kong has.
 func TestABlankOfATrustedObject(t *testing.T) {
 	withKeys(t, []string{"VAULT_AUTH_INLINE", "trusted"}, func(f *inlineFixture) {
 		o := f.mustOpen("plugin", "", inKeys)

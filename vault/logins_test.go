@@ -15,7 +15,8 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// A vault for credentials with its token in another, whose own login is managed identity.
+// kong-auth is a vault for credentials with its token in another one, keys, which logs in by
+// managed identity. chainEnd has its token in middle, whose token is in keys.
 const (
 	keysVault  = "{name: azure, prefix: keys, config: {vault_uri: 'https://keys.vault.azure.net', ttl: 10}}"
 	tokenInIt  = "{name: hcv, prefix: kong-auth, config: {host: vault, token: '{vault://keys/vault-token/value}'}}"
@@ -25,25 +26,25 @@ const (
 
 func vaultsOf(objects ...string) string { return "vaults: [" + strings.Join(objects, ", ") + "]" }
 
-// loginsFixture is a registry on shelves, and its vaults file.
+// loginsFixture is a registry on fake stores, and its vaults file.
 type loginsFixture struct {
-	*shelves
+	*fakeSecretStores
 	registry *Registry
 	log      *logbook
 	path     string
 }
 
-// newLogins is one whose file isn't watched: reload and readLogins are called.
-func newLogins(t *testing.T, f *shelves, file string, env ...string) *loginsFixture {
+// newLogins is a loginsFixture whose file isn't watched: tests call reload and readLogins.
+func newLogins(t *testing.T, f *fakeSecretStores, file string, env ...string) *loginsFixture {
 	t.Helper()
 	l := newWatchedLogins(t, f, file, env...)
 	l.registry.node.stop()
 	return l
 }
 
-func newWatchedLogins(t *testing.T, f *shelves, file string, env ...string) *loginsFixture {
+func newWatchedLogins(t *testing.T, f *fakeSecretStores, file string, env ...string) *loginsFixture {
 	t.Helper()
-	l := &loginsFixture{shelves: f, log: &logbook{}, path: filepath.Join(t.TempDir(), "vaults.yml")}
+	l := &loginsFixture{fakeSecretStores: f, log: &logbook{}, path: filepath.Join(t.TempDir(), "vaults.yml")}
 	writeFile(t, l.path, file)
 	l.registry = NewRegistry(f.kinds(), Options{Logger: l.log.logger(), Getenv: environ(append(env, "VAULT_AUTH_VAULTS_FILE", l.path)...)})
 	t.Cleanup(l.registry.Close)
@@ -52,7 +53,7 @@ func newWatchedLogins(t *testing.T, f *shelves, file string, env ...string) *log
 
 // registryWith is a registry on f with the objects of a vaults file. It watches no file, so
 // it can be used in a synctest bubble.
-func registryWith(t *testing.T, f *shelves, o Options, objects ...string) *Registry {
+func registryWith(t *testing.T, f *fakeSecretStores, o Options, objects ...string) *Registry {
 	t.Helper()
 	r := NewRegistry(f.kinds(), o)
 	file, err := parseFile([]byte(vaultsOf(objects...)), r.kinds, o.Getenv)
@@ -63,8 +64,8 @@ func registryWith(t *testing.T, f *shelves, o Options, objects ...string) *Regis
 	return r
 }
 
-// kinds are those of the product, but that their stores are shelves.
-func (f *shelves) kinds() kinds {
+// kinds are those of the product, with fakes for their stores.
+func (f *fakeSecretStores) kinds() kinds {
 	k := (&fakeStores{}).kinds()
 	for i := range k {
 		k[i].Open = f.open
@@ -72,8 +73,8 @@ func (f *shelves) kinds() kinds {
 	return k
 }
 
-// tokens are those that a host's stores were opened with, in order.
-func (f *shelves) tokens(host string) (tokens []string) {
+// tokens are the tokens that a host's stores were opened with, in order.
+func (f *fakeSecretStores) tokens(host string) (tokens []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range f.opened {
@@ -84,8 +85,8 @@ func (f *shelves) tokens(host string) (tokens []string) {
 	return tokens
 }
 
-// store is the newest store of a place.
-func (f *shelves) store(t *testing.T, place string) *secretShelf {
+// store is the store of a place that was opened last.
+func (f *fakeSecretStores) store(t *testing.T, place string) *fakeSecretStore {
 	t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -98,8 +99,8 @@ func (f *shelves) store(t *testing.T, place string) *secretShelf {
 	return nil
 }
 
-// hold has a store hold a secret.
-func (s *secretShelf) hold(name, value string) {
+// hold puts a secret into a store.
+func (s *fakeSecretStore) hold(name, value string) {
 	s.change(func() { s.secrets[name] = secretstore.Secret{Value: value} })
 }
 
@@ -113,11 +114,11 @@ func TestALoginMayBeInAnotherVault(t *testing.T) {
 	}{
 		"by a prefix":          {[]string{tokenInIt, keysVault}, nil, map[string]string{"vault-token": `{"value": "hvs.one"}`}},
 		"of the environment":   {[]string{strings.Replace(tokenInIt, "keys", "azure", 1)}, []string{"KONG_VAULT_AZURE_VAULT_URI", "https://keys.vault.azure.net"}, map[string]string{"vault-token": `{"value": "hvs.one"}`}},
-		"of a vault with such": {[]string{keysVault, chainStart, chainEnd}, nil, map[string]string{"vault-token": `{"value": "hvs.middle"}`, "logins/token": `{"value": "hvs.one"}`}},
+		"of a chain of vaults": {[]string{keysVault, chainStart, chainEnd}, nil, map[string]string{"vault-token": `{"value": "hvs.middle"}`, "logins/token": `{"value": "hvs.one"}`}},
 	} {
 		t.Run(about, func(t *testing.T) {
 			// A token of the environment must not take the reference's place.
-			l := newLogins(t, &shelves{held: tt.held}, vaultsOf(tt.objects...), append(tt.env, "VAULT_TOKEN", "hvs.environment")...)
+			l := newLogins(t, &fakeSecretStores{held: tt.held}, vaultsOf(tt.objects...), append(tt.env, "VAULT_TOKEN", "hvs.environment")...)
 			o, release := mustOpen(t, l.registry, "plugin", Config{Vault: "kong-auth"})
 			defer release()
 			if err := o.Usable(); err != nil {
@@ -130,8 +131,8 @@ func TestALoginMayBeInAnotherVault(t *testing.T) {
 	}
 }
 
-// The resolver of references and the logins of the vaults file share a login and a
-// cache; a policy is about the former only.
+// References and logins in other vaults are read with the same login, through the same
+// cache. The policy applies only to references.
 func TestLoginsInAnotherVaultAreReadWithTheSameLoginAsReferences(t *testing.T) {
 	policy, path := filepath.Join(t.TempDir(), "policy.yml"), filepath.Join(t.TempDir(), "vaults.yml")
 	writeFile(t, policy, "secrets: [{vault: azure, names: [public]}]")
@@ -140,7 +141,7 @@ func TestLoginsInAnotherVaultAreReadWithTheSameLoginAsReferences(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &shelves{held: map[string]string{"vault-token": `{"value": "hvs.one"}`, "public": "x"}}
+	f := &fakeSecretStores{held: map[string]string{"vault-token": `{"value": "hvs.one"}`, "public": "x"}}
 	r := NewRegistry(f.kinds(), Options{Getenv: environ("VAULT_AUTH_VAULTS_FILE", path), SecretPolicy: p})
 	defer r.Close()
 	o, release := mustOpen(t, r, "plugin", Config{Vault: "kong-auth"})
@@ -164,7 +165,7 @@ func TestALoginInAnotherVaultIsKnownAfterAStartInAnOutage(t *testing.T) {
 	key, path := filepath.Join(t.TempDir(), "key"), filepath.Join(dir, "vaults.yml")
 	writeFile(t, key, strings.Repeat("0123456789abcdef", 4))
 	writeFile(t, path, vaultsOf(keysVault, tokenInIt))
-	for _, f := range []*shelves{
+	for _, f := range []*fakeSecretStores{
 		{held: map[string]string{"vault-token": `{"value": "hvs.one"}`}},
 		{err: &secretstore.Failure{Op: "read", Reason: "sealed"}},
 	} {
@@ -181,11 +182,11 @@ func TestALoginInAnotherVaultIsKnownAfterAStartInAnOutage(t *testing.T) {
 	}
 }
 
-// What a store's settings have of the node's environment isn't in their fields.
+// A store's settings may keep more of the node's environment than their fields hold.
 func TestALoginInAnotherVaultKeepsTheNodesEnvironment(t *testing.T) {
 	const object = "{name: hcv, prefix: kong-auth, config: {host: vault, auth_method: aws_iam, aws_auth_role: r, aws_auth_region: eu-west-1, " +
 		"aws_access_key_id: '{vault://keys/vault-token/id}', aws_secret_access_key: '{vault://keys/vault-token/secret}'}}"
-	l := newLogins(t, &shelves{held: map[string]string{"vault-token": `{"id": "AKIA", "secret": "s"}`}}, vaultsOf(keysVault, object),
+	l := newLogins(t, &fakeSecretStores{held: map[string]string{"vault-token": `{"id": "AKIA", "secret": "s"}`}}, vaultsOf(keysVault, object),
 		"AZURE_CLIENT_ID", "client", "AZURE_TENANT_ID", "tenant", "AZURE_FEDERATED_TOKEN_FILE", "/f", "AWS_REGION", "eu-west-1")
 	l.registry.mu.Lock()
 	defer l.registry.mu.Unlock()
@@ -214,7 +215,7 @@ func TestVaultsFileWithReferencesThatLeadNowhere(t *testing.T) {
 		"a choice":   {[]string{keysVault, "{name: hcv, prefix: kong-auth, config: {auth_method: '{vault://keys/host/x}'}}"}, `auth_method: references to the vault "keys" can't be resolved here`},
 	} {
 		t.Run(about, func(t *testing.T) {
-			l := newLogins(t, &shelves{}, vaultsOf(tt.objects...))
+			l := newLogins(t, &fakeSecretStores{}, vaultsOf(tt.objects...))
 			o, release := mustOpen(t, l.registry, "plugin", Config{Vault: "kong-auth"})
 			defer release()
 			if err := o.Usable(); !errors.Is(err, secretstore.ErrConfig) || !strings.Contains(err.Error(), tt.want) {
@@ -224,7 +225,7 @@ func TestVaultsFileWithReferencesThatLeadNowhere(t *testing.T) {
 	}
 }
 
-func TestLoginsThatCantBeHad(t *testing.T) {
+func TestLoginsThatCantBeRead(t *testing.T) {
 	for about, tt := range map[string]struct {
 		value  string // of the secret; empty: none
 		err    error
@@ -237,7 +238,7 @@ func TestLoginsThatCantBeHad(t *testing.T) {
 		"outage":  {"", errors.New("the vault is down"), "the vault is down", false},
 	} {
 		t.Run(about, func(t *testing.T) {
-			f := &shelves{held: map[string]string{}, err: tt.err}
+			f := &fakeSecretStores{held: map[string]string{}, err: tt.err}
 			if tt.value != "" {
 				f.held["vault-token"] = tt.value
 			}
@@ -264,7 +265,7 @@ func TestLoginsThatCantBeHad(t *testing.T) {
 
 func TestALoginIsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &shelves{held: map[string]string{"vault-token": `{"value": "hvs.one"}`}}
+		f := &fakeSecretStores{held: map[string]string{"vault-token": `{"value": "hvs.one"}`}}
 		r := registryWith(t, f, Options{Getenv: environ()}, keysVault, tokenInIt)
 		defer r.Close()
 		r.logins.start()
@@ -314,7 +315,7 @@ func TestALoginThatIsPartOfTheIdentityIsReadAgainAfterEachRefusal(t *testing.T) 
 	const object = "{name: hcv, prefix: kong-auth, config: {host: vault, auth_method: approle, " +
 		"approle_role_id: '{vault://keys/role/id}', approle_secret_id: '{vault://keys/role/secret}'}}"
 	synctest.Test(t, func(t *testing.T) {
-		f := &shelves{held: map[string]string{"role": `{"id": "one", "secret": "s-one"}`}}
+		f := &fakeSecretStores{held: map[string]string{"role": `{"id": "one", "secret": "s-one"}`}}
 		r := registryWith(t, f, Options{Getenv: environ()}, keysVault, object)
 		defer r.Close()
 		r.logins.start()
@@ -351,9 +352,9 @@ func TestALoginThatIsPartOfTheIdentityIsReadAgainAfterEachRefusal(t *testing.T) 
 	})
 }
 
-// The middle vault refuses: its own login has been rotated in the first.
+// The middle vault refuses its login, which has been rotated in the first vault.
 func TestALoginInAVaultThatRefuses(t *testing.T) {
-	l := newLogins(t, &shelves{held: map[string]string{"vault-token": `{"value": "hvs.middle"}`, "logins/token": `{"value": "hvs.one"}`}},
+	l := newLogins(t, &fakeSecretStores{held: map[string]string{"vault-token": `{"value": "hvs.middle"}`, "logins/token": `{"value": "hvs.one"}`}},
 		vaultsOf(keysVault, chainStart, chainEnd))
 	l.store(t, "keys").hold("vault-token", `{"value": "hvs.rotated"}`)
 	middle := l.store(t, "middle")
@@ -367,7 +368,7 @@ func TestALoginInAVaultThatRefuses(t *testing.T) {
 }
 
 func TestReloadOfAFileWithLoginsInOtherVaults(t *testing.T) {
-	l := newLogins(t, &shelves{held: map[string]string{"vault-token": `{"value": "hvs.one"}`}}, vaultsOf(keysVault, tokenInIt))
+	l := newLogins(t, &fakeSecretStores{held: map[string]string{"vault-token": `{"value": "hvs.one"}`}}, vaultsOf(keysVault, tokenInIt))
 	o, release := mustOpen(t, l.registry, "plugin", Config{Vault: "kong-auth"})
 	defer release()
 	reload := func(object string) {
@@ -378,17 +379,17 @@ func TestReloadOfAFileWithLoginsInOtherVaults(t *testing.T) {
 
 	reload(tokenInIt + "\n")
 	if _, kept := l.registry.node.resolved["kong-auth"]; !kept {
-		t.Error("the login of an object that is as it was is not kept")
+		t.Error("the login of an object that hasn't changed is not kept")
 	}
-	// Until the new definition has its login the old one stays, but not for others
-	// than may name the new one.
+	// Until the new definition has its login the old one stays, but only for the
+	// configurations that the new one allows.
 	reload(strings.Replace(tokenInIt, "config: {", "allowed_services: [0dc6f45b-8f8d-40d2-a504-473544ee190b], config: {ttl: 30, ", 1))
 	b := o.bound.Load()
 	if b.err != nil || b.policy.TTL != 60*time.Second {
 		t.Errorf("bound to %+v", b)
 	}
 	if err := o.Usable(); err == nil || !strings.Contains(err.Error(), "allowed_services") {
-		t.Errorf("who may not name it any more: %v", err)
+		t.Errorf("a configuration that may no longer name it: %v", err)
 	}
 	l.registry.readLogins(t.Context())
 	if b := o.bound.Load(); b.err != nil || b.policy.TTL != 30*time.Second {
@@ -409,7 +410,7 @@ func TestReloadOfAFileWithLoginsInOtherVaults(t *testing.T) {
 
 // A watched file is read when it changes, and then its logins are.
 func TestLoginsOfAWatchedFile(t *testing.T) {
-	f := &shelves{held: map[string]string{"vault-token": `{"value": "hvs.one"}`}, wasOpened: make(chan struct{}, 10)}
+	f := &fakeSecretStores{held: map[string]string{"vault-token": `{"value": "hvs.one"}`}, wasOpened: make(chan struct{}, 10)}
 	l := newWatchedLogins(t, f, vaultsOf(keysVault))
 	o, release := mustOpen(t, l.registry, "plugin", Config{Vault: "kong-auth"})
 	defer release()
@@ -425,7 +426,7 @@ func TestLoginsOfAWatchedFile(t *testing.T) {
 }
 
 func TestCommandsReadALoginInAnotherVault(t *testing.T) {
-	f := &shelves{held: map[string]string{"vault-token": `{"value": "hvs.one"}`}}
+	f := &fakeSecretStores{held: map[string]string{"vault-token": `{"value": "hvs.one"}`}}
 	path := filepath.Join(t.TempDir(), "vaults.yml")
 	writeFile(t, path, vaultsOf(keysVault, tokenInIt))
 	d, err := NewDefined(f.kinds(), Options{Getenv: environ("VAULT_AUTH_VAULTS_FILE", path)})

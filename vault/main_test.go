@@ -12,7 +12,7 @@ import (
 	"kong-vault-auth/kongschema"
 )
 
-// logbook keeps what is logged.
+// logbook keeps log lines.
 type logbook struct {
 	mu    sync.Mutex
 	text  bytes.Buffer
@@ -45,7 +45,7 @@ func (b *logbook) String() string {
 	return b.text.String()
 }
 
-// count is how many lines hold all of parts.
+// count is how many lines contain all of parts.
 func (b *logbook) count(parts ...string) int {
 	n := 0
 lines:
@@ -94,7 +94,7 @@ func inlineAzure(t *testing.T, change func(*Azure)) Config {
 	return Config{Inline: c}
 }
 
-// environ is an environment.
+// environ is an environment of pairs of names and values.
 func environ(pairs ...string) func(string) string {
 	values := map[string]string{}
 	for i := 0; i < len(pairs); i += 2 {

@@ -17,7 +17,7 @@ func vaultsYML(config string) string {
 	return fmt.Sprintf("vaults: [{name: hcv, prefix: kong-auth, config: {token: hvs.one, %s}}]", config)
 }
 
-// writeFile puts a file in the place of another, as careful programs do.
+// writeFile replaces a file as a whole, as careful programs do.
 func writeFile(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path+".new", []byte(content), 0o600); err != nil {
@@ -100,8 +100,8 @@ func TestFileThatIsMissing(t *testing.T) {
 	}
 }
 
-// Each of these could be opened by nobody, and once was known only then: the rest
-// of the file was in use by that time.
+// None of these objects can be opened. That must be noticed when the file is read, not when
+// the object is opened and the rest of the file is already in use.
 func TestAVaultsFileWithOneBadObjectIsRefusedAsAWhole(t *testing.T) {
 	const azure = "name: azure, prefix: bad, config: {vault_uri: https://contoso.vault.azure.net, tenant_id: t, client_id: c, "
 	for field, bad := range map[string]string{
@@ -270,7 +270,7 @@ func TestFileIsWatched(t *testing.T) {
 	}
 }
 
-// A file that is a link is edited where it lies.
+// If the file is a link, its target is edited.
 func TestFileThatIsALinkIsWatched(t *testing.T) {
 	path, target := filepath.Join(t.TempDir(), "vaults.yml"), filepath.Join(t.TempDir(), "kong.yml")
 	writeFile(t, target, vaultsYML("ttl: 1"))
@@ -291,7 +291,7 @@ func TestFileThatIsALinkIsWatched(t *testing.T) {
 	}
 }
 
-// TestVaultsFileIsReadOnDemand: objects are as it says when the call has returned.
+// When the call has returned, objects are as the file has them.
 func TestVaultsFileIsReadOnDemand(t *testing.T) {
 	stores := &fakeStores{records: someRecords()}
 	r, path := fileRegistry(t, stores, &logbook{}, "vaults: []")

@@ -139,8 +139,8 @@ func TestPreviousSecretWorksUntilItsEnd(t *testing.T) {
 	})
 }
 
-// Where the store folds names, another spelling finds the record and is another
-// token all the same. It must not push the real one out of the cache either.
+// If the names of a store ignore case, another spelling finds the record, but is another
+// token. It must not push the real one out of the cache either.
 func TestAnotherSpellingOfATokenIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, _ := object(t, &logbook{}, nil, alice())

@@ -68,8 +68,7 @@ func TestObjectsOfOneStoreShareItAndItsCache(t *testing.T) {
 	})
 }
 
-// Whoever may write a plugin's configuration must not get at what somebody
-// else's login has cached.
+// The author of a plugin's configuration must not get at what another login has cached.
 func TestObjectsThatMustNotShareAnything(t *testing.T) {
 	tests := map[string]Config{
 		"another token":     inlineHCV(t, withToken("hvs.two")),
@@ -104,8 +103,8 @@ func TestObjectsThatMustNotShareAnything(t *testing.T) {
 	}
 }
 
-// A rotated token reaches the plugin as a new configuration: first one worker
-// starts it, the old instances of all of them are closed later.
+// A rotated token reaches the plugin as a new configuration. One worker after the other
+// starts an instance of it, and the old instances are closed later.
 func TestEditingTheTokenKeepsTheCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stores := &fakeStores{records: someRecords()}
@@ -154,9 +153,9 @@ func TestEditingTheTokenAfterEverybodyLeftKeepsTheCache(t *testing.T) {
 
 func TestNobodyElseInheritsACache(t *testing.T) {
 	tests := map[string]struct {
-		owners []string // who has it open
+		owners []string // that have the object open
 		leave  bool
-		next   string // who comes with another token
+		next   string // the owner that opens it with another token
 	}{
 		"another plugin":                    {[]string{"a"}, false, "b"},
 		"another plugin, later":             {[]string{"a"}, true, "b"},
@@ -221,7 +220,7 @@ func TestStoreThatCannotBeOpened(t *testing.T) {
 		if _, _, err := r.Open("plugin", inlineHCV(t, withToken("hvs.two"))); !errors.Is(err, secretstore.ErrConfig) {
 			t.Errorf("Open = %v", err)
 		}
-		wantAccepted(t, o, "ac-alice", "right") // the one before it is unharmed
+		wantAccepted(t, o, "ac-alice", "right") // the previous object still works
 	})
 }
 
@@ -345,8 +344,7 @@ func TestInlineObjects(t *testing.T) {
 	}
 }
 
-// What the node says of inline objects, trusted or not, it doesn't say of its
-// own.
+// The node's limits for inline objects, trusted or not, don't apply to its own.
 func TestInlineObjectsKeepToWhatTheNodePermits(t *testing.T) {
 	const corrected = ", and until that is corrected, vault objects inside a plugin's configuration (config.hcv, config.azure) are switched off"
 	hcv := func(host string) Config { return inlineHCV(t, func(c *HCV) { c.Host = host }) }
@@ -406,7 +404,8 @@ func TestInlineObjectsKeepToWhatTheNodePermits(t *testing.T) {
 	}
 }
 
-// A store that may connect everywhere is no other's with the same settings.
+// A store that may connect everywhere is not shared with an object that may not, though
+// their settings are equal.
 func TestStoresOfInlineObjectsMayConnectWhereTheNodePermits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stores := &fakeStores{}
@@ -482,7 +481,7 @@ func TestMaxCredentialsBoundsEachStore(t *testing.T) {
 			stores.all()[0].put(record)
 			wantAccepted(t, o, record.AccessToken, "right")
 		}
-		time.Sleep(time.Second) // room is made in the background
+		time.Sleep(time.Second) // eviction happens in the background
 		synctest.Wait()
 		if n := cs.cache.Stats().Entries; n == 0 || n > 2*most {
 			t.Errorf("%d credentials are cached, at most %d may be", n, most)

@@ -33,7 +33,7 @@ func TestDeletedCredentialIsRefusedAfterTheNextListing(t *testing.T) {
 				wantAccepted(t, o, "ac-alice", "right")
 				wantAccepted(t, o, "ac-bob", "right")
 				store.change(func() { revoke(store) })
-				wantAccepted(t, o, "ac-alice", "right") // nobody knows yet
+				wantAccepted(t, o, "ac-alice", "right") // no listing has noticed it yet
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
 				if _, err := o.Lookup(t.Context(), "ac-alice", "right", nil); !errors.Is(err, ErrRefused) {
@@ -151,7 +151,7 @@ func TestListingThatLostEverythingLocksNobodyOut(t *testing.T) {
 		for _, r := range records {
 			wantAccepted(t, o, r.AccessToken, "right")
 		}
-		store.fail(errors.New("down")) // so that verifying finds out nothing
+		store.fail(errors.New("down")) // so that another lookup finds out nothing
 		store.change(func() { clear(store.records) })
 		time.Sleep(5 * time.Second)
 		for _, r := range records {
@@ -184,7 +184,7 @@ func TestPageThatNeverComesIsAFailure(t *testing.T) {
 	})
 }
 
-// slowLister lists nothing for as long as it may.
+// slowLister never yields a page.
 type slowLister struct{ *fakeStore }
 
 func (slowLister) List(ctx context.Context, _ func([]secretstore.Listed) error) error {
@@ -274,7 +274,7 @@ func TestIntervalFollowsWhoUsesTheStore(t *testing.T) {
 		got = append(got, within(time.Minute) > 0)
 		_, fast = mustOpen(t, r, "fast", inlineHCV(t, everyTwoSeconds))
 		slow()
-		fast() // the cache outlives its users, for who comes next
+		fast() // the cache stays without users, for the next one
 		got = append(got, within(time.Minute) >= 28)
 		time.Sleep(3 * time.Hour)
 		got = append(got, within(time.Minute) > 0)

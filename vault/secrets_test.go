@@ -20,21 +20,21 @@ import (
 	"kong-vault-auth/secretstore"
 )
 
-// secretShelf is a store of secrets in memory.
-type secretShelf struct {
+// fakeSecretStore is a store of secrets in memory.
+type fakeSecretStore struct {
 	fakeStore
-	secrets map[string]secretstore.Secret // by name, and #2 behind it for the version before
-	names   []string                      // that were read
+	secrets map[string]secretstore.Secret // by name, followed by #2 for the previous version
+	names   []string                      // that were read, in order
 }
 
-func (s *secretShelf) CheckName(name string) error {
+func (s *fakeSecretStore) CheckName(name string) error {
 	if strings.Contains(name, "..") {
 		return errors.New("no such name")
 	}
 	return nil
 }
 
-func (s *secretShelf) Secret(_ context.Context, name string, v secretstore.Version) (secretstore.Secret, error) {
+func (s *fakeSecretStore) Secret(_ context.Context, name string, v secretstore.Version) (secretstore.Secret, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if v.Previous {
@@ -54,19 +54,19 @@ func (s *secretShelf) Secret(_ context.Context, name string, v secretstore.Versi
 	return secret, nil
 }
 
-// shelves opens secretShelves.
-type shelves struct {
+// fakeSecretStores opens fakeSecretStores.
+type fakeSecretStores struct {
 	mu     sync.Mutex
-	opened []*secretShelf
-	held   map[string]string // secrets, of every one
-	pairs  []credential.Record
-	err    error // of every read, if set
+	opened []*fakeSecretStore
+	held   map[string]string   // the secrets of every one
+	pairs  []credential.Record // the records of every one
+	err    error               // of every read, if set
 
-	wasOpened chan struct{} // one for each, if not nil
+	wasOpened chan struct{} // gets a value for each that is opened, if not nil
 }
 
-func (f *shelves) open(c secretstore.Config, o secretstore.OpenOptions) (secretstore.Store, error) {
-	s := &secretShelf{fakeStore: fakeStore{config: c, options: o, records: map[string]credential.Record{}}, secrets: map[string]secretstore.Secret{}}
+func (f *fakeSecretStores) open(c secretstore.Config, o secretstore.OpenOptions) (secretstore.Store, error) {
+	s := &fakeSecretStore{fakeStore: fakeStore{config: c, options: o, records: map[string]credential.Record{}}, secrets: map[string]secretstore.Secret{}}
 	for name, value := range f.held {
 		s.secrets[name] = secretstore.Secret{Value: value}
 	}
@@ -83,8 +83,8 @@ func (f *shelves) open(c secretstore.Config, o secretstore.OpenOptions) (secrets
 	return s, nil
 }
 
-// openSecrets is a resolver on shelves.
-func openSecrets(t *testing.T, f *shelves, p *SecretPolicy, env ...string) *Secrets {
+// openSecrets is a resolver on fake stores.
+func openSecrets(t *testing.T, f *fakeSecretStores, p *SecretPolicy, env ...string) *Secrets {
 	t.Helper()
 	r := NewRegistry(f.kinds(), Options{Getenv: environ(env...), SecretPolicy: p})
 	t.Cleanup(r.Close)
@@ -102,13 +102,10 @@ func azureAsk(resource string, config map[string]any) Ask {
 
 func TestWhatStrategiesAsk(t *testing.T) {
 	const record = `{"access_token": "a", "secret_token": "s", "consumer": "c"}`
-	f := &shelves{held: map[string]string{"pg": "now", "pg#2": "before", "pg?0123": "then", "alias": record, "public": "x"}}
+	f := &fakeSecretStores{held: map[string]string{"pg": "now", "pg#2": "before", "pg?0123": "then", "alias": record, "public": "x"}}
 	file := filepath.Join(t.TempDir(), "vaults.yml")
-	err := os.WriteFile(file, []byte(`vaults: [{name: azure, prefix: clients, config: {vault_uri: "https://contoso.vault.azure.net"}},
-		{name: hcv, prefix: others, config: {host: vault, path: kong-auth, token: "{vault://env/T}"}}]`), 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, file, `vaults: [{name: azure, prefix: clients, config: {vault_uri: "https://contoso.vault.azure.net"}},
+		{name: hcv, prefix: others, config: {host: vault, path: kong-auth, token: "{vault://env/T}"}}]`)
 	s := openSecrets(t, f, nil, "VAULT_AUTH_VAULTS_FILE", file, "T", "hvs.x")
 	version := func(a Ask, n int) Ask { a.Version = n; return a }
 	hcv := func(resource string) Ask {
@@ -150,7 +147,7 @@ func TestWhatStrategiesAsk(t *testing.T) {
 }
 
 func TestCredentialsOfAPluginsOwnObjectAreForbiddenToo(t *testing.T) {
-	f := &shelves{held: map[string]string{"kong-auth-x": "x"}}
+	f := &fakeSecretStores{held: map[string]string{"kong-auth-x": "x"}}
 	s := openSecrets(t, f, nil)
 	if _, err := s.Ask(t.Context(), azureAsk("kong-auth-x", nil)); err != nil {
 		t.Fatalf("as long as no plugin has its credentials there: %v", err)
@@ -163,7 +160,7 @@ func TestCredentialsOfAPluginsOwnObjectAreForbiddenToo(t *testing.T) {
 }
 
 func TestLoginsComeFromKongsEnvironmentThenFromThisOne(t *testing.T) {
-	f := &shelves{held: map[string]string{"x": "x"}}
+	f := &fakeSecretStores{held: map[string]string{"x": "x"}}
 	s := openSecrets(t, f, nil, "AZURE_CLIENT_SECRET", "ours", "ORDERS_TENANT_ID", "tenant", "VAULT_TOKEN", "hvs.ours", "VAULT_ADDR", "http://ours:1")
 	ask := azureAsk("x", map[string]any{"tenant_id": "tenant", "client_id": "client"})
 	for _, env := range []map[string]string{nil, {"AZURE_CLIENT_SECRET": "kongs"}} {
@@ -178,10 +175,10 @@ func TestLoginsComeFromKongsEnvironmentThenFromThisOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, shelf := range f.opened {
-		c := shelf.config.(*Azure)
-		if !shelf.options.Kong || !shelf.options.TrustNode {
-			t.Errorf("it is not opened as one of Kong's vaults: %+v", shelf.options)
+	for _, fake := range f.opened {
+		c := fake.config.(*Azure)
+		if !fake.options.Kong || !fake.options.TrustNode {
+			t.Errorf("it is not opened as one of Kong's vaults: %+v", fake.options)
 		}
 		got = append(got, strings.Join([]string{c.TenantID, c.ClientID, c.ClientSecret}, " "))
 	}
@@ -196,7 +193,7 @@ func TestLoginsComeFromKongsEnvironmentThenFromThisOne(t *testing.T) {
 
 func TestAsksAreSharedAndOutlastOutages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &shelves{held: map[string]string{"pg": `{"user": "a", "password": "b"}`}}
+		f := &fakeSecretStores{held: map[string]string{"pg": `{"user": "a", "password": "b"}`}}
 		s := openSecrets(t, f, nil)
 		ask := azureAsk("pg", map[string]any{"resurrect_ttl": 3600})
 		get := func(want string) {
@@ -210,27 +207,27 @@ func TestAsksAreSharedAndOutlastOutages(t *testing.T) {
 		for range 100 {
 			get(first)
 		}
-		shelf := f.opened[0]
-		if len(f.opened) != 1 || len(shelf.names) != 1 {
-			t.Errorf("%d stores, %d reads", len(f.opened), len(shelf.names))
+		fake := f.opened[0]
+		if len(f.opened) != 1 || len(fake.names) != 1 {
+			t.Errorf("%d stores, %d reads", len(f.opened), len(fake.names))
 		}
 		time.Sleep(time.Minute)
-		shelf.change(func() { shelf.secrets["pg"] = secretstore.Secret{Value: "rotated"} })
+		fake.change(func() { fake.secrets["pg"] = secretstore.Secret{Value: "rotated"} })
 		get("rotated<nil>")
 		time.Sleep(time.Minute)
-		shelf.fail(&secretstore.Failure{Op: "read", Reason: "sealed"})
+		fake.fail(&secretstore.Failure{Op: "read", Reason: "sealed"})
 		get("rotated<nil>")
 		time.Sleep(59 * time.Minute)
 		get("rotated<nil>")
 		time.Sleep(2 * time.Minute)
 		get(`unable to retrieve secret "pg" from the vault azure: read: sealed`)
-		shelf.fail(nil)
+		fake.fail(nil)
 		time.Sleep(time.Minute)
 		get("rotated<nil>")
-		shelf.change(func() { delete(shelf.secrets, "pg") })
+		fake.change(func() { delete(fake.secrets, "pg") })
 		time.Sleep(time.Minute)
 		get(`unable to retrieve secret "pg" from the vault azure: there is no such secret`)
-		shelf.fail(&secretstore.Failure{Op: "read", Reason: "sealed"})
+		fake.fail(&secretstore.Failure{Op: "read", Reason: "sealed"})
 		time.Sleep(time.Minute)
 		get(`unable to retrieve secret "pg" from the vault azure: read: sealed`) // what was deleted doesn't come back
 	})
@@ -258,7 +255,7 @@ func TestHowLongKongMayKeepASecret(t *testing.T) {
 }
 
 func TestReferencesAreResolved(t *testing.T) {
-	f := &shelves{held: map[string]string{"secret-name": `{"foo": "bar", "n": 1, "none": ""}`, "secret-name#2": `{"foo": "old"}`, "path/to/x": `{"y": "z"}`, "text": "plain", "text?12ab": "then"}}
+	f := &fakeSecretStores{held: map[string]string{"secret-name": `{"foo": "bar", "n": 1, "none": ""}`, "secret-name#2": `{"foo": "old"}`, "path/to/x": `{"y": "z"}`, "text": "plain", "text?12ab": "then"}}
 	s := openSecrets(t, f, nil, "KONG_VAULT_AZURE_VAULT_URI", "https://contoso.vault.azure.net",
 		"KONG_VAULT_HCV_TOKEN", "hvs.x", "MY_VALUE", "from the environment")
 	for reference, want := range map[string]string{
@@ -304,7 +301,7 @@ func TestAReferenceOfThisNodesIsReadAgainAtItsTTL(t *testing.T) {
 		ttl time.Duration
 	}{{nil, 60 * time.Second}, {[]string{"KONG_VAULT_AZURE_TTL", "10"}, 10 * time.Second}, {[]string{"KONG_VAULT_AZURE_TTL", "0"}, 60 * time.Second}} {
 		synctest.Test(t, func(t *testing.T) {
-			f := &shelves{held: map[string]string{"x": "one"}}
+			f := &fakeSecretStores{held: map[string]string{"x": "one"}}
 			s := openSecrets(t, f, nil, append(tt.env, "KONG_VAULT_AZURE_VAULT_URI", "https://contoso.vault.azure.net")...)
 			get := func() string { v, _ := s.Get(t.Context(), "{vault://azure/x}"); return v }
 			get()
@@ -323,7 +320,7 @@ func TestAReferenceOfThisNodesIsReadAgainAtItsTTL(t *testing.T) {
 
 func TestStoresOfReferencesAreBoundedAndClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &shelves{held: map[string]string{"x": "x"}}
+		f := &fakeSecretStores{held: map[string]string{"x": "x"}}
 		s := openSecrets(t, f, nil)
 		ask := func(i int) {
 			t.Helper()
@@ -333,8 +330,8 @@ func TestStoresOfReferencesAreBoundedAndClosed(t *testing.T) {
 		}
 		open := func() (n int) {
 			synctest.Wait()
-			for _, shelf := range f.opened {
-				if !shelf.isClosed() {
+			for _, fake := range f.opened {
+				if !fake.isClosed() {
 					n++
 				}
 			}
@@ -365,9 +362,7 @@ func TestStoresOfReferencesAreBoundedAndClosed(t *testing.T) {
 func TestSecretPolicyFile(t *testing.T) {
 	read := func(text string) (*SecretPolicy, error) {
 		path := filepath.Join(t.TempDir(), "policy.yml")
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeFile(t, path, text)
 		return ReadSecretPolicy(path)
 	}
 	p, err := read(`secrets:
@@ -377,7 +372,7 @@ func TestSecretPolicyFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := openSecrets(t, &shelves{held: map[string]string{"pg": "x", "tls-a": "x", "other": "x"}}, p)
+	s := openSecrets(t, &fakeSecretStores{held: map[string]string{"pg": "x", "tls-a": "x", "other": "x"}}, p)
 	at := func(host, name string) Ask {
 		return azureAsk(name, map[string]any{"vault_uri": "https://" + host + ".vault.azure.net"})
 	}
@@ -413,7 +408,7 @@ func TestAChangedSecretPolicyCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := openSecrets(t, &shelves{held: map[string]string{"pg": "x", "tls": "x"}}, p)
+	s := openSecrets(t, &fakeSecretStores{held: map[string]string{"pg": "x", "tls": "x"}}, p)
 	for _, tt := range []struct {
 		file      string
 		permitted string
@@ -460,8 +455,8 @@ func TestAWatchedSecretPolicyIsReadAgain(t *testing.T) {
 	}
 }
 
-// Whatever a reference is, it is read or refused, and reads the same when written
-// again.
+// Any text is parsed or refused. A parsed reference that is written again is parsed the
+// same.
 func FuzzParseReference(f *testing.F) {
 	for _, text := range []string{
 		"{vault://azure/secret-name/foo}", "{vault://hcv/a/b/c/}", "{vault://hcv/a%2Fb/c?version=2&ttl=60#1}", "{vault://env/x", "{vault://a/%}", "{vault:///x}", "{vault://a/b#-1}",
@@ -485,13 +480,11 @@ func FuzzParseReference(f *testing.F) {
 func TestSecretsOutliveTheProcess(t *testing.T) {
 	dir, keys := t.TempDir(), t.TempDir()
 	file, key := filepath.Join(dir, "snapshot"), filepath.Join(keys, "key")
-	if err := os.WriteFile(key, []byte(strings.Repeat("0123456789abcdef", 4)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, key, strings.Repeat("0123456789abcdef", 4))
 	// process runs one, whose store holds these secrets or can't answer.
 	process := func(held map[string]string, use func(get func(name string) string)) {
 		t.Helper()
-		f := &shelves{held: held}
+		f := &fakeSecretStores{held: held}
 		s := openSecrets(t, f, nil)
 		s.readSnapshot(file, key)
 		s.keepSnapshot()
@@ -545,9 +538,7 @@ func TestSecretsOutliveTheProcess(t *testing.T) {
 			t.Errorf("after that, in an outage: %s", got)
 		}
 	})
-	if err := os.WriteFile(file, []byte("something else"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, file, "something else")
 	process(nil, func(get func(string) string) {
 		if got := get("other"); !strings.HasSuffix(got, "read: sealed") {
 			t.Errorf("of a file that was damaged: %s", got)
@@ -558,11 +549,8 @@ func TestSecretsOutliveTheProcess(t *testing.T) {
 func TestWhatAPluginsConfigurationMayReference(t *testing.T) {
 	const route = "0dc6f45b-8f8d-40d2-a504-473544ee190b"
 	file := filepath.Join(t.TempDir(), "vaults.yml")
-	err := os.WriteFile(file, []byte(`vaults: [{name: azure, prefix: team, allowed_routes: [`+route+`], config: {vault_uri: "https://contoso.vault.azure.net"}}]`), 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &shelves{held: map[string]string{"x": "value", "kong-auth-a": "value"}}
+	writeFile(t, file, `vaults: [{name: azure, prefix: team, allowed_routes: [`+route+`], config: {vault_uri: "https://contoso.vault.azure.net"}}]`)
+	f := &fakeSecretStores{held: map[string]string{"x": "value", "kong-auth-a": "value"}}
 	s := openSecrets(t, f, nil, "VAULT_AUTH_VAULTS_FILE", file, "MY_TOKEN", "t0ken", "KONG_VAULT_HCV_TOKEN", "hvs.x")
 	for _, tt := range []struct {
 		scope     Scope

@@ -18,7 +18,7 @@ func TestAStoreHasOneSnapshotAndNoOtherStoreThat(t *testing.T) {
 	for name, tt := range map[string]struct {
 		file string
 		env  []string
-		want string // in the log; empty: all is well
+		want string // in the log; empty: there is no problem
 	}{
 		"each store its own":     {object("one", "a", "1") + object("two", "b", "2"), nil, ""},
 		"one store, one file":    {object("one", "a", "1") + object("two", "a", "1"), nil, ""},

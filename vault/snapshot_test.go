@@ -17,8 +17,8 @@ import (
 // errDown is a store that can't answer.
 var errDown = &secretstore.Failure{Op: "read", Reason: "network", Err: errors.New("connection refused")}
 
-// node is where plugin servers start, one after the other or side by side: its
-// environment defines the object hcv, with a snapshot.
+// node is a machine on which plugin servers start, one after the other or side by side.
+// Its environment defines the object hcv, with a snapshot.
 type node struct {
 	*testing.T
 	file snapshot.File
@@ -37,8 +37,8 @@ func onNode(t *testing.T, test func(*node)) {
 	})
 }
 
-// server starts a plugin server whose store, which knows someRecords, fails with
-// err, and gives it the object.
+// server starts a plugin server whose store has someRecords and fails with err, and opens
+// the object.
 func (n *node) server(err error) (*Registry, *Object, *fakeStore) {
 	n.Helper()
 	stores := &fakeStores{records: someRecords()}
@@ -49,7 +49,19 @@ func (n *node) server(err error) (*Registry, *Object, *fakeStore) {
 	return r, o, s
 }
 
-// written is when the snapshot was.
+// serverWith starts a plugin server that knows these credentials and has written a snapshot
+// of them. It may then be killed.
+func (n *node) serverWith(accessTokens ...string) (*Registry, *Object, *fakeStore) {
+	n.Helper()
+	r, o, s := n.server(nil)
+	for _, token := range accessTokens {
+		wantAccepted(n.T, o, token, "right")
+	}
+	time.Sleep(untilSnapshot)
+	return r, o, s
+}
+
+// written is when the snapshot was written.
 func (n *node) written() time.Time {
 	n.Helper()
 	f := n.file
@@ -69,16 +81,14 @@ func wantUnavailable(t *testing.T, o *Object, access, secret string) {
 	}
 }
 
-// crash is what a SIGKILL leaves: the file as it is.
-const crash = 2 * time.Second
+// untilSnapshot is the time after which a snapshot has everything that is urgent.
+const untilSnapshot = 2 * time.Second
 
 func TestWhoIsInTheSnapshotIsKnownToAStartDuringAnOutage(t *testing.T) {
 	onNode(t, func(n *node) {
-		_, o, _ := n.server(nil)
-		wantAccepted(n.T, o, "ac-alice", "right")
-		time.Sleep(crash)
+		n.serverWith("ac-alice")
 
-		_, o, _ = n.server(errDown)
+		_, o, _ := n.server(errDown)
 		wantAccepted(n.T, o, "ac-alice", "right")
 		wantUnavailable(n.T, o, "ac-bob", "right")
 		wantUnavailable(n.T, o, "ac-alice", "wrong")
@@ -91,10 +101,7 @@ func TestWhoIsInTheSnapshotIsKnownToAStartDuringAnOutage(t *testing.T) {
 
 func TestWhatTheSnapshotHoldsIsNoAnswerWhileTheStoreHasOne(t *testing.T) {
 	onNode(t, func(n *node) {
-		_, o, _ := n.server(nil)
-		wantAccepted(n.T, o, "ac-alice", "right")
-		wantAccepted(n.T, o, "ac-bob", "right")
-		time.Sleep(crash)
+		n.serverWith("ac-alice", "ac-bob")
 
 		_, o, s := n.server(nil)
 		s.change(func() { delete(s.records, "ac-alice") })
@@ -143,7 +150,7 @@ func TestSnapshotsAreWrittenWhenThereIsNews(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		wantRefused(n.T, o, "ac-bob", "right", secretstore.ReasonNotFound)
 		time.Sleep(time.Second)
-		want(180 * time.Second) // at once, for somebody is gone
+		want(180 * time.Second) // at once, since a credential was dropped
 
 		wantAccepted(n.T, o, "ac-carol", "right")
 		r.Close()
@@ -151,7 +158,7 @@ func TestSnapshotsAreWrittenWhenThereIsNews(t *testing.T) {
 	})
 }
 
-// carol's record is one more.
+// carol is the record of the pair ac-carol, right.
 func carol() credential.Record {
 	r := alice()
 	r.AccessToken = "ac-carol"
@@ -160,10 +167,7 @@ func carol() credential.Record {
 
 func TestTheSnapshotOfAStopIsWholeAndKeepsNobodyWhoIsGone(t *testing.T) {
 	onNode(t, func(n *node) {
-		r, o, s := n.server(nil)
-		wantAccepted(n.T, o, "ac-alice", "right")
-		wantAccepted(n.T, o, "ac-bob", "right")
-		time.Sleep(crash)
+		r, o, s := n.serverWith("ac-alice", "ac-bob")
 		s.change(func() { delete(s.records, "ac-alice") })
 		time.Sleep(time.Minute)
 		wantRefused(n.T, o, "ac-alice", "right", secretstore.ReasonNotFound)
@@ -177,14 +181,12 @@ func TestTheSnapshotOfAStopIsWholeAndKeepsNobodyWhoIsGone(t *testing.T) {
 
 func TestARotationReachesTheSnapshotAtOnce(t *testing.T) {
 	onNode(t, func(n *node) {
-		_, o, s := n.server(nil)
-		wantAccepted(n.T, o, "ac-alice", "right")
-		time.Sleep(crash)
+		_, o, s := n.serverWith("ac-alice")
 		rotated := alice()
 		rotated.Secret.Token = "new"
 		s.put(rotated)
 		wantAccepted(n.T, o, "ac-alice", "new")
-		time.Sleep(crash)
+		time.Sleep(untilSnapshot)
 
 		_, o, _ = n.server(errDown)
 		wantAccepted(n.T, o, "ac-alice", "new")
@@ -192,15 +194,11 @@ func TestARotationReachesTheSnapshotAtOnce(t *testing.T) {
 	})
 }
 
-// At a reload, the plugin server that leaves knows less than the one that came.
+// At a reload of Kong, the old plugin server knows less than the new one when it stops.
 func TestAPluginServerThatLeavesDoesNotOverwriteItsSuccessorsSnapshot(t *testing.T) {
 	onNode(t, func(n *node) {
-		leaving, o, _ := n.server(nil)
-		wantAccepted(n.T, o, "ac-alice", "right")
-		time.Sleep(crash)
-		_, o, _ = n.server(nil)
-		wantAccepted(n.T, o, "ac-bob", "right")
-		time.Sleep(crash)
+		leaving, _, _ := n.serverWith("ac-alice")
+		_, o, _ := n.serverWith("ac-bob")
 		wantAccepted(n.T, o, "ac-alice", "right")
 		leaving.Close()
 
@@ -234,9 +232,7 @@ func TestASnapshotThatCannotBeTrustedIsIgnoredWithAWarning(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			onNode(t, func(n *node) {
-				_, o, _ := n.server(nil)
-				wantAccepted(n.T, o, "ac-alice", "right")
-				time.Sleep(crash)
+				n.serverWith("ac-alice")
 				test.do(n)
 
 				_, o, s := n.server(errDown)
@@ -267,9 +263,7 @@ func TestASnapshotThatCannotBeWrittenIsAnError(t *testing.T) {
 		if err := os.Remove(n.file.KeyFile); err != nil {
 			n.Fatal(err)
 		}
-		_, o, _ := n.server(nil)
-		wantAccepted(n.T, o, "ac-alice", "right")
-		time.Sleep(crash)
+		n.serverWith("ac-alice")
 		synctest.Wait()
 		if n.log.count("level=ERROR", "the snapshot can't be written", "vault=hcv", "reason=snapshot", "no such file") != 1 {
 			n.Errorf("log: %s", &n.log)
@@ -324,7 +318,7 @@ func TestSnapshotsFollowTheConfiguration(t *testing.T) {
 	})
 }
 
-// snapshotIn has an inline object keep its snapshot in a file.
+// snapshotIn is an inline object with a snapshot in a file.
 func snapshotIn(t *testing.T, file, key string, change func(*HCV)) Config {
 	return inlineHCV(t, func(c *HCV) {
 		c.SnapshotFile, c.SnapshotKeyFile = file, key
@@ -334,9 +328,9 @@ func snapshotIn(t *testing.T, file, key string, change func(*HCV)) Config {
 	})
 }
 
-// trusted is a plugin server whose inline objects may keep snapshots, and the
-// file of a key.
-func trusted(t *testing.T, test func(t *testing.T, r *Registry, dir, key string)) {
+// withTrusted runs a test in a plugin server whose inline objects may have snapshots. dir is
+// a folder for them, and key the file of a key.
+func withTrusted(t *testing.T, test func(t *testing.T, r *Registry, dir, key string)) {
 	dir, key := t.TempDir(), filepath.Join(t.TempDir(), "key")
 	writeFile(t, key, strings.Repeat("0f", 32))
 	synctest.Test(t, func(t *testing.T) {
@@ -344,10 +338,9 @@ func trusted(t *testing.T, test func(t *testing.T, r *Registry, dir, key string)
 	})
 }
 
-// The store that an edit has named in vain keeps its cache for a while, but not
-// the file.
+// The store of the edit that was taken back keeps its cache for a while, but not the file.
 func TestAnEditThatIsTakenBackTakesTheSnapshotBack(t *testing.T) {
-	trusted(t, func(t *testing.T, r *Registry, dir, key string) {
+	withTrusted(t, func(t *testing.T, r *Registry, dir, key string) {
 		file := filepath.Join(dir, "snapshot")
 		release := func() {}
 		for _, path := range []string{"right", "wrong", "right"} {
@@ -356,10 +349,9 @@ func TestAnEditThatIsTakenBackTakesTheSnapshotBack(t *testing.T) {
 			release()
 			release = next
 			wantAccepted(t, o, "ac-alice", "right")
-			time.Sleep(crash)
+			time.Sleep(untilSnapshot)
 			synctest.Wait()
-			f := snapshot.File{Path: file, KeyFile: key, Store: (&Definition{Config: c.Inline}).identity()}
-			if _, err := f.Read(time.Now(), func(snapshot.Record) {}); err != nil {
+			if _, err := (&Definition{Config: c.Inline}).snapshot().Read(time.Now(), func(snapshot.Record) {}); err != nil {
 				t.Errorf("with path %s: %v", path, err)
 			}
 		}
@@ -367,7 +359,7 @@ func TestAnEditThatIsTakenBackTakesTheSnapshotBack(t *testing.T) {
 }
 
 func TestAUseThatEndsTakesNoSnapshotBack(t *testing.T) {
-	trusted(t, func(t *testing.T, r *Registry, dir, key string) {
+	withTrusted(t, func(t *testing.T, r *Registry, dir, key string) {
 		file := filepath.Join(dir, "snapshot")
 		at := func(path string) Config { return snapshotIn(t, file, key, func(c *HCV) { c.Path = path }) }
 		mustOpen(t, r, "one", at("first"))
@@ -375,22 +367,21 @@ func TestAUseThatEndsTakesNoSnapshotBack(t *testing.T) {
 		o, _ := mustOpen(t, r, "three", at("second"))
 		release()
 		wantAccepted(t, o, "ac-alice", "right")
-		time.Sleep(crash)
+		time.Sleep(untilSnapshot)
 		synctest.Wait()
-		f := snapshot.File{Path: file, KeyFile: key, Store: (&Definition{Config: at("second").Inline}).identity()}
-		if _, err := f.Read(time.Now(), func(snapshot.Record) {}); err != nil {
+		if _, err := (&Definition{Config: at("second").Inline}).snapshot().Read(time.Now(), func(snapshot.Record) {}); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
 func TestAnObjectWithoutASnapshotTurnsNoneOff(t *testing.T) {
-	trusted(t, func(t *testing.T, r *Registry, dir, key string) {
+	withTrusted(t, func(t *testing.T, r *Registry, dir, key string) {
 		file := filepath.Join(dir, "snapshot")
 		o, _ := mustOpen(t, r, "one", snapshotIn(t, file, key, nil))
 		mustOpen(t, r, "two", inlineHCV(t, nil))
 		wantAccepted(t, o, "ac-alice", "right")
-		time.Sleep(crash)
+		time.Sleep(untilSnapshot)
 		synctest.Wait()
 		if _, err := os.Stat(file); err != nil {
 			t.Error(err)
@@ -399,13 +390,13 @@ func TestAnObjectWithoutASnapshotTurnsNoneOff(t *testing.T) {
 }
 
 func TestAFileThatIsNamedLaterGetsWhatIsKnownAlready(t *testing.T) {
-	trusted(t, func(t *testing.T, r *Registry, dir, key string) {
+	withTrusted(t, func(t *testing.T, r *Registry, dir, key string) {
 		o, release := mustOpen(t, r, "plugin", snapshotIn(t, filepath.Join(dir, "a"), key, nil))
 		wantAccepted(t, o, "ac-alice", "right")
-		time.Sleep(crash)
+		time.Sleep(untilSnapshot)
 		mustOpen(t, r, "plugin", snapshotIn(t, filepath.Join(dir, "b"), key, nil))
 		release()
-		time.Sleep(crash)
+		time.Sleep(untilSnapshot)
 		synctest.Wait()
 		if _, err := os.Stat(filepath.Join(dir, "b")); err != nil {
 			t.Error(err)
@@ -413,9 +404,9 @@ func TestAFileThatIsNamedLaterGetsWhatIsKnownAlready(t *testing.T) {
 	})
 }
 
-// A goroutine that is left fails the test.
+// A goroutine that still runs fails the test.
 func TestNoSnapshotsAfterClose(t *testing.T) {
-	trusted(t, func(t *testing.T, r *Registry, dir, key string) {
+	withTrusted(t, func(t *testing.T, r *Registry, dir, key string) {
 		_, release := mustOpen(t, r, "a", snapshotIn(t, filepath.Join(dir, "snapshot"), key, nil))
 		mustOpen(t, r, "b", snapshotIn(t, filepath.Join(dir, "snapshot"), key, nil))
 		r.Close()

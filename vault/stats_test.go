@@ -111,8 +111,8 @@ func TestReadTimes(t *testing.T) {
 	})
 }
 
-// TestStoresOfOneNameHaveNumbers: two stores with different tokens at one place, of
-// which the first is closed in the end, and its number used again.
+// Two stores with different tokens are at one place. At last the first one is closed, and
+// its number is used again.
 func TestStoresOfOneNameHaveNumbers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stores := &fakeStores{records: someRecords()}
@@ -160,8 +160,7 @@ func TestStoresOfOneNameHaveNumbers(t *testing.T) {
 	})
 }
 
-// An outage may turn into another kind of one, as when Vault comes back and its
-// policies do not.
+// An outage may change its kind, as when Vault comes back without its policies.
 func TestHeldUntilIsWhatTheOutageHasBecome(t *testing.T) {
 	down := errors.New("down")
 	denied := &secretstore.Failure{Op: "read", Reason: secretstore.Denied, Err: errors.New("status 403")}

@@ -38,7 +38,7 @@ func TestStatusTellsOfAnOutage(t *testing.T) {
 		wantUnavailable(t, o, "ac-bob", "right")
 		want.State, want.HoldUntil = stateFailing, failed.Add(time.Hour)
 		want.Error, want.ErrorAt = errDown.Error(), failed
-		want.Lookups.Permits = 9 // as much as a failure costs
+		want.Lookups.Permits = 9 // a failure uses one up
 		wantStatus(t, r, want)
 
 		release()

@@ -148,7 +148,7 @@ type fakeStores struct {
 	err    error // of every opening, if set
 }
 
-// kinds are those of the product, but that their stores are fakes.
+// kinds are those of the product, with fakes for their stores.
 func (f *fakeStores) kinds() kinds {
 	hcv, azure := hashivault.Kind, azurevault.Kind
 	hcv.Open, azure.Open = f.open, f.open
