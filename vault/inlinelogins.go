@@ -80,8 +80,8 @@ func (d *Definition) unresolved(refs map[string]string) bool {
 }
 
 // openReferencing opens an inline object with these references. It uses what Kong has
-// handed over until they were read here. replaced is as for sharedObject.bind. mu is held.
-func (r *Registry) openReferencing(owner string, d Definition, refs map[string]string, scope Scope) (object *Object, release, replaced func(), err error) {
+// handed over until they were read here. mu is held.
+func (r *Registry) openReferencing(owner string, d Definition, refs map[string]string, scope Scope) (object *Object, release func(), err error) {
 	key := referencingKey{owner, d.referencesDigest(r.key, refs, nil)}
 	o := r.referencing[key]
 	if o == nil {
@@ -95,10 +95,10 @@ func (r *Registry) openReferencing(owner string, d Definition, refs map[string]s
 			r.secrets.knownToKong.add(reference)
 		}
 	}
-	if !o.readHere && !(unresolved && o.release != nil) {
-		if replaced, err = r.bindReferencing(o, d); err != nil {
+	if !o.readHere && !(unresolved && o.leave != nil) {
+		if err := r.bindReferencing(o, d); err != nil {
 			if !unresolved {
-				return nil, nil, nil, err
+				return nil, nil, err
 			}
 			if r.mayResolve(o) {
 				err = &UnavailableError{Object: d.Name, Reason: "unavailable", RetryAfter: time.Second, Err: errors.New("the references of its login, which Kong could not resolve, have not been read here yet")}
@@ -112,27 +112,28 @@ func (r *Registry) openReferencing(owner string, d Definition, refs map[string]s
 	release = r.addUser(&o.sharedObject, func() { delete(r.referencing, key) })
 	r.logins.start()
 	r.logins.wakeUp()
-	return &Object{name: d.Name, bound: &o.bound}, release, replaced, nil
+	return &Object{name: d.Name, bound: &o.bound}, release, nil
 }
 
-// bindReferencing binds an object to the store of d, whose references are resolved.
-// replaced is as for sharedObject.bind. mu is held.
-func (r *Registry) bindReferencing(o *referencingObject, d Definition) (replaced func(), err error) {
-	if o.release != nil && reflect.DeepEqual(o.current.Config, d.Config) {
-		return nil, nil
+// bindReferencing binds an object to the store of d, whose references are resolved. mu is
+// held.
+func (r *Registry) bindReferencing(o *referencingObject, d Definition) error {
+	if o.leave != nil && reflect.DeepEqual(o.current.Config, d.Config) {
+		return nil
 	}
 	warnings, err := secretstore.Check(d.Name, d.Config, r.inline.origin(d))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	cs, release, err := r.useAs(o.owner, func(owner string) bool { return r.related(o, owner) }, d)
+	cs, leave, err := r.useAs(o.owner, func(owner string) bool { return r.related(o, owner) }, d)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if o.release == nil {
+	if o.leave == nil {
 		r.warn(d.Name, warnings)
 	}
-	return o.bind(r.bindingOf(cs, d), release, d), nil
+	o.bind(r.bindingOf(cs, d), leave, d)
+	return nil
 }
 
 // related reports whether an owner has an object with the same references to the same
@@ -220,7 +221,7 @@ func (r *Registry) inlineLogins() (all []login) {
 			continue
 		}
 		given, identity := o.fromKong, ""
-		if o.release != nil {
+		if o.leave != nil {
 			identity = o.current.identity()
 		}
 		all = append(all, login{
@@ -245,16 +246,15 @@ func (r *Registry) setInlineLogin(o *referencingObject, resolved Definition, err
 		r.mu.Unlock()
 		return
 	}
-	var replaced func()
 	if err == nil {
-		replaced, err = r.bindReferencing(o, resolved)
+		err = r.bindReferencing(o, resolved)
 		o.readHere = err == nil
 	}
 	problem := ""
 	if err != nil {
 		problem = err.Error()
 		o.readHere = o.readHere && !errors.Is(err, ErrForbidden) && !errors.Is(err, secretstore.ErrConfig)
-		if o.release == nil {
+		if o.leave == nil {
 			o.bound.Store(&binding{err: loginError(o.fromKong.Name, "login", err)})
 		}
 	}
@@ -262,9 +262,6 @@ func (r *Registry) setInlineLogin(o *referencingObject, resolved Definition, err
 	o.problem = problem
 	name := o.fromKong.Name
 	r.mu.Unlock()
-	if replaced != nil {
-		replaced()
-	}
 	// Several objects may have the same name and the same problem.
 	if r.reportedRefs.first(name, problem) && changed {
 		r.options.Logger.Error("the login of a plugin's own vault object can't be read again; the object keeps the login that it has, and without one its lookups fail (correct the reference, or put the secret back)",

@@ -97,44 +97,40 @@ func (n *nodeObjects) definition(name string) (d Definition, defined bool) {
 }
 
 // bind binds an object to the current definition of its name. If that store can't be
-// opened, the previous binding stays. replaced is as for sharedObject.bind. Registry.mu is
-// held.
-func (n *nodeObjects) bind(o *nodeObject) (replaced func()) {
+// opened, the previous binding stays. Registry.mu is held.
+func (n *nodeObjects) bind(o *nodeObject) {
 	d, defined := n.definition(o.name)
 	if d.loginRefs != nil {
 		resolved, err := n.withLogin(d)
 		if err != nil {
 			o.keepStore(d, err)
-			return nil
+			return
 		}
 		d = resolved
 	}
-	if defined && o.release != nil && reflect.DeepEqual(d, o.current) {
-		return nil
+	if defined && o.leave != nil && reflect.DeepEqual(d, o.current) {
+		return
 	}
 	if !defined {
-		return o.sharedObject.bind(&binding{err: n.undefined(o.name)}, nil, Definition{})
+		o.sharedObject.bind(&binding{err: n.undefined(o.name)}, nil, Definition{})
+		return
 	}
-	cs, release, err := n.registry.use("the node's "+o.name, d)
+	cs, leave, err := n.registry.use("the node's "+o.name, d)
 	if err != nil {
 		n.registry.options.Logger.Error("vault object can't be opened", "vault", o.name, "reason", "config", "err", err)
-		if o.release == nil {
+		if o.leave == nil {
 			o.bound.Store(&binding{err: err})
 		}
-		return nil
+		return
 	}
-	return o.sharedObject.bind(n.registry.bindingOf(cs, d), release, d)
+	o.sharedObject.bind(n.registry.bindingOf(cs, d), leave, d)
 }
 
-// bindAll binds all objects in use. Its results must be called without Registry.mu, which
-// is held.
-func (n *nodeObjects) bindAll() (released []func()) {
+// bindAll binds all objects in use. Registry.mu is held.
+func (n *nodeObjects) bindAll() {
 	for _, name := range slices.Sorted(maps.Keys(n.inUse)) {
-		if release := n.bind(n.inUse[name]); release != nil {
-			released = append(released, release)
-		}
+		n.bind(n.inUse[name])
 	}
-	return released
 }
 
 // all are the objects that can be used, by name. Registry.mu is held.
@@ -208,12 +204,9 @@ func (n *nodeObjects) reload() {
 		n.file = f.defined
 		n.dropOldLogins()
 	}
-	released := n.bindAll()
+	n.bindAll()
 	n.registry.mu.Unlock()
 
-	for _, release := range released {
-		release()
-	}
 	n.registry.logins.wakeUp()
 	switch {
 	case !changed: // another file of the folder has changed

@@ -53,11 +53,8 @@ func (n *nodeObjects) setLogin(d, resolved Definition, err error) {
 	} else {
 		n.loginProblems[d.Name] = err
 	}
-	released := n.bindAll()
+	n.bindAll()
 	n.registry.mu.Unlock()
-	for _, release := range released {
-		release()
-	}
 	if err != nil && (before == nil || before.Error() != err.Error()) {
 		n.registry.options.Logger.Error("the login of a vault object, in another vault, can't be read; the object keeps the login that it has, if any",
 			"vault", d.Name, "reason", "config", "err", err)
@@ -82,7 +79,7 @@ func (n *nodeObjects) withLogin(d Definition) (Definition, error) {
 // a store reports err. Registry.mu is held.
 func (o *nodeObject) keepStore(d Definition, err error) {
 	b := binding{err: err}
-	if o.release != nil {
+	if o.leave != nil {
 		b = *o.bound.Load()
 		b.allowed = d.allowed
 	}

@@ -38,33 +38,41 @@ type sharedObject struct {
 	bound   atomic.Pointer[binding]
 	users   int
 	current Definition // of the store that it is bound to
-	release func()     // ends the use of that store; nil if there is none
+	leave   func()     // ends the use of that store; nil if there is none
 }
 
-// bind binds an object to a store of which it is a user until release. replaced, which may
-// be nil, ends its use of the store before, and must be called without Registry.mu, which
-// is held.
-func (o *sharedObject) bind(b *binding, release func(), d Definition) (replaced func()) {
+// bind binds an object to a store of which it is a user until leave, and ends its use of
+// the store before. Registry.mu is held.
+func (o *sharedObject) bind(b *binding, leave func(), d Definition) {
 	o.bound.Store(b)
-	replaced, o.release, o.current = o.release, release, d
-	return replaced
+	if o.leave != nil {
+		o.leave()
+	}
+	o.leave, o.current = leave, d
 }
 
-// addUser adds a user of an object. The result removes it again, and forgets the object after
-// its last user. mu is held.
-func (r *Registry) addUser(o *sharedObject, forget func()) (leave func()) {
+// addUser adds a user of an object. release, which must be called without mu, removes it
+// again; after the last user it forgets the object. mu is held.
+func (r *Registry) addUser(o *sharedObject, forget func()) (release func()) {
 	o.users++
+	return r.releaser(func() {
+		if o.users--; o.users > 0 {
+			return
+		}
+		forget()
+		if o.leave != nil {
+			o.leave()
+		}
+	})
+}
+
+// releaser returns leave as a function for the callers of Open, which don't hold mu and may
+// call it more than once.
+func (r *Registry) releaser(leave func()) func() {
 	return sync.OnceFunc(func() {
-		var release func()
 		r.mu.Lock()
-		if o.users--; o.users == 0 {
-			forget()
-			release = o.release
-		}
-		r.mu.Unlock()
-		if release != nil {
-			release()
-		}
+		defer r.mu.Unlock()
+		leave()
 	})
 }
 

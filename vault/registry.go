@@ -135,35 +135,25 @@ type Config struct {
 // returned object's Lookup reports it until the definition is corrected.
 func (r *Registry) Open(owner string, c Config) (object *Object, release func(), err error) {
 	r.mu.Lock()
-	object, release, replaced, err := r.open(owner, c)
-	r.mu.Unlock()
-	if replaced != nil {
-		replaced()
-	}
-	return object, release, err
-}
-
-// open is Open with mu held. replaced, which may be nil, must be called without it.
-func (r *Registry) open(owner string, c Config) (object *Object, release, replaced func(), err error) {
+	defer r.mu.Unlock()
 	if r.closed {
-		return nil, nil, nil, fmt.Errorf("%w: the registry is closed", secretstore.ErrConfig)
+		return nil, nil, fmt.Errorf("%w: the registry is closed", secretstore.ErrConfig)
 	}
 	if c.Vault != "" {
 		if c.Inline != nil {
-			return nil, nil, nil, errNotOne
+			return nil, nil, errNotOne
 		}
 		object, release = r.node.open(c.Vault, c.Scope)
-		return object, release, nil, nil
+		return object, release, nil
 	}
 	d, err := r.inline.definition(c, r.options.Getenv)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	if refs := d.references(); len(refs) > 0 {
 		return r.openReferencing(owner, d, refs, c.Scope)
 	}
-	object, release, err = r.openInline(owner, d)
-	return object, release, nil, err
+	return r.openInline(owner, d)
 }
 
 // openInline opens an inline object without references. mu is held.
@@ -172,14 +162,14 @@ func (r *Registry) openInline(owner string, d Definition) (object *Object, relea
 	if err != nil {
 		return nil, nil, err
 	}
-	cs, release, err := r.use(owner, d)
+	cs, leave, err := r.use(owner, d)
 	if err != nil {
 		return nil, nil, err
 	}
 	r.warn(d.Name, warnings)
 	bound := &atomic.Pointer[binding]{}
 	bound.Store(r.bindingOf(cs, d))
-	return &Object{name: d.Name, bound: bound}, release, nil
+	return &Object{name: d.Name, bound: bound}, r.releaser(leave), nil
 }
 
 // bindingOf is the binding of an object whose definition is d and whose store is cs.
@@ -193,18 +183,18 @@ func (r *Registry) warn(object string, warnings []string) {
 	}
 }
 
-// use makes owner a user of d's store, and opens the store if necessary. d is valid.
-// r.mu is held.
-func (r *Registry) use(owner string, d Definition) (*credentialStore, func(), error) {
+// use makes owner a user of d's store, and opens the store if necessary. d is valid. leave
+// is as for join. mu is held.
+func (r *Registry) use(owner string, d Definition) (cs *credentialStore, leave func(), err error) {
 	return r.useAs(owner, func(other string) bool { return owner != "" && other == owner }, d)
 }
 
 // useAs is use, where own tells which owners may hand their store over to this one: if
 // only they use the store that d replaces, its cache stays and only its login changes.
-func (r *Registry) useAs(owner string, own func(owner string) bool, d Definition) (*credentialStore, func(), error) {
+func (r *Registry) useAs(owner string, own func(owner string) bool, d Definition) (cs *credentialStore, leave func(), err error) {
 	reach := r.reach(d)
 	key := storeKey{identity: d.identity(), node: d.Node, limited: reach != secretstore.Reach{}, settings: d.digest(r.key)}
-	cs := r.stores[key]
+	cs = r.stores[key]
 	if cs == nil {
 		s, err := r.openStore(d, key.identity, reach)
 		if err != nil {

@@ -2,7 +2,6 @@ package vault
 
 import (
 	"slices"
-	"sync"
 	"time"
 
 	"kong-vault-auth/snapshot"
@@ -16,7 +15,7 @@ type use struct {
 	file     snapshot.File // of snapshots; without a path it asks for none
 }
 
-// join adds a use, which ends when leave is called. Calling leave again does nothing.
+// join adds a use, which ends when leave is called, once and with Registry.mu held.
 func (r *Registry) join(cs *credentialStore, owner string, d Definition) (leave func()) {
 	limits := d.limits()
 	policy := policyOf(limits, r.options.LookupTimeout)
@@ -30,14 +29,12 @@ func (r *Registry) join(cs *credentialStore, owner string, d Definition) (leave 
 	cs.uses = append(cs.uses, u)
 	cs.revocation.follow(cs.schedule())
 	cs.snapshots.keep(cs.file())
-	return sync.OnceFunc(func() { r.leave(cs, u) })
+	return func() { r.leave(cs, u) }
 }
 
 // leave ends a use. A store without uses stays open for a while, and its listings and
 // snapshots continue, so that the next user gets the same cache.
 func (r *Registry) leave(cs *credentialStore, u *use) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	cs.uses = slices.DeleteFunc(cs.uses, func(other *use) bool { return other == u })
 	if len(cs.uses) > 0 {
 		cs.revocation.follow(cs.schedule())
