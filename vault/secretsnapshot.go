@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,13 +92,13 @@ func (k *secretSnapshot) restore(identity string, c *cache.Cache[secretstore.Sec
 func (s *Secrets) writeSnapshot() {
 	k := &s.snapshot
 	s.mu.Lock()
-	stores, counted := map[string][]*secretStore{}, uint64(0)
-	for key, store := range s.stores {
+	stores := slices.Collect(maps.Values(s.stores))
+	s.mu.Unlock()
+	counted := uint64(0)
+	for _, store := range stores {
 		stats := store.cache.Stats()
 		counted += stats.Found + stats.Dropped
-		stores[key.identity] = append(stores[key.identity], store)
 	}
-	s.mu.Unlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.file.Path == "" || counted == k.written {
@@ -110,8 +112,8 @@ func (s *Secrets) writeSnapshot() {
 	s.registry.options.Logger.Error("the snapshot of secrets can't be written", "reason", "snapshot", "err", err)
 }
 
-// records are the contents of a snapshot. stores are the open ones, by identity.
-func (k *secretSnapshot) records(stores map[string][]*secretStore) iter.Seq[snapshot.Record] {
+// records are the contents of a snapshot. stores are the open ones.
+func (k *secretSnapshot) records(stores []*secretStore) iter.Seq[snapshot.Record] {
 	return func(yield func(snapshot.Record) bool) {
 		for _, before := range k.before {
 			for _, r := range before {
@@ -120,13 +122,11 @@ func (k *secretSnapshot) records(stores map[string][]*secretStore) iter.Seq[snap
 				}
 			}
 		}
-		for identity, those := range stores {
-			for _, store := range those {
-				for item := range store.cache.All() {
-					secret := &snapshot.Secret{Store: identity, Value: item.Value.Value, Expires: item.Value.Expires}
-					if !yield(snapshot.Record{Key: item.Key, Name: item.Name, ReadAt: item.ReadAt, Secret: secret}) {
-						return
-					}
+		for _, store := range stores {
+			for item := range store.cache.All() {
+				secret := &snapshot.Secret{Store: store.identity, Value: item.Value.Value, Expires: item.Value.Expires}
+				if !yield(snapshot.Record{Key: item.Key, Name: item.Name, ReadAt: item.ReadAt, Secret: secret}) {
+					return
 				}
 			}
 		}

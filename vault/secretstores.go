@@ -21,10 +21,11 @@ const (
 // secretStore is an open store, and the cache of its secrets.
 type secretStore struct {
 	*connection
-	secrets secretstore.Secrets // the store of the connection
-	cache   *cache.Cache[secretstore.Secret]
-	used    time.Time // guarded by Secrets.mu
-	onError func(error)
+	secrets  secretstore.Secrets // the store of the connection
+	identity string
+	cache    *cache.Cache[secretstore.Secret]
+	onError  func(identity string, err error) // is called with every error of a lookup
+	used     time.Time                        // guarded by Secrets.mu
 }
 
 // acquire returns the store of d, and opens it if necessary. done must be called after
@@ -60,8 +61,7 @@ func (s *Secrets) open(d Definition, key storeKey) (*secretStore, error) {
 		_ = opened.Close() // nothing was read
 		return nil, fmt.Errorf("%w: the vault %s can hold only credentials, no other secrets", secretstore.ErrConfig, d.Name)
 	}
-	store := &secretStore{connection: &connection{Store: opened}, secrets: secrets}
-	store.onError = func(err error) { s.registry.logins.noteRefusal(key.identity, err) }
+	store := &secretStore{connection: &connection{Store: opened}, secrets: secrets, identity: key.identity, onError: s.registry.logins.noteRefusal}
 	store.cache = cache.New(store.lookup, cache.Options[secretstore.Secret]{
 		MaxEntries: maxSecrets,
 		Observer:   observeSecrets(s.registry.options.Logger.With("vault", d.Config.Place())),
@@ -77,7 +77,7 @@ func (s *secretStore) lookup(ctx context.Context, _, name string) (found cache.F
 	}
 	secret, err := s.secrets.Secret(ctx, k.Name, k.Version)
 	if err != nil {
-		s.onError(err)
+		s.onError(s.identity, err)
 	}
 	return cache.Found[secretstore.Secret]{Value: secret, Expires: secret.Expires}, err
 }

@@ -61,6 +61,14 @@ func newSnapshots(cs *credentialStore, started time.Time, keepers *sync.Map) *sn
 	return &snapshots{store: cs, started: started, keepers: keepers, flushes: make(chan chan error)}
 }
 
+// lastWritten is when the last snapshot was written, or zero.
+func (s *snapshots) lastWritten() time.Time {
+	if written := s.written.Load(); written != nil {
+		return *written
+	}
+	return time.Time{}
+}
+
 // newsCounts are the counters of the cache that tell whether a new snapshot would differ
 // from the last one.
 type newsCounts struct {

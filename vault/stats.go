@@ -52,10 +52,8 @@ func (cs *credentialStore) stats(maxCredentials int) Stats {
 		MaxCredentials: maxCredentials,
 		Reads:          cs.reads.stats(),
 		HeldUntil:      cs.cache.HeldUntil(),
+		Snapshot:       cs.snapshots.lastWritten(),
 		Revocation:     cs.revocation.stats(),
-	}
-	if written := cs.snapshots.written.Load(); written != nil {
-		s.Snapshot = *written
 	}
 	if len(cs.uses) == 0 { // no lookup would notice the end of an outage
 		s.Cache.Failing, s.Cache.LastAnswer, s.HeldUntil = false, time.Time{}, time.Time{}

@@ -96,7 +96,8 @@ func (cs *credentialStore) status() Status {
 		Lookups: LookupsStatus{
 			PerSecond: condition.LookupsPerSecond, Permits: condition.Permits, InFlight: stats.InFlight, Waiting: stats.Waiting,
 		},
-		ErrorAt: condition.LastFailureAt,
+		Snapshot: cs.snapshots.lastWritten(),
+		ErrorAt:  condition.LastFailureAt,
 	}
 	switch {
 	case stats.Failing:
@@ -109,9 +110,6 @@ func (cs *credentialStore) status() Status {
 	}
 	if e, ok := cs.conn.Load().Store.(secretstore.LoginEnder); ok {
 		s.LoginEnds = e.LoginEnds()
-	}
-	if written := cs.snapshots.written.Load(); written != nil {
-		s.Snapshot = *written
 	}
 	return s
 }
