@@ -176,8 +176,8 @@ func (d *Defined) resolveLogin(o Definition) (Definition, error) {
 }
 
 // OpenWriter opens the object's store to write to it, with another login than the plugin
-// server's, which is never used. The login is, in this order: the token in tokenFile, if
-// it is given; that of the object in the file that VAULT_AUTH_WRITE_FILE names; the
+// server's, which is never used. The login is the token in tokenFile, if that is given, or
+// else the object's login in the file that VAULT_AUTH_WRITE_FILE names, or else the
 // operator's own, as the store's command line tool finds it.
 func (d *Defined) OpenWriter(o Definition, tokenFile string) (secretstore.Writer, error) {
 	kind, _ := d.kinds.named(o.Config.Kind())

@@ -9,7 +9,7 @@
 //	│     definitions: vaults file, environment                 file.go, environment.go
 //	├─ inline objects ── inside a plugin's configuration        inline.go
 //	├─ credentialStore ── one open store and its cache          credentialstore.go
-//	│   ├─ uses ── who has it open, and asks what of it         use.go
+//	│   ├─ uses ── the objects that have it open                use.go
 //	│   ├─ revocation ── lists the store's names periodically   revocation.go
 //	│   └─ snapshots ── keep the cache in a file                snapshot.go
 //	├─ loginReader ── logins that are secrets in other vaults   logins.go

@@ -61,7 +61,7 @@ func (e *GuessingError) Error() string {
 // UnavailableError is the error of a pair that isn't cached while the store can't answer.
 type UnavailableError struct {
 	Object     string        // the vault object's name
-	Reason     string        // that of the secretstore.Failure, "timeout" or "unavailable"
+	Reason     string        // the Reason of a secretstore.Failure, "timeout" or "unavailable"
 	RetryAfter time.Duration // when to try again, at least a second
 	Err        error         // usually a secretstore.Failure: what was tried, the cause and the remedy
 }

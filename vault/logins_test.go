@@ -64,6 +64,21 @@ func registryWith(t *testing.T, f *fakeSecretStores, o Options, objects ...strin
 	return r
 }
 
+// withReader runs a test in a synctest bubble, with a registry that reads logins. Its node
+// defines keys, which holds these secrets, and the object kong-auth.
+func withReader(t *testing.T, held map[string]string, object string, test func(t *testing.T, f *fakeSecretStores, o *Object)) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeSecretStores{held: held}
+		r := registryWith(t, f, Options{Getenv: environ()}, keysVault, object)
+		defer r.Close()
+		r.logins.start()
+		synctest.Wait()
+		o, release := mustOpen(t, r, "plugin", Config{Vault: "kong-auth"})
+		defer release()
+		test(t, f, o)
+	})
+}
+
 // kinds are those of the product, with fakes for their stores.
 func (f *fakeSecretStores) kinds() kinds {
 	k := (&fakeStores{}).kinds()
@@ -264,14 +279,7 @@ func TestLoginsThatCantBeRead(t *testing.T) {
 }
 
 func TestALoginIsReadAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := &fakeSecretStores{held: map[string]string{"vault-token": `{"value": "hvs.one"}`}}
-		r := registryWith(t, f, Options{Getenv: environ()}, keysVault, tokenInIt)
-		defer r.Close()
-		r.logins.start()
-		synctest.Wait()
-		o, release := mustOpen(t, r, "plugin", Config{Vault: "kong-auth"})
-		defer release()
+	withReader(t, map[string]string{"vault-token": `{"value": "hvs.one"}`}, tokenInIt, func(t *testing.T, f *fakeSecretStores, o *Object) {
 		rotate := func(token string) { f.store(t, "keys").hold("vault-token", `{"value": "`+token+`"}`) }
 		want := func(when string, tokens ...string) {
 			t.Helper()
@@ -314,14 +322,7 @@ func TestALoginIsReadAgain(t *testing.T) {
 func TestALoginThatIsPartOfTheIdentityIsReadAgainAfterEachRefusal(t *testing.T) {
 	const object = "{name: hcv, prefix: kong-auth, config: {host: vault, auth_method: approle, " +
 		"approle_role_id: '{vault://keys/role/id}', approle_secret_id: '{vault://keys/role/secret}'}}"
-	synctest.Test(t, func(t *testing.T) {
-		f := &fakeSecretStores{held: map[string]string{"role": `{"id": "one", "secret": "s-one"}`}}
-		r := registryWith(t, f, Options{Getenv: environ()}, keysVault, object)
-		defer r.Close()
-		r.logins.start()
-		synctest.Wait()
-		o, release := mustOpen(t, r, "plugin", Config{Vault: "kong-auth"})
-		defer release()
+	withReader(t, map[string]string{"role": `{"id": "one", "secret": "s-one"}`}, object, func(t *testing.T, f *fakeSecretStores, o *Object) {
 		want := func(when string, logins ...string) {
 			t.Helper()
 			synctest.Wait()
