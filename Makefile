@@ -5,18 +5,32 @@ GO          ?= go
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME    ?= 1m
 SOAK        ?= 5m
+ARCHS       ?= amd64 arm64
+DIST        ?= dist
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Go switches cgo off by itself where it finds no C compiler.
 RACE        := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak fuzz bench load lint clean
+.PHONY: help build release demo test soak fuzz bench load lint clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 build: ## compile the plugin, as a static program: bin/vault-auth
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/vault-auth .
+
+# The same commit and Go version make the same bytes anywhere.
+release: ## compile for Linux on ARCHS (amd64 arm64): archives of all that an installation needs, and their checksums, in DIST (dist)
+	@rm -rf $(DIST) && mkdir -p $(DIST)
+	@set -e; for arch in $(ARCHS); do \
+		name=vault-auth-$(VERSION)-linux-$$arch; mkdir $(DIST)/$$name; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(DIST)/$$name/bin/vault-auth .; \
+		git archive HEAD README.md CHANGELOG.md LICENSE SECURITY.md docs lua deploy kong.conf.example kong.yml | tar -x -C $(DIST)/$$name; \
+		tar -c -C $(DIST) --sort=name --owner=0 --group=0 --numeric-owner --mode=u+rw,go+r-w,a+X --mtime=@$$(git log -1 --format=%ct) $$name | gzip -9n >$(DIST)/$$name.tar.gz; \
+		rm -r $(DIST)/$$name; \
+	done
+	@cd $(DIST) && sha256sum *.tar.gz | tee SHA256SUMS
 
 demo: build ## a gateway with a real Vault, and the curls to try (DEMO=once ends after the tour; STORE=azure: a simulated Key Vault)
 	@cd e2e && $(GO) build -o ../bin/demo ./demo
@@ -57,4 +71,4 @@ lint: ## gofmt, go vet and staticcheck, both modules
 	cd e2e && $(GO) vet ./... && $(GO) run $(STATICCHECK) ./...
 
 clean: ## remove what was built, the Vault server of the tests too
-	rm -rf bin .cache
+	rm -rf bin dist .cache
