@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"kong-vault-auth/kongtest"
+	"kong-vault-auth/unixsocket/sockettest"
 )
 
 func TestMaxCredentials(t *testing.T) {
@@ -177,18 +178,6 @@ func TestSubcommandIsTheOperators(t *testing.T) {
 	}
 }
 
-// socketPath is the path of a socket in a folder of the test's own, which t.TempDir
-// would make too long.
-func socketPath(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "va")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return filepath.Join(dir, "s")
-}
-
 // start starts a command, which ends with the test at the latest.
 func start(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
@@ -214,7 +203,7 @@ func check(t *testing.T, socket string) error {
 // server starts the program and returns when it answers at its socket.
 func server(t *testing.T) (cmd *exec.Cmd, socket string) {
 	t.Helper()
-	socket = socketPath(t)
+	socket = filepath.Join(sockettest.Dir(t), "s")
 	cmd = program(t, "vault-auth", "-socket", socket)
 	start(t, cmd)
 	for late := time.Now().Add(30 * time.Second); check(t, socket) != nil; {
@@ -269,7 +258,7 @@ func passOn(t *testing.T, cmd *exec.Cmd, listener *os.File) *exec.Cmd {
 // TestInheritedSocketOutlivesTheServer: what connects while no server runs is
 // answered by the next one.
 func TestInheritedSocketOutlivesTheServer(t *testing.T) {
-	socket := socketPath(t)
+	socket := filepath.Join(sockettest.Dir(t), "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
@@ -314,7 +303,7 @@ func TestSocketThatCannotBeInheritedIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tcp.Close()
-	unix, err := net.ListenUnix("unix", &net.UnixAddr{Name: socketPath(t), Net: "unix"})
+	unix, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(sockettest.Dir(t), "s"), Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}

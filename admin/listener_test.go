@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"kong-vault-auth/certificatetest"
+	"kong-vault-auth/unixsocket/sockettest"
 )
 
 func TestListenersThatWouldLetInAnybodyAreRefused(t *testing.T) {
@@ -234,12 +235,7 @@ func TestTLSListenerNeedsAToken(t *testing.T) {
 // The audit line has the user at the other end of the socket.
 func TestUnixSocketIsForItsOwnerOnly(t *testing.T) {
 	e := newEnv(t)
-	dir, err := os.MkdirTemp("", "a") // the path of a socket must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "s")
+	path := filepath.Join(sockettest.Dir(t), "s")
 	serve(t, e, Listener{Address: "unix:" + path})
 	if info, err := os.Lstat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)

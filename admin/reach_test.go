@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"kong-vault-auth/control"
+	"kong-vault-auth/unixsocket/sockettest"
 	"kong-vault-auth/vault"
 )
 
@@ -23,12 +24,7 @@ func pluginServer(t *testing.T, e *env, variables map[string]string) {
 		return e.getenv[name]
 	}})
 	t.Cleanup(r.Close)
-	dir, err := os.MkdirTemp("", "c") // the path of a socket must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	path := filepath.Join(dir, "s")
+	path := filepath.Join(sockettest.Dir(t), "s")
 	e.getenv[control.Variable] = path
 	t.Cleanup(control.Start(context.Background(), path, (&control.Server{Objects: r}).Handler(), slog.New(slog.DiscardHandler)))
 	for _, err := os.Lstat(path); err != nil; _, err = os.Lstat(path) {
