@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -127,6 +128,9 @@ func (o *rotate) due(ctx context.Context, v *manage.Vault, how manage.Rotation) 
 	})
 	if err != nil {
 		return cmp.Or(err, h.close())
+	}
+	if !slices.ContainsFunc(found, func(o outcome) bool { return o.Result == "due" }) {
+		fmt.Fprintln(o.Stderr, "no credential is due for rotation: none has a secret token older than --older-than")
 	}
 	failed := 0
 	for i := range found {

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +55,10 @@ func (p *Program) listVaults(d *vault.Defined) error {
 			continue
 		}
 		t.row(l.Name, l.Kind, l.Place, ttlOf(o).String(), l.Problem)
+	}
+	if len(d.Names()) == 0 {
+		_, err := d.Object("")
+		fmt.Fprintln(p.Stderr, err)
 	}
 	if p.output == outputJSON {
 		return nil
