@@ -17,6 +17,7 @@ import (
 	"kong-vault-auth/control"
 	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/e2e/vaultserver"
+	"kong-vault-auth/unixsocket"
 )
 
 // managed is a gateway whose plugin server has an Admin API beside it. They share a
@@ -56,7 +57,7 @@ func (m *managed) serve(controlSocket string) {
 	}
 	m.admin = program.Start(t, cmd)
 	program.Eventually(t, "the Admin API listens", func() bool { return program.Listens("unix", socket) })
-	m.client = program.OverSocket(socket)
+	m.client = &http.Client{Transport: unixsocket.Transport(socket)}
 }
 
 // call sends a request to the Admin API, which must answer with the status. An answer

@@ -12,6 +12,7 @@ import (
 
 	"kong-vault-auth/certificatetest"
 	"kong-vault-auth/e2e/program"
+	"kong-vault-auth/unixsocket/sockettest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/vault/api"
@@ -100,7 +101,7 @@ func (a *authEnv) agent() (socket string) {
 		r.SetURL(target)
 		r.Out.Header.Set(api.AuthHeaderName, a.token)
 	}}
-	socket = filepath.Join(program.ShortDir(a.T), "agent.sock")
+	socket = filepath.Join(sockettest.Dir(a.T), "agent.sock")
 	listener, err := net.Listen("unix", socket)
 	a.must(err)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

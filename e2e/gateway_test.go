@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"kong-vault-auth/e2e/program"
+	"kong-vault-auth/unixsocket/sockettest"
 )
 
 // gateway is a Kong that runs the compiled plugin.
@@ -56,7 +57,7 @@ func startBy(t *testing.T, by supervisor, kongYML string, env ...string) gateway
 		mainEnv = passed + "; env " + quickExit
 	}
 	env = append(slices.Clip(env), quickExit, "KONG_NGINX_MAIN_ENV="+mainEnv)
-	prefix := program.ShortDir(t)
+	prefix := sockettest.Dir(t)
 	run := startKongtest
 	if genuineKong != "" {
 		run = startKong

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"io"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,12 +12,14 @@ import (
 
 	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/e2e/vaultserver"
+	"kong-vault-auth/unixsocket"
+	"kong-vault-auth/unixsocket/sockettest"
 )
 
 // scrape reads all metrics from the plugin server, empty while none listens.
 func scrape(t *testing.T, socket string) string {
 	t.Helper()
-	resp, err := program.OverSocket(socket).Get("http://plugin/metrics")
+	resp, err := (&http.Client{Transport: unixsocket.Transport(socket)}).Get("http://plugin/metrics")
 	if err != nil {
 		return ""
 	}
@@ -50,7 +53,7 @@ func TestMetricsOfTheRunningPluginServer(t *testing.T) {
 	w.token, err = w.vault.TokenWith(t.Context(), "metered", time.Hour)
 	w.must(err)
 
-	socket := filepath.Join(program.ShortDir(t), "metrics.socket")
+	socket := filepath.Join(sockettest.Dir(t), "metrics.socket")
 	// Listings may use a tenth of one lookup a second: one page in 10 s.
 	config := w.declare(consumers(), w.guarded("/", object{"hcv": w.hcv(object{"revocation_interval": 2, "max_lookups_per_second": 1})}))
 	g := start(t, config, "KONG_NGINX_MAIN_ENV=VAULT_AUTH_METRICS_LISTEN", "VAULT_AUTH_METRICS_LISTEN=unix:"+socket)

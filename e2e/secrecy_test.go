@@ -12,6 +12,7 @@ import (
 
 	"kong-vault-auth/azurevault/akvsim"
 	"kong-vault-auth/e2e/program"
+	"kong-vault-auth/unixsocket/sockettest"
 )
 
 // nobody is the user of programs in tests that root runs, since root may read everything.
@@ -29,7 +30,7 @@ func asNobody(cmd *exec.Cmd) *exec.Cmd {
 // folderOfNobody is a folder in which an ordinary user may write.
 func folderOfNobody(t *testing.T) string {
 	t.Helper()
-	dir := program.ShortDir(t)
+	dir := sockettest.Dir(t)
 	if os.Getuid() == 0 {
 		if err := os.Chown(dir, nobody, nobody); err != nil {
 			t.Fatal(err)

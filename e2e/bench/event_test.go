@@ -19,6 +19,7 @@ import (
 	"kong-vault-auth/e2e/build"
 	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/pluginserver/servertest"
+	"kong-vault-auth/unixsocket/sockettest"
 )
 
 const aliceID = "2f9d4c8e-8f7d-4f3b-9d55-0c6d2f1b7a01"
@@ -129,7 +130,7 @@ func startServer(b *testing.B, dir, name, folder string, environ []string) strin
 	if err := build.Program(b.Context(), folder, binary); err != nil {
 		b.Fatal(err)
 	}
-	prefix := program.ShortDir(b)
+	prefix := sockettest.Dir(b)
 	cmd := exec.Command(binary, "-kong-prefix", prefix)
 	cmd.Env = append([]string{}, environ...)
 	server, err := program.Run(cmd)

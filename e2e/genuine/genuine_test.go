@@ -26,6 +26,7 @@ import (
 	"kong-vault-auth/kongtest"
 	"kong-vault-auth/kongtest/gateway"
 	"kong-vault-auth/kongtest/genuine"
+	"kong-vault-auth/unixsocket/sockettest"
 )
 
 var (
@@ -87,7 +88,7 @@ func start(t *testing.T, withDatabase bool) *node {
 	requireKong(t)
 	n := &node{T: t, upstream: httptest.NewServer(echo.Handler(nil))}
 	t.Cleanup(n.upstream.Close)
-	dir := program.ShortDir(t)
+	dir := sockettest.Dir(t)
 	socket := filepath.Join(dir, "vault-auth.socket")
 	o := genuine.Options{
 		Prefix:  filepath.Join(dir, "kong"),

@@ -15,10 +15,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kong-vault-auth/azurevault/akvsim"
-	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/e2e/vaultserver"
 	"kong-vault-auth/kongtest/gateway"
 	"kong-vault-auth/kongtest/genuine"
+	"kong-vault-auth/unixsocket/sockettest"
 )
 
 // The application that reads the simulated key vault.
@@ -51,7 +51,7 @@ type vaultsOptions struct {
 func startVaults(t *testing.T, o vaultsOptions) *vaultsNode {
 	t.Helper()
 	requireKong(t)
-	dir := program.ShortDir(t)
+	dir := sockettest.Dir(t)
 	n := &vaultsNode{node: &node{T: t}, azure: o.azure, socket: filepath.Join(dir, "vault-auth.socket")}
 	if n.azure == nil {
 		n.azure = akvsim.New(akvsim.Options{})

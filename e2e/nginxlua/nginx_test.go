@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -20,6 +21,8 @@ import (
 	"kong-vault-auth/e2e/build"
 	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/kongtest"
+	"kong-vault-auth/unixsocket"
+	"kong-vault-auth/unixsocket/sockettest"
 )
 
 // packages are those of Debian that are needed.
@@ -104,7 +107,7 @@ http {
 
 func TestStrategiesInNginx(t *testing.T) {
 	require(t)
-	dir := program.ShortDir(t)
+	dir := sockettest.Dir(t)
 	sim := akvsim.New(akvsim.Options{})
 	sim.AddApp(akvsim.App{ClientID: "c", ObjectID: "o", Secret: "s3cret", May: akvsim.Get | akvsim.List})
 	sim.Put("pg", `{"password": "b4r"}`, nil)
@@ -158,7 +161,7 @@ func TestStrategiesInNginx(t *testing.T) {
 	program.Eventually(t, "nginx listens", func() bool { return program.Listens("unix", web) })
 	get := func(path string) (a answer) {
 		t.Helper()
-		resp, err := program.OverSocket(web).Get("http://nginx" + path)
+		resp, err := (&http.Client{Transport: unixsocket.Transport(web)}).Get("http://nginx" + path)
 		if err != nil {
 			t.Fatal(err)
 		}

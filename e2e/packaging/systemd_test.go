@@ -15,6 +15,7 @@ import (
 	"kong-vault-auth/control"
 	"kong-vault-auth/e2e/program"
 	"kong-vault-auth/pluginserver"
+	"kong-vault-auth/unixsocket/sockettest"
 )
 
 // unitFile is one of the units in deploy/: the values of each setting, by "Section.Name".
@@ -132,7 +133,7 @@ func TestSystemdPassesTheSocketOn(t *testing.T) {
 	if _, err := exec.LookPath("systemd-socket-activate"); err != nil {
 		t.Skip("there is no systemd-socket-activate")
 	}
-	socket := filepath.Join(program.ShortDir(t), "s")
+	socket := filepath.Join(sockettest.Dir(t), "s")
 	args := words(unitFile(t, "vault-auth.service")["Service.ExecStart"][0])[1:]
 	if i := slices.Index(args, "kong"); i >= 0 {
 		args[i] = "0" // the group need not exist on this machine

@@ -1,10 +1,7 @@
 package program
 
 import (
-	"context"
 	"net"
-	"net/http"
-	"os"
 	"os/exec"
 	"testing"
 	"time"
@@ -70,24 +67,4 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
-}
-
-// ShortDir is a temporary folder for sockets, whose paths end at 107 bytes: those of
-// t.TempDir can be too long.
-func ShortDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "t")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
-// OverSocket is a client whose every request goes to a unix socket, over a connection of its
-// own.
-func OverSocket(socket string) *http.Client {
-	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"kong-vault-auth/clock"
 )
 
 // How long the parts of a phase last.
@@ -63,12 +65,12 @@ func (s *env) runPhase(ctx context.Context, p phase, lasting time.Duration) (row
 
 // before ends with the beginning of the fault.
 func (f *phaseRun) before(ctx context.Context) error {
-	sleep(ctx, f.lasting/10)
+	clock.Sleep(ctx, f.lasting/10)
 	if f.early {
 		if err := f.credentials.change(ctx, &f.timeline, 0); err != nil {
 			return err
 		}
-		sleep(ctx, snapshotWithin)
+		clock.Sleep(ctx, snapshotWithin)
 	}
 	t := &f.timeline
 	t.fault.began = time.Now()
@@ -93,13 +95,13 @@ func (f *phaseRun) during(ctx context.Context) error {
 		}
 		f.row.notes = append(f.row.notes, note)
 	}
-	sleep(ctx, lasts/2)
+	clock.Sleep(ctx, lasts/2)
 	if !f.unreachable && !f.early {
 		if err := f.credentials.change(ctx, &f.timeline, 0); err != nil {
 			return err
 		}
 	}
-	sleep(ctx, lasts/2)
+	clock.Sleep(ctx, lasts/2)
 	f.timeline.cleared = time.Now()
 	if err := call(ctx, f.end); err != nil {
 		return err
@@ -110,8 +112,8 @@ func (f *phaseRun) during(ctx context.Context) error {
 // after lasts until deletions and rotations must have had their effect.
 func (f *phaseRun) after(ctx context.Context) error {
 	err := f.credentials.change(ctx, &f.timeline, 1)
-	sleep(ctx, f.timeline.honoured()+slack)
-	sleep(ctx, time.Until(f.began.Add(f.lasting)))
+	clock.Sleep(ctx, f.timeline.honoured()+slack)
+	clock.Sleep(ctx, time.Until(f.began.Add(f.lasting)))
 	return err
 }
 
@@ -141,18 +143,6 @@ func call(ctx context.Context, f func(context.Context) error) error {
 	return f(ctx)
 }
 
-// sleep reports whether it wasn't interrupted.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // recover waits for the store's own answer to a lookup that began after the fault, and notes the
 // first answer that shows a deletion: to a lookup, or to a listing.
 func (f *phaseRun) recover(ctx context.Context) error {
@@ -172,7 +162,7 @@ func (f *phaseRun) recover(ctx context.Context) error {
 		if !t.healthy.IsZero() && !t.shown.IsZero() {
 			return nil
 		}
-		if !sleep(ctx, 20*time.Millisecond) {
+		if !clock.Sleep(ctx, 20*time.Millisecond) {
 			return ctx.Err()
 		}
 	}
