@@ -41,6 +41,8 @@ const (
 func (a *allowed) check(object string, s Scope) error {
 	limits := len(a.Services) + len(a.Routes)
 	switch {
+	case len(a.Workspaces) > 0 && s.Workspace == "":
+		return notAllowed(object, "Kong has told no workspace, as Kong 3.8 tells plugins none; "+allowedWorkspaces+" of the object needs Kong 3.9 or newer")
 	case len(a.Workspaces) > 0 && !has(a.Workspaces, s.Workspace):
 		return notAllowed(object, "it is in the workspace "+s.Workspace+", which is not in the object's "+allowedWorkspaces)
 	case limits == 0 || has(a.Services, s.Service) || has(a.Routes, s.Route):

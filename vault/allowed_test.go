@@ -38,7 +38,7 @@ func TestWhoMayNameAnObject(t *testing.T) {
 		{"workspace", allowed{Workspaces: []string{w}}, Scope{Workspace: w}, ""},
 		{"workspace, on a route", allowed{Workspaces: []string{w}}, Scope{Route: r, Workspace: w}, ""},
 		{"other workspace", allowed{Workspaces: []string{w}}, Scope{Service: s, Workspace: other}, "in the workspace other-id, which is not in the object's allowed_workspaces"},
-		{"no workspace", allowed{Workspaces: []string{w}}, Scope{}, "allowed_workspaces"},
+		{"no workspace", allowed{Workspaces: []string{w}}, Scope{}, "allowed_workspaces of the object needs Kong 3.9 or newer"},
 		{"workspace and service", allowed{Workspaces: []string{w}, Services: []string{s}}, Scope{Service: s, Workspace: w}, ""},
 		{"workspace and other service", allowed{Workspaces: []string{w}, Services: []string{s}}, Scope{Service: other, Workspace: w}, "allowed_services"},
 		{"other workspace and service", allowed{Workspaces: []string{w}, Services: []string{s}}, Scope{Service: s, Workspace: other}, "allowed_workspaces"},
